@@ -14,7 +14,7 @@ pub const PREFIX: &str = ".hotrun-";
 /// Device and inode, which identify a file.
 pub type FileId = (u64, u64);
 
-/// The identity of a file.
+/// Returns a file's identity.
 pub fn file_id(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
 }
@@ -69,7 +69,7 @@ fn remove_sockets(path: &Path, file: Option<FileId>, pid: u32) {
     }
 }
 
-/// The existing paths with this prefix.
+/// Returns the existing paths with this prefix.
 fn beginning_with(prefix: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let first = prefix.file_name().unwrap_or_default().to_owned();
     let entries = prefix.parent().and_then(|parent| fs::read_dir(parent).ok());

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_closes_and_renames_are_reported_and_reads_are_not() {
+    fn writes_closes_and_renames_are_reported_but_reads_are_not() {
         let dir = TempDir::new().unwrap();
         let path = |name: &str| dir.path().join(name);
         let (sender, events) = channel();

@@ -17,8 +17,8 @@ use nix::unistd::{ForkResult, Pid};
 /// Forks. The child process runs `child` and exits with the returned status, without running exit handlers.
 ///
 /// # Errors
-/// As for `fork(2)`; `EBUSY` if this process has more than one thread, because the child could then hang on locks held by
-/// threads that it does not have.
+/// As for `fork(2)`; `EBUSY` if this process has more than one thread, because the child could then hang on locks held
+/// by threads that do not exist in the child.
 pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
     // On other systems this is not checked, but the guardian, which is the only caller, starts no threads there either.
     let tasks = || fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);

@@ -31,7 +31,7 @@ pub fn reset_signals() {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
-/// Whether this process ignores the signal, as it does `HUP` if `nohup` has started it.
+/// Whether this process ignores the signal, as it does `HUP` if started by `nohup`.
 pub fn is_ignored(signal: Signal) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null action only queries the current one, and `action` has room for the result.

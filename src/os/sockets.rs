@@ -70,13 +70,13 @@ pub struct TcpConnection {
 /// A listening TCP socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpListening {
-    /// The inode of its socket.
+    /// The inode of the socket.
     pub inode: u64,
-    /// The address it listens on.
+    /// The address that the socket listens on.
     pub address: SocketAddr,
     /// Whether an IPv6 socket does not accept IPv4 connections (`IPV6_V6ONLY`).
     pub only_v6: bool,
-    /// The user that owns it.
+    /// The user id of the socket's owner.
     pub uid: u32,
 }
 

@@ -86,9 +86,9 @@ impl Adopter {
         })?
     }
 
-    /// Makes a socket that this generation's program has bound listen as a member of its address's group. Fails with
-    /// [`io::ErrorKind::AddrInUse`] if another process has or shares the address, and with `ESRCH` if the generation is
-    /// gone.
+    /// Starts listening on a socket that this generation's program has bound. The socket joins the group of its
+    /// address. Fails with [`io::ErrorKind::AddrInUse`] if another process has or shares the address, and with `ESRCH`
+    /// if the generation is gone.
     pub fn listen(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
         self.inbox
             .ask(move |owner| owner.join(id, socket, backlog))?

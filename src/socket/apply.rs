@@ -359,7 +359,8 @@ impl Kernel for Applier {
                 self.groups.remove(&group);
                 Ok(())
             }
-            // The remaining ops treat an address's listeners differently, which shared ones cannot be.
+            // The remaining ops distinguish between an address's listeners, which does not apply if they share one
+            // socket.
             _ if self.sharing == Sharing::Shared => Ok(()),
             Op::Listen {
                 group,

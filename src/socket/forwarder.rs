@@ -47,7 +47,7 @@ pub(super) struct Forwarder {
 
 /// The thread is waiting for a connection.
 const WAITING: u8 = 0;
-/// The thread is accepting a connection, which may take long.
+/// The thread is accepting a connection, which may take a long time.
 const ACCEPTING: u8 = 1;
 /// The thread accepts no more connections.
 const ENDED: u8 = 2;

@@ -4,8 +4,8 @@
 //! group is *steered*: one listener gets the new connections. [`Sockets::switch`] steers every group to another
 //! generation. Once it returns, every new connection goes to that generation.
 //!
-//! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of the
-//!   member that gets a connection.
+//! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of
+//!   the member that gets a new connection.
 //! - Unix: every listener has its own name next to the path, and the path is a hard link to one of them.
 //! - [`Sharing::Shared`]: all listeners are duplicates of one socket, for systems without such calls.
 //!

@@ -1,4 +1,4 @@
-//! Opens, binds and listens. The first socket for an address is opened only if no other process listens there.
+//! Opens listening sockets. The first socket for an address is opened only if no other process listens there.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -203,7 +203,7 @@ pub(super) fn exclusive_tcp(
 }
 
 /// Fails if another process shares the address. Any process of the same user may join a group. It gets no connections,
-/// but its socket has an index, which changes when another member leaves. So while it is in the group, none of our
+/// but its socket has an index, which may change when another member leaves. So while it is in the group, none of our
 /// sockets may join or leave.
 pub(super) fn refuse_strangers(
     endpoint: Endpoint,

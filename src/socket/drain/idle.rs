@@ -33,7 +33,7 @@ struct Seen {
 ///
 /// The kernel records when data was last sent and last received in ticks of 1 to 10 ms. If the ticks differ, the order
 /// is certain. But a response sent in the same tick as its request looks the same as a request that arrives in the same
-/// tick as the previous response. The following distinguishes them, in this order:
+/// tick as the previous response. The following clues distinguish them, in this order:
 ///
 /// 1. two polls between which only one of the byte counts has grown;
 /// 2. an acknowledgement from the client in a later tick than its last data: it must acknowledge a response sent since

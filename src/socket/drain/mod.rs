@@ -31,8 +31,8 @@ const AGREEING: u32 = 2;
 /// The longest wait for an old generation on a shared socket, because it keeps accepting connections.
 const SHARED_IDLE: Duration = Duration::from_secs(1);
 /// A connection that has received no data for this long was opened in advance, as browsers do, and its client must
-/// expect it to be closed. The limit allows for a client that takes long to send its first byte on an overloaded
-/// machine.
+/// expect it to be closed. The limit allows for an overloaded machine, where a client may take a long time to send its
+/// first byte.
 const UNUSED: Duration = Duration::from_secs(2);
 
 /// How long to wait for a handshake that began before the switch: a client that has lost our SYN-ACK retransmits after

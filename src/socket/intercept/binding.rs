@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_parsed_as_by_the_kernel() {
+    fn address_parsing_matches_the_kernel() {
         for text in ["127.0.0.1:80", "0.0.0.0:65535", "[::1]:1", "[fe80::1%3]:9"] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(parse(&bytes(address)), Some(address));

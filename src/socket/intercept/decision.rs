@@ -108,7 +108,7 @@ impl ProgramSockets {
             .any(|one| key(one) == (cookie, thread, endpoint))
     }
 
-    /// Whether several sockets listen that the program itself has set `SO_REUSEPORT` on.
+    /// Whether several sockets are listening for which the program itself has set `SO_REUSEPORT`.
     pub(super) fn several_share(&self) -> bool {
         let shares = |one: &&ProgramSocket| one.listens && one.binding.reuse_port;
         self.0.iter().filter(shares).count() > 1

@@ -125,7 +125,7 @@ impl Worker {
         if let Some(event) = outcome.event {
             self.report(event);
         }
-        // Finding the address's holder takes long, so it is done after the reply.
+        // Finding the address's holder takes a long time, so reply first.
         if let Some(endpoint) = outcome.in_use {
             let error = self.program.in_use(endpoint);
             self.report(InterceptEvent::InUse(error));

@@ -15,7 +15,7 @@ pub(super) const LATE: Duration = Duration::from_secs(10);
 pub(super) const CLOSED_BY_LIVE: Duration = Duration::from_secs(1);
 
 impl Group {
-    /// Makes a program's socket listen. If its generation is live, or no generation is, the socket gets the new
+    /// Starts listening on a program's socket. If its generation is live, or no generation is, the socket gets the new
     /// connections.
     ///
     /// Orphans the listeners that were passed to the generation, because it obviously does not use them.

@@ -8,8 +8,8 @@ use super::op::{Env, Op, Sight, UnclaimedPolicy};
 use crate::reload::Time;
 use crate::socket::Transport;
 
-/// The minimum time to keep a listener after the switch: another CPU may have chosen it by the old steering program but
-/// not queued the connection yet.
+/// The minimum time to keep a listener after the switch: another CPU may have chosen it with the old steering program
+/// but not queued the connection yet.
 pub(super) const REST: Duration = Duration::from_millis(50);
 /// How long a handshake that began before a switch may last: a client that has lost our SYN-ACK retransmits after one
 /// second, then after two more (RFC 6298).

@@ -100,8 +100,8 @@ impl Group {
         !self.is_hidden() && self.of(id).any(|listener| !listener.is_released())
     }
 
-    /// Whether this generation has a listener that is not draining. To a draining one, a forwarder would forward
-    /// connections that it has taken from it.
+    /// Whether this generation has a listener that is not draining. A connection forwarded to a draining listener would
+    /// come straight back to the forwarder.
     pub(super) fn may_serve(&self, id: GenId) -> bool {
         !self.is_hidden() && self.of(id).any(|listener| !listener.draining)
     }

@@ -31,7 +31,7 @@ pub(in crate::socket) enum Owner {
     Generation(GenId),
 }
 
-/// The phase of a listener's owner.
+/// The stage that a listener's owner has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::socket) enum Phase {
     /// The owner has not been live yet.
@@ -42,7 +42,7 @@ pub(in crate::socket) enum Phase {
     Released,
 }
 
-/// The opener of a socket, and the purpose.
+/// Who opened a socket, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::socket) enum Origin {
     /// hotrun opened it to pass it to a program.

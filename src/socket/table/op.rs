@@ -106,8 +106,8 @@ pub(in crate::socket) enum Op {
         group: GroupId,
         listener: ListenerId,
     },
-    /// Make the socket that a program has bound listen. It becomes the last member. Fails if a stranger shares the
-    /// address.
+    /// Start listening on the socket that a program has bound. It becomes the last member. Fails if a stranger shares
+    /// the address.
     Listen {
         group: GroupId,
         listener: ListenerId,

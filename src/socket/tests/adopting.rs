@@ -131,7 +131,7 @@ async fn generations_follow_each_other_on_their_own_sockets() {
     follow(Protocol::TCP, 12).await;
 }
 
-/// Ends a generation, live or not, and checks that the next one answers everyone who connects afterwards.
+/// Ends a generation, live or not, and checks that the next one answers all later connections.
 async fn left_to_the_next(live: bool) {
     let (mut sockets, adopter) = none();
     let first = open_own(&adopter, 1, ANY.parse().unwrap());
@@ -237,7 +237,7 @@ async fn a_generation_that_closed_its_sockets_cannot_go_live_again() {
     second.program.ask_to_stop();
 }
 
-/// Its listener would never be released.
+/// A listener of such a generation would never be released.
 #[tokio::test]
 async fn a_generation_that_is_gone_cannot_add_a_listener() {
     let (mut sockets, adopter) = none();
@@ -295,7 +295,7 @@ async fn listeners_do_not_pile_up_within_one_generation() {
     }
 }
 
-/// Some programs do this to check whether a port is free, or when they start a worker for each core.
+/// A program may close a listening socket right away, for example after checking whether a port is free.
 #[tokio::test]
 async fn a_socket_that_no_process_holds_gets_no_new_connections() {
     let (mut sockets, adopter) = none();

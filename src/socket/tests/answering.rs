@@ -3,7 +3,7 @@
 use super::adopting::{ANY, none, open_own};
 use super::*;
 
-/// The answers of hotrun, in place of a program's number.
+/// hotrun's own answers, in place of a generation's number.
 const NOBODY: u32 = 503;
 const SLOW: u32 = 408;
 
@@ -46,7 +46,7 @@ async fn ask(mut all: Vec<Box<dyn Duplex>>, word: &[u8]) -> Vec<u32> {
     read(all).await
 }
 
-/// Tests the time from the first listen until the first generation is live.
+/// Checks the answers that clients get until the first generation is live.
 async fn until_the_first(mut sockets: Sockets, to: To) {
     let early = connect(&to, 5);
     start_responding(&mut sockets);

@@ -195,7 +195,7 @@ async fn a_generation_is_idle_without_connections_or_when_all_are_closed() {
     becomes_idle(&monitor).await;
 }
 
-/// How a client sends a request that takes long to handle.
+/// How a client sends a long-running request.
 #[derive(Clone, Copy, Debug)]
 enum Exchange {
     /// On a new connection.

@@ -1,5 +1,5 @@
-//! Moves from an address to a wider one that covers it. The kernel prefers the narrower address, so new connections
-//! would miss the new generation.
+//! Programs that move from an address to a wider one that covers it. The kernel prefers the narrower address, so
+//! without extra care new connections would miss the new generation.
 
 use socket2::Protocol;
 
@@ -62,7 +62,7 @@ async fn waiting_connections_are_forwarded_to_the_covering_address() {
     wide.program.ask_to_stop();
 }
 
-/// No connection would reach it on that address.
+/// Such a generation would get no connections on the hidden address.
 #[tokio::test]
 async fn a_generation_hidden_on_one_address_cannot_go_live_again() {
     let (mut sockets, adopter) = none();

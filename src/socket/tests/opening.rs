@@ -50,7 +50,7 @@ async fn hc29_a_port_is_not_shared_with_another_hotrun() {
 }
 
 #[tokio::test]
-async fn hc29_hotrun_does_not_join_a_foreign_reuse_port_listener() {
+async fn hc29_hotrun_does_not_join_another_programs_reuse_port_group() {
     let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     taken.set_reuse_address(true).unwrap();
     taken.set_reuse_port(true).unwrap();

@@ -349,7 +349,7 @@ async fn hc29_a_stranger_that_joins_the_group_gets_no_connections() {
         error.contains("is also listening on") && error.contains("pid"),
         "{error}"
     );
-    until("only the stranger prevents the close", || {
+    until("only the stranger prevents closing the listener", || {
         sockets.quiescent_count() == 1
     })
     .await;

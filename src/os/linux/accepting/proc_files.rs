@@ -6,8 +6,8 @@ pub(super) fn watched(text: &str) -> impl Iterator<Item = (u64, u64)> {
     text.lines().filter_map(entry)
 }
 
-/// `tfd:    3 events:    19 data:        3 pos:0 ino:4227 sdev:9`, where every number except `tfd` and `pos` is
-/// hexadecimal.
+/// Parses a line such as `tfd:        3 events:       19 data:                3  pos:0 ino:4227 sdev:9`, where every
+/// number except `tfd` and `pos` is hexadecimal.
 fn entry(line: &str) -> Option<(u64, u64)> {
     let field = |key: &str| {
         let (_, value) = line.split_once(key)?;
@@ -34,7 +34,7 @@ pub(super) enum Sleep {
     Elsewhere,
 }
 
-/// Calls whose first argument is the descriptor that they wait on: `accept`, and those that receive from a datagram socket.
+/// Calls that wait on the descriptor in their first argument: `accept`, and those that receive from a datagram socket.
 const ON_ONE: &[libc::c_long] = &[
     #[cfg(not(target_arch = "x86"))]
     libc::SYS_accept,

@@ -186,7 +186,7 @@ mod tests {
     const ARM: u32 = 0x4000_0028;
     const RISCV64: u32 = 0xc000_00f3;
     const X32: u32 = 0x4000_0000;
-    /// i386 has a separate call for each, and one call that multiplexes them.
+    /// i386 has separate `bind` and `listen` calls, and one call that multiplexes both.
     const I386_SOCKETCALL: u32 = 102;
     const I386_BIND: u32 = 361;
     const I386_LISTEN: u32 = 363;

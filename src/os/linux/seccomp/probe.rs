@@ -24,7 +24,7 @@ use crate::os::test_hook;
 /// The timeout of each of the three steps. No machine takes this long for one system call.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sent by the child once its call has returned.
+/// The byte that the child sends once its call has returned.
 const RETURNED: [u8; 1] = [b'+'];
 
 /// Intercepts a child process's `bind` call, reads the child's descriptor and memory, and replies. Takes about half a

@@ -133,10 +133,10 @@ impl Rename {
                 Step::Queued => Step::Queued,
             };
         }
-        for look in &mut model.looks {
-            look.group = self.group(look.group);
-            look.since = self.time(look.since);
-            if let Some(found) = &mut look.found {
+        for scan in &mut model.scans {
+            scan.group = self.group(scan.group);
+            scan.since = self.time(scan.since);
+            if let Some(found) = &mut scan.found {
                 found.since = self.time(found.since);
             }
         }

@@ -106,8 +106,7 @@ impl<'a> Exploration<'a> {
         origin: (u32, Option<Edge>),
         next: &mut Vec<(u32, World)>,
     ) -> u32 {
-        let index =
-            u32::try_from(self.origins.len()).expect("the number of states fits into 32 bits");
+        let index = u32::try_from(self.origins.len()).expect("fits into 32 bits");
         match self.seen.entry(world.fingerprint()) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(vacant) => {
@@ -207,7 +206,7 @@ impl<'a> Exploration<'a> {
                 at = self.cooperations[at] as usize;
             }
             if way.len() == 500 {
-                let index = u32::try_from(start).expect("the number of states fits into 32 bits");
+                let index = u32::try_from(start).expect("fits into 32 bits");
                 let text = format!("never comes to rest\n{}", self.path(index, None));
                 return self.broken.push((Rule::ComesToRest, text));
             }

@@ -56,7 +56,7 @@ pub(super) struct Client {
 
 /// A scan of all sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Look {
+pub(super) struct Scan {
     pub(super) group: GroupId,
     pub(super) since: Time,
     handshakes: bool,
@@ -78,14 +78,13 @@ pub(super) struct Model {
     pub(super) arrays: BTreeMap<GroupId, Array>,
     pub(super) socks: BTreeMap<ListenerId, Sock>,
     pub(super) client: Option<Client>,
-    pub(super) looks: Vec<Look>,
+    pub(super) scans: Vec<Scan>,
     pub(super) serving: Serving,
     /// The probe in progress.
     pub(super) probe: Option<(GroupId, GenId)>,
     /// The generation whose socket is about to listen.
     pub(super) joins: Option<GenId>,
-    /// Whether a program has shut a listener down and the table does not know yet. Until it does, the indices may be
-    /// wrong.
+    /// Whether the indices may be wrong, because a program has shut a listener down and the table does not know yet.
     pub(super) disturbed: bool,
     /// Whether a forwarder could not be stopped, and no other listener could be opened. Connections wait there, and are
     /// forwarded later.
@@ -123,7 +122,7 @@ impl Model {
             arrays: BTreeMap::new(),
             socks: BTreeMap::new(),
             client: None,
-            looks: Vec::new(),
+            scans: Vec::new(),
             serving: Serving::Undecided,
             probe: None,
             joins: None,
@@ -252,17 +251,17 @@ impl Model {
     }
 
     /// Runs the scan of the scanning thread.
-    pub(super) fn look(&mut self, index: usize) {
-        let look = self.looks[index];
+    pub(super) fn scan(&mut self, index: usize) {
+        let scan = self.scans[index];
         let half_open = self.client.is_some_and(|client| {
-            self.socks[&client.at].group == look.group
+            self.socks[&client.at].group == scan.group
                 && matches!(client.step, Step::HalfOpen { .. })
         });
-        let stranger = self.arrays.contains_key(&look.group) && self.has_stranger(look.group);
-        self.looks[index].found = Some(Sight {
-            since: look.since,
+        let stranger = self.arrays.contains_key(&scan.group) && self.has_stranger(scan.group);
+        self.scans[index].found = Some(Sight {
+            since: scan.since,
             stranger,
-            half_open: half_open || !look.handshakes,
+            half_open: half_open || !scan.handshakes,
         });
     }
 
@@ -349,7 +348,7 @@ impl Model {
                     array.policy = policy;
                 }
             }
-            Op::Scan { group, handshakes } => self.looks.push(Look {
+            Op::Scan { group, handshakes } => self.scans.push(Scan {
                 group,
                 since: self.now,
                 handshakes,
@@ -362,10 +361,7 @@ impl Model {
 
     fn remove(&mut self, group: GroupId) {
         let left = self.socks.values().any(|sock| sock.group == group);
-        assert!(
-            !left,
-            "listeners must be closed before their group is removed"
-        );
+        assert!(!left, "listeners are closed before their group");
         self.arrays.remove(&group);
         self.lost_in = self.lost_in.filter(|lost| *lost != group);
         self.emptied = self.emptied.filter(|emptied| *emptied != group);

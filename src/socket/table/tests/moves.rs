@@ -14,10 +14,10 @@ impl World {
         self.driver_moves(setting, &mut moves);
         self.program_moves(setting, &mut moves);
         self.client_moves(&mut moves);
-        for (index, look) in self.model.looks.iter().enumerate() {
-            moves.push(match look.found {
+        for (index, scan) in self.model.scans.iter().enumerate() {
+            moves.push(match scan.found {
                 Some(_) => Move::Report(index),
-                None => Move::Look(index),
+                None => Move::Scan(index),
             });
         }
         if self.table.deadline().is_some() {
@@ -107,9 +107,9 @@ impl World {
                 moves.push(Move::StrangerGoes(*group));
             } else if self.budget.strangers > 0 && matches!(array.place, Place::Ip(_)) {
                 // A stranger that arrives between a scan and the close that follows cannot be noticed.
-                let mut looks = self.model.looks.iter();
-                let looked = looks.any(|look| look.group == *group && look.found.is_some());
-                moves.extend((!looked).then_some(Move::StrangerComes(*group)));
+                let mut scans = self.model.scans.iter();
+                let scanned = scans.any(|scan| scan.group == *group && scan.found.is_some());
+                moves.extend((!scanned).then_some(Move::StrangerComes(*group)));
             }
         }
     }
@@ -167,7 +167,7 @@ impl World {
         let rank = |action: &Move| match *action {
             Move::Notice(_) => Some(0),
             Move::StrangerGoes(_) => Some(1),
-            Move::Look(_) | Move::Report(_) => Some(2),
+            Move::Scan(_) | Move::Report(_) => Some(2),
             Move::Appear | Move::Complete | Move::Accept | Move::Respond503 => Some(3),
             Move::Forward(_) => Some(4),
             Move::Restore => Some(5),

@@ -68,9 +68,9 @@ pub(super) enum Move {
     Restore,
     /// A program shuts its listener down.
     ShutDown(ListenerId),
-    /// The table is told that a listener was shut down.
+    /// The table learns that a listener was shut down.
     Notice(ListenerId),
-    /// A program closes a socket that it opened, and the table is told.
+    /// A program closes a socket that it opened, and the table learns of it.
     Unhold(ListenerId),
     StrangerComes(GroupId),
     StrangerGoes(GroupId),
@@ -82,11 +82,11 @@ pub(super) enum Move {
     Complete,
     /// A program accepts the connection.
     Accept,
-    /// A forwarder accepts the connection, and its own lands in this member.
+    /// A forwarder accepts the connection and opens a new one, which lands in this member.
     Forward(ListenerId),
     /// hotrun responds to the connection.
     Respond503,
-    Look(usize),
+    Scan(usize),
     Report(usize),
     /// The shortest time that makes a difference.
     Pass,

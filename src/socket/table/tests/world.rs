@@ -35,7 +35,7 @@ impl World {
     }
 
     pub(super) fn id(index: usize) -> GenId {
-        GenId::new(u32::try_from(index + 1).expect("the number of generations is small"))
+        GenId::new(u32::try_from(index + 1).expect("fits into 32 bits"))
     }
 
     fn generation(&mut self, id: GenId) -> &mut Generation {
@@ -67,7 +67,7 @@ impl World {
         let deadline = self.table.deadline();
         let rests = deadline.is_none_or(|at| at > now);
         self.model.check(Rule::ComesToRest, rests, |_| {
-            format!("the deadline has already passed: {deadline:?}")
+            format!("overdue: {deadline:?}")
         });
         self.model.check_after();
         tidied
@@ -143,7 +143,7 @@ impl World {
             | Move::Accept
             | Move::Respond503
             | Move::Forward(_)
-            | Move::Look(_) => self.outside(action),
+            | Move::Scan(_) => self.outside(action),
             Move::Report(index) => self.report(index),
             Move::Pass => self.pass(REST),
             Move::PassLong => self.pass(LONG),
@@ -177,14 +177,14 @@ impl World {
     }
 
     fn report(&mut self, index: usize) {
-        let look = self.model.looks.remove(index);
-        if let Some(sight) = look.found {
-            let group = look.group;
+        let scan = self.model.scans.remove(index);
+        if let Some(sight) = scan.found {
+            let group = scan.group;
             self.tell(Input::Scanned { group, sight });
         }
     }
 
-    /// Performs a move that the table is not told about.
+    /// Performs a move that the table does not see.
     fn outside(&mut self, action: Move) {
         let client = |at, step| Some(Client { at, step });
         match action {
@@ -205,7 +205,7 @@ impl World {
             }
             Move::Accept | Move::Respond503 => self.model.client = None,
             Move::Forward(at) => self.model.client = client(at, Step::Queued),
-            Move::Look(index) => self.model.look(index),
+            Move::Scan(index) => self.model.scan(index),
             Move::Prepare
             | Move::Join(_)
             | Move::Switch(_)
@@ -222,7 +222,7 @@ impl World {
             | Move::Unhold(_)
             | Move::Report(_)
             | Move::Pass
-            | Move::PassLong => unreachable!("the table is told about this move"),
+            | Move::PassLong => unreachable!("the table sees this move"),
         }
     }
 
