@@ -45,7 +45,7 @@ pub struct ParseListenError {
     problem: String,
 }
 
-const FORMS: &str = "`3000`, `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, each also as `NAME=ADDRESS`";
+const FORMS: &str = "`3000`, `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, optionally preceded by `NAME=`";
 /// The longest descriptor name that systemd allows (`sd_listen_fds_with_names(3)`).
 const LONGEST_NAME: usize = 255;
 

@@ -387,9 +387,8 @@ impl World {
             return;
         };
         let waits = self.table.deadline().is_some();
-        self.model.check(Rule::ComesToRest, !waits, |_| {
-            "the table still has a deadline".into()
-        });
+        self.model
+            .check(Rule::ComesToRest, !waits, |_| "a deadline is left".into());
         let client = self.model.client;
         let mut groups = self.model.arrays.keys();
         let serves = groups.any(|group| self.model.listens(*group, live));
