@@ -8,11 +8,11 @@ use std::time::SystemTime;
 use crate::build::Launch;
 use crate::os::cleanup::{FileId, file_id};
 
-/// With more files than this there is no fingerprint.
+/// A build with more files than this has no fingerprint.
 const MAX_FILES: usize = 1000;
 
-/// Identifies the result of a build: the command, the executable, its libraries, and the files that build scripts generated,
-/// which the program may read at run time.
+/// Identifies the result of a build: the command, the executable, its libraries, and the files that build scripts generated
+/// and that the program may read at run time.
 #[derive(Clone, Debug)]
 pub struct Fingerprint {
     launch: Launch,
@@ -23,11 +23,11 @@ pub struct Fingerprint {
 struct Output {
     path: PathBuf,
     stamp: Stamp,
-    /// Computed on demand. `None` inside if the file was replaced before that.
+    /// Computed on demand. The inner value is `None` if the file was replaced before it could be hashed.
     hash: Arc<OnceLock<Option<u64>>>,
 }
 
-/// The identity of a file, and the metadata that a write changes.
+/// A file's identity, and the metadata that a write changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     file: FileId,
@@ -36,8 +36,8 @@ pub(super) struct Stamp {
 }
 
 impl Fingerprint {
-    /// Reads metadata only. `made` lists further files and directories. `None` if the executable is unknown or there are too
-    /// many files.
+    /// Takes the fingerprint of a build, reading only metadata. `made` lists further files and directories that the build
+    /// produced. Returns `None` if the executable is unknown or there are too many files.
     pub fn new(launch: &Launch, made: &[PathBuf]) -> Option<Self> {
         let mut files = vec![Output::new(launch.executable.clone()?).ok()?];
         let mut waiting = made.to_vec();
@@ -55,14 +55,14 @@ impl Fingerprint {
         Some(Self { launch, files })
     }
 
-    /// Hashes the files, before the next build replaces them.
+    /// Hashes the files. Must be called before the next build replaces them.
     pub fn hash_files(&self) {
         for file in &self.files {
             file.hash();
         }
     }
 
-    /// Whether both builds had the same result. Reads the files only if their metadata differs.
+    /// Whether both builds produced the same result. Reads the files only if their metadata differs.
     pub fn matches(&self, other: &Self) -> bool {
         let pairs = || self.files.iter().zip(&other.files);
         self.launch == other.launch
@@ -93,7 +93,7 @@ impl Output {
     }
 }
 
-/// Returns `None` if the file no longer has this stamp.
+/// Hashes a file. Returns `None` if the file no longer has this stamp.
 fn hash(path: &Path, stamp: Stamp) -> io::Result<Option<u64>> {
     let mut file = File::open(path)?;
     let mut hasher = DefaultHasher::new();
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_with_the_same_content_is_recognised() {
+    fn builds_with_the_same_content_match() {
         let dir = tempfile::tempdir().unwrap();
         let executable = dir.path().join("app");
         let generated = dir.path().join("out");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_replaced_before_it_was_read_never_matches() {
+    fn a_file_that_was_replaced_before_it_was_hashed_never_matches() {
         let dir = tempfile::tempdir().unwrap();
         let executable = dir.path().join("app");
         let launch = Launch {

@@ -1,10 +1,11 @@
-//! Artifacts, the results of builds. A [`Fingerprint`] tells whether two are the same, and the [`Store`] keeps those to which
-//! hotrun may roll back.
+//! Artifacts, the results of builds. A [`Fingerprint`] shows whether two builds produced the same result, and the [`Store`]
+//! keeps the artifacts that hotrun may roll back to.
 //!
-//! A kept executable has a hard link beside the original. An open descriptor is not enough: a program started from one reads
-//! `NAME (deleted)` as its own path (`proc_pid_exe(5)`) and cannot start itself again, and a script sees `/proc/self/fd/N` as
-//! its name. In another directory, a program would not find its libraries (`$ORIGIN`) and resources. A copy takes disk space
-//! and time, and starting it can fail with `ETXTBSY` if another thread forks while it is written.
+//! hotrun keeps an executable by means of a hard link beside the original. An open descriptor is not enough: a program that
+//! was started from one reads `NAME (deleted)` as its own path (`proc_pid_exe(5)`) and cannot start itself again, and a
+//! script sees `/proc/self/fd/N` as its name. In another directory, a program would not find its libraries (`$ORIGIN`) and
+//! resources. A copy takes disk space and time, and starting it can fail with `ETXTBSY` if another thread forks while the
+//! copy is being written.
 
 mod fingerprint;
 
@@ -26,14 +27,15 @@ use fingerprint::Stamp;
 
 /// Links are named `.NAME.hotrun-TOKEN-ARTIFACT`.
 const MARK: &str = ".hotrun-";
-/// Matches the links, which must not count as changes in a watched directory.
+/// A glob that matches the links, which must not count as changes in a watched directory.
 pub const GLOB: &str = ".*.hotrun-*";
 
-/// The newest artifact, and the older ones to which hotrun may roll back. A link is removed when its artifact is no longer
+/// The newest artifact, and the older ones that hotrun may roll back to. A link is removed when its artifact is no longer
 /// needed. If hotrun is killed, a guardian removes all links.
 #[derive(Debug)]
 pub struct Store {
-    /// Distinguishes the links of this hotrun. Two hotruns in containers may have the same pid.
+    /// Distinguishes this process's links from those of another hotrun. It is not the pid, because two hotruns in
+    /// containers may have the same pid.
     token: String,
     next: ArtifactId,
     newest: Option<(ArtifactId, Launch, Option<Fingerprint>)>,
@@ -44,7 +46,7 @@ pub struct Store {
 struct Kept {
     launch: Launch,
     link: PathBuf,
-    /// The path of the link without the artifact.
+    /// The path of the link without the artifact id at its end.
     prefix: PathBuf,
     stamp: Stamp,
 }
@@ -69,13 +71,14 @@ impl Store {
         id
     }
 
-    /// Sets the newest artifact, which is started under its own name.
+    /// Sets the newest artifact, which is started from its original path.
     pub fn set_newest(&mut self, id: ArtifactId, launch: Launch, fingerprint: Option<Fingerprint>) {
         self.newest = Some((id, launch, fingerprint));
     }
 
-    /// Keeps the executable of a build, and removes the artifacts that are not needed. Returns the id of the artifact, and
-    /// whether it is new: the build may have left the executable unchanged. `None` if `launch` names no executable file.
+    /// Keeps a build's executable, and removes the artifacts that are not needed. Returns the id of the artifact, and whether
+    /// it is new, because the build may have left the executable unchanged. Returns `None` if `launch` does not name an
+    /// executable file.
     ///
     /// # Errors
     /// The file system does not support hard links, or the directory is not writable.
@@ -87,7 +90,7 @@ impl Store {
         let Some(named) = executable(launch) else {
             return Ok(None);
         };
-        // A hard link to a symbolic link would lead to the result of the next build.
+        // A hard link to a symbolic link would refer to the result of the next build.
         let executable = named.canonicalize()?;
         let current = Stamp::of(&fs::metadata(&executable)?);
         let newest = self.kept.last_key_value();
@@ -115,7 +118,7 @@ impl Store {
         executable.with_file_name(name)
     }
 
-    /// What a guardian removes if hotrun is killed. It includes the links of later artifacts.
+    /// What a guardian removes if hotrun is killed: the links of these artifacts and of later ones.
     pub fn cleanup(&self) -> impl Iterator<Item = Cleanup> {
         let prefixes = self.kept.values().map(|kept| kept.prefix.clone().into());
         prefixes
@@ -127,7 +130,7 @@ impl Store {
     /// Returns how to start this artifact, and its fingerprint if it is the newest one.
     ///
     /// # Errors
-    /// Its executable was not kept, was removed, or was overwritten in place by a later build.
+    /// The artifact's executable was not kept, was removed, or was overwritten in place by a later build.
     pub fn launch(&self, artifact: ArtifactId) -> Result<(Launch, Option<Fingerprint>)> {
         if let Some((id, launch, fingerprint)) = &self.newest
             && *id == artifact
@@ -142,7 +145,7 @@ impl Store {
     }
 }
 
-/// The executable that was built. With `--build` this is a guess: a command that is a path.
+/// The executable that was built. With `--build`, hotrun guesses: the command, if it is a path.
 fn executable(launch: &Launch) -> Option<PathBuf> {
     let command = launch.argv.first().map(Path::new);
     let command = command.filter(|command| command.components().count() > 1);
@@ -152,7 +155,7 @@ fn executable(launch: &Launch) -> Option<PathBuf> {
 }
 
 impl Kept {
-    /// `named` is the executable as named by the launch, `executable` its canonical path.
+    /// Links the executable. `named` is its path in the launch, `executable` its canonical path.
     fn new(
         mut launch: Launch,
         named: &Path,
@@ -163,7 +166,7 @@ impl Kept {
         let mut link = prefix.clone().into_os_string();
         link.push(artifact.get().to_string());
         fs::hard_link(executable, &link)?;
-        // With a runner configured for cargo, the program is not the first word.
+        // If the user has configured a runner for cargo, the program is not the first word.
         let is_program = |word: &&mut OsString| launch.workdir.join(&**word) == named;
         if let Some(word) = launch.argv.iter_mut().find(is_program) {
             word.clone_from(&link);
@@ -176,7 +179,7 @@ impl Kept {
         })
     }
 
-    /// Whether the link leads to the unchanged executable.
+    /// Whether the link refers to the unchanged executable.
     fn is_intact(&self) -> bool {
         fs::metadata(&self.link).is_ok_and(|metadata| Stamp::of(&metadata) == self.stamp)
     }
@@ -184,12 +187,12 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        // It may be gone, for example after `cargo clean`.
+        // Fails if the link is gone, for example after `cargo clean`.
         let _ = fs::remove_file(&self.link);
     }
 }
 
-/// The name of a program; for a link, that of the original.
+/// The name to show for a program. For a link, the name of the original.
 pub fn display_name(executable: &OsStr) -> String {
     let name = Path::new(executable).file_name().unwrap_or(executable);
     let name = name.to_string_lossy();

@@ -9,7 +9,7 @@ fn launch(executable: &Path) -> Launch {
     }
 }
 
-/// An empty directory `bin`, and the path of an executable in it.
+/// Creates an empty directory `bin`, and returns the path of a future executable in it.
 fn place() -> (tempfile::TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("bin")).unwrap();
@@ -55,7 +55,7 @@ fn a_kept_executable_outlives_the_next_build() {
 }
 
 #[test]
-fn the_newest_artifact_starts_under_its_own_name() {
+fn the_newest_artifact_starts_from_its_original_path() {
     let (_root, app) = place();
     replace(&app, "one");
     let mut store = Store::default();
@@ -108,7 +108,7 @@ fn an_unchanged_executable_is_kept_once() {
 }
 
 #[test]
-fn guardians_remove_all_links_of_one_hotrun() {
+fn one_prefix_covers_all_links_that_a_guardian_removes() {
     let (_root, app) = place();
     let mut store = Store::default();
     for number in 1..=2 {

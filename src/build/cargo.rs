@@ -17,8 +17,8 @@ pub struct CargoPlan {
 }
 
 impl CargoPlan {
-    /// Reads the configuration of cargo, and checks that there is a package with exactly one program to run. `color`:
-    /// whether the output of the build may have colors.
+    /// Reads cargo's configuration, and checks that there is a package with exactly one program to run. `color` tells
+    /// whether the build's output may be colored.
     pub(super) fn new(run: CargoRun, color: bool) -> Result<Self, Failure> {
         let config = CargoConfig::read(&run)?;
         if run.config.iter().any(|value| sets_runner(value, &run)) {
@@ -26,7 +26,7 @@ impl CargoPlan {
             let hint = format!("set the runner in `.cargo/config.toml`, or {SEPARATE_BUILD}");
             return Err(Failure::environment(text).hint(hint));
         }
-        // The command line takes precedence over the configuration of cargo.
+        // The command line takes precedence over cargo's configuration.
         let color = match run.color.as_deref() {
             Some("always") => true,
             Some("never") => false,
@@ -41,20 +41,20 @@ impl CargoPlan {
         })
     }
 
-    /// The command line that builds.
+    /// The command line of the build.
     pub(super) fn argv(&self) -> Result<Vec<OsString>, Failure> {
         let run = &self.run;
         let mut argv = vec![run.cargo.clone()];
         argv.extend(run.toolchain.clone());
         argv.extend_from_slice(&run.globals);
         argv.push("run".into());
-        // Our options come first because an alias may end in `--`.
+        // hotrun's options come first, because an alias may end in `--`.
         argv.push(match self.color {
             true => "--message-format=json-diagnostic-rendered-ansi".into(),
             false => "--message-format=json".into(),
         });
-        // Cargo's own lines go through a pipe, where cargo would not color them. This is an option rather than a
-        // variable so that the environment of the program does not change.
+        // Cargo does not color its own lines when it writes to a pipe. An option is used rather than a variable, so that
+        // the program's environment does not change.
         if self.color && run.color.is_none() {
             argv.push("--color=always".into());
         }
@@ -64,9 +64,9 @@ impl CargoPlan {
         Ok(argv)
     }
 
-    /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the
-    /// triple is wrong (the target is a specification file, for example) it also sets the runner for a `cfg` that is
-    /// always true. Cargo refuses two matching `cfg`s, so this is left out if the user has configured a runner.
+    /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the triple
+    /// is wrong (for example, if the target is a specification file), also sets the runner for a `cfg` that is always true.
+    /// Cargo refuses two matching `cfg`s, so the second one is left out if the user has configured a runner.
     fn runner_options(&self) -> Result<Vec<OsString>, Failure> {
         let is_string = self.config.runner_is_string;
         let path = runner::executable(is_string).map_err(|error| {
@@ -87,13 +87,13 @@ impl CargoPlan {
     }
 }
 
-/// Whether a value of `--config`, which is `KEY=VALUE` or the path of a file, sets a runner.
+/// Whether a `--config` value sets a runner. The value is `KEY=VALUE` or the path of a file.
 fn sets_runner(value: &str, run: &CargoRun) -> bool {
     let names_it = |text: &str| text.contains("runner");
     names_it(value) || fs::read_to_string(run.workdir.join(value)).is_ok_and(|text| names_it(&text))
 }
 
-/// A basic string of TOML, written as JSON. Both use the same escapes for the characters of paths and triples.
+/// Formats a basic TOML string as JSON. For the characters in paths and triples, both use the same escapes.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -110,7 +110,7 @@ mod tests {
             (name == "serve").then(|| vec!["run".to_owned(), "-q".to_owned(), "--".to_owned()])
         });
         let mut plan = CargoPlan {
-            run: run.expect("a cargo run"),
+            run: run.expect("the line must be a `cargo run`"),
             config: CargoConfig {
                 triple: "t-1.0".to_owned(),
                 ..CargoConfig::default()
@@ -133,7 +133,7 @@ mod tests {
     const EVERY: &str = r#"target."cfg(all())".runner=["EXE","--runner","--"]"#;
 
     #[test]
-    fn our_options_come_before_those_of_the_user() {
+    fn hotruns_options_come_before_the_users() {
         assert_eq!(
             plan("cargo +nightly -v run --bin a -- --bin b", |_| {}),
             [

@@ -7,7 +7,7 @@ use cargo_config2::{Color, Config, ResolveOptions, TargetTripleRef, de};
 use super::command_line::CargoRun;
 use crate::error::Failure;
 
-/// The first version of cargo with a stable `--config`, which hotrun needs to become its runner.
+/// The first cargo version with a stable `--config`, which hotrun needs to set itself as the runner.
 const MIN_VERSION: (u32, u32) = (1, 63);
 
 /// The parts of cargo's configuration that affect how hotrun calls it.
@@ -15,9 +15,9 @@ const MIN_VERSION: (u32, u32) = (1, 63);
 pub(super) struct CargoConfig {
     /// The target triple.
     pub(super) triple: String,
-    /// The runner that the user has configured, in a file or in the environment. Empty: none.
+    /// The runner that the user has configured, in a file or in the environment. Empty if there is none.
     pub(super) runner: Vec<OsString>,
-    /// Whether the files have a string as the runner for exactly this triple. Cargo refuses to merge a string with an
+    /// Whether the config files set the runner for exactly this triple as a string. Cargo refuses to merge a string with an
     /// array.
     pub(super) runner_is_string: bool,
     /// `term.color`, unless it is `auto`.
@@ -25,7 +25,7 @@ pub(super) struct CargoConfig {
 }
 
 impl CargoConfig {
-    /// Runs `cargo -vV` and reads the configuration for the directory of cargo.
+    /// Runs `cargo -vV`, and reads the configuration that applies in cargo's working directory.
     pub(super) fn read(run: &CargoRun) -> Result<Self, Failure> {
         let (version @ (major, minor), host) = version(run)?;
         if version < MIN_VERSION {
@@ -35,9 +35,9 @@ impl CargoConfig {
         }
         read(run, &host).map_err(|error| {
             let error = anyhow::Error::from(error);
-            let text = format!("cannot read the configuration of cargo: {error:#}");
+            let text = format!("cannot read cargo's configuration: {error:#}");
             Failure::environment(text).hint(
-                "check `.cargo/config.toml` in this directory, in those above, and in `CARGO_HOME`",
+                "check `.cargo/config.toml` in this directory, in its parents, and in `CARGO_HOME`",
             )
         })
     }
@@ -55,7 +55,7 @@ fn read(run: &CargoRun, host: &str) -> Result<CargoConfig, cargo_config2::Error>
     let targets = config.build_target_for_config(target)?;
     let triple = targets.first().map_or(host, |target| target.triple());
     let runner = config.runner(TargetTripleRef::from(triple))?;
-    // Only the files count, because cargo merges `--config` with files but not with the environment.
+    // Only the files matter, because cargo merges `--config` with files but not with the environment.
     let files = de::Config::load_with_cwd(&directory)?;
     let in_files = files.target.get(triple);
     let in_files = in_files.and_then(|target| serde_json::to_value(target.runner.as_ref()?).ok());
@@ -74,13 +74,13 @@ fn read(run: &CargoRun, host: &str) -> Result<CargoConfig, cargo_config2::Error>
     })
 }
 
-/// Expands an alias. If the configuration can't be read there are no aliases, and cargo reports the error.
+/// Expands an alias. If the configuration can't be read, there are no aliases, and cargo will report the error.
 pub(super) fn alias(directory: &Path, name: &str) -> Option<Vec<String>> {
     let config = Config::load_with_cwd(directory).ok()?;
     config.alias.get(name).map(|alias| alias.list.clone())
 }
 
-/// The version and host of the toolchain that `+toolchain` or rustup selects.
+/// The version and the host of the toolchain that `+toolchain` or rustup selects.
 fn version(run: &CargoRun) -> Result<((u32, u32), String), Failure> {
     let cargo = run.cargo.display();
     let unusable = |reason: &str| Failure::environment(format!("cannot use `{cargo}`: {reason}"));
@@ -89,7 +89,7 @@ fn version(run: &CargoRun) -> Result<((u32, u32), String), Failure> {
     let output = command.current_dir(&run.workdir).output();
     let output = output.map_err(|error| {
         unusable(&error.to_string())
-            .hint("install Rust from https://rustup.rs, or use the path of cargo")
+            .hint("install Rust from https://rustup.rs, or give the path of cargo")
     })?;
     parse_version(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
         let reason = match String::from_utf8_lossy(&output.stderr).trim() {

@@ -20,11 +20,11 @@ const VALUED: &[&str] = &[
     "--target-dir",
 ];
 
-/// Options with an optional value: the next argument is the value unless it starts with `-`. Without a value, cargo
+/// Options with an optional value: the next argument is the value, unless it starts with `-`. Without a value, cargo
 /// lists the possible values.
 const OPTIONAL: &[&str] = &["-p", "--bin", "--example", "--package", "--target"];
 
-/// The limit for aliases of aliases, in case of a cycle.
+/// How many times an alias is expanded to another alias, in case of a cycle.
 const MAX_ALIASES: usize = 32;
 
 /// A `cargo run` command line with its aliases expanded.
@@ -40,7 +40,7 @@ pub(super) struct CargoRun {
     pub(super) globals: Vec<OsString>,
     /// The options of `run`, without `--message-format`.
     pub(super) options: Vec<OsString>,
-    /// The arguments of the program, with the `--` before them, if any.
+    /// The program's arguments, with the `--` before them, if any.
     pub(super) program: Vec<OsString>,
     pub(super) package: Option<String>,
     pub(super) bin: Option<String>,
@@ -52,13 +52,13 @@ pub(super) struct CargoRun {
     pub(super) config: Vec<String>,
     /// The value of `-C`.
     change_dir: PathBuf,
-    /// Options that `cargo metadata` accepts too, such as `--features` and `--locked`.
+    /// The options that `cargo metadata` also accepts, such as `--features` and `--locked`.
     pub(super) resolution: Vec<String>,
 }
 
 impl CargoRun {
-    /// Parses a command. Returns `None` if it is not a `cargo run`. `alias` looks up an alias in the configuration of
-    /// cargo for a directory.
+    /// Parses a command. Returns `None` if it is not a `cargo run`. `alias` looks up an alias in the cargo configuration that
+    /// applies in a directory.
     pub(super) fn parse(
         command: &[OsString],
         workdir: &Path,
@@ -89,11 +89,11 @@ impl CargoRun {
                     return None;
                 }
                 run.options = options;
-                // Cargo passes everything from the first word on to the program, including options.
+                // Cargo passes everything from the first word on to the program, even options.
                 run.program = program.to_vec();
                 return Some(run);
             }
-            // An alias `r` of the user overrides the one of cargo.
+            // A user's alias `r` overrides cargo's own.
             let expansion = alias(&run.directory(), subcommand)
                 .or_else(|| (subcommand == "r").then(|| vec!["run".to_owned()]))?;
             let expansion = expansion.into_iter().map(OsString::from);
@@ -102,12 +102,13 @@ impl CargoRun {
         None
     }
 
-    /// The working directory of cargo, which `-C` changes before cargo reads its configuration.
+    /// Cargo's working directory, which `-C` changes before cargo reads its configuration.
     pub(super) fn directory(&self) -> PathBuf {
         self.workdir.join(&self.change_dir)
     }
 
-    /// Parses the options at the start of `arguments`. Returns them without `--message-format`, and the rest.
+    /// Parses the options at the start of `arguments`. Returns the options without `--message-format`, and the remaining
+    /// arguments.
     fn parse_options<'a>(
         &mut self,
         mut arguments: &'a [OsString],
@@ -163,8 +164,8 @@ fn is_option(argument: &OsString) -> bool {
     bytes.len() > 1 && bytes[0] == b'-' && bytes != b"--"
 }
 
-/// Parses the option at the start of `arguments`: its name with the dashes, and its value. `-rq` is two. Returns the
-/// number of arguments, too.
+/// Parses the options in the first of the `arguments`; `-rq` is two. Returns the names, with their dashes, and the values,
+/// and the number of arguments that they take up.
 ///
 /// Unknown options are assumed to have no value. That is safe, because hotrun passes on or drops whole arguments and
 /// cargo parses them again.
@@ -260,7 +261,7 @@ mod tests {
                 "",
             ),
         ] {
-            let run = parse(line).unwrap_or_else(|| panic!("{line} is a cargo run"));
+            let run = parse(line).unwrap_or_else(|| panic!("`{line}` must be a cargo run"));
             assert_eq!(joined(&run.globals), globals, "{line}");
             assert_eq!(joined(&run.options), options, "{line}");
             assert_eq!(joined(&run.program), program, "{line}");
@@ -320,7 +321,7 @@ mod tests {
             .join(" ")
     }
 
-    /// Writes options as `name=value/arguments` and other arguments as they are.
+    /// Formats options as `name=value/arguments`, and other arguments as they are.
     fn split(line: &str) -> Vec<String> {
         let all: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         let mut arguments = all.as_slice();
@@ -344,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn options_have_their_values_in_every_syntax() {
+    fn option_values_are_found_in_every_syntax() {
         for (line, expected) in [
             ("--bin x", vec!["--bin=x/2"]),
             ("--bin=x y", vec!["--bin=x/1", "y"]),

@@ -11,22 +11,22 @@ use super::target::Target;
 
 /// The local files that a program was built from.
 ///
-/// They come from the dep-info file that cargo writes beside the executable: the files that the compiler read for the
-/// program and its local dependencies (`include_str!` and generated files too), and the `rerun-if-changed` files of
-/// their build scripts ("Build Cache" and "Build Scripts" in the Cargo book).
+/// The dep-info file that cargo writes beside the executable lists them: the files that the compiler read for the program
+/// and its local dependencies (including `include_str!` and generated files), and the `rerun-if-changed` files of their
+/// build scripts ("Build Cache" and "Build Scripts" in the Cargo book).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BuildInputs {
-    /// All files. Those of cargo need not exist, because creating one is a change.
+    /// All files. Cargo's own files need not exist, because creating one is a change.
     pub files: BTreeSet<PathBuf>,
-    /// The files of cargo among them, which are watched whatever `--exts` says.
+    /// Cargo's own files among them, which are watched regardless of `--exts`.
     pub cargo_files: BTreeSet<PathBuf>,
-    /// Directories whose whole content is an input.
+    /// Directories whose entire contents are inputs.
     pub dirs: BTreeSet<PathBuf>,
     /// The directories of the local packages.
     pub packages: BTreeSet<PathBuf>,
 }
 
-/// The inputs of a build. `None` if cargo does not report them, so that any file may be one.
+/// The inputs of a build. `None` if cargo does not report them; then any file may be an input.
 pub(super) fn of(
     run: &CargoRun,
     target: &Target,
@@ -36,12 +36,12 @@ pub(super) fn of(
     let dep_info = fs::read(executable.with_extension("d")).ok()?;
     let packages: BTreeSet<PathBuf> = output.package_dirs.values().cloned().collect();
     if !packages.contains(&target.manifest_dir) {
-        // The output is about another package.
+        // The output is from a different package.
         return None;
     }
     let products = [Some(&target.target_dir), target.build_dir.as_ref()];
     let is_product = |path: &PathBuf| (products.iter().flatten()).any(|dir| path.starts_with(dir));
-    // Paths are relative with `build.dep-info-basedir`.
+    // With `build.dep-info-basedir`, the paths are relative.
     let paths = dependencies(&dep_info).into_iter();
     let paths = paths.map(|path| target.workspace_root.join(path));
     let (mut dirs, mut files): (BTreeSet<_>, BTreeSet<_>) = paths
@@ -64,8 +64,8 @@ pub(super) fn of(
     })
 }
 
-/// Whether a build script printed `rerun-if-…`. Cargo keeps the output of the script beside its `out` directory
-/// (`compiler/custom_build.rs` in the sources of cargo). `false` if the output can't be read.
+/// Whether a build script printed `rerun-if-…`. Cargo stores the script's output beside its `out` directory
+/// (`compiler/custom_build.rs` in cargo's sources). `false` if the output can't be read.
 fn declares_inputs(out_dir: &Path) -> bool {
     let printed = ["output", "stdout"].map(|name| out_dir.with_file_name(name));
     let text = printed.iter().find_map(|path| fs::read(path).ok());
@@ -78,8 +78,8 @@ fn declares_inputs(out_dir: &Path) -> bool {
     })
 }
 
-/// The dependencies in a dep-info file, which has the syntax of `make`. Cargo escapes spaces with a `\` and nothing
-/// else (`render_filename` in `compiler/output_depinfo.rs` of its sources).
+/// The dependencies in a dep-info file, which uses the syntax of `make`. Cargo escapes spaces with a `\`, and nothing
+/// else (`render_filename` in `compiler/output_depinfo.rs` in cargo's sources).
 fn dependencies(text: &[u8]) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_prints_no_inputs_declares_none() {
+    fn a_script_declares_inputs_only_with_a_rerun_instruction() {
         let dir = tempfile::tempdir().unwrap();
         let silent = "cargo:rustc-cfg=x\nhello cargo:rerun-if-changed=x\n";
         for (name, printed, expected) in [

@@ -26,22 +26,22 @@ pub struct Launch {
 /// A line of a build's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutputLine {
-    /// A message of the compiler.
+    /// A compiler message.
     Diagnostic {
-        /// Its severity.
+        /// The severity of the message.
         level: DiagnosticLevel,
-        /// The text that cargo would show, with line ends.
+        /// The text that cargo would show, with line endings.
         rendered: String,
     },
-    /// Cargo waits for another cargo that locks the build directory. Show the line.
+    /// Cargo is waiting for another cargo that has locked the build directory. The line should be shown.
     Blocked(Vec<u8>),
-    /// Any other output, such as cargo's progress. Show the line.
+    /// Any other output, such as cargo's progress. The line should be shown.
     Text(Vec<u8>),
-    /// A message that is not shown.
+    /// A message that should not be shown.
     Nothing,
 }
 
-/// Reads the output of one build, line by line. A line that is not a known message is text.
+/// Parses the output of one build, line by line. A line that is not a known message counts as text.
 #[derive(Clone, Debug, Default)]
 pub struct BuildOutput {
     is_cargo: bool,
@@ -52,7 +52,7 @@ pub struct BuildOutput {
     compiled: bool,
     /// The directory of each local package, by package ID.
     pub(super) package_dirs: BTreeMap<String, PathBuf>,
-    /// The output directory of the build script of each local package, by package ID.
+    /// The output directory of each local package's build script, by package ID.
     pub(super) script_dirs: BTreeMap<String, PathBuf>,
     /// Shared libraries that local packages produced.
     libraries: Vec<PathBuf>,
@@ -64,7 +64,7 @@ pub struct BuildOutput {
 enum JsonLine {
     Cargo(Box<Message>),
     Runner(RunnerMessage),
-    /// A message of a later version of cargo.
+    /// A message that only a later version of cargo sends.
     Unknown {
         reason: String,
     },
@@ -79,19 +79,19 @@ impl BuildOutput {
         }
     }
 
-    /// Whether the build succeeded. `success`: whether its process exited with status 0. Cargo exits with the status of
-    /// the runner, so if the runner could not be started, the build still succeeded.
+    /// Whether the build succeeded. `success` tells whether the build's process exited with status 0. Cargo exits with the
+    /// runner's status, so a build whose runner could not be started has still succeeded.
     pub const fn succeeded(&self, success: bool) -> bool {
         success || self.compiled
     }
 
-    /// Whether everything is compiled and the launch is known, so that there is no need to wait until the process of
-    /// the build exits.
+    /// Whether everything is compiled and the launch is known, so that there is no need to wait until the build's process
+    /// exits.
     pub const fn is_complete(&self) -> bool {
         self.compiled && self.launch.is_some()
     }
 
-    /// Files and directories of local packages that the program may use when it runs: shared libraries, and the output
+    /// The local packages' files and directories that the program may use at run time: shared libraries, and the output
     /// directories of build scripts.
     pub fn runtime_files(&self) -> Vec<PathBuf> {
         let libraries = self.libraries.iter();
@@ -101,23 +101,23 @@ impl BuildOutput {
             .collect()
     }
 
-    /// Reads a line of standard output, without its line end.
+    /// Handles a line of standard output, without its line ending.
     pub fn stdout(&mut self, line: &[u8]) -> OutputLine {
         if !self.is_cargo || !line.starts_with(b"{") {
             return OutputLine::Text(line.to_vec());
         }
         match serde_json::from_slice(line) {
             Ok(JsonLine::Cargo(message)) => return self.message(*message),
-            // The last launch counts, because a build script that runs cargo itself may print an earlier one.
+            // The last launch counts: a build script that runs cargo may have printed an earlier one.
             Ok(JsonLine::Runner(message)) => self.launch = launch(&self.runner, message),
             Ok(JsonLine::Unknown { reason }) if reason != "compiler-message" => {}
-            // A message of the compiler that can't be read is still better than none.
+            // The compiler's message can't be parsed, but showing it as it is is still better than hiding it.
             Ok(JsonLine::Unknown { .. }) | Err(_) => return OutputLine::Text(line.to_vec()),
         }
         OutputLine::Nothing
     }
 
-    /// Reads a line of standard error, without its line end.
+    /// Handles a line of standard error, without its line ending.
     pub fn stderr(&mut self, line: &[u8]) -> OutputLine {
         let text = String::from_utf8_lossy(line);
         let plain = console::strip_ansi_codes(&text);
@@ -166,7 +166,7 @@ impl BuildOutput {
     }
 }
 
-/// `path+file:///p#0.1.0`; `name 0.1.0 (path+file:///p)` before cargo 1.77.
+/// Whether a package is local: its ID is `path+file:///p#0.1.0`, or `name 0.1.0 (path+file:///p)` before cargo 1.77.
 fn is_local(package_id: &str) -> bool {
     package_id.starts_with("path+file://") || package_id.contains("(path+file://")
 }
@@ -183,7 +183,7 @@ fn launch(runner: &[OsString], message: RunnerMessage) -> Option<Launch> {
     })
 }
 
-/// The closing lines of rustc are omitted, as cargo does. It prints its own on standard error.
+/// Omits rustc's closing summary, as cargo does: cargo prints its own summary on standard error.
 fn diagnostic(diagnostic: Diagnostic) -> OutputLine {
     let is_summary = diagnostic.message.starts_with("aborting due to ")
         || diagnostic.message.ends_with(" warning emitted")

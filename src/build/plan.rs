@@ -13,13 +13,13 @@ use crate::error::Failure;
 /// The options that a [`Plan`] depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanOptions<'a> {
-    /// COMMAND. Not empty.
+    /// `COMMAND`, which is never empty.
     pub command: &'a [OsString],
     /// `--build`
     pub build: Option<&'a str>,
-    /// The working directory, absolute.
+    /// The absolute path of the working directory.
     pub workdir: &'a Path,
-    /// Whether the output of the build may have colors.
+    /// Whether the build's output may be colored.
     pub color: bool,
 }
 
@@ -39,7 +39,7 @@ pub enum Plan {
     },
 }
 
-/// The command of a build.
+/// The command that builds the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildCommand {
     /// The program and its arguments.
@@ -49,7 +49,7 @@ pub struct BuildCommand {
 }
 
 impl Plan {
-    /// Decides how to build and run a command. For a `cargo run` this runs `cargo -vV` and `cargo metadata`.
+    /// Decides how to build and run a command. For a `cargo run`, runs `cargo -vV` and `cargo metadata`.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Plan {
         })
     }
 
-    /// The command that builds. `None` if there is no build.
+    /// The build command. `None` if there is nothing to build.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Plan {
         })
     }
 
-    /// A reader for the output of one build.
+    /// A new parser for the output of one build.
     pub fn output(&self) -> BuildOutput {
         match self {
             Self::Cargo(plan) => BuildOutput::of_cargo(plan.config.runner.clone()),
@@ -95,7 +95,7 @@ impl Plan {
         }
     }
 
-    /// What to start after a build that [`succeeded`](BuildOutput::succeeded), or at once if there is no build.
+    /// What to start after a build that [`succeeded`](BuildOutput::succeeded), or immediately if there is nothing to build.
     ///
     /// # Errors
     ///
@@ -120,7 +120,8 @@ impl Plan {
         }
     }
 
-    /// The files that a successful build depends on. `None` if they are not known. Reads one or two files.
+    /// The files that a successful build depends on. `None` if they are not known. To find them, reads dep-info and the
+    /// output of build scripts.
     pub fn inputs(&self, output: &BuildOutput, launch: &Launch) -> Option<BuildInputs> {
         match self {
             Self::Cargo(plan) => {
@@ -131,7 +132,7 @@ impl Plan {
         }
     }
 
-    /// What to watch by default. For a `cargo run` this runs `cargo metadata` without using the network.
+    /// What to watch by default. For a `cargo run`, runs `cargo metadata` without network access.
     ///
     /// # Errors
     ///
@@ -146,8 +147,7 @@ impl Plan {
         }
     }
 
-    /// Whether one of these files sets the configuration of cargo or the toolchain, so that a change requires a new
-    /// plan.
+    /// Whether one of these files configures cargo or selects the toolchain, so that its change requires a new plan.
     pub fn is_outdated_by(&self, changed: &[PathBuf]) -> bool {
         match self {
             Self::Cargo(_) => changed.iter().any(|path| roots::configures_cargo(path)),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_command_applies_to_any_command() {
+    fn build_can_be_combined_with_any_command() {
         let plan = plan(&["cargo", "run"], Some("make")).unwrap();
         let build = plan.build_command().unwrap().unwrap();
         assert_eq!(build.argv, ["sh", "-c", "make"]);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_cargo_is_named() {
+    fn the_error_names_a_missing_cargo() {
         let error = plan(&["/nonexistent/cargo", "run"], None).unwrap_err();
         let expected = "cannot use `/nonexistent/cargo`: No such file";
         assert!(error.message().starts_with(expected), "{error}");

@@ -1,13 +1,13 @@
 use console::strip_ansi_codes;
 
-/// The prefixes of the other progress bars of cargo, which show downloads.
+/// The prefixes of cargo's other progress bars, which show downloads.
 const DOWNLOADS: [&str; 3] = ["Fetch [", "Updating [", "Downloading "];
 
 /// Removes progress bars from the start of a line of cargo's standard error. Returns the numbers of the last bar that
-/// shows crates: how many are built, and of how many.
+/// counts crates: how many are built, and how many there are.
 ///
-/// If progress bars are enabled (`term.progress.when` in "Configuration" of the Cargo book), cargo writes them before
-/// the next line, each with a carriage return at its end: `    Building [=====>     ] 12/57: syn, serde`.
+/// If progress bars are enabled (`term.progress.when` in "Configuration" in the Cargo book), cargo writes them before
+/// the next line, each followed by a carriage return: `    Building [=====>     ] 12/57: syn, serde`.
 pub fn take_progress(line: &mut Vec<u8>) -> Option<(usize, usize)> {
     let mut found = None;
     while let Some(end) = line.iter().position(|byte| *byte == b'\r') {
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_bars_are_removed_and_the_line_remains() {
+    fn progress_bars_are_removed_from_their_line() {
         let two =
             b"    Building [    ] 0/2: itoa    \r    Building [=> ] 1/12: p(bin)  \r   Compiling p";
         assert_eq!(taken(two), (Some((1, 12)), "   Compiling p".into()));

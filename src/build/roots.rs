@@ -7,7 +7,7 @@ use super::command_line::CargoRun;
 use super::target::{Target, manifest_dir, metadata};
 use crate::error::Failure;
 
-/// The files that set the configuration of cargo or the toolchain.
+/// The files that configure cargo or select the toolchain.
 const CONFIGURATION: [&str; 4] = [
     ".cargo/config.toml",
     ".cargo/config",
@@ -18,7 +18,7 @@ const CONFIGURATION: [&str; 4] = [
 /// What to watch by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WatchRoots {
-    /// Directories with their subdirectories.
+    /// Directories, each with its subdirectories.
     pub dirs: Vec<PathBuf>,
     /// Files. They need not exist, because creating one is a change.
     pub files: Vec<PathBuf>,
@@ -26,11 +26,11 @@ pub struct WatchRoots {
     pub ignored: Vec<PathBuf>,
 }
 
-/// The package, its local dependencies, and the files of cargo.
+/// What to watch by default: the package, its local dependencies, and cargo's own files.
 pub(super) fn of(run: &CargoRun, target: &Target) -> Result<WatchRoots, Failure> {
     let manifest = target.manifest_dir.join("Cargo.toml");
     let is_offline = run.resolution.iter().any(|option| option == "--offline");
-    // Local packages need no network, so don't wait for it.
+    // Reading local packages needs no network, so don't wait for it.
     let options: &[&str] = if is_offline { &[] } else { &["--offline"] };
     let (metadata, used) = match metadata(run, Some(&manifest), options) {
         Ok(metadata) => {
@@ -57,8 +57,8 @@ pub(super) fn of(run: &CargoRun, target: &Target) -> Result<WatchRoots, Failure>
     })
 }
 
-/// The directories of the local packages in the resolved dependency graph, which reflects `[patch]`, features and local
-/// dependencies of packages from a registry. Dev-dependencies are left out, unless the target is an example.
+/// The directories of the local packages in the resolved dependency graph, which reflects `[patch]`, features, and local
+/// dependencies of registry packages. Dev-dependencies are left out, unless the target is an example.
 fn resolved(metadata: &Metadata, target: &Target, is_example: bool) -> BTreeSet<PathBuf> {
     let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
     let nodes: Vec<&Node> = nodes.collect();
@@ -85,7 +85,7 @@ fn resolved(metadata: &Metadata, target: &Target, is_example: bool) -> BTreeSet<
         .collect()
 }
 
-/// The members of the workspace and the path dependencies that they declare, for when the graph can't be resolved.
+/// The workspace members and the path dependencies that they declare, for use when the graph can't be resolved.
 fn declared(metadata: &Metadata) -> BTreeSet<PathBuf> {
     let members = metadata.packages.iter();
     let declared = members.clone().flat_map(|package| &package.dependencies);
@@ -96,10 +96,10 @@ fn declared(metadata: &Metadata) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// The files of cargo outside of the packages. Those in the working directory and in the workspace root need not
-/// exist; those in parent directories do.
+/// Cargo's own files outside the packages. Files in the working directory and in the workspace root are listed even if they
+/// do not exist, files in other parent directories only if they exist.
 pub(super) fn files(run: &CargoRun, target: &Target) -> Vec<PathBuf> {
-    // Cargo still accepts names without `.toml`, but no tool creates such files.
+    // Cargo still accepts names without `.toml`, but no tool creates such files anymore.
     let is_old_name = |file: &Path| file.extension().is_none();
     let root = &target.workspace_root;
     let mut files = BTreeSet::from([root.join("Cargo.toml"), root.join("Cargo.lock")]);
@@ -112,7 +112,7 @@ pub(super) fn files(run: &CargoRun, target: &Target) -> Vec<PathBuf> {
     files.into_iter().collect()
 }
 
-/// Whether a change of this file requires a new plan.
+/// Whether a change to this file requires a new plan.
 pub(super) fn configures_cargo(path: &Path) -> bool {
     CONFIGURATION.iter().any(|name| path.ends_with(name))
 }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_configure_cargo() {
+    fn files_that_configure_cargo_are_recognized() {
         for (path, expected) in [
             ("/w/.cargo/config.toml", true),
             ("/w/.cargo/config", true),

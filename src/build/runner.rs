@@ -1,8 +1,8 @@
 //! The hidden mode in which cargo starts hotrun instead of the program.
 //!
-//! Cargo replaces itself with the runner (`exec`, so the pid stays the same) and appends the program's path and
-//! arguments to those of the runner. The hotrun that started cargo reads cargo's standard output, so the runner
-//! prints its message there, as one line of JSON.
+//! Cargo replaces itself with the runner (`exec`, so the pid stays the same) and appends the program's path and arguments
+//! to the runner's own. The hotrun that started cargo reads cargo's standard output, so the runner prints its message
+//! there, as one line of JSON.
 
 use std::env;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// The first argument of the hidden mode.
 pub const FLAG: &str = "--runner";
 
-/// What the runner prints. The `reason` tells it from the messages of cargo.
+/// What the runner prints. The `reason` distinguishes it from cargo's messages.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "reason")]
 pub(super) enum RunnerMessage {
@@ -30,7 +30,7 @@ pub(super) enum RunnerMessage {
 
 /// Prints what cargo would have started. `arguments` are those after [`FLAG`].
 ///
-/// Returns status 1 if the message can't be written, because the hotrun that waits for it has ended.
+/// Returns status 1 if the message can't be written, for example because the hotrun that is waiting for it has exited.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let argv = arguments.skip_while(|argument| argument == "--").collect();
     match print_launch(argv) {
@@ -55,9 +55,10 @@ fn print_launch(argv: Vec<OsString>) -> io::Result<()> {
 
 /// The path that cargo can use to start hotrun.
 ///
-/// That is hotrun's own path while it exists. If the file has been replaced (an update, or hotrun that reloads hotrun),
-/// the kernel still has it as `/proc/PID/exe`, see `proc_pid_exe(5)`. That path is also used if hotrun's own is not
-/// UTF-8 or, with `no_whitespace`, contains whitespace: cargo splits a runner that is a string at whitespace.
+/// This is the path of hotrun's executable while it exists. If the file was replaced (by an update, or because hotrun is
+/// used to develop hotrun), the original is still available as `/proc/PID/exe`, see `proc_pid_exe(5)`. That path is also
+/// used if the executable's own path is not UTF-8 or, with `no_whitespace`, contains whitespace: cargo splits a runner that
+/// is a string at whitespace.
 pub(super) fn executable(no_whitespace: bool) -> io::Result<PathBuf> {
     let path = env::current_exe()?;
     let is_usable =

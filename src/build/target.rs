@@ -5,7 +5,7 @@ use cargo_metadata::{Metadata, MetadataCommand, Package, TargetKind};
 use super::command_line::CargoRun;
 use crate::error::Failure;
 
-/// The package whose program `cargo run` would start, and the directories of its build.
+/// The package whose program `cargo run` would start, and its build directories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Target {
     /// The directory of the package.
@@ -17,7 +17,7 @@ pub(super) struct Target {
     pub(super) package_id: String,
 }
 
-/// Finds the target. Fails only if cargo would fail too; if the rules of cargo are uncertain, it is left to cargo.
+/// Finds the target. Fails only if cargo would fail, too. Where cargo's rules are uncertain, leaves the decision to cargo.
 pub(super) fn find(run: &CargoRun) -> Result<Target, Failure> {
     let metadata = metadata(run, run.manifest_path.as_deref(), &["--no-deps"])?;
     let package = choose(run, &metadata)?;
@@ -30,7 +30,7 @@ pub(super) fn find(run: &CargoRun) -> Result<Target, Failure> {
     })
 }
 
-/// Runs `cargo metadata` for the same toolchain and features.
+/// Runs `cargo metadata` with the same toolchain and features.
 pub(super) fn metadata(
     run: &CargoRun,
     manifest: Option<&Path>,
@@ -63,8 +63,8 @@ pub(super) fn manifest_dir(package: &Package) -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 
-/// The package of the program, according to the rules of `cargo run` (`src/cargo/ops/cargo_run.rs` and
-/// `src/bin/cargo/commands/run.rs` in the sources of cargo).
+/// The program's package, according to the rules of `cargo run` (`src/cargo/ops/cargo_run.rs` and
+/// `src/bin/cargo/commands/run.rs` in cargo's sources).
 fn choose<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<&'a Package, Failure> {
     let packages = packages(run, metadata)?;
     for (flag, name, kind, noun) in [
@@ -92,7 +92,7 @@ fn choose<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<&'a Package, Fai
 fn packages<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<Vec<&'a Package>, Failure> {
     let members = metadata.workspace_packages();
     let Some(spec) = &run.package else {
-        // Cargo reports the default members since 1.71.
+        // Cargo has reported the default members since 1.71.
         return Ok(match metadata.workspace_default_members.is_available() {
             true => metadata.workspace_default_packages(),
             false => members,

@@ -1,4 +1,4 @@
-//! The task that reads the output of a build and collects the result.
+//! The task that reads a build's output and collects its result.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,11 +19,12 @@ use crate::watch::LockFileWindow;
 use super::inbox::{Built, Inbox, Input, Inputs};
 
 /// After the build has ended, its output counts as complete once nothing has arrived for this long. Usually the pipes end
-/// first. A process that the build leaves running, such as the daemon of a compiler cache, keeps them open.
+/// first, but a process that the build leaves running, such as a compiler cache's daemon, keeps them open.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long such a process may delay the result by printing.
+/// How long a process that the build leaves running may delay the result by printing.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
-/// In bytes. A longer line is split. Messages of cargo have a few kilobytes, and the message with the launch tens of them.
+/// Longer lines are split. In bytes. Cargo's messages take a few kilobytes, and the one with the launch takes tens of
+/// kilobytes.
 const MAX_LINE: usize = 16 << 20;
 
 /// An output stream of the build, read line by line.
@@ -42,7 +43,7 @@ impl Stream {
         }
     }
 
-    /// Adds a piece. Returns the line if this completes it.
+    /// Adds a piece, and returns the line if the piece completes it.
     fn take(&mut self, piece: Option<Piece>) -> Option<Vec<u8>> {
         let Some(Piece { bytes, ends_line }) = piece else {
             self.open = false;
@@ -57,7 +58,7 @@ pub(super) struct BuildTask {
     pub(super) id: GenId,
     pub(super) plan: Plan,
     pub(super) output: BuildOutput,
-    /// Whether the build has printed nothing.
+    /// Whether the build has printed nothing so far.
     pub(super) silent: bool,
     pub(super) lock_file: LockFileWindow,
     /// The fingerprints of the running generations.
@@ -68,7 +69,8 @@ pub(super) struct BuildTask {
 
 impl BuildTask {
     pub(super) async fn run(mut self, process: Process) {
-        // Dropping `control` kills the process tree. So what the build leaves running is killed when hotrun ends.
+        // Dropping `control` kills the process tree, so processes that the build leaves running are killed when hotrun
+        // exits.
         let Process {
             control,
             mut reports,
@@ -88,8 +90,8 @@ impl BuildTask {
                     end = Some(found);
                     ended_at = Instant::now();
                 }
-                // Cargo's earlier output comes first: this branch is the last one, and the runtime polls the pipes
-                // during the yield.
+                // Output that cargo has already written is read first: the branches above are polled before this one,
+                // and the runtime polls the pipes during the yield.
                 () = tokio::task::yield_now(), if self.output.is_complete() => {
                     end = Some(Ok(Ended::Code(0)));
                     break;
@@ -98,7 +100,7 @@ impl BuildTask {
             }
         }
         if let Some(Ok(Ended::Signal(_))) = end {
-            // The rest of a killed build would disturb the next one.
+            // Remaining processes of a killed build would interfere with the next one.
             control.kill();
             while reports.next().await.is_some() {}
         }
@@ -162,11 +164,11 @@ impl BuildTask {
         self.feed.pass(report).await;
     }
 
-    /// Finds out what the build made and which files it read.
+    /// Finds out what the build produced and which files it read.
     async fn finish(&mut self, ended: Ended) -> Result<Box<Built>, Option<Failure>> {
         let success = match ended {
             Ended::Code(code) => code == 0,
-            // A killed build has failed, whatever it printed.
+            // A killed build has failed, no matter what it printed.
             Ended::Signal(signal) => return Err(Some(killed(signal))),
         };
         if !self.output.succeeded(success) {
@@ -193,7 +195,7 @@ impl BuildTask {
                 newest_first.find(|(_, known)| known.matches(&read))
             });
             like = search.await.ok().flatten().map(|(id, _)| id);
-            // The next build needs the hashes; this one need not wait for them.
+            // Only the next build needs the hashes, so this one does not wait for them.
             tokio::task::spawn_blocking(move || mine.hash_files());
         }
         Ok(Box::new(Built {
@@ -217,26 +219,26 @@ impl BuildTask {
     }
 }
 
-/// Waits until the first process has ended. Processes that it leaves running do not belong to the build.
+/// Waits until the build's first process has ended. The processes that it leaves running are not part of the build.
 async fn first_end(reports: &mut Reports) -> Result<Ended, Failure> {
     while let Some(report) = reports.next().await {
         match report {
             process::Report::Started { .. } => {}
             process::Report::Exited { ended, .. } => return Ok(ended),
             process::Report::Refused { error } => {
-                let text = format!("the build could not be started: {error}");
+                let text = format!("cannot start the build: {error}");
                 return Err(Failure::environment(text).hints(hint_for_errno(error.errno)));
             }
             process::Report::Gone => break,
         }
     }
-    Err(Failure::environment("the processes of the build vanished"))
+    Err(Failure::environment("the build's processes vanished"))
 }
 
-/// The failure of a build that something other than hotrun has killed.
+/// The failure to report if something other than hotrun killed the build.
 fn killed(signal: i32) -> Failure {
     let out_of_memory =
-        "if memory ran out, `dmesg` says so; fewer jobs need less (`cargo run -j 2`)";
+        "if memory ran out, `dmesg` shows it; fewer jobs need less (`cargo run -j 2`)";
     let hint = (signal == Signal::SIGKILL as i32).then(|| out_of_memory.into());
     let text = format!("the build was ended by {}", Ended::Signal(signal));
     Failure::environment(text).hints(hint)

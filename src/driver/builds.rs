@@ -19,18 +19,18 @@ use super::inbox::{Built, Input};
 use super::setup;
 use super::state::{ActiveBuild, Driver};
 
-/// How long a cancelled build may take to remove unfinished files, as `make` does on `SIGTERM`. If it were killed at once, the
-/// next build would take these files for complete.
+/// How long a cancelled build may take to remove unfinished files, as `make` does on `SIGTERM`. If it were killed at
+/// once, the next build would treat these files as complete.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Makes cargo print its progress.
+/// Environment variables that make cargo print its progress.
 const PROGRESS: [(&str, &str); 2] = [
     ("CARGO_TERM_PROGRESS_WHEN", "always"),
     ("CARGO_TERM_PROGRESS_WIDTH", "60"),
 ];
 
 impl Driver {
-    /// Starts a build, which reports [`Input::Built`].
+    /// Starts a build, which sends [`Input::Built`] when it has ended.
     pub(super) fn build(&mut self, id: GenId) -> Result<()> {
         // This build includes the changes for which a build was postponed.
         self.builds.trigger.cancel();
@@ -75,7 +75,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Cancels the active build without waiting for its end.
+    /// Cancels the active build without waiting for it to end.
     pub(super) fn cancel_build(&mut self) {
         let Some(build) = &mut self.builds.active else {
             return;
@@ -95,7 +95,7 @@ impl Driver {
         self.handle(Event::Changed(Action::Build));
     }
 
-    /// Passes the result of a build on to the machine, and keeps the artifact.
+    /// Keeps the artifact of a build, and passes the result on to the machine.
     pub(super) fn built(&mut self, id: GenId, built: Result<Box<Built>, Option<Failure>>) {
         let now = Moment::now();
         self.builds.trigger.ended(now);
@@ -105,7 +105,7 @@ impl Driver {
         let build = self.builds.active.take();
         let cancelled = build.is_some_and(|build| build.cancelled);
         let outcome = match built {
-            // Even if it ended before it was killed, the machine does not want its result.
+            // The machine does not want the result, even if the build ended before it was killed.
             Ok(_) | Err(_) if cancelled => BuildOutcome::Cancelled,
             Ok(built) => self.keep(id, *built),
             Err(failure) => {
@@ -125,7 +125,7 @@ impl Driver {
             like,
         } = built;
         let machine = &self.machine;
-        // That generation may have begun to drain since.
+        // The matching generation may have begun to drain in the meantime.
         let like = like.filter(|like| machine.phase(*like).stays());
         if let Some((like, artifact)) = like.and_then(|like| Some((like, machine.artifact(like)?)))
         {
@@ -141,7 +141,7 @@ impl Driver {
                 (artifact, true)
             }
             Ok(None) => (self.artifacts.new_id(), false),
-            // Only rolling back to it is impossible.
+            // The artifact can still be started, but hotrun cannot roll back to it.
             Err(error) => {
                 let text = format!("cannot keep the executable of gen {id}: {error}");
                 self.feed.message(Level::Detail, text, None);
@@ -152,8 +152,8 @@ impl Driver {
         BuildOutcome::Built { artifact, kept }
     }
 
-    /// Reads the configuration of cargo and the toolchain again. In a blocking thread, because rustup may take minutes to
-    /// install a toolchain.
+    /// Reads cargo's configuration and the toolchain again, in a blocking thread, because rustup may take minutes to install
+    /// a toolchain.
     pub(super) fn renew_plan(&mut self) {
         let (config, inbox) = (self.config.clone(), self.inbox.clone());
         self.builds.plan_requests += 1;
@@ -164,7 +164,7 @@ impl Driver {
         });
     }
 
-    /// Uses the new plan, unless a later request is pending: of two requests, the older one may finish last.
+    /// Uses the new plan, unless a later request is pending: if there are two requests, the older one may finish last.
     pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, Failure>) {
         match planned {
             Ok(_) | Err(_) if number < self.builds.plan_requests => {}

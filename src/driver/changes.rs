@@ -20,7 +20,7 @@ impl Driver {
         match message {
             Message::Watching { dirs, .. } => {
                 self.feed.report(Report::Watching { directories: dirs });
-                // If the first build began earlier, a change during it could be missed.
+                // If the first build began before the watch was set up, a change during the build could be missed.
                 if !std::mem::replace(&mut self.watch.begun, true) {
                     self.handle(Event::Begin);
                 }
@@ -74,7 +74,7 @@ impl Driver {
         })
     }
 
-    /// Whether to take the action now. Not if the action itself causes the changes.
+    /// Whether to take the action now. False if the action itself causes the changes.
     fn is_wanted(
         &mut self,
         action: &RuleAction,
@@ -122,10 +122,10 @@ impl Driver {
         self.feed.message(Level::Warning, text, Some(hint));
     }
 
-    /// Watches the files that a build has read, unless `--watch` is set.
+    /// Watches the files that a build read, unless `--watch` is set.
     pub(super) fn watch_inputs(&mut self, inputs: Inputs) {
         let Inputs { id, began, files } = inputs;
-        // Asking cargo takes time. A newer build may have finished since.
+        // Asking cargo takes time, so a newer build may have finished in the meantime.
         if !self.config.cli.watch.is_empty() || self.watch.newest > Some(id) {
             return;
         }
@@ -152,7 +152,7 @@ impl WatchSet {
             packages,
         } = inputs;
         self.inputs = files.union(&dirs).cloned().collect();
-        // If a manifest is broken later, cargo cannot list the packages.
+        // Kept for later: while a manifest is broken, cargo cannot list the packages.
         self.roots.dirs = packages.into_iter().collect();
         let inputs = InputSet {
             files,
@@ -172,14 +172,14 @@ impl WatchSet {
             self.roots.files = found.files;
             self.roots.ignored = found.ignored;
         }
-        // An input of the last successful build may be missing now, and may come back.
+        // An input of the last successful build may be missing now and come back later.
         let inputs = self.inputs.iter().cloned();
         places(&self.roots).into_iter().chain(inputs).collect()
     }
 }
 
-/// Paths at which changes do not count. They include the output of hotrun itself: with `hotrun … > log` in a watched
-/// directory, each build would cause the next one.
+/// Paths at which changes do not count. They include hotrun's own output files: with `hotrun … > log` in a watched
+/// directory, each build would otherwise trigger the next one.
 pub(super) fn ignored(roots: &WatchRoots) -> Vec<PathBuf> {
     let output = os::output_files();
     roots.ignored.iter().cloned().chain(output).collect()

@@ -1,19 +1,19 @@
-//! The clock of the machine. It leaves out time in which hotrun could not run, because it was stopped, the computer slept, or
-//! the main thread was blocked. Programs may have met their deadlines in that time without hotrun noticing.
+//! The machine's clock. It leaves out time in which hotrun could not run, because it was stopped, the computer slept, or
+//! the main thread was blocked. During that time, programs may have met their deadlines without hotrun noticing.
 
 use std::time::{Duration, Instant};
 
 use crate::reload::Time;
 
-/// If a deadline passed longer ago than this, hotrun could not run. Handling an event takes much less time.
+/// If a deadline passed longer ago than this, hotrun was unable to run: handling an event takes much less time.
 const SUSPENDED: Duration = Duration::from_millis(500);
-/// How much time is left until the deadline after that.
+/// How much time is left until the deadline after hotrun was unable to run.
 const GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
-    /// The last value of [`Clock::now`], which never decreases.
+    /// The value that [`Clock::now`] returned last. It never decreases.
     last: Duration,
 }
 
@@ -27,7 +27,7 @@ impl Clock {
 
     /// The current time for the machine.
     pub(super) fn now(&mut self) -> Time {
-        // In whole microseconds, as the log shows it.
+        // In whole microseconds, the precision of the log.
         let micros = self.started.elapsed().as_micros();
         self.last = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
         Time::after_start(self.last)
@@ -38,8 +38,8 @@ impl Clock {
         self.started += time;
     }
 
-    /// If this deadline passed while hotrun could not run, sets the clock back to shortly before it, but not before its last
-    /// value. Returns whether the deadline is in the future now.
+    /// If this deadline passed while hotrun could not run, sets the clock back to shortly before the deadline, but not before
+    /// the clock's last value. Returns whether the deadline is now in the future.
     pub(super) fn skip_suspension(&mut self, deadline: Option<Time>) -> bool {
         let now = self.started.elapsed();
         let deadline = deadline.map(Time::since_start);
@@ -54,7 +54,7 @@ impl Clock {
 
     /// Sleeps until the deadline, or forever if there is none.
     pub(super) async fn sleep_until(&self, deadline: Option<Time>) {
-        /// Timers of tokio are limited to about two years. The loop calls this again with the same deadline.
+        /// Tokio's timers are limited to about two years. The loop calls this again with the same deadline.
         const LONGEST: Duration = Duration::from_secs(3600);
         let Some(deadline) = deadline else {
             return std::future::pending().await;
@@ -82,16 +82,16 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_passed_during_a_suspension_is_in_the_future() {
+    fn a_deadline_that_passed_during_a_suspension_is_moved_into_the_future() {
         let mut clock = clock(100);
         assert!(clock.skip_suspension(at(50)));
         let before = at(50).unwrap().since(clock.now());
         assert!(before > Duration::ZERO && before <= GRACE, "{before:?}");
-        assert!(!clock.skip_suspension(at(50)), "only once");
+        assert!(!clock.skip_suspension(at(50)), "skipped a second time");
     }
 
     #[test]
-    fn without_a_missed_deadline_there_was_no_suspension() {
+    fn nothing_is_skipped_unless_a_deadline_was_missed() {
         let mut clock = clock(100);
         for deadline in [None, at(100), at(1000)] {
             assert!(!clock.skip_suspension(deadline), "{deadline:?}");
@@ -103,7 +103,7 @@ mod tests {
     fn the_clock_never_goes_back() {
         let mut clock = clock(100);
         let last = clock.now();
-        assert!(!clock.skip_suspension(at(50)), "the deadline is due");
+        assert!(!clock.skip_suspension(at(50)), "the deadline has passed");
         assert!(clock.now() >= last);
     }
 }

@@ -1,4 +1,4 @@
-//! The commands of rules, `--on GLOB=run:COMMAND`.
+//! The commands of `--on GLOB=run:COMMAND` rules.
 
 use std::env;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use super::inbox::Input;
 use super::state::Driver;
 
 impl Driver {
-    /// Runs a command. If it is running already or hotrun is paused, the command runs afterwards.
+    /// Runs a command. If the command is already running or hotrun is paused, runs it afterwards.
     pub(super) fn run_command(&mut self, line: &str) {
         self.commands.entry(line.to_owned()).or_default().pending = true;
         self.run_unless_paused();
@@ -35,7 +35,7 @@ impl Driver {
                 lines.push(line.clone());
             }
         }
-        // If hotrun quits, they are no longer needed.
+        // Nobody needs the commands if hotrun is quitting.
         lines.retain(|_| !self.machine.is_quitting());
         for line in lines {
             match self.start_command(&line) {
@@ -76,7 +76,7 @@ impl Driver {
         self.run_unless_paused();
     }
 
-    /// Runs the commands that were postponed until now.
+    /// Runs the postponed commands whose time has come.
     pub(super) fn run_due_commands(&mut self) {
         let now = Instant::now();
         for command in self.commands.values_mut() {
@@ -95,7 +95,7 @@ impl Driver {
     }
 }
 
-/// Shows what a command prints, and returns how it failed.
+/// Shows what a command prints, and returns the reason if it fails.
 async fn monitor(process: Process, feed: &Feed) -> Option<String> {
     ui::panic_for_test();
     let Process {
@@ -106,7 +106,7 @@ async fn monitor(process: Process, feed: &Feed) -> Option<String> {
     } = process;
     let ended = async {
         let failure = failure(reports).await;
-        // Processes that it leaves running would keep its output open.
+        // Processes that the command leaves running would keep its output open.
         control.kill();
         failure
     };

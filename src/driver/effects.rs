@@ -20,7 +20,7 @@ use super::state::{Driver, Outcome};
 const RESPONSE_PAUSE: Duration = Duration::from_secs(5);
 
 impl Driver {
-    /// Performs an effect. Returns the resulting event if it is known at once.
+    /// Performs an effect. Returns the resulting event if it is known immediately.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Hold => {
@@ -83,7 +83,7 @@ impl Driver {
             }
             GenEffect::Stop => {
                 if let Some(running) = self.generations.get_mut(&id) {
-                    // From now on it does not matter what it waits for.
+                    // The generation is stopping, so nothing depends on what it is waiting for.
                     running.waiting.abort_all();
                     running.control.stop(stop_signal);
                 }
@@ -109,7 +109,7 @@ impl Driver {
 
     fn switch(&mut self, id: GenId) -> GenEvent {
         if let Some(running) = self.generations.get_mut(&id) {
-            // If it has begun to drain, it is live again.
+            // A generation that had begun to drain goes live again, so stop waiting for its drain.
             running.waiting.abort_all();
         }
         match self.sockets.switch(id) {
@@ -122,11 +122,11 @@ impl Driver {
         }
     }
 
-    /// Reports when a draining generation is quiescent or, with `idle`, idle.
+    /// Waits in a task until a draining generation is quiescent or, if `idle` is set, idle, and then reports it.
     fn await_drained(&mut self, id: GenId, idle: bool) {
         let (mut monitor, inbox) = (self.sockets.drain_monitor(id), self.inbox.clone());
-        // A streamed response looks complete while it pauses. If another generation is live, nothing waits for this one to
-        // end, so longer pauses are allowed.
+        // A streamed response looks complete while it pauses. If another generation is live, nothing is waiting for this one
+        // to exit, so longer pauses are allowed.
         if idle && self.machine.live().is_some() {
             monitor = monitor.quiet_for(RESPONSE_PAUSE);
         }
@@ -144,7 +144,7 @@ impl Driver {
         }
     }
 
-    /// Responds to HTTP requests from now on, with the failure of this generation.
+    /// From now on, responds to HTTP requests with an error page about this generation's failure.
     fn respond_unavailable(&mut self, id: GenId, failure: Failure) {
         if !self.config.ui.error_page {
             return;
@@ -161,7 +161,7 @@ impl Driver {
         self.report_failure("responding to connections", responds);
     }
 
-    /// Shows a notice, and for a failure what else the driver knows about it.
+    /// Shows a notice. For a failure, also shows what the driver knows about its cause.
     pub(super) fn notice(&mut self, notice: Notice) {
         self.feed.report(Report::Notice(notice));
         let Notice::Generation(id, GenNotice::Failed { failure, live }) = notice else {
@@ -171,7 +171,7 @@ impl Driver {
             && let Some(running) = self.generations.get(&id)
             && let Some(reason) = running.unready_reason.get()
         {
-            let hint = "`--ready` sets another condition, `--ready-timeout` allows more time";
+            let hint = "`--ready` sets a different condition, `--ready-timeout` allows more time";
             self.feed.error(reason, Some(hint.into()));
         }
         if let (Failure::ExitedEarly(Ended::Code(_)), Some(live)) = (failure, live)
@@ -180,13 +180,13 @@ impl Driver {
             let text = format!(
                 "gen {id} may be unable to run beside gen {live}, for example because of a lock"
             );
-            let hint = "if so, `--stop-first` ends the old generation first, and holds connections until then";
+            let hint = "if so, `--stop-first` stops the old generation first and holds connections in the meantime";
             self.feed.message(Level::Info, text, Some(hint.into()));
         }
     }
 
-    /// Whether a generation may have exited because it cannot run beside another one, and nothing else explains it. True
-    /// only once.
+    /// Whether a generation may have exited because it cannot run beside another one, and nothing else explains the exit.
+    /// Returns true only once.
     fn may_conflict(&mut self, id: GenId) -> bool {
         let recent = self.feed.recent_output();
         let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,16 +16,16 @@ use crate::process::{Control, Pty};
 use crate::ready::{LastUnreadyReason, NotifyState};
 use crate::reload::GenId;
 
-/// A generation that was started and is not gone. Dropping it kills the process tree and aborts the tasks.
+/// A generation that was started and still has processes. Dropping it kills the process tree and aborts the tasks.
 pub(super) struct Running {
     pub(super) control: Control,
-    /// `None` after an error of the notify socket.
+    /// `None` after the notify socket has failed.
     pub(super) notify: Option<Notify>,
     /// The fingerprint of the artifact, if known.
     pub(super) fingerprint: Option<Fingerprint>,
     pub(super) unready_reason: LastUnreadyReason,
     pub(super) terminal: Option<Terminal>,
-    /// The number of connections at the last count.
+    /// The number of connections that the last count found.
     pub(super) connections: Option<usize>,
     /// The task that waits until the generation is ready or, during the drain, quiescent or idle.
     pub(super) waiting: JoinSet<()>,
@@ -35,7 +35,7 @@ pub(super) struct Running {
 pub(super) struct Notify {
     pub(super) socket: NotifySocket,
     pub(super) state: watch::Sender<NotifyState>,
-    /// When the program began to reload its configuration. Set from `RELOADING=1` to `READY=1`.
+    /// When the program began to reload its configuration. Set from `RELOADING=1` until `READY=1`.
     pub(super) reloading: Option<Instant>,
     pub(super) status: String,
 }
@@ -51,7 +51,7 @@ impl Notify {
     }
 }
 
-/// The pseudo-terminal of a program.
+/// The pseudoterminal of a program.
 pub(super) struct Terminal {
     pub(super) pty: Arc<Pty>,
     typed: mpsc::UnboundedSender<Vec<u8>>,
@@ -86,13 +86,13 @@ impl Terminal {
 
     /// Queues input for the program.
     pub(super) fn type_in(&self, bytes: Vec<u8>) {
-        // The writer has ended if the program has closed its terminal.
+        // Fails if the program has closed its terminal, because the writer has ended then.
         let _ = self.typed.send(bytes);
     }
 }
 
-/// Receives the next notification of any generation. The newest generation comes first, because its readiness must not
-/// wait for an old one that sends all the time. Cancel safe.
+/// Receives the next notification from any generation. The newest generation comes first, because its readiness must not
+/// wait for an old one that keeps sending. Cancel safe.
 pub(super) async fn next_notification(
     generations: &BTreeMap<GenId, Running>,
 ) -> (GenId, io::Result<Result<Message, Rejected>>) {

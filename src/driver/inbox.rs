@@ -21,17 +21,17 @@ pub(super) enum Input {
     },
     /// The inputs of a build are known.
     Inputs(Box<Inputs>),
-    /// A program has ended, and its last notifications must be handled before that is reported.
+    /// A program has exited, and its last notifications must be handled before the exit is reported.
     DrainNotifications {
         id: GenId,
-        /// Dropped when they have been handled.
+        /// Dropped when the notifications have been handled.
         done: oneshot::Sender<()>,
     },
     /// A program has opened a socket, or failed to.
     Intercepted { id: GenId, event: InterceptEvent },
-    /// The command of a rule has ended.
+    /// A rule's command has ended.
     CommandEnded { line: String },
-    /// Cargo's configuration or toolchain was read again.
+    /// Cargo's configuration and the toolchain were read again.
     Planned {
         /// The sequence number of the request.
         number: u32,
@@ -39,7 +39,7 @@ pub(super) enum Input {
     },
 }
 
-/// What a successful build made.
+/// What a successful build produced.
 #[derive(Debug)]
 pub(super) struct Built {
     pub(super) launch: Launch,
@@ -54,11 +54,11 @@ pub(super) struct Inputs {
     pub(super) id: GenId,
     /// When the build began.
     pub(super) began: SystemTime,
-    /// Exactly these files. If the build failed or its inputs are unknown, anything in these places.
+    /// Exactly which files to watch. If the build failed or its inputs are unknown, the places in which to watch anything.
     pub(super) files: Result<BuildInputs, WatchRoots>,
 }
 
-/// Where tasks report to.
+/// The sender through which tasks report to the driver.
 #[derive(Clone, Debug)]
 pub(super) struct Inbox(pub(super) UnboundedSender<Input>);
 
@@ -68,7 +68,7 @@ impl Inbox {
     }
 
     pub(super) fn send(&self, input: Input) {
-        // The receiver lives until hotrun ends.
+        // Cannot fail before hotrun exits, because the receiver lives until then.
         let _ = self.0.send(input);
     }
 }

@@ -1,4 +1,4 @@
-//! The log of `--log FILE`: every event with the response of the machine, and traces as comments.
+//! The `--log FILE`: every event with the machine's response, and traces as comments.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::error::Failure;
 use crate::reload::{Event, Policy, Response, Time, notation};
 
-/// Writes lines that a trace test can replay (see [`notation`]), and what comes from [`tracing`] as comments.
+/// Writes events in a form that a trace test can replay (see [`notation`]), and the output of [`tracing`] as comments.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     started: Instant,
@@ -18,21 +18,21 @@ pub(super) struct Log {
 
 #[derive(Debug)]
 struct Sink {
-    /// `None` after the first write that failed.
+    /// `None` after a write has failed.
     file: Option<File>,
-    /// The error of that write, until it is reported.
+    /// The error of the failed write, until it is reported.
     error: Option<io::Error>,
 }
 
 impl Log {
-    /// Creates or truncates the file, and subscribes to all traces of this process.
+    /// Creates or truncates the file, and subscribes to this process's traces.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be opened for writing.
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
         let file = File::create(path).map_err(|error| {
             Failure::usage(format!("opening the log `{}`: {error}", path.display()))
-                .hint("`--log` takes a file that hotrun may write")
+                .hint("`--log` needs a file that hotrun can write to")
         })?;
         let sink = Sink {
             file: Some(file),
@@ -49,7 +49,7 @@ impl Log {
             .with_ansi(false)
             .without_time()
             .finish();
-        // Fails only if there is a subscriber already, which keeps the traces then.
+        // Fails only if a subscriber is already set; the traces then go to that one.
         let _ = tracing::subscriber::set_global_default(subscriber);
         Ok(log)
     }
@@ -64,7 +64,7 @@ impl Log {
         self.line(&notation::line(now, event, response));
     }
 
-    /// Returns the error of the first write that failed, once.
+    /// Returns the error if a write has failed, but only once.
     pub(super) fn failure(&self) -> Option<io::Error> {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         sink.error.take()
@@ -83,7 +83,7 @@ impl Log {
     }
 }
 
-/// Writes each line as a comment.
+/// Writes each line to the log as a comment.
 #[derive(Clone, Debug)]
 struct Comments(Log);
 

@@ -1,8 +1,8 @@
-//! Turns every source into an [`Event`](crate::reload::Event), hands it to the machine, and performs the
-//! [`Effect`](crate::reload::Effect)s.
+//! Turns the input from every source into an [`Event`](crate::reload::Event), hands it to the machine, and performs the
+//! resulting [`Effect`](crate::reload::Effect)s.
 //!
-//! The loop with its one `select!` runs in the main thread and owns the machine. Long work runs in tasks, which report
-//! through the inbox. The user interface, the watch and the sockets have threads of their own.
+//! A single loop around `select!` runs on the main thread and owns the machine. Long work runs in tasks, which report
+//! through the inbox. The user interface, the watch and the sockets have their own threads.
 
 mod build;
 mod builds;
@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use crate::build::runner;
 use crate::process::guardian;
 
-/// Runs a hidden mode if hotrun has started itself in one: as the guardian of a process tree, or as the runner of cargo.
+/// Runs a hidden mode if hotrun was started in one: as the guardian of a process tree, or as cargo's runner.
 pub fn hidden_mode(args: &[OsString]) -> Option<ExitCode> {
     match args.get(1) {
         Some(mode) if mode == guardian::MODE => Some(guardian::main()),

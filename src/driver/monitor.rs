@@ -1,4 +1,4 @@
-//! The tasks that show the output of a program and report its end.
+//! The tasks that show a program's output and report its exit.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crate::ui::{Feed, Report, Stream};
 
 use super::inbox::{Inbox, Input};
 
-/// How long to wait for the last output before the end of a program is reported. The output ends earlier, unless a process
+/// How long to wait for the last output before a program's exit is reported. Usually the output ends sooner, but a process
 /// that the program leaves running keeps it open.
 const LAST_OUTPUT: Duration = Duration::from_millis(20);
-/// How many bytes to read from a terminal at a time.
+/// How many bytes to read at a time from a terminal.
 const CHUNK: usize = 32 * 1024;
-/// In bytes. A longer line is split for `--ready log:REGEX`.
+/// Longer lines are split for `--ready log:REGEX`. In bytes.
 const MAX_LINE: usize = 16 * 1024;
 
 /// Reports what happens to the processes of one generation.
@@ -55,7 +55,7 @@ impl Monitor {
                 }
                 process::Report::Refused { error } => self.refused(error),
                 process::Report::Exited { ended, survivors } => {
-                    // It may have named another main process before.
+                    // The process may have named another main process before it exited.
                     self.drain_notifications().await;
                     if control.main_alive() {
                         first = Some(ended);
@@ -81,13 +81,13 @@ impl Monitor {
         let (done, is_done) = oneshot::channel();
         let id = self.id;
         self.inbox.send(Input::DrainNotifications { id, done });
-        // The other end is dropped.
+        // Always an error: the driver drops its end without sending anything.
         let _ = is_done.await;
     }
 
     fn refused(&self, error: Refusal) {
         let hint = match error.step {
-            Step::Exec => Some("check the path, and that the file is executable".into()),
+            Step::Exec => Some("check that the path is correct and the file is executable".into()),
             Step::Interpreter => Some("check the first line of the script".into()),
             Step::Workdir => Some("check `--workdir`".into()),
             Step::Guardian | Step::Fork | Step::Descriptors => hint_for_errno(error.errno),
@@ -111,9 +111,9 @@ async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
 pub(super) struct Output {
     pub(super) id: GenId,
     pub(super) feed: Feed,
-    /// Receives the lines as long as the readiness check reads them.
+    /// Receives the lines for as long as the readiness check reads them.
     pub(super) lines: Option<UnboundedSender<Vec<u8>>>,
-    /// The beginning of a line that is not complete.
+    /// The beginning of an incomplete line.
     pub(super) line: Vec<u8>,
 }
 
@@ -132,7 +132,7 @@ impl Output {
         self.feed.report(Report::OutputEnded { id, stream });
     }
 
-    /// A terminal does not distinguish standard output and standard error.
+    /// Passes on what the program writes to its terminal, which does not distinguish standard output from standard error.
     pub(super) async fn pass_pty(mut self, pty: Arc<Pty>) {
         let (id, stream) = (self.id, Stream::Stdout);
         let mut buffer = vec![0; CHUNK];
@@ -146,7 +146,7 @@ impl Output {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let Some(lines) = &self.lines else { break };
             self.line.extend_from_slice(piece);
-            // Programs use colors on a terminal.
+            // Programs print colors to a terminal.
             let text = String::from_utf8_lossy(&self.line);
             let text = strip_ansi_codes(text.trim_end());
             // An incomplete line may be a prompt. It is sent again when it is complete.

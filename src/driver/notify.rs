@@ -1,8 +1,8 @@
-//! The notifications of programs (`sd_notify(3)`).
+//! Handles the notifications that programs send (`sd_notify(3)`).
 //!
-//! The driver handles each message before it receives the next one. So when it receives a `BARRIER=1`, which closes the
-//! descriptor of the barrier, everything sent before has been handled. Nothing here waits for the screen, because the
-//! program may wait for its barrier.
+//! The driver handles each message before it receives the next one. So by the time it receives a `BARRIER=1`, which closes
+//! the barrier's descriptor, it has handled everything that was sent before. Nothing here waits for the screen, because the
+//! program may be waiting for its barrier.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,11 +16,11 @@ use crate::ui::{Feed, Human, Level, Report};
 
 use super::state::Driver;
 
-/// The time limit for reading what is in a socket. Only a program that keeps sending exceeds it.
+/// How long reading all pending messages may take. Only a program that keeps sending exceeds this limit.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl Driver {
-    /// Handles what this generation has sent, but takes no longer than `until`.
+    /// Handles what this generation has sent so far, but stops at `until`.
     pub(super) fn drain_notifications(&mut self, id: GenId, until: Instant) {
         while Instant::now() < until
             && let Some(running) = self.generations.get(&id)
@@ -72,7 +72,7 @@ impl Driver {
         }
     }
 
-    /// Shows what concerns the user, and updates the state for the readiness check.
+    /// Shows what the user should see, and updates the state for the readiness check.
     fn show(&mut self, id: GenId, message: &Message) {
         let assignments = &message.assignments;
         let running = self.generations.get_mut(&id);
@@ -139,7 +139,7 @@ impl Driver {
         }
     }
 
-    /// Removes the listeners that hotrun manages, because it shuts them down when the generation is gone. The next generation
+    /// Removes the listeners that hotrun manages. hotrun shuts them down when the generation is gone, so the next generation
     /// would get a dead listener. hotrun keeps the address open in any case.
     fn without_listeners(&mut self, id: GenId, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
         let listens = |fd: &OwnedFd| self.sockets.has(fd);
@@ -148,7 +148,7 @@ impl Driver {
             let text = format!(
                 "gen {id} stores a listener; hotrun keeps the address open itself, and did not store it"
             );
-            let hint = "open the listener as at the first start, or use the one of `--listen`";
+            let hint = "open the listener again on every start, or use the one that `--listen` passes";
             self.feed.message(Level::Warning, text, Some(hint.into()));
         }
         fds
@@ -164,12 +164,12 @@ impl Driver {
     }
 }
 
-/// Describes a reload of the configuration that begins or ends.
+/// Describes the beginning or the end of a configuration reload.
 fn show_reload(reloading: &mut Option<Instant>, assignments: &Assignments) -> Option<String> {
     if assignments.reloading {
         *reloading = Some(Instant::now());
-        return Some("reloads its configuration".into());
+        return Some("is reloading its configuration".into());
     }
     let since = reloading.take_if(|_| assignments.ready)?;
-    Some(format!("has reloaded in {}", Human(since.elapsed())))
+    Some(format!("reloaded its configuration in {}", Human(since.elapsed())))
 }

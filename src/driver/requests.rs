@@ -1,4 +1,4 @@
-//! Requests of the user: signals, keys and other events of the terminal.
+//! Handles the user's requests: signals, keys and other terminal events.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,10 +17,10 @@ use crate::ui::{self, Level, Mode, Report, TerminalEvent, TerminalInput, UiComma
 
 use super::state::Driver;
 
-/// How often to count connections. A count takes some milliseconds, because it reads `/proc` for each process.
+/// How often to count connections. Counting takes some milliseconds, because it reads `/proc` for each process.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
-/// How often to look for new processes while signalling all of them.
-const MAX_LOOKS: usize = 16;
+/// How many times to scan for new processes while signalling all of them.
+const MAX_SCANS: usize = 16;
 
 impl Driver {
     pub(super) fn signalled(&mut self, signal: HotrunSignal) {
@@ -47,17 +47,17 @@ impl Driver {
         }));
     }
 
-    /// A program may signal hotrun by mistake, for example with `pkill`.
+    /// Ignores a signal from a program that runs under hotrun, which may be a mistake, for example with `pkill`.
     fn ignore_signal(&self, sender: &Descendant) {
         let Descendant { signal, pid, name } = sender;
         let name = name.as_deref().unwrap_or("a process");
         let text = format!("ignored a {signal} from `{name}` (pid {pid}), which runs under hotrun");
-        let hint = "to end hotrun, press Ctrl-C, or send the signal from another terminal";
+        let hint = "to quit hotrun, press Ctrl-C, or send the signal from another terminal";
         self.feed.message(Level::Warning, text, Some(hint.into()));
     }
 
-    /// Whether the user has asked hotrun to quit before. Signals that arrive together count as one request: `timeout` signals
-    /// hotrun and then its process group, and a shell may forward a signal that the terminal has sent to both.
+    /// Whether the user has already asked hotrun to quit. Signals that arrive together count as one request: `timeout`
+    /// signals hotrun and then its process group, and a shell may forward a signal that the terminal has sent to both.
     fn quits_again(&mut self) -> bool {
         const SAME_REQUEST: Duration = Duration::from_millis(50);
         let first = *self.ending.requested.get_or_insert_with(Instant::now);
@@ -66,7 +66,7 @@ impl Driver {
 
     fn request(&mut self, request: Request) {
         match request {
-            // Also during a pause. The commands come first, because they may generate sources.
+            // The commands run even during a pause. They run first, because they may generate sources.
             Request::Reload | Request::Resume => self.run_pending_commands(),
             Request::Pause
             | Request::Undo
@@ -103,7 +103,7 @@ impl Driver {
                 ui::panic_for_test();
                 self.request(Request::Reload);
             }
-            // The same as Ctrl-C: the second time, hotrun quits at once.
+            // Same as Ctrl-C: the second time, hotrun quits at once.
             Key::Quit => self.signalled(HotrunSignal::Interrupt),
             Key::Errors => self.feed.command(UiCommand::ShowBuildLog),
             Key::Clear => self.feed.command(UiCommand::Clear),
@@ -127,17 +127,17 @@ impl Driver {
         self.feed.command(UiCommand::Resized(size));
     }
 
-    /// Ctrl-Z: stops everything until the shell continues hotrun, as with `cargo run`.
+    /// Handles Ctrl-Z: stops everything until the shell continues hotrun, as with `cargo run`.
     async fn suspend(&mut self, terminal: &mut TerminalInput) {
         if !self.feed.release_terminal().await {
-            // The thread of the user interface is blocked, because the terminal accepts no output.
+            // The user interface thread is blocked, because the terminal is not accepting output.
             ui::restore_terminal();
         }
         self.signal_all(Signal::SIGSTOP);
         let began = Instant::now();
         // Fails if there is no shell that could continue hotrun.
         let _ = terminal::suspend();
-        // Done first, so that a Ctrl-Z counts as soon as the user sees that hotrun runs again.
+        // Done first, so that another Ctrl-Z works as soon as the user sees that hotrun is running again.
         self.report_failure("handling Ctrl-Z", terminal.resumed().await);
         self.signal_all(Signal::SIGCONT);
         // Deadlines move by the length of the suspension.
@@ -146,22 +146,22 @@ impl Driver {
         self.continued(away);
     }
 
-    /// Draws the screen again, because another process may have used the terminal. `away` is how long everything was stopped;
-    /// zero if hotrun alone was (`SIGSTOP`).
+    /// Draws the screen again, because another process may have used the terminal. `away` is how long everything was stopped,
+    /// or zero if only hotrun was stopped (`SIGSTOP`).
     fn continued(&mut self, away: Duration) {
         self.feed.command(UiCommand::Resume { away });
         self.resized(terminal::size());
     }
 
-    /// Signals each process of every tree. A guardian would not signal the children of processes that catch the signal.
+    /// Signals every process of every tree. A guardian would not signal the children of processes that catch the signal.
     fn signal_all(&self, signal: Signal) {
         let mut signalled = HashSet::new();
         // A process may fork before the signal reaches it.
-        for _ in 0..MAX_LOOKS {
+        for _ in 0..MAX_SCANS {
             let before = signalled.len();
             for pid in self.pids() {
                 if signalled.insert(pid) {
-                    // It may have ended.
+                    // Fails if the process has exited.
                     let _ = kill(Pid::from_raw(pid), signal);
                 }
             }
@@ -193,7 +193,7 @@ impl Driver {
             return;
         }
         for (id, running) in &mut self.generations {
-            // The monitor is a new one, because the program may have opened sockets since.
+            // A new monitor each time, because the program may have opened more sockets.
             let monitor = self.sockets.drain_monitor(*id);
             let Ok(count) = monitor.connection_count(&running.control.pids()) else {
                 continue;
@@ -205,7 +205,7 @@ impl Driver {
     }
 }
 
-/// Sleeps until this moment, or forever if there is none.
+/// Sleeps until the given time, or forever if there is none.
 pub(super) async fn sleep_to(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
@@ -213,7 +213,7 @@ pub(super) async fn sleep_to(moment: Option<Instant>) {
     }
 }
 
-/// Whether hotrun has a controlling terminal that was not closed (`tty(4)`).
+/// Whether hotrun has a controlling terminal that is still open (`tty(4)`).
 fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }

@@ -1,4 +1,4 @@
-//! The loop.
+//! The driver's main loop.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -17,11 +17,11 @@ use super::requests::sleep_to;
 use super::setup::{self, Setup, Sources};
 use super::state::{Driver, Outcome};
 
-/// Runs until the user quits. Call it in a current-thread runtime, from the main thread: the parent of the guardians is
-/// the thread that starts them.
+/// Runs hotrun until the user quits. Must be called in a current-thread runtime, from the main thread: the parent of the
+/// guardians is the thread that starts them.
 ///
 /// # Errors
-/// A socket cannot be opened, there is nothing to build or to start, or the signals or the watch are unavailable.
+/// A socket cannot be opened, there is nothing to build or start, or signal handling or the watch cannot be set up.
 pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     let Setup {
         driver,
@@ -58,10 +58,10 @@ impl Driver {
                 Some(input) = sources.inputs.recv() => self.take(input),
                 message = sources.watch.recv(), if watching => match message {
                     Some(message) => self.watched(message),
-                    // Its thread panicked.
+                    // The watch thread has panicked.
                     None => {
                         watching = false;
-                        let text = "the watch has ended; hotrun no longer notices changes".to_owned();
+                        let text = "the watch has failed; hotrun no longer notices changes".to_owned();
                         self.feed.error(text, Some("restart hotrun".to_owned()));
                     }
                 },
@@ -94,8 +94,8 @@ impl Driver {
         }
     }
 
-    /// Handles a deadline, after the notifications that have arrived: a program is not late because hotrun was too busy to
-    /// read its message.
+    /// Handles a deadline, but first the notifications that have arrived: a program is not late just because hotrun was too
+    /// busy to read its message.
     async fn deadline_passed(
         &mut self,
         deadline: Option<Time>,
@@ -109,7 +109,7 @@ impl Driver {
         for id in ids {
             self.drain_notifications(id, until);
         }
-        // The tasks that wait for readiness see what has arrived.
+        // Lets the readiness tasks handle the notifications that have just arrived.
         tokio::task::yield_now().await;
         while let Ok(input) = inputs.try_recv() {
             self.take(input);
@@ -117,9 +117,9 @@ impl Driver {
         self.handle(Event::Tick);
     }
 
-    /// Passes an event to the machine, performs the effects, and does the same with the events that result from them.
+    /// Passes an event to the machine and performs the effects, and then handles the events that result from them.
     pub(super) fn handle(&mut self, event: Event) {
-        // If hotrun was suspended, the event may only seem to be late.
+        // If hotrun was suspended, the event may not be as late as it seems.
         self.clock.skip_suspension(self.machine.deadline());
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
@@ -127,7 +127,7 @@ impl Driver {
             let response = self.machine.handle(now, event);
             if let Some(log) = &self.log {
                 log.record(now, &event, &response);
-                // hotrun continues without the log.
+                // hotrun continues without a log.
                 if let Some(error) = log.failure() {
                     let text = format!("the log is incomplete: {error}");
                     self.feed.message(Level::Warning, text, None);

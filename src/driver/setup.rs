@@ -1,4 +1,4 @@
-//! Prepares everything for the loop. If something is missing, hotrun exits with an error and a hint.
+//! Prepares everything that the driver's loop needs. If something is missing, hotrun exits with an error and a hint.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -30,7 +30,7 @@ use super::inbox::{Inbox, Input};
 use super::log::Log;
 use super::state::{Builds, Driver, Ending, Reported, WatchSet};
 
-/// What the loop needs.
+/// What the driver's loop needs.
 pub(super) struct Setup {
     pub(super) driver: Driver,
     pub(super) sources: Sources,
@@ -47,7 +47,7 @@ pub(super) struct Sources {
 
 pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     let log = config.cli.log.as_deref().map(Log::create).transpose()?;
-    // With the sockets open, clients can connect and wait. With the signals handled, hotrun cleans up when it is stopped.
+    // Once the sockets are open, clients can connect and wait. Once signals are handled, hotrun cleans up when stopped.
     let sockets = open_sockets(&config)?;
     let signals = Signals::new().context("handling signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
@@ -104,7 +104,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     })
 }
 
-/// Opens the sockets of `--listen`.
+/// Opens the `--listen` sockets.
 fn open_sockets(config: &Config) -> Result<Sockets, Failure> {
     let sharing = match os::STEERING && os::test_hook("PORTABLE").is_none() {
         true => Sharing::Steered,
@@ -119,7 +119,7 @@ fn open_sockets(config: &Config) -> Result<Sockets, Failure> {
     })
 }
 
-/// Whether hotrun can adopt the sockets that the program opens. Tries to intercept a system call.
+/// Whether hotrun can adopt the sockets that the program opens. To find out, tries to intercept a system call.
 fn adopts(config: &Config, sockets: &Sockets, feed: &Feed) -> bool {
     if !config.adopts() || sockets.adopter().is_none() {
         return false;
@@ -140,7 +140,7 @@ fn adopts(config: &Config, sockets: &Sockets, feed: &Feed) -> bool {
         true => Level::Warning,
         false => Level::Detail,
     };
-    let text = format!("the program is stopped before the next one starts: {why}");
+    let text = format!("the old program will be stopped before the new one starts: {why}");
     feed.message(level, text, Some(why.hint().into()));
     false
 }
@@ -154,7 +154,7 @@ pub(super) fn plan_options(config: &Config) -> PlanOptions<'_> {
     }
 }
 
-/// Decides how to build. Checks that there is a program to build or to start.
+/// Decides how to build, and checks that there is a program to build or start.
 fn plan(config: &Config) -> Result<Plan, Failure> {
     let plan = Plan::new(&plan_options(config))?;
     if let Plan::Command {
@@ -181,7 +181,7 @@ fn check_command(program: &Path, config: &Config) -> Result<(), Failure> {
     let is_path = program.as_os_str().as_encoded_bytes().contains(&b'/');
     Err(match is_path && config.workdir.join(program).is_file() {
         true => Failure::usage(format!("`{name}` is not executable"))
-            .hint(format!("`chmod +x {name}` makes it so")),
+            .hint(format!("`chmod +x {name}` makes it executable")),
         false => Failure::usage(format!("no such command: `{name}`"))
             .hint("check its spelling and `PATH`; a shell line needs `sh -c '...'`"),
     })

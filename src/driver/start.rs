@@ -1,4 +1,4 @@
-//! Starts generations, and handles what their programs do with sockets.
+//! Starts generations, and handles the events of sockets that their programs open.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -24,7 +24,7 @@ use super::monitor::{Monitor, Output};
 use super::state::Driver;
 
 impl Driver {
-    /// Starts the program of a generation, and the tasks that monitor it. They report [`GenEvent::StartFailed`], or `Ready`,
+    /// Starts a generation's program and the tasks that monitor it. The tasks report [`GenEvent::StartFailed`], or `Ready`,
     /// `Exited` and `Gone`.
     pub(super) fn start(&mut self, id: GenId, artifact: ArtifactId) -> Result<()> {
         let (launch, fingerprint) = self.artifacts.launch(artifact)?;
@@ -66,7 +66,7 @@ impl Driver {
             notify_state: notify.state.subscribe(),
             lines,
             connect: connect(self.sockets.routes(id)),
-            // The command of `--ready exec:` has the environment and the directory of the program.
+            // The `--ready exec:` command has the program's environment and working directory.
             exec: Box::new(move |line| {
                 let spec = Spec::shell(line, env.clone(), launch.workdir.clone());
                 Box::pin(shell::run(spec))
@@ -87,7 +87,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Starts the program. With the live user interface it runs on a terminal of its own, so that it prints colors.
+    /// Starts the program. With the live user interface, it runs on its own terminal, so that it prints colors.
     fn spawn(
         &self,
         id: GenId,
@@ -127,7 +127,7 @@ impl Driver {
         Ok((control, terminal))
     }
 
-    /// Starts the thread that replies to `bind` and `listen` of the program.
+    /// Starts the thread that replies to the program's `bind` and `listen` calls.
     fn intercept(&self, id: GenId, channel: OwnedFd, control: Control) -> Result<()> {
         let adopter = self.sockets.adopter();
         let inbox = self.inbox.clone();
@@ -174,7 +174,7 @@ impl Driver {
         }
     }
 
-    /// Returns the sockets that the generation has at the time of the call.
+    /// Returns a function that lists the sockets that the generation has at the time of the call.
     fn listen_state(&self, id: GenId, passed: &[Passed]) -> Box<dyn FnMut() -> ListenState + Send> {
         let sockets: Vec<u64> = passed.iter().map(|passed| passed.inode).collect();
         match self.sockets.adopter() {
@@ -201,7 +201,7 @@ impl Driver {
         async move {
             let how = ready::wait(&spec, inputs).await;
             let text = format!("gen {id} is ready: {how}");
-            // Only once: later generations open the same sockets.
+            // Reported only for the first generation, because later ones open the same sockets.
             if how == ReadyReason::Running && adopts && id == GenId::FIRST {
                 let text = text + ", but has opened no socket so far";
                 let hint = "if it opens one later, `--ready listen` waits for it";
@@ -217,7 +217,7 @@ impl Driver {
     }
 }
 
-/// Connects to the listener of one generation that has the port, or to its first one if no port is given.
+/// Connects to the generation's listener on this port, or to its first listener if no port is given.
 fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
     Box::new(move |port| {
         let fits = |route: &Route| match &route.address {

@@ -1,4 +1,4 @@
-//! What the driver owns.
+//! The state that the driver owns.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -20,16 +20,16 @@ use super::generation::Running;
 use super::inbox::Inbox;
 use super::log::Log;
 
-/// How hotrun ended.
+/// How hotrun exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Whether no program had to be killed.
     pub clean: bool,
-    /// The signal that ended hotrun, if one did.
+    /// The signal that made hotrun quit, if any.
     pub signal: Option<i32>,
 }
 
-/// Everything that lives as long as hotrun.
+/// Everything that lives as long as hotrun does.
 pub(super) struct Driver {
     pub(super) config: Config,
     pub(super) log: Option<Log>,
@@ -42,11 +42,11 @@ pub(super) struct Driver {
     pub(super) adopts: bool,
     pub(super) builds: Builds,
     pub(super) artifacts: artifact::Store,
-    /// The generations that were started and are not gone.
+    /// The generations that were started and still have processes.
     pub(super) generations: BTreeMap<GenId, Running>,
     /// The descriptors that programs store for later generations.
     pub(super) fd_store: FdStore,
-    /// The commands of rules that have been needed so far, by shell line.
+    /// The rule commands that have been needed so far, keyed by shell command.
     pub(super) commands: BTreeMap<String, Command>,
     pub(super) watch: WatchSet,
     pub(super) reported: Reported,
@@ -60,12 +60,12 @@ pub(super) struct Driver {
 /// The current build, and how to build next.
 pub(super) struct Builds {
     pub(super) plan: Plan,
-    /// How often a new plan was requested.
+    /// How many times a new plan was requested.
     pub(super) plan_requests: u32,
     pub(super) active: Option<ActiveBuild>,
     /// Detects builds that write their own inputs.
     pub(super) trigger: SelfTrigger,
-    /// When the newest build may have written `Cargo.lock`.
+    /// The time in which the newest build may have written `Cargo.lock`.
     pub(super) lock_file: Option<LockFileWindow>,
 }
 
@@ -86,14 +86,14 @@ pub(super) struct ActiveBuild {
     pub(super) cancelled: bool,
 }
 
-/// The command of a rule, `--on GLOB=run:COMMAND`.
+/// The command of an `--on GLOB=run:COMMAND` rule.
 #[derive(Default)]
 pub(super) struct Command {
     /// Set while the command runs. Dropping it kills the process tree.
     pub(super) control: Option<Control>,
-    /// Whether to run the command when it has ended or the pause is over.
+    /// Whether to run the command once its current run has ended and hotrun is not paused.
     pub(super) pending: bool,
-    /// Detects a command that writes the files which cause it to run.
+    /// Detects a command that writes the files that trigger it.
     pub(super) trigger: SelfTrigger,
 }
 
@@ -106,7 +106,7 @@ pub(super) struct WatchSet {
     pub(super) inputs: Vec<PathBuf>,
     /// The newest build that has updated the watch.
     pub(super) newest: Option<GenId>,
-    /// Whether the watch is set up, so that the first build has begun.
+    /// Whether the watch is set up and the first build has begun.
     pub(super) begun: bool,
 }
 
@@ -122,21 +122,21 @@ impl WatchSet {
     }
 }
 
-/// Why and how hotrun ends.
+/// Why and how hotrun exits.
 #[derive(Default)]
 pub(super) struct Ending {
     /// When the first signal to quit arrived.
     pub(super) requested: Option<Instant>,
     /// The last signal that asked hotrun to quit.
     pub(super) signal: Option<i32>,
-    /// Set when the loop must end.
+    /// Set when the loop should end.
     pub(super) outcome: Option<Outcome>,
 }
 
 /// What was already reported.
 #[derive(Default)]
 pub(super) struct Reported {
-    /// The generations whose failure to start is explained.
+    /// The generations whose failure to start was explained.
     pub(super) explained: BTreeSet<GenId>,
     /// Whether `--stop-first` was suggested.
     pub(super) stop_first: bool,

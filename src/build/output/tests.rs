@@ -11,7 +11,7 @@ const FINISHED: &str = r#"{"reason":"build-finished","success":true}"#;
 const LAUNCH: &str = r#"{"reason":"hotrun-launch","argv":[{"Unix":[116,47,115]},{"Unix":[255,47]}],"env":[[{"Unix":[65]},{"Unix":[98]}]],"workdir":{"Unix":[47,119]}}"#;
 
 #[test]
-fn messages_of_cargo_are_parsed() {
+fn cargo_messages_are_parsed() {
     let mut output = cargo_output();
     let warning = OutputLine::Diagnostic {
         level: DiagnosticLevel::Warning,
@@ -47,7 +47,7 @@ fn local_packages_are_identified_by_their_id() {
 }
 
 #[test]
-fn the_launch_message_sets_what_to_start_with_the_configured_runner() {
+fn the_launch_is_prefixed_with_the_configured_runner() {
     use std::os::unix::ffi::OsStringExt;
     let mut output = cargo_output();
     assert_eq!(output.stdout(LAUNCH.as_bytes()), OutputLine::Nothing);
@@ -91,7 +91,7 @@ fn a_line_that_is_not_a_message_is_text() {
 }
 
 #[test]
-fn truncated_or_damaged_messages_neither_panic_nor_launch() {
+fn truncated_or_damaged_messages_cause_no_panic_and_no_launch() {
     for whole in [ARTIFACT, WARNING, SCRIPT, LAUNCH] {
         let mut output = cargo_output();
         for end in 0..whole.len() {
@@ -148,7 +148,7 @@ fn standard_error_is_text_except_for_known_lines() {
 }
 
 #[test]
-fn the_output_of_another_program_is_text() {
+fn the_output_of_a_build_without_cargo_is_text() {
     let mut output = BuildOutput::default();
     assert_eq!(
         output.stdout(LAUNCH.as_bytes()),
@@ -158,7 +158,7 @@ fn the_output_of_another_program_is_text() {
 }
 
 #[test]
-fn the_launch_is_complete_once_everything_is_compiled() {
+fn a_build_is_complete_once_it_has_compiled_and_reported_its_launch() {
     let finished = |success: bool| format!(r#"{{"reason":"build-finished","success":{success}}}"#);
     for (lines, expected) in [
         (vec![LAUNCH.to_owned()], false),
@@ -204,7 +204,7 @@ fn fuzz_messages() {
                 let _ = (output.stdout(line), output.stderr(line));
             }
             let _ = (output.launch.take(), output.runtime_files());
-            // The output keeps what it names until the end of the build, so start a new one now and then.
+            // `BuildOutput` keeps every name until the build ends, so start with a new one now and then.
             count += 1;
             if count.is_multiple_of(1000) {
                 output = BuildOutput::of_cargo(Vec::new());

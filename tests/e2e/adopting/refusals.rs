@@ -4,7 +4,7 @@ use super::{App, PYTHON, has};
 use crate::harness::PATIENCE;
 
 const SERVER: &str = "s = open_socket()\nprint('bound', flush=True)\nserve(s)";
-const REASON: &str = "the program is stopped before the next one starts";
+const REASON: &str = "the old program will be stopped before the new one starts";
 
 /// Checks that hotrun reports this refusal once and stops the program before it starts the next generation.
 fn assert_stopped_first(refusal: &str, words: &str) {
