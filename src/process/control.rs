@@ -8,19 +8,19 @@ use super::wire::{self, Order};
 use super::{Signal, disposition};
 use crate::os::process_tree;
 
-/// Controls a process tree. No method waits.
+/// Controls a process tree. None of its methods wait.
 ///
-/// When the last clone is dropped the guardian kills the tree.
+/// When the last clone is dropped, the guardian kills the tree.
 #[derive(Clone, Debug)]
 pub struct Control(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Does not block. A duplicate is read by the task behind `Reports`.
+    /// Non-blocking. The task behind `Reports` reads from a duplicate.
     socket: UnixStream,
     guardian: i32,
     gone: Arc<AtomicBool>,
-    /// The main process, if it is not the first one; otherwise 0.
+    /// The pid of the main process, if it is not the first process; otherwise 0.
     main: AtomicI32,
 }
 
@@ -34,17 +34,17 @@ impl Control {
         }))
     }
 
-    /// Sends a signal to the program: to each process of its tree that catches it and has no ancestor in the tree that does,
-    /// and to the processes above those.
+    /// Sends a signal to the program: from the root of its tree down to, on each branch, the first process that catches the
+    /// signal. The descendants of such a process do not get it.
     pub fn signal(&self, signal: Signal) {
         self.order(Order::Signal(signal as i32));
     }
 
-    /// Sends a signal that makes programs reload their configuration, to each process of the tree that catches it and has no
-    /// ancestor in the tree that does. Returns whether there is one; no other process gets the signal.
+    /// Sends a signal that makes programs reload their configuration. On each branch of the tree, only the first process that
+    /// catches the signal gets it. Returns whether any process catches it.
     ///
-    /// A Go program counts as catching every signal: its runtime does, and the user has chosen the signal. Beyond Linux this
-    /// is unknown, and the whole tree gets the signal.
+    /// A Go program counts as catching every signal, because its runtime does and the user has chosen the signal. Outside
+    /// Linux, hotrun cannot tell which processes catch it, so the whole tree gets the signal.
     pub fn reload_config(&self, signal: Signal) -> bool {
         let signal = signal as i32;
         let caught = !process_tree::KNOWN || disposition::catches(&self.pids(), signal);
@@ -54,14 +54,14 @@ impl Control {
         caught
     }
 
-    /// Sends the stop signal, as [`Control::signal`] does. No process gets it twice, however often this is called. Processes
-    /// that are left when the program's first process ends get it then, unless they had it.
+    /// Sends the stop signal, like [`Control::signal`]. No process gets it twice, even if this is called repeatedly. When the
+    /// program's first process exits, the processes that it leaves behind get the signal, unless they already had it.
     pub fn stop(&self, signal: Signal) {
         self.order(Order::Stop(signal as i32));
     }
 
     /// Makes this process the main process (`MAINPID`, `sd_notify(3)`) if it is in the tree, and returns whether it is. Its
-    /// end is then reported too, if it is a child of the guardian by then.
+    /// exit is then reported, too, provided that it has become a child of the guardian.
     pub fn set_main(&self, pid: i32) -> bool {
         let known = self.pids().contains(&pid);
         if known {
@@ -77,29 +77,29 @@ impl Control {
         main != 0 && !process_tree::has_ended(main) && self.pids().contains(&main)
     }
 
-    /// Kills the whole tree, including processes that it forks meanwhile.
+    /// Kills the whole tree, including processes that are forked in the meantime.
     pub fn kill(&self) {
         self.order(Order::Kill);
     }
 
-    /// A snapshot of the tree's processes without the guardian; empty once the tree is gone. Always empty beyond Linux.
+    /// A snapshot of the tree's processes without the guardian. Empty once the tree is gone, and always empty outside Linux.
     pub fn pids(&self) -> Vec<i32> {
-        // A reaped guardian's pid may belong to another process.
+        // After the guardian was reaped, its pid may belong to another process.
         if self.0.gone.load(Ordering::Acquire) {
             return Vec::new();
         }
         process_tree::descendants(self.0.guardian)
     }
 
-    /// Whether the program handles the signal; otherwise it would die with requests in hand.
+    /// Whether the program handles the signal. If it does not, the signal kills it while it is still handling requests.
     ///
-    /// The processes that do the work decide: those that hold a socket, and of these the ones furthest from the root. (`npm`
-    /// catches `TERM` only to pass it on to a server that may not.) All of them must catch it. If no process holds a socket,
-    /// one process of the tree that catches it is enough. A process that may not be inspected counts as one that holds a
-    /// socket and does not catch the signal. Go's runtime catches every signal even for programs that do not, so it counts as
-    /// not catching: the caller then waits until nothing is in hand, which is right for both kinds of program.
+    /// The processes that do the work must all catch the signal: those that hold a socket and have no descendant that holds
+    /// one. (`npm` catches `TERM` only to pass it on to a server that may not catch it.) If no process holds a socket, it is
+    /// enough that any process of the tree catches the signal. A process that may not be inspected counts as one that holds a
+    /// socket and does not catch the signal. Go's runtime catches every signal, even if the program does not, so a Go program
+    /// counts as not catching it: the caller then waits until no request is in flight, which is right in both cases.
     ///
-    /// Beyond Linux this is unknown, and the result is `true`.
+    /// Outside Linux, hotrun cannot tell, and the result is `true`.
     pub fn handles(&self, signal: Signal) -> bool {
         !process_tree::KNOWN || disposition::handles(&self.pids(), signal as i32)
     }
@@ -110,7 +110,7 @@ impl Control {
         let partial = matches!(&result, Ok(count) if *count < line.len());
         let full = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         // The guardian has not read hundreds of orders, so it must be stopped (`SIGSTOP`). A kill has to reach it when it
-        // continues, and closing the socket needs no room.
+        // continues, and closing the socket needs no space in the buffer.
         if partial || full && order == Order::Kill {
             let _ = self.0.socket.shutdown(Shutdown::Write);
         }
@@ -119,7 +119,7 @@ impl Control {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Closing is not enough: the reader of the reports has the socket too.
+        // Closing is not enough, because the task that reads the reports has a duplicate of the socket.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a process tree handles a signal.
+//! Finds out whether a process tree handles a signal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -25,7 +25,7 @@ fn member(pid: i32, signal: i32) -> Option<Member> {
     let status = process_tree::status(pid).filter(|status| !status.ended)?;
     let catches = status.disposition(signal) == Disposition::Caught
         && !process_tree::executable(pid).is_some_and(|file| is_runtime(&file));
-    // Standard input, output and error may be sockets too.
+    // Standard input, output and error may also be sockets, but say nothing about the process.
     let holds_socket = sockets_of(pid, |_| None).map(|held| held.keys().any(|fd| *fd > 2));
     let (holds_socket, catches) = unless_hidden(holds_socket.ok(), catches);
     Some(Member {
@@ -43,7 +43,7 @@ pub(super) fn catches(pids: &[i32], signal: i32) -> bool {
     statuses.any(|status| is_caught(status.disposition(signal)))
 }
 
-/// Whether a handler runs, the program's own or that of its runtime.
+/// Whether the signal has a handler, either the program's own or its runtime's.
 pub(super) fn is_caught(disposition: Disposition) -> bool {
     match disposition {
         Disposition::Caught | Disposition::CaughtByRuntime => true,
@@ -52,26 +52,26 @@ pub(super) fn is_caught(disposition: Disposition) -> bool {
 }
 
 /// Runtimes that catch `TERM` whether or not the program has a handler: to restore the terminal (node) or to run exit hooks
-/// (java). Then they end with requests in hand. Both kinds of program look the same from outside, so the caller waits until
-/// nothing is in hand, which is right for both.
+/// (java). If the program has no handler, they exit while requests are in flight. Programs with and without a handler look
+/// the same from outside, so the caller waits until no request is in flight, which is right for both.
 const RUNTIMES: &[&str] = &[
     "beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "ruby",
 ];
 
-/// Also recognizes a name with a version, such as `ruby3.1`.
+/// Whether this executable is one of the [`RUNTIMES`], possibly with a version in its name, such as `ruby3.1`.
 fn is_runtime(executable: &Path) -> bool {
     let name = executable
         .file_name()
         .and_then(OsStr::to_str)
         .unwrap_or_default();
-    // The suffix appears when a newer file was installed over the executable.
+    // The kernel adds this suffix if a newer file was installed over the executable.
     let name = name.trim_end_matches(" (deleted)");
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
     RUNTIMES.contains(&name)
 }
 
-/// A process that may not be inspected (started by `sudo`) could be the server, and its handler is unknown: the caller then
-/// waits until nothing is in hand.
+/// Replaces the values of a process that may not be inspected, for example because `sudo` started it. It could be the
+/// server, and it may have no handler, so the caller must wait until no request is in flight.
 fn unless_hidden(holds_socket: Option<bool>, catches: bool) -> (bool, bool) {
     match holds_socket {
         Some(holds) => (holds, catches),
@@ -84,7 +84,7 @@ fn decide(members: &[Member]) -> bool {
     let mut above_others = BTreeSet::new();
     for owner in members.iter().filter(|member| member.holds_socket) {
         let mut pid = owner.parent;
-        // Stops at the root, and at a process that was visited before.
+        // Stops at the root, or at a process that was already visited.
         while let Some(parent) = parents.get(&pid).filter(|_| above_others.insert(pid)) {
             pid = *parent;
         }
@@ -106,7 +106,8 @@ mod tests {
     const CAUGHT: bool = true;
     const DEFAULT: bool = false;
 
-    /// Each member: pid, parent, whether it holds a socket, whether it catches the signal.
+    /// Asserts the decision for these members. Each is a pid, a parent, whether the process holds a socket, and whether it
+    /// catches the signal.
     fn check(members: &[(i32, i32, bool, bool)], expected: bool) {
         let member = |&(pid, parent, holds_socket, catches): &_| Member {
             pid,
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_decides_for_itself() {
+    fn a_single_server_decides() {
         check(&[(2, 1, true, CAUGHT)], true);
         check(&[(2, 1, true, DEFAULT)], false);
     }
@@ -148,18 +149,18 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapper_that_passes_the_signal_on_does_not_handle_it() {
+    fn a_wrapper_that_passes_the_signal_on_does_not_decide() {
         let npm = (2, 1, true, CAUGHT);
         check(&[npm, (3, 2, false, DEFAULT), (4, 3, true, DEFAULT)], false);
         check(&[npm, (3, 2, false, DEFAULT), (4, 3, true, CAUGHT)], true);
     }
 
     #[test]
-    fn a_process_that_may_not_be_inspected_does_not_handle_it() {
+    fn a_process_that_may_not_be_inspected_does_not_handle_the_signal() {
         let (holds, catches) = unless_hidden(None, CAUGHT);
         check(&[(2, 1, false, CAUGHT), (3, 2, holds, catches)], false);
         check(&[(2, 1, true, CAUGHT), (3, 1, holds, catches)], false);
-        // It does not matter above a server that can be inspected.
+        // A process that may not be inspected does not matter if it is an ancestor of a server that can be inspected.
         check(&[(2, 1, holds, catches), (3, 2, true, CAUGHT)], true);
     }
 
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn every_worker_must_handle_it() {
+    fn every_worker_must_catch_the_signal() {
         let master = (2, 1, true, CAUGHT);
         check(&[master, (3, 2, true, CAUGHT), (4, 2, true, CAUGHT)], true);
         check(
@@ -179,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn without_sockets_one_process_is_enough() {
+    fn without_sockets_one_process_that_catches_the_signal_is_enough() {
         check(&[(2, 1, false, DEFAULT), (3, 2, false, CAUGHT)], true);
         check(&[(2, 1, false, DEFAULT), (3, 2, false, DEFAULT)], false);
         check(&[], false);
     }
 
     #[test]
-    fn a_circular_snapshot_terminates() {
+    fn a_cycle_in_the_snapshot_does_not_cause_an_endless_loop() {
         check(&[(2, 3, true, CAUGHT), (3, 2, true, CAUGHT)], true);
     }
 }

@@ -1,27 +1,27 @@
-//! Process trees: start, signal, monitor, reap.
+//! Starts, signals, monitors and reaps process trees.
 //!
-//! A program is never a direct child of hotrun. It runs under a small **guardian**: hotrun in a hidden mode, one for each
-//! tree. A single subreaper could not tell which tree an orphan belongs to, and the signal at the parent's end reaches only
-//! direct children. A guardian knows its tree, because its descendants are that tree, double-forked daemons included, and it
-//! outlives hotrun just long enough to kill it.
+//! A program is never a direct child of hotrun. Each program runs under its own small **guardian**, which is hotrun in a
+//! hidden mode. A single subreaper could not tell which tree an orphan belongs to, and the parent-death signal
+//! (`PR_SET_PDEATHSIG`) reaches only direct children. A guardian knows its tree, because the tree consists of its
+//! descendants, including double-forked daemons. It outlives hotrun just long enough to kill the tree.
 //!
 //! ```text
 //! hotrun ──socket── guardian ──fork, exec── program ── its children
 //!    ╰──── signal, stop, kill ───▶      started, refused, exited, gone ────▶ hotrun
 //! ```
 //!
-//! What it guarantees, and how:
+//! This design guarantees that:
 //!
-//! - *No process survives hotrun.* When hotrun ends, however that happens, so does the control socket, and the guardian kills its
-//!   tree. If the guardian is killed, hotrun inherits its tree, because it is a subreaper too ([`become_subreaper`]), and
-//!   kills it. If both are killed at the same moment, the tree survives.
-//! - *No descriptor leaks.* Sockets travel over the control socket. The guardian closes every other descriptor that it was
-//!   started with, and the program gets 0, 1, 2 and those named in its [`Spec`].
-//! - *A stop signal arrives once.* If a process catches it, its descendants do not get it, because the process notifies them as
-//!   it likes. If it does not, it and its children get the signal, which thus reaches the server inside `sh -c 'a; b'`.
+//! - *No process survives hotrun.* When hotrun exits, for whatever reason, the control socket closes, and the guardian kills
+//!   its tree. If the guardian is killed, hotrun inherits the tree, because hotrun is also a subreaper
+//!   ([`become_subreaper`]), and kills it. If both are killed at the same time, the tree survives.
+//! - *No descriptor leaks.* Sockets are sent over the control socket. The guardian closes every other descriptor that it was
+//!   started with, and the program gets only 0, 1, 2 and the descriptors in its [`Spec`].
+//! - *A stop signal arrives once.* If a process catches it, its descendants do not get it, because the process is responsible
+//!   for notifying them. Otherwise, its children get the signal, too, so it reaches the server inside `sh -c 'a; b'`.
 //!
-//! Beyond Linux there is neither subreaper nor `/proc`: there the tree is the program's process group, and processes that leave
-//! it are out of reach.
+//! Outside Linux, there are no subreapers and no `/proc`. There, the tree is the program's process group, and hotrun cannot
+//! reach processes that leave the group.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -56,7 +56,7 @@ fn ended(status: ExitStatus) -> Ended {
     match (status.code(), status.signal()) {
         (Some(code), _) => Ended::Code(code),
         (None, Some(signal)) => Ended::Signal(signal),
-        // Stopped or continued, which `waitpid` reports only on request.
+        // The process was stopped or continued, which `waitpid` reports only on request.
         (None, None) => Ended::Code(status.into_raw()),
     }
 }

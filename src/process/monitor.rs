@@ -10,18 +10,19 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use super::orphans;
 use super::wire::{self, Refusal, Report, Step};
 
-/// The reports about a program.
+/// The reports about one program.
 #[derive(Debug)]
 pub struct Reports(UnboundedReceiver<Report>);
 
 impl Reports {
-    /// The next report. The last one is [`Report::Refused`] or [`Report::Gone`], then `None`. Cancel safe.
+    /// Waits for the next report. The last one is [`Report::Refused`] or [`Report::Gone`]; after that, returns `None`. Cancel
+    /// safe.
     pub async fn next(&mut self) -> Option<Report> {
         self.0.recv().await
     }
 }
 
-/// Monitors a guardian in a task of its own, so that it is reaped even if nobody reads its reports.
+/// Monitors a guardian in a separate task, so that it is reaped even if nobody reads its reports.
 pub(super) fn monitor(socket: UnixStream, guardian: Child, gone: Arc<AtomicBool>) -> Reports {
     let (sender, receiver) = mpsc::unbounded_channel();
     let monitor = Monitor {
@@ -49,7 +50,7 @@ struct Monitor {
 impl Monitor {
     async fn run(mut self) {
         let last = self.forward_reports().await;
-        // Before it is reaped: from then on its pid may belong to another process.
+        // Must happen before the guardian is reaped, because its pid may then belong to another process.
         self.gone.store(true, Ordering::Release);
         let pid = self.guardian.id();
         let _ = self.guardian.wait().await;
@@ -61,9 +62,9 @@ impl Monitor {
         self.send(last);
     }
 
-    /// Forwards reports and returns the last one; `None` if the guardian was killed.
+    /// Forwards reports and returns the last one, or `None` if the guardian was killed.
     async fn forward_reports(&mut self) -> Option<Report> {
-        // A read error is also the end.
+        // A read error is treated like end of file.
         while let Ok(Some(line)) = self.lines.next_line().await {
             let Some(report) = wire::from_line(&line) else {
                 continue;
@@ -78,7 +79,7 @@ impl Monitor {
         None
     }
 
-    /// The guardian was killed, and hotrun has inherited its tree.
+    /// Kills the tree that hotrun inherits when the guardian is killed. Returns the last report.
     async fn kill_orphans(&mut self) -> Report {
         let ended = orphans::kill_all(self.program).await;
         if self.program.is_none() {
@@ -93,7 +94,7 @@ impl Monitor {
     }
 
     fn send(&self, report: Report) {
-        // The tree is monitored even if nobody reads the reports.
+        // Fails if nobody reads the reports, but the tree is monitored even then.
         let _ = self.sender.send(report);
     }
 }

@@ -1,10 +1,10 @@
-//! The notifications of a program on `NOTIFY_SOCKET` (`sd_notify(3)`).
+//! Receives the notifications that programs send to `NOTIFY_SOCKET` (`sd_notify(3)`).
 //!
-//! Each generation has its own socket. Datagrams arrive in the order in which they were sent, and each is returned before the
-//! next is received. So when the descriptor of a `BARRIER=1` is closed (at once, see [`NotifySocket::poll_recv`]),
-//! everything before it was returned, which is what `sd_notify_barrier` waits for.
+//! Each generation has its own socket. Datagrams arrive in the order in which they were sent, and each one is returned before
+//! the next is received. So when the descriptor of a `BARRIER=1` is closed, which happens on receipt (see
+//! [`NotifySocket::poll_recv`]), everything before it has been returned. This is what `sd_notify_barrier` waits for.
 //!
-//! The socket must be read as long as a process of the generation lives: the kernel queues only a few datagrams
+//! The socket must be read for as long as a process of the generation lives: the kernel queues only a few datagrams
 //! (`net.unix.max_dgram_qlen`), and then the next sender blocks.
 
 mod message;
@@ -27,10 +27,11 @@ use crate::os::{Datagram, Sender};
 pub use message::{Assignments, Store, Watchdog};
 pub use store::{CAPACITY, FdStore, StoreResult};
 
-/// The longest message in bytes, as in systemd. One byte more, because some systems show truncation only by a full buffer.
+/// The size of the buffer for a message, in bytes: systemd's limit, plus one byte because on some systems a full buffer is
+/// the only sign of truncation.
 const MAX_TEXT: usize = 4096 + 1;
 
-/// The socket for the notifications of one generation.
+/// The socket that receives the notifications of one generation.
 #[derive(Debug)]
 pub struct NotifySocket {
     socket: UnixDatagram,
@@ -40,22 +41,22 @@ pub struct NotifySocket {
 /// A notification from the generation.
 #[derive(Debug)]
 pub struct Message {
-    /// The process that sent it, which may have ended since. `None` on systems that do not report it.
+    /// The process that sent the message, which may have exited since. `None` on systems that do not report it.
     pub sender: Option<i32>,
-    /// Its content.
+    /// The content of the message.
     pub assignments: Assignments,
-    /// The descriptors to store. Empty unless `assignments.store` is [`Store::Keep`]: others are closed.
+    /// The descriptors to store. Empty unless `assignments.store` is [`Store::Keep`], because all others are closed.
     pub descriptors: Vec<OwnedFd>,
     /// How many descriptors were closed because the message did not ask to store them.
     pub surplus: usize,
 }
 
-/// Why a datagram was dropped and its descriptors closed.
+/// Why a datagram was dropped and its descriptors were closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// It was longer than 4096 bytes.
+    /// The datagram was longer than 4096 bytes.
     Truncated,
-    /// Its sender does not belong to the generation.
+    /// The sender does not belong to the generation.
     Stranger(Sender),
 }
 
@@ -88,14 +89,14 @@ impl NotifySocket {
         self.name.as_os_str()
     }
 
-    /// The next datagram; if there is none, the task is woken when one arrives.
+    /// Receives the next datagram. If there is none, wakes the task when one arrives.
     ///
-    /// `tree` returns the pids of the generation at that moment. Messages are accepted from processes in it, and from a process
-    /// of our own user that has ended meanwhile (a script's `systemd-notify` may be gone before we can look). Descriptors that
-    /// are not to be stored are closed here, including that of a barrier, whose sender then continues.
+    /// `tree` returns the generation's pids at the time of the call. Messages are accepted from these processes, and from a
+    /// process of hotrun's own user that has already exited (a script's `systemd-notify` may be gone before hotrun can check).
+    /// Descriptors that are not to be stored are closed here. This includes a barrier's descriptor, so its sender continues.
     ///
     /// # Errors
-    /// The socket fails, which is not expected to pass.
+    /// The socket has failed, and is not expected to recover.
     pub fn poll_recv(
         &self,
         cx: &mut Context<'_>,
@@ -114,7 +115,7 @@ impl NotifySocket {
         }
     }
 
-    /// The next datagram if it has arrived; everything that a program sent before its end has.
+    /// Receives the next datagram if one has arrived. Everything that a program sent before it exited has arrived.
     ///
     /// # Errors
     /// As for [`NotifySocket::poll_recv`].
@@ -162,13 +163,14 @@ fn read(
 
 /// Whether a message from this sender is accepted.
 ///
-/// Processes in the tree are accepted, whatever their user: programs drop privileges after their start. So is a process of our
-/// own user that has ended meanwhile. A script's `systemd-notify` may be reaped by the time we look, and a pid that is gone has
-/// no ancestors to look up. systemd finds the unit through the sender's cgroup and loses such messages, which is why
-/// `sd_notify_barrier` exists (`systemd-notify(1)`). But many senders use no barrier (`socat`, one-line scripts, its own
-/// `--no-block`), and a lost message would cost them the whole readiness timeout. Accepting them is harmless: the abstract name
-/// is passed to this generation alone, and our own user could as well stop us with a signal. Other users, who can read the name
-/// in `/proc/net/unix`, and living processes from elsewhere are rejected. So is pid 0, a process of another pid namespace.
+/// Processes in the tree are accepted even if they have a different user, because programs drop privileges after they start. A
+/// process of hotrun's own user that has already exited is accepted, too: a script's `systemd-notify` may be reaped before
+/// hotrun checks, and a pid that is gone has no ancestors to look up. systemd finds the unit through the sender's cgroup and
+/// loses such messages, which is why `sd_notify_barrier` exists (`systemd-notify(1)`). But many senders use no barrier
+/// (`socat`, one-line scripts, `systemd-notify --no-block`), and a lost message would cost them the whole readiness timeout.
+/// Accepting such messages is harmless: the abstract name is passed only to this generation, and a process of the same user
+/// could also stop hotrun with a signal. Other users, who can read the name in `/proc/net/unix`, and living processes outside
+/// the tree are rejected. So is pid 0, which stands for a process in another pid namespace.
 fn accepts(sender: Sender, tree: &[i32], user: u32, has_ended: impl FnOnce(i32) -> bool) -> bool {
     let Sender { pid, uid } = sender;
     pid > 0 && (tree.contains(&pid) || (uid == user && has_ended(pid)))

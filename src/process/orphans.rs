@@ -1,8 +1,8 @@
-//! Process trees that have lost their guardian.
+//! Kills process trees that have lost their guardian.
 //!
 //! When a guardian is killed, the kernel gives its children to the next subreaper above it, which is hotrun. Orphans are the
-//! children of hotrun that it did not start. It started the guardians, which are recorded here, and helpers
-//! (`cargo metadata`), which are in its own process group. Every program starts in a process group of its own.
+//! children that hotrun did not start itself. It starts guardians, which are recorded here, and helpers (`cargo metadata`),
+//! which are in hotrun's own process group. Every program starts in its own process group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,7 +17,7 @@ use crate::os::process::{self, Reaped, reap};
 use crate::os::process_tree;
 use crate::reload::Ended;
 
-/// The longest pause between two attempts to kill what is left.
+/// The longest pause between two attempts to kill the remaining orphans.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 static CHILDREN: Mutex<Children> = Mutex::new(Children {
@@ -27,11 +27,11 @@ static CHILDREN: Mutex<Children> = Mutex::new(Children {
 });
 
 struct Children {
-    /// Children from before: a shell that replaced itself with hotrun (`exec`) leaves its own behind. `None` before
-    /// [`become_subreaper`].
+    /// Children that already existed when hotrun started: a shell that replaces itself with hotrun (`exec`) leaves its own
+    /// children to it. `None` before [`become_subreaper`].
     inherited: Option<BTreeSet<i32>>,
     guardians: BTreeSet<i32>,
-    /// How orphans ended that were reaped on behalf of another tree.
+    /// How reaped orphans ended, for the tasks that wait for them.
     ended: BTreeMap<i32, Ended>,
 }
 
@@ -39,22 +39,23 @@ fn children() -> MutexGuard<'static, Children> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes hotrun inherit the trees of killed guardians, where the system can do that. Call it once, before anything is
-/// spawned.
+/// Makes hotrun inherit the trees of killed guardians, on systems that support this. Must be called once, before anything
+/// is spawned.
 pub fn become_subreaper() -> io::Result<()> {
     let inherited = process_tree::children(own_pid()).into_iter().collect();
     children().inherited.get_or_insert(inherited);
     process::become_subreaper()
 }
 
-/// Whether this child was not inherited. Before [`become_subreaper`] nothing has been started.
+/// Whether hotrun started this child or the child's tree, so that it was not inherited from a shell. False before
+/// [`become_subreaper`], when nothing has been started yet.
 pub(super) fn started_by_us(child: i32) -> bool {
     let children = children();
     let inherited = children.inherited.as_ref();
     inherited.is_some_and(|inherited| !inherited.contains(&child))
 }
 
-/// Starts a guardian, and records it before anything can take it for an orphan.
+/// Starts a guardian, and records it before anything can mistake it for an orphan.
 pub(super) fn start_guardian<T>(
     start: impl FnOnce() -> io::Result<T>,
     pid: impl FnOnce(&T) -> Option<u32>,
@@ -72,7 +73,7 @@ pub(super) fn forget_guardian(pid: Option<u32>) {
     }
 }
 
-/// Kills and reaps all orphans, and returns how this one of them ended.
+/// Kills and reaps all orphans. Returns how `program` ended, if it was one of them.
 pub(super) async fn kill_all(program: Option<i32>) -> Option<Ended> {
     let mut pause = Duration::from_millis(1);
     while kill_once() {
@@ -82,14 +83,14 @@ pub(super) async fn kill_all(program: Option<i32>) -> Option<Ended> {
     children().ended.remove(&program?)
 }
 
-/// Kills the orphans that are visible, and reaps those that have ended; returns whether there were any.
+/// Kills the orphans that are visible, and reaps those that have ended. Returns whether there were any.
 fn kill_once() -> bool {
     let orphans = orphans();
     orphans
         .iter()
         .for_each(|orphan| kill_with_descendants(*orphan));
     for orphan in &orphans {
-        // By pid, because other parts of hotrun wait for the other children.
+        // Reaps each orphan by pid, because other parts of hotrun wait for the other children.
         if let Reaped::Ended(pid, status) = reap(Some(*orphan)) {
             children().ended.insert(pid, super::ended(status));
         }
@@ -97,8 +98,8 @@ fn kill_once() -> bool {
     !orphans.is_empty()
 }
 
-/// Kills the helper processes of hotrun: `cargo` and `rustup`, which it runs for metadata, and which may take minutes.
-/// Leaves the guardians alone: each kills its tree and then ends.
+/// Kills hotrun's helper processes: the `cargo` and `rustup` that it runs for metadata, which may take minutes. Does not
+/// kill guardians, because each of them kills its tree and then exits.
 pub fn kill_helpers() {
     let own = own_pid();
     let hotrun = process_tree::executable(own);

@@ -1,4 +1,4 @@
-//! The output of programs, split into lines without losing a byte.
+//! Splits the output of programs into lines without losing a byte.
 
 use std::io;
 use std::time::Duration;
@@ -6,29 +6,29 @@ use std::time::Duration;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep_until};
 
-/// How long an unfinished line is held back.
+/// How long an incomplete line is held back.
 const QUIET: Duration = Duration::from_millis(50);
 /// How many bytes are read at a time.
 const CHUNK: usize = 64 * 1024;
-/// The maximum length of a piece in bytes. A longer line is split.
+/// The maximum length of a piece in bytes. Longer lines are split.
 const LONGEST: usize = 16 * 1024;
 
-/// A line or a part of one. Escape codes and invalid UTF-8 are unchanged.
+/// A line or a part of a line. Escape codes and invalid UTF-8 are left unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The output without the newline.
     pub bytes: Vec<u8>,
-    /// Whether a newline followed. If not, the next piece continues the same line: after a prompt, in a line that is too long,
-    /// or at the end of the output. It may be split inside of a character or an escape code.
+    /// Whether a newline followed. If not, the next piece continues the same line. This happens after a prompt, in a line that
+    /// is too long, and at the end of the output. The line may be split inside a character or an escape code.
     pub ends_line: bool,
 }
 
-/// The output of one pipe. The concatenated pieces, with a `\n` after each that ends a line, are exactly the output.
+/// The output of one pipe. The concatenated pieces, with a `\n` after each piece that ends a line, are exactly the output.
 #[derive(Debug)]
 pub struct Lines {
     pipe: Receiver,
     cutter: Cutter,
-    /// When to return an unfinished line.
+    /// When to return an incomplete line.
     show_at: Option<Instant>,
     ended: bool,
 }
@@ -44,7 +44,7 @@ impl Lines {
         }
     }
 
-    /// The next piece; `None` when the tree has closed the pipe and everything was returned. Cancel safe.
+    /// Waits for the next piece. Returns `None` once the tree has closed the pipe and everything has been returned. Cancel safe.
     pub async fn next(&mut self) -> Option<Piece> {
         loop {
             if let Some(piece) = self.cutter.line() {
@@ -60,8 +60,8 @@ impl Lines {
         }
     }
 
-    /// Reads more; returns `true` if there was nothing for [`QUIET`]. Reading comes first, because the caller may have been
-    /// busy for longer than that.
+    /// Reads more output. Returns `true` if nothing arrived for [`QUIET`]. Reading comes first, because the caller may have
+    /// been busy for longer than that.
     async fn wait(&mut self) -> bool {
         let quiet = async {
             match self.show_at {
@@ -97,16 +97,16 @@ impl Lines {
 #[derive(Debug, Default)]
 struct Cutter {
     held: Vec<u8>,
-    /// Where the bytes begin that were not returned yet.
+    /// The start of the bytes that have not been returned yet.
     start: usize,
-    /// Up to here there is no newline.
+    /// There is no newline before this position.
     searched: usize,
-    /// Where the bytes end; the room to read into follows.
+    /// The end of the bytes. The free space to read into follows.
     end: usize,
 }
 
 impl Cutter {
-    /// The room to read into.
+    /// Returns free space to read into.
     fn room(&mut self) -> &mut [u8] {
         self.held.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -125,7 +125,7 @@ impl Cutter {
         self.end > self.start && self.held[self.end - 1] != b'\n'
     }
 
-    /// A whole line, or a piece of maximum length.
+    /// Takes a whole line, or a piece of the maximum length.
     fn line(&mut self) -> Option<Piece> {
         let fresh = &self.held[self.searched..self.end];
         let newline = fresh.iter().position(|byte| *byte == b'\n');
@@ -137,7 +137,7 @@ impl Cutter {
         newline.is_some().then(|| self.take(end, true))
     }
 
-    /// The bytes of an unfinished line.
+    /// Takes the bytes of an incomplete line.
     fn rest(&mut self) -> Option<Piece> {
         (self.end > self.start).then(|| self.take(self.end, false))
     }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_arrive_whole_including_the_last_one() {
+    async fn whole_lines_are_returned_and_the_last_one_needs_no_newline() {
         let (mut sender, mut lines) = lines();
         sender.write_all(b"one\ntw").await.unwrap();
         assert_eq!(lines.next().await, piece("one", true));
@@ -243,7 +243,7 @@ mod tests {
         sender.write_all(b"one\ntw").await.unwrap();
         assert_eq!(lines.next().await, piece("one", true));
         sender.write_all(b"o\n").await.unwrap();
-        // Longer than an unfinished line is held back.
+        // Wait for longer than an incomplete line is held back.
         std::thread::sleep(2 * QUIET);
         assert_eq!(lines.next().await, piece("two", true));
     }

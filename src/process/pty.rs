@@ -1,4 +1,4 @@
-//! The pty of a program.
+//! The pty that a program runs on.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::os::terminal::{self, Size};
 
-/// Our side of the pty that a program runs on.
+/// hotrun's side of the pty that a program runs on.
 #[derive(Debug)]
 pub struct Pty(AsyncFd<OwnedFd>);
 
@@ -17,16 +17,16 @@ impl Pty {
         Ok(Self(terminal::watch(ours)?))
     }
 
-    /// Reads output: all that is available, up to the size of the buffer; 0 bytes once the tree has closed the pty. Cancel
+    /// Reads all the output that is available, up to the size of the buffer. Returns 0 once the tree has closed the pty. Cancel
     /// safe.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         loop {
             let mut ready = self.0.readable().await?;
-            // The kernel returns one page per call, however much is available.
+            // The kernel returns at most one page per call, even if more is available.
             while filled < buffer.len() {
                 match nix::unistd::read(self.0.get_ref(), &mut buffer[filled..]) {
-                    // Every process has closed it, which a pty reports as `EIO` instead of an end of file.
+                    // Every process has closed the pty, which it reports as `EIO` instead of end of file.
                     Ok(0) | Err(Errno::EIO) => return Ok(filled),
                     Ok(count) => filled += count,
                     Err(Errno::EINTR) => {}
@@ -43,7 +43,7 @@ impl Pty {
         }
     }
 
-    /// Types these bytes. Waits while the input queue is full.
+    /// Sends these bytes as terminal input. Waits while the input queue is full.
     pub async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut ready = self.0.writable().await?;
@@ -57,9 +57,9 @@ impl Pty {
         Ok(())
     }
 
-    /// Changes the size; the program gets `SIGWINCH`.
+    /// Changes the size of the terminal. The program gets `SIGWINCH`.
     pub fn resize(&self, size: Size) {
-        // It fails only if every process has closed the pty.
+        // Fails only if every process has closed the pty.
         let _ = terminal::resize(self.0.get_ref(), size);
     }
 }

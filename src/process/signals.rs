@@ -1,8 +1,8 @@
-//! Signals to hotrun itself.
+//! Handles signals that are sent to hotrun itself.
 //!
-//! Some libraries reload on their own: the new process asks its parent, the old one, to end (endless and grace for Go do
-//! that). Under hotrun the parent of a program is its guardian, which survives that. A signal that nevertheless reaches hotrun
-//! from a descendant (`pkill -f server` in a start script, `kill -- -1`) is meant for the program and must not end hotrun.
+//! Some libraries reload on their own: the new process asks its parent, the old one, to exit (as endless and grace do for
+//! Go). Under hotrun, a program's parent is its guardian, which ignores such a request. A signal from a descendant may still
+//! reach hotrun (`pkill -f server` in a start script, `kill -- -1`). It is meant for the program and must not end hotrun.
 
 use std::ffi::OsStr;
 use std::io;
@@ -30,18 +30,18 @@ pub enum HotrunSignal {
     Quit,
     /// `USR1`.
     User,
-    /// A signal that would end hotrun, sent by a process that hotrun has started. Only the first one is reported.
+    /// A signal that would end hotrun, but was sent by a process that hotrun started. Only the first one is reported.
     FromDescendant(Descendant),
 }
 
-/// A descendant that has sent a signal.
+/// A signal from a descendant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descendant {
     /// The signal.
     pub signal: Signal,
     /// The sender's pid.
     pub pid: i32,
-    /// The name of its executable, if known.
+    /// The name of the sender's executable, if known.
     pub name: Option<String>,
 }
 
@@ -61,10 +61,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Handles the signals from here on. A thread of its own looks up the sender at once, because its pid may soon be free, or
-    /// belong to another process.
+    /// Starts handling the signals. A separate thread looks up the sender immediately, because the sender's pid may soon be
+    /// free or belong to another process.
     pub fn new() -> io::Result<Self> {
-        // An ignored `HUP` stays ignored: that is the purpose of `nohup`.
+        // An ignored `HUP` stays ignored, because that is the purpose of `nohup`.
         let handled = HANDLED.iter().map(|(signal, _)| *signal);
         let handled = handled.filter(|signal| *signal != Signal::SIGHUP || !is_ignored(*signal));
         let mut source = SignalsInfo::<WithRawSiginfo>::new(handled.map(|signal| signal as i32))?;
@@ -81,18 +81,18 @@ impl Signals {
                 if from_descendant && std::mem::replace(&mut descendant_reported, true) {
                     continue;
                 }
-                // Without a reader, hotrun is about to end.
+                // Fails if there is no reader, because hotrun is about to exit.
                 let _ = report.send(signal);
             }
         })?;
         Ok(Self { received, closer })
     }
 
-    /// The next signal. Cancel safe.
+    /// Waits for the next signal. Cancel safe.
     pub async fn next(&mut self) -> HotrunSignal {
         match self.received.recv().await {
             Some(signal) => signal,
-            // The thread runs as long as `self` exists.
+            // Does not happen: the thread runs for as long as `self` exists.
             None => std::future::pending().await,
         }
     }
@@ -108,7 +108,7 @@ fn interpret(number: i32, sender: Option<i32>) -> Option<HotrunSignal> {
     let (signal, meaning) = HANDLED
         .iter()
         .find(|(signal, _)| *signal as i32 == number)?;
-    // A descendant may request a reload, a code generator for example.
+    // A descendant, such as a code generator, may request a reload.
     let ends_hotrun = *meaning != HotrunSignal::User;
     let descendant = sender.filter(|pid| ends_hotrun && is_descendant(*pid));
     Some(match descendant {
@@ -121,16 +121,16 @@ fn interpret(number: i32, sender: Option<i32>) -> Option<HotrunSignal> {
     })
 }
 
-/// Whether hotrun has started this process, directly or not. A sender that is already gone does not count as a descendant:
-/// the user's own `pkill` may have been quick. Always `false` beyond Linux.
+/// Whether hotrun started this process, directly or indirectly. A sender that is already gone does not count as a
+/// descendant, because it may have been a short-lived `pkill` of the user. Always `false` outside Linux.
 fn is_descendant(pid: i32) -> bool {
-    /// Deeper than any process tree; a walk over changing processes could be circular.
+    /// Deeper than any process tree. Without a limit, a walk over processes that change could be endless.
     const DEEPEST: usize = 4096;
     let own = std::process::id().cast_signed();
     let mut child = pid;
     for _ in 0..DEEPEST {
         match process_tree::status(child).map(|status| status.parent) {
-            // A shell that replaced itself with hotrun may have left a child, which hotrun did not start.
+            // hotrun did not start a child that it has from a shell that replaced itself with hotrun.
             Some(parent) if parent == own => return orphans::started_by_us(child),
             Some(parent) if parent > 1 => child = parent,
             Some(_) | None => return false,
@@ -159,7 +159,7 @@ mod tests {
         nix::sys::signal::kill(own, Signal::SIGWINCH).unwrap();
         let mut signals = source.forever();
         assert_eq!(sender(&signals.next().unwrap()), Some(own.as_raw()));
-        // `kill` is a builtin of the shell.
+        // `kill` is a shell builtin, so the shell itself is the sender.
         let line = format!("kill -WINCH {own}; echo $$");
         let output = Command::new("sh").args(["-c", &line]).output().unwrap();
         let shell = String::from_utf8(output.stdout).unwrap().trim().parse();

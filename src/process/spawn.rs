@@ -16,33 +16,33 @@ use super::{Control, Pty, Reports, SpawnError, Spec, guardian, monitor, orphans}
 use crate::os;
 use crate::os::terminal::Size;
 
-/// How many bytes a program may print before it waits for hotrun to read them. Only Linux lets us choose.
+/// How many bytes a program may print before it has to wait for hotrun to read them. Can be set only on Linux.
 const PIPE_BYTES: i32 = 256 * 1024;
 
-/// A guardian that does not read for this long never will.
+/// If a guardian has not read its start request after this time, it never will.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A program that was started, or that is about to be refused.
+/// A program that was started, or whose refusal will be reported.
 #[derive(Debug)]
 pub struct Process {
-    /// Controls it.
+    /// Controls the process tree.
     pub control: Control,
-    /// What happens to it.
+    /// Reports what happens to the program.
     pub reports: Reports,
-    /// The standard output of its tree, which ends when the tree has closed it. It must be read.
+    /// The tree's standard output, which ends when the tree has closed it. It must be read.
     pub stdout: pipe::Receiver,
-    /// The standard error of its tree, likewise.
+    /// The tree's standard error, which ends when the tree has closed it. It must be read.
     pub stderr: pipe::Receiver,
 }
 
-/// A program that was started on a pty of its own, or that is about to be refused.
+/// A program that was started on its own pty, or whose refusal will be reported.
 #[derive(Debug)]
 pub struct PtyProcess {
-    /// Controls it.
+    /// Controls the process tree.
     pub control: Control,
-    /// What happens to it.
+    /// Reports what happens to the program.
     pub reports: Reports,
-    /// Standard output, standard error and input of its tree. It must be read.
+    /// The tree's standard output, standard error and input. It must be read.
     pub pty: Pty,
 }
 
@@ -53,8 +53,8 @@ pub struct Spawner {
 }
 
 impl Default for Spawner {
-    /// This executable. On Linux it is found through `/proc`, where it stays the same file when a newer version is installed
-    /// over it.
+    /// Uses this executable. On Linux, it is found through `/proc/self/exe`, which still refers to this file after a newer
+    /// version has been installed over it.
     fn default() -> Self {
         let itself = Path::new("/proc/self/exe");
         let named = || std::env::current_exe().unwrap_or_else(|_| "hotrun".into());
@@ -66,7 +66,7 @@ impl Default for Spawner {
 }
 
 impl Spawner {
-    /// The `hotrun` at this path.
+    /// Uses the `hotrun` at this path.
     pub fn at(exe: impl Into<PathBuf>) -> Self {
         Self { exe: exe.into() }
     }
@@ -75,7 +75,7 @@ impl Spawner {
     ///
     /// # Errors
     /// [`SpawnError`]. A program that cannot be executed is reported as [`Report::Refused`](super::Report::Refused) instead.
-    // By value: our copies of its descriptors are closed once the program has them.
+    // Takes the spec by value, so that its descriptors are closed once the program has its own copies.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
         let (stdout, stdout_writer) = output_pipe().map_err(SpawnError::Channel)?;
@@ -91,9 +91,9 @@ impl Spawner {
         })
     }
 
-    /// Starts a program on a new pty of this size, which is the controlling terminal of the program's session: Ctrl-C at
-    /// hotrun's terminal does not reach the program, and what it does with `/dev/tty` does not reach hotrun's terminal. With
-    /// `reads`, its standard input is the pty too; otherwise it is empty.
+    /// Starts a program on a new pty of this size, which is the controlling terminal of the program's session: a Ctrl-C in
+    /// hotrun's terminal does not reach the program, and whatever the program does to `/dev/tty` does not reach hotrun's
+    /// terminal. With `reads`, the program's standard input is also the pty; otherwise, it is empty.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn_on_pty(
         &self,
@@ -127,11 +127,12 @@ impl Spawner {
         let child = self
             .start_guardian(guardians, output)
             .map_err(|error| SpawnError::Guardian(self.exe.clone(), error))?;
-        // If anything fails from here on, the guardian sees the end of its socket.
+        // If anything fails from here on, the guardian reads end of file on its socket and exits.
         connect(child, socket, &body, spec).map_err(SpawnError::Channel)
     }
 
-    /// No code of ours runs between fork and exec, so std may use `posix_spawn`, which does not copy our page tables.
+    /// Starts the guardian. None of hotrun's code runs between fork and exec, so that std can use `posix_spawn`, which does not
+    /// copy hotrun's page tables.
     fn start_guardian(
         &self,
         socket: UnixStream,
@@ -141,14 +142,14 @@ impl Spawner {
         command
             .arg0("hotrun")
             .arg(guardian::MODE)
-            // A process in any other directory keeps it from being unmounted.
+            // In any other directory, the guardian would keep the file system from being unmounted.
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(socket)))
             .stdout(stdout)
             .stderr(stderr)
-            // Outside of the terminal's foreground group: Ctrl-C is for hotrun alone.
+            // Outside the terminal's foreground group, because a Ctrl-C is only for hotrun.
             .process_group(0);
-        // Our last copies of the writers are closed with the command, at the end of this function.
+        // hotrun's last copies of the pipe writers are closed when the command is dropped at the end of this function.
         let mut command = tokio::process::Command::from(command);
         orphans::start_guardian(|| command.spawn(), Child::id)
     }
@@ -167,7 +168,7 @@ fn connect(
     spec: &Spec,
 ) -> io::Result<(Control, Reports)> {
     socket.set_write_timeout(Some(WRITE_TIMEOUT))?;
-    // If the guardian is already gone, the reports say so.
+    // If the guardian is already gone, `Reports` will report it.
     match start_request::send(&socket, body, spec) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         Ok(()) | Err(_) => {}

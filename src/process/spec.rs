@@ -11,33 +11,33 @@ use crate::os::cleanup::Cleanup;
 /// A program to start.
 #[derive(Debug)]
 pub struct Spec {
-    /// The program, which is looked up in `PATH` of `env` if it has no `/`, and its arguments.
+    /// The program and its arguments. A program without a `/` is searched for in the `PATH` of `env`.
     pub argv: Vec<OsString>,
-    /// Its whole environment. The variables that pass sockets and notifications (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`)
-    /// are ignored here, because they were meant for hotrun; the fields below set them.
+    /// The program's complete environment. The variables that pass sockets and notifications (`LISTEN_*`, `NOTIFY_SOCKET`,
+    /// `WATCHDOG_*`) are ignored here, because they were meant for hotrun. The fields below set them.
     pub env: Vec<(OsString, OsString)>,
-    /// Its working directory.
+    /// The working directory.
     pub workdir: PathBuf,
-    /// Named sockets: its descriptors from 3 up, described by `LISTEN_FDS` and `LISTEN_FDNAMES`.
+    /// Named sockets, which become the program's descriptors from 3 up, described by `LISTEN_FDS` and `LISTEN_FDNAMES`.
     pub sockets: Vec<(String, OwnedFd)>,
-    /// The descriptors that an earlier generation has stored. They follow the sockets and are described in the same way.
+    /// The descriptors that earlier generations stored. They follow the sockets and are described in the same way.
     pub stored: Vec<(String, Arc<OwnedFd>)>,
     /// The watchdog period, for `WATCHDOG_USEC`.
     pub watchdog: Option<Duration>,
-    /// Whether to set `LISTEN_PID` and `WATCHDOG_PID`. Not for wrappers that fork: their program would see a pid that is not
-    /// its own, and ignore its sockets.
+    /// Whether to set `LISTEN_PID` and `WATCHDOG_PID`. Must be false for wrappers that fork: their program would see a pid that
+    /// is not its own, and ignore its sockets.
     pub listen_pid: bool,
     /// The value of `NOTIFY_SOCKET`.
     pub notify: Option<OsString>,
-    /// The files that its guardian removes if hotrun was killed.
+    /// The files that the guardian removes if hotrun was killed.
     pub cleanup: Vec<Cleanup>,
-    /// One end of a [`channel`](crate::os::seccomp::channel), if its `bind` and `listen` calls are to be intercepted: it
-    /// carries the listener.
+    /// One end of a [`channel`](crate::os::seccomp::channel) that carries the seccomp listener, if the program's `bind` and
+    /// `listen` calls are to be intercepted.
     pub intercept: Option<OwnedFd>,
 }
 
 impl Spec {
-    /// A program without sockets and notifications.
+    /// Describes a program without sockets and notifications.
     pub const fn new(
         argv: Vec<OsString>,
         env: Vec<(OsString, OsString)>,
@@ -57,13 +57,13 @@ impl Spec {
         }
     }
 
-    /// A line for `sh -c`.
+    /// Describes a shell command, which `sh -c` runs.
     pub fn shell(line: &str, env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Self {
         Self::new(vec!["sh".into(), "-c".into(), line.into()], env, workdir)
     }
 }
 
-/// Why nothing was started.
+/// Why a program was not started.
 #[derive(Debug)]
 pub enum SpawnError {
     /// `argv` is empty.
@@ -74,9 +74,9 @@ pub enum SpawnError {
     SocketName(String),
     /// The guardian could not be started from this executable.
     Guardian(PathBuf, io::Error),
-    /// Its pipes and sockets could not be created, or not be passed to the guardian.
+    /// The program's pipes and sockets could not be created, or could not be passed to the guardian.
     Channel(io::Error),
-    /// Its pty could not be created.
+    /// The program's pty could not be created.
     Pty(io::Error),
 }
 

@@ -1,4 +1,4 @@
-//! The first message to a guardian: the program and the descriptors that go with it.
+//! The first message to a guardian: the program to start, and its descriptors.
 //!
 //! ```text
 //! length of the body and number of descriptors: u32 LE each, with the first descriptors attached
@@ -6,9 +6,9 @@
 //! the body: a `StartRequest` as JSON
 //! ```
 //!
-//! The descriptors are the sockets, the stored ones, and the channel for interception. The program's environment travels here
-//! instead of being the guardian's own: a variable such as `LD_PRELOAD` or a library path concerns the program, and must not
-//! keep the guardian from working.
+//! The descriptors are the sockets, the stored descriptors, and the interception channel. The program's environment is part
+//! of the message instead of the guardian's own environment: a variable such as `LD_PRELOAD` or a library path is meant for
+//! the program, and must not keep the guardian from working.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -28,7 +28,7 @@ use crate::os::scm_rights::{self, MAX_FDS};
 pub(super) struct StartRequest {
     pub(super) stdio: StdioMode,
     pub(super) listen_pid: bool,
-    /// Its limit of open descriptors, if it differs from ours.
+    /// The program's limit on open descriptors, if it differs from hotrun's.
     pub(super) fd_limit: Option<u64>,
     pub(super) cleanup: Vec<Cleanup>,
     pub(super) workdir: CString,
@@ -38,7 +38,7 @@ pub(super) struct StartRequest {
     is_intercepted: bool,
     #[serde(skip)]
     pub(super) sockets: Vec<OwnedFd>,
-    /// The channel for the listener that intercepts its calls.
+    /// The channel that carries the seccomp listener.
     #[serde(skip)]
     pub(super) intercept: Option<OwnedFd>,
 }
@@ -46,15 +46,15 @@ pub(super) struct StartRequest {
 /// The standard input and output of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum StdioMode {
-    /// Empty input, and two pipes for output.
+    /// Empty input, and two pipes for the output.
     Pipes,
-    /// Empty input, and a pty for output.
+    /// Empty input, and a pty for the output.
     PtyOutput,
-    /// A pty for both.
+    /// A pty for both input and output.
     Pty,
 }
 
-/// The body of the message. Fails if the spec is invalid.
+/// Encodes the body of the message. Fails if the spec is invalid.
 pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnError> {
     if spec.argv.is_empty() {
         return Err(SpawnError::Empty);
@@ -88,9 +88,9 @@ pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnErro
     serde_json::to_vec(&request).map_err(|error| SpawnError::Channel(error.into()))
 }
 
-/// Variables that a supervisor of hotrun has set for hotrun alone: `sd_listen_fds(3)`, `sd_notify(3)`,
-/// `sd_watchdog_enabled(3)`. `FDSTORE` limits the descriptor store (`systemd.exec(5)`); `LISTEN_PIDFDID` accompanies
-/// `LISTEN_PID`. No prefixes, because `LISTEN_PORT` or `WATCHDOG_NAME` belong to the user.
+/// Variables that hotrun's supervisor has set only for hotrun: `sd_listen_fds(3)`, `sd_notify(3)`,
+/// `sd_watchdog_enabled(3)`. `FDSTORE` limits the descriptor store (`systemd.exec(5)`). `LISTEN_PIDFDID` accompanies
+/// `LISTEN_PID`. The names must match exactly, because `LISTEN_PORT` and `WATCHDOG_NAME`, for example, belong to the user.
 const HANDOVER: &[&str] = &[
     "FDSTORE",
     "LISTEN_FDS",
@@ -102,7 +102,7 @@ const HANDOVER: &[&str] = &[
     "WATCHDOG_USEC",
 ];
 
-/// The program's environment, without `LISTEN_PID` and `WATCHDOG_PID`, which only its own process can know.
+/// The program's environment, without `LISTEN_PID` and `WATCHDOG_PID`, because the program's pid is not known yet.
 fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
     let mut env = spec.env.clone();
     env.retain(|(key, _)| !HANDOVER.iter().any(|name| key == *name));
@@ -123,8 +123,7 @@ fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
     env
 }
 
-/// Sends body and descriptors. Blocks only if the body is larger than the socket's buffer, until the guardian has started to
-/// read.
+/// Sends the body and the descriptors. If the body is larger than the socket's buffer, blocks until the guardian reads.
 pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Result<()> {
     let sockets = spec.sockets.iter().map(|(_, fd)| fd.as_fd());
     let stored = spec.stored.iter().map(|(_, fd)| fd.as_fd());
@@ -134,7 +133,7 @@ pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Res
     let count = u32::try_from(fds.len()).map_err(io::Error::other)?;
     let sizes = [length.to_le_bytes(), count.to_le_bytes()].concat();
     let (first, rest) = fds.split_at(fds.len().min(MAX_FDS));
-    // The buffer is empty, so this few bytes are sent completely or not at all.
+    // The buffer is empty, so these few bytes are sent completely or not at all.
     scm_rights::send(socket.as_fd(), &sizes, first)?;
     for fds in rest.chunks(MAX_FDS) {
         scm_rights::send(socket.as_fd(), &[0], fds)?;
@@ -142,7 +141,7 @@ pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Res
     socket.write_all(body)
 }
 
-/// Receives what [`send`] has sent.
+/// Receives the message that [`send`] sends.
 pub(super) fn receive(mut socket: &UnixStream) -> io::Result<StartRequest> {
     let mut sizes = [[0; 4]; 2];
     let bytes = sizes.as_flattened_mut();
@@ -209,7 +208,7 @@ mod tests {
         assert_eq!(request.cleanup, spec.cleanup);
     }
 
-    /// More than fit into one message, in order.
+    /// Sends more descriptors than fit into one message, and checks their order.
     #[test]
     fn every_descriptor_arrives() {
         let (here, there) = UnixStream::pair().unwrap();
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn similar_variables_of_the_user_are_passed_on() {
+    fn the_users_own_variables_with_similar_names_are_passed_on() {
         let own = [
             ("LISTEN_ADDR", "a"),
             ("LISTEN_PORT", "80"),

@@ -1,4 +1,4 @@
-//! The messages between hotrun and a guardian after the start: one JSON value per line.
+//! The messages that hotrun and a guardian exchange after the start request: one JSON value per line.
 
 use std::fmt;
 use std::io;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::reload::Ended;
 
-/// What hotrun orders a guardian to do. Signals are numbers.
+/// What hotrun orders a guardian to do. Signals are given as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Order {
     /// Send this signal to the tree.
     Signal(i32),
     /// Send this signal to the processes that catch it; it would end the others.
     ReloadConfig(i32),
-    /// As `Signal`, and also to processes that are orphaned later.
+    /// Like `Signal`, but also send the signal to processes that are orphaned later, and to no process twice.
     Stop(i32),
     /// Treat this process, which must be in the tree, as the program.
     SetMain(i32),
@@ -26,25 +26,25 @@ pub(super) enum Order {
 /// What happened to a program. The last report is [`Report::Refused`] or [`Report::Gone`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
-    /// It runs.
+    /// The program is running.
     Started {
         /// The pid of its first process.
         pid: i32,
     },
-    /// It could not be started. Nothing is left of it.
+    /// The program could not be started. No process is left behind.
     Refused {
-        /// Why.
+        /// The reason.
         error: Refusal,
     },
-    /// Its first process, or its main process, has ended.
+    /// The program's first process, or its main process, has ended.
     Exited {
-        /// How.
+        /// How the process ended.
         #[serde(with = "EndedDef")]
         ended: Ended,
-        /// Whether other processes of its tree still run.
+        /// Whether other processes of the tree are still running.
         survivors: bool,
     },
-    /// No process of its tree is left, the guardian included.
+    /// The whole process tree is gone, including the guardian.
     Gone,
 }
 
@@ -65,20 +65,20 @@ pub struct Refusal {
     pub errno: i32,
 }
 
-/// A step on the way to a running program.
+/// A step of starting a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    /// The guardian ended or could not do its part.
+    /// Starting the guardian and having it prepare the start.
     Guardian,
     /// Creating a process for the program.
     Fork,
-    /// Its process group and descriptors.
+    /// Setting up the program's process group and descriptors.
     Descriptors,
-    /// Its working directory.
+    /// Entering the working directory.
     Workdir,
-    /// The executable.
+    /// Executing the program's file.
     Exec,
-    /// The executable exists, but not the interpreter named in its first line, or its dynamic loader.
+    /// Finding the interpreter that the file names in its first line, or its dynamic loader. The file itself exists.
     Interpreter,
 }
 
@@ -97,10 +97,10 @@ impl fmt::Display for Refusal {
             Step::Descriptors => "cannot set up its descriptors: ",
             Step::Workdir => "cannot enter its working directory: ",
             Step::Exec => "",
-            Step::Interpreter => "the interpreter or loader that it names: ",
+            Step::Interpreter => "cannot run its interpreter or loader: ",
         };
         let text = nix::errno::Errno::from_raw(self.errno).desc();
-        // System messages begin with a capital letter and ours do not; `I/O error` stays.
+        // System messages begin with a capital letter, but hotrun's do not. `I/O error` is left unchanged.
         let lower = text.chars().nth(1).is_some_and(char::is_lowercase);
         let (first, rest) = text.split_at(1);
         match lower {
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_order_is_read_as_it_was_written() {
+    fn orders_survive_a_round_trip() {
         for order in [
             Order::Signal(1),
             Order::ReloadConfig(10),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn every_report_is_read_as_it_was_written() {
+    fn reports_survive_a_round_trip() {
         let exited = |ended, survivors| Report::Exited { ended, survivors };
         let error = Refusal {
             step: Step::Interpreter,
@@ -160,14 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_line_is_not_a_message() {
+    fn an_invalid_line_is_rejected() {
         for line in ["", "Gone", "{\"Started\":{}}", "\"Gone\" 1"] {
             assert_eq!(from_line::<Report>(line), None, "{line}");
         }
     }
 
     #[test]
-    fn refusals_are_displayed() {
+    fn refusals_name_the_step_and_the_error() {
         let text = |step, errno| Refusal { step, errno }.to_string();
         assert_eq!(text(Step::Exec, libc::ENOENT), "no such file or directory");
         assert_eq!(text(Step::Exec, libc::EACCES), "permission denied");

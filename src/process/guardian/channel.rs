@@ -13,7 +13,7 @@ use signal_hook::low_level::pipe;
 use crate::os::process::signal_at_parents_end;
 use crate::process::wire::{self, Order, Report};
 
-/// Sent when the parent ends. It only wakes the guardian, so it must have no other meaning.
+/// The signal that the kernel sends when the parent exits. It only wakes the guardian, so it must have no other meaning.
 const PARENTS_END: Signal = Signal::SIGUSR2;
 
 /// The guardian's end of the control socket, and the signals that wake it.
@@ -25,8 +25,8 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Takes the socket from standard input, and replaces it by the null device, which the program inherits. From here on
-    /// `CHLD` and the parent's end wake the guardian, and no signal but `KILL` ends it.
+    /// Takes the socket from standard input, and replaces it with the null device, which the program inherits. From here on,
+    /// `CHLD` and the parent's exit wake the guardian, and no signal except `KILL` and `STOP` affects it.
     pub(super) fn take() -> io::Result<Self> {
         let fd = io::stdin().as_fd().try_clone_to_owned()?;
         let null = OpenOptions::new().read(true).open("/dev/null")?;
@@ -38,7 +38,7 @@ impl Channel {
         let mut blocked = SigSet::all();
         blocked.remove(Signal::SIGCHLD);
         blocked.remove(PARENTS_END);
-        // Blocked instead of ignored: both are inherited through exec, and a mask is reset in one call.
+        // Blocked instead of ignored: both are inherited across exec, but a mask can be reset in one call.
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
         signal_at_parents_end(PARENTS_END)?;
         Ok(Self {
@@ -58,7 +58,7 @@ impl Channel {
         self.closed
     }
 
-    /// Waits for a signal, for an order, or until the timeout.
+    /// Waits until a signal or an order arrives, or the timeout has passed.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) {
         let timeout = timeout.map_or(PollTimeout::NONE, |time| {
             PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
@@ -67,18 +67,18 @@ impl Channel {
         let socket = (!self.closed).then(|| self.socket.as_fd());
         let fds = [Some(self.signals.as_fd()), socket].into_iter().flatten();
         let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        // `EINTR` means that a signal has arrived.
+        // An `EINTR` means that a signal has arrived.
         let _ = poll(&mut fds, timeout);
         let mut bytes = [0; 64];
         while matches!(self.signals.read(&mut bytes), Ok(count) if count > 0) {}
     }
 
-    /// If the report cannot be written, hotrun is gone, and the next read notices.
+    /// Sends a report. If this fails, hotrun is gone, which the next read notices.
     pub(super) fn report(&mut self, report: Report) {
         let _ = self.socket.write_all(wire::to_line(&report).as_bytes());
     }
 
-    /// The orders that have arrived since the last call. Does not wait.
+    /// Returns the orders that have arrived since the last call, without waiting.
     pub(super) fn orders(&mut self) -> Vec<Order> {
         let mut buffer = [0; 4096];
         while !self.closed {
@@ -87,7 +87,7 @@ impl Channel {
                 Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
-                // `ECONNRESET`: hotrun ended without reading all reports.
+                // `ECONNRESET` means that hotrun exited without reading all reports.
                 Err(_) => self.closed = true,
             }
         }

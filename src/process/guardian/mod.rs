@@ -1,7 +1,7 @@
 //! The guardian: hotrun in a hidden mode that looks after one process tree.
 //!
-//! One thread, no lock, no state on disk. Every signal is blocked except the two that wake it. Once the program runs, the
-//! guardian's output is the null device, so that the pipes end when the tree has closed them.
+//! A guardian has one thread, no locks, and no state on disk. It blocks every signal except the two that wake it. Once the
+//! program is running, the guardian's output is the null device, so that the pipes end when the tree has closed them.
 
 mod channel;
 mod program;
@@ -23,13 +23,13 @@ use crate::os;
 use crate::os::cleanup::{Cleanup, clean_up};
 use crate::os::process::{Reaped, become_subreaper, reap, set_name};
 
-/// How long the process of hotrun may outlive its descriptors while it exits.
+/// How long hotrun's process may outlive its descriptors while it exits.
 const REPARENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The first argument that selects this mode.
 pub const MODE: &str = "--guardian";
 
-/// Runs a guardian. Its standard input is the control socket.
+/// Runs a guardian. Standard input must be the control socket.
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +64,7 @@ fn run() -> io::Result<()> {
 fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
     let own = |error: io::Error| Refusal::new(Step::Guardian, error);
     let mut request = start_request::receive(channel.socket()).map_err(own)?;
-    // Before the program runs: its first orphan may appear at once.
+    // Must happen before the program starts, because its first orphan may appear immediately.
     become_subreaper().map_err(own)?;
     match request.stdio {
         StdioMode::Pipes => {}
@@ -76,14 +76,14 @@ fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
     Ok((program, cleanup))
 }
 
-/// Starts a session with the program's pty, which is our output, as its controlling terminal.
+/// Starts a session whose controlling terminal is the program's pty, the guardian's standard output.
 ///
-/// The guardian leads the session and not the program: when the leader ends, the kernel hangs up the terminal
-/// (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), and processes that the program has left running would end too. The
+/// The guardian leads the session instead of the program: when the leader exits, the kernel hangs up the terminal
+/// (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), which would end the processes that the program leaves running. The
 /// guardian blocks every signal that a terminal sends.
 fn lead_session() -> io::Result<()> {
-    // The guardian leads a process group since its start, and a group leader cannot start a session (`setsid(2)`). So it
-    // joins its parent's group first. A Ctrl-C that reaches it there is blocked.
+    // The guardian was started as a group leader, which cannot start a session (`setsid(2)`). So it first joins its
+    // parent's group. If a Ctrl-C reaches it there, the signal is blocked.
     setpgid(Pid::from_raw(0), getpgid(Some(getppid()))?)?;
     setsid()?;
     os::terminal::control_session(io::stdout())
@@ -100,31 +100,31 @@ struct Guardian {
     parent: Pid,
     channel: Channel,
     program: Pid,
-    /// The main process, if it is not the program's first one. Its end is reported too.
+    /// The main process, if it is not the program's first process. Its exit is reported, too.
     main: Option<Pid>,
     tree: Tree,
-    /// Removed if hotrun is gone.
+    /// The files to remove if hotrun is gone.
     cleanup: Vec<Cleanup>,
 }
 
 impl Guardian {
-    /// Must not return before the tree is gone: failures are retried.
+    /// Runs until the tree is gone. Must not return earlier, so failures are retried.
     fn run(mut self) {
         while !self.reap() {
             self.tree.kill_if_ordered();
             self.channel.wait(self.tree.timeout());
             self.obey();
         }
-        // With hotrun and the tree gone, nobody listens on its sockets.
+        // hotrun and the tree are gone, so nobody is listening on hotrun's sockets.
         if self.is_orphan() {
             clean_up(&self.cleanup, self.parent.as_raw().cast_unsigned());
         }
         self.channel.report(Report::Gone);
     }
 
-    /// Whether hotrun is gone. The kernel closes the descriptors of an ending process some time before it reparents its
-    /// children (`do_exit` in `kernel/exit.c`). So after the end of the socket this waits until the parent
-    /// changes, which it does not if hotrun has only dropped its `Control`.
+    /// Whether hotrun is gone. The kernel closes an exiting process's descriptors some time before it reparents the
+    /// children (`do_exit` in `kernel/exit.c`). So once the socket is closed, this waits for the parent to change. It does not
+    /// change if hotrun has only dropped its `Control`.
     fn is_orphan(&self) -> bool {
         let began = Instant::now();
         while getppid() == self.parent {
@@ -142,20 +142,20 @@ impl Guardian {
                 Order::Signal(signal) => self.tree.signal(signal),
                 Order::ReloadConfig(signal) => self.tree.reload_config(signal),
                 Order::Stop(signal) => self.tree.stop(signal),
-                // Reported again only if it is another process.
+                // The exit of the program's first process is reported in any case.
                 Order::SetMain(pid) => {
                     self.main = Some(Pid::from_raw(pid)).filter(|main| *main != self.program);
                 }
                 Order::Kill => self.tree.killing = true,
             }
         }
-        // The parent decides: `PARENTS_END` also arrives when only the thread that started us has ended.
+        // `PARENTS_END` is not enough, because it also arrives if only the thread that started the guardian has ended.
         if self.channel.closed() || getppid() != self.parent {
             self.tree.killing = true;
         }
     }
 
-    /// Reaps ended processes; returns whether nothing of the tree is left.
+    /// Reaps ended processes. Returns whether the whole tree is gone.
     fn reap(&mut self) -> bool {
         let mut program = None;
         let mut any = false;

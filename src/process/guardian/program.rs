@@ -1,4 +1,4 @@
-//! From a [`StartRequest`] to a running program.
+//! Starts the program that a [`StartRequest`] describes.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
@@ -16,12 +16,12 @@ use crate::os::signals::reset_signals;
 use crate::process::start_request::{StartRequest, StdioMode};
 use crate::process::wire::{self, Refusal, Step};
 
-/// The first descriptor that a program is passed (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
+/// The number of the first descriptor that is passed to a program (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
 const FIRST: i32 = 3;
 
-/// Starts the program. When this returns, its exec has succeeded or nothing is left of it.
+/// Starts the program. Returns after its exec has succeeded, or after the failed process was reaped.
 pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
-    // The child reports a failure through this pipe. Exec closes it, so an end without a message means success.
+    // The child reports a failure through this pipe. Exec closes it, so end of file without a message means success.
     let (mut failure, report) = io::pipe().map_err(|error| Refusal::new(Step::Fork, error))?;
     let mut parts = Some((request, report));
     let pid = fork(|| match parts.take() {
@@ -29,7 +29,8 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
         None => 1,
     })
     .map_err(|error| Refusal::new(Step::Fork, error))?;
-    // Closes our copies. Otherwise the pipe and the channel for interception would never end, and the sockets would stay open.
+    // Closes the guardian's copies. Otherwise, the pipe and the interception channel would never reach end of file, and the
+    // sockets would stay open.
     drop(parts);
     let mut text = String::new();
     let _ = failure.read_to_string(&mut text);
@@ -40,9 +41,9 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
     Err(wire::from_line(&text).unwrap_or(Refusal::new(Step::Fork, Errno::EIO)))
 }
 
-/// The program's process up to its exec. Returns the exit status if that fails.
+/// Runs in the program's process until its exec. Returns the exit status if the exec fails.
 fn child(request: StartRequest, report: &OwnedFd) -> i32 {
-    // Above the numbers that `place` uses.
+    // `top` is above the numbers that `place` uses.
     let top = FIRST + i32::try_from(request.sockets.len()).unwrap_or(0);
     let Ok(report) = raise(report, top) else {
         return 127;
@@ -55,8 +56,8 @@ fn child(request: StartRequest, report: &OwnedFd) -> i32 {
 fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Refusal> {
     let own = Pid::from_raw(0);
     let descriptors = |error| Refusal::new(Step::Descriptors, error);
-    // A group of its own: signals that the program sends to its group do not reach the guardian, and a kill of the group
-    // is one step that no fork escapes.
+    // The program gets its own process group: signals that it sends to its group do not reach the guardian, and the group can
+    // be killed in one step that no fork escapes.
     setpgid(own, own).map_err(|errno| descriptors(errno.into()))?;
     attach_terminal(request.stdio).map_err(|errno| descriptors(errno.into()))?;
     reset_signals();
@@ -67,9 +68,10 @@ fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Ref
     let channel = request.intercept.take().map(|channel| raise(&channel, top));
     let channel = channel.transpose().map_err(descriptors)?;
     place(std::mem::take(&mut request.sockets), FIRST).map_err(descriptors)?;
-    // After `place`, because it may be passed more descriptors than the limit. If this fails the program has our limit.
+    // Must come after `place`, because there may be more descriptors than the limit allows. If this fails, the program keeps
+    // the guardian's limit.
     let _ = request.fd_limit.map(fd_limit::set);
-    // Just before exec, so that no call of ours is intercepted.
+    // Comes just before exec, so that none of the guardian's own calls are intercepted.
     if let Some(channel) = channel {
         let installed = seccomp::install(channel.as_fd());
         installed.map_err(|errno| descriptors(errno.into()))?;
@@ -77,8 +79,8 @@ fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Ref
     Err(exec(&request))
 }
 
-/// Puts the program into the foreground of its pty, if it has one. This happens while `SIGTTOU` is still blocked, which
-/// otherwise stops a background process that does it (`tcsetpgrp(3)`).
+/// Puts the program into the foreground of its pty, if it has one. `SIGTTOU` must still be blocked, because it stops a
+/// background process that does this (`tcsetpgrp(3)`).
 fn attach_terminal(stdio: StdioMode) -> nix::Result<()> {
     match stdio {
         StdioMode::Pipes => Ok(()),
@@ -90,9 +92,10 @@ fn attach_terminal(stdio: StdioMode) -> nix::Result<()> {
     }
 }
 
-/// With these variables, libraries in child processes ignore the sockets and the watchdog (`sd_watchdog_enabled(3)`).
+/// Sets `LISTEN_PID` and `WATCHDOG_PID`, so that libraries in child processes ignore the sockets and the watchdog
+/// (`sd_watchdog_enabled(3)`).
 fn set_pid_variables(request: &mut StartRequest) {
-    // Only digits: no zero byte can make this fail.
+    // Cannot fail, because neither the names nor a pid contain a zero byte.
     let variable = |name: &str| CString::new(format!("{name}={}", getpid())).ok();
     let is_watchdog = |pair: &CString| pair.as_bytes().starts_with(b"WATCHDOG_USEC=");
     if request.env.iter().any(is_watchdog) {
@@ -103,7 +106,7 @@ fn set_pid_variables(request: &mut StartRequest) {
     }
 }
 
-/// As `execvp(3)`, but with the program's own `PATH`, and the same with every C library.
+/// Like `execvp(3)`, but searches the program's own `PATH`, and behaves the same with every C library.
 fn exec(request: &StartRequest) -> Refusal {
     let name = &request.argv[0];
     if name.is_empty() || name.as_bytes().contains(&b'/') {
@@ -113,7 +116,7 @@ fn exec(request: &StartRequest) -> Refusal {
     let path = env.find_map(|pair| pair.as_bytes().strip_prefix(b"PATH="));
     let mut worst = Errno::ENOENT;
     for directory in path.unwrap_or(b"/bin:/usr/bin").split(|byte| *byte == b':') {
-        // An empty one is the working directory.
+        // An empty entry means the working directory.
         let directory: &[u8] = if directory.is_empty() {
             b"."
         } else {
@@ -125,7 +128,7 @@ fn exec(request: &StartRequest) -> Refusal {
         let refusal = exec_file(&file, request);
         match refusal.errno {
             _ if refusal.step == Step::Interpreter => return refusal,
-            // Another directory may still have an executable file.
+            // A later directory may still contain an executable file of this name.
             libc::EACCES => worst = Errno::EACCES,
             libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
             _ => return refusal,
@@ -141,7 +144,7 @@ fn exec_file(file: &CString, request: &StartRequest) -> Refusal {
         return Refusal::new(Step::Interpreter, errno);
     }
     if errno == Errno::ENOEXEC {
-        // Neither a binary nor a script that names its interpreter: by tradition the shell runs it.
+        // The file is neither a binary nor a script that names its interpreter. Traditionally, the shell runs such files.
         let mut argv = vec![c"/bin/sh".to_owned(), file.clone()];
         argv.extend_from_slice(&request.argv[1..]);
         Err(errno) = execve(c"/bin/sh", &argv, &request.env);

@@ -8,24 +8,24 @@ use crate::os;
 use crate::os::process_tree;
 use crate::process::disposition::is_caught;
 
-/// How often to look again for processes that were forked during a look.
-const LOOKS: usize = 16;
-/// The first and the longest pause between two attempts to kill what is left.
+/// How many times to scan the tree for processes that were forked during the previous scan.
+const SCANS: usize = 16;
+/// The first and the longest pause between two attempts to kill the remaining processes.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
-/// How often to check whether the process group still exists, where nothing reports its end.
+/// How often to check whether the process group still exists, on systems that do not report its end.
 const GROUP_CHECK: Duration = Duration::from_millis(50);
 
-/// Identifies a process although pids are reused: its pid and its start time.
+/// The pid and the start time of a process, which together identify it even if its pid is reused.
 type Identity = (i32, u64);
 
-/// A process that gets a signal.
+/// A process that a signal is sent to.
 struct Recipient {
     identity: Identity,
     stopped: bool,
     catches: bool,
 }
 
-/// The descendants of the guardian: which of them get a signal, and how a kill leaves none.
+/// The guardian's descendants. Decides which of them get a signal, and kills them without leaving any behind.
 pub(super) struct Tree {
     program: Pid,
     /// Whether the program's first process has ended.
@@ -36,7 +36,7 @@ pub(super) struct Tree {
     /// The processes that have had the stop signal.
     stopped: HashSet<Identity>,
     pause: Duration,
-    /// Every process seen while killing: a group that one of them leads was created inside the tree.
+    /// Every process that was seen while killing. A group that one of them leads was created inside the tree.
     seen: HashSet<i32>,
 }
 
@@ -53,12 +53,12 @@ impl Tree {
         }
     }
 
-    /// Sends the signal once to every process concerned.
+    /// Sends the signal once to each of its recipients.
     pub(super) fn signal(&mut self, signal: i32) {
         self.send(signal, &mut HashSet::new());
     }
 
-    /// Sends the signal only to processes that catch it: a shell around the program would die of it.
+    /// Sends the signal only to processes that catch it, because it would kill a shell around the program.
     pub(super) fn reload_config(&self, signal: i32) {
         if !process_tree::KNOWN {
             kill_group(self.program, signal);
@@ -69,7 +69,7 @@ impl Tree {
         }
     }
 
-    /// As [`Tree::signal`], but no process gets it again, and processes that are orphaned later get it then.
+    /// Like [`Tree::signal`], but no process gets the signal twice, and processes that are orphaned later get it then.
     pub(super) fn stop(&mut self, signal: i32) {
         self.stop = Some(signal);
         let mut stopped = std::mem::take(&mut self.stopped);
@@ -77,15 +77,15 @@ impl Tree {
         self.stopped = stopped;
     }
 
-    /// A process of the tree has ended. The processes it leaves behind get the stop signal too: a daemon that never was a
-    /// descendant of the program, or the server inside a wrapper.
+    /// Must be called when a process of the tree has ended. The processes that it leaves behind also get the stop signal: for
+    /// example, a daemon that the program no longer was an ancestor of, or the server inside a wrapper.
     pub(super) fn process_ended(&mut self) {
         if let Some(signal) = self.stop.filter(|_| self.program_ended) {
             self.stop(signal);
         }
     }
 
-    /// How long to wait for an event at most.
+    /// The maximum time to wait for an event.
     pub(super) fn timeout(&self) -> Option<Duration> {
         match self.killing {
             true => Some(self.pause),
@@ -93,27 +93,29 @@ impl Tree {
         }
     }
 
-    /// Whether the program's group still has members that are not our children, which is possible without a subreaper.
+    /// Whether the program's group still has members that are not children of the guardian, which is possible on systems
+    /// without subreapers.
     pub(super) fn group_exists(&self) -> bool {
         !os::SUBREAPER && signal::killpg(self.program, None).is_ok()
     }
 
-    /// Tries to kill everything, if that was ordered. It takes several attempts: a process may fork faster than we look, and
-    /// one that we may not signal, because it has changed its user, has to end on its own.
+    /// Tries to kill everything, if a kill has been ordered. This may take several attempts: a process may fork faster than
+    /// the guardian scans, and a process that has changed its user, so that the guardian may not signal it, has to exit on
+    /// its own.
     pub(super) fn kill_if_ordered(&mut self) {
         if self.killing {
-            // Until a look finds no new processes.
-            let _ = (0..LOOKS).all(|_| self.kill_once());
+            // Stops when a scan finds no new processes.
+            let _ = (0..SCANS).all(|_| self.kill_once());
             self.pause = (self.pause * 2).min(PAUSES.1);
         }
     }
 
-    /// Kills the processes that are visible; returns whether there were new ones.
+    /// Kills the processes that are visible. Returns whether there were new ones among them.
     fn kill_once(&mut self) -> bool {
         let found = process_tree::descendants(getpid().as_raw());
         let before = self.seen.len();
         self.seen.extend(&found);
-        // The groups that were created inside the tree. Others, such as hotrun's own, may have members outside of it.
+        // Only groups that were created inside the tree. Others, such as hotrun's own, may have members outside the tree.
         let group = |pid: &i32| getpgid(Some(Pid::from_raw(*pid))).ok();
         let mut groups: HashSet<Pid> = found.iter().filter_map(group).collect();
         groups.retain(|group| self.seen.contains(&group.as_raw()));
@@ -121,8 +123,8 @@ impl Tree {
             groups.insert(self.program);
         }
         for group in groups {
-            // In one step for all members: a fork that it interrupts does not happen
-            // (`copy_process` in `kernel/fork.c` gives up when a signal is pending).
+            // This kills all members in one step. No fork escapes it: `copy_process` in `kernel/fork.c` gives up when a
+            // signal is pending.
             kill_group(group, libc::SIGKILL);
         }
         for pid in found {
@@ -131,17 +133,17 @@ impl Tree {
         self.seen.len() > before
     }
 
-    /// Sends the signal to every process concerned that is not in `sent`, and adds it there.
+    /// Sends the signal to all of its recipients that are not in `sent`, and adds them there.
     fn send(&self, signal: i32, sent: &mut HashSet<Identity>) {
         if !process_tree::KNOWN {
             kill_group(self.program, signal);
         }
-        for _ in 0..LOOKS {
+        for _ in 0..SCANS {
             let recipients = self.recipients(signal, sent);
             if recipients.is_empty() {
                 break;
             }
-            // Parents first: otherwise a shell would continue with its next command.
+            // Parents come first: otherwise, a shell would continue with its next command.
             for Recipient {
                 identity, stopped, ..
             } in recipients
@@ -149,15 +151,15 @@ impl Tree {
                 sent.insert(identity);
                 kill(identity.0, signal);
                 if stopped {
-                    // A stopped process can neither handle the signal nor die of it.
+                    // A stopped process can neither handle the signal nor be killed by it.
                     kill(identity.0, libc::SIGCONT);
                 }
             }
         }
     }
 
-    /// The processes that get the signal and are not in `sent`, parents first. Collected before the first one is signalled,
-    /// because a process that dies loses its children.
+    /// The processes that should get the signal and are not in `sent`, parents first. Must be called before the first of them
+    /// is signalled, because a process that dies loses its children.
     fn recipients(&self, signal: i32, sent: &HashSet<Identity>) -> Vec<Recipient> {
         let mut queue = match self.program_ended {
             true => process_tree::children(getpid().as_raw()),
@@ -179,7 +181,7 @@ impl Tree {
                     catches,
                 });
             }
-            // A process that catches the signal notifies its descendants as it likes.
+            // A process that catches the signal is responsible for notifying its descendants.
             if !catches {
                 let mut children = process_tree::children(pid);
                 children.retain(|pid| !queue.contains(pid));
@@ -190,7 +192,7 @@ impl Tree {
     }
 }
 
-/// A process that is gone is not an error.
+/// Sends a signal. A process that is gone is not an error.
 fn kill(pid: i32, signal: i32) {
     let _ = signal::kill(Pid::from_raw(pid), Signal::try_from(signal).ok());
 }

@@ -1,39 +1,40 @@
-//! The text of a notification. Pure. Unknown and invalid assignments are ignored, as `sd_notify(3)` requires.
+//! Parses the text of a notification. Unknown and invalid assignments are ignored, as `sd_notify(3)` requires.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-/// In characters. More than fits into a line of the footer; a program may send 4096 bytes.
+/// The maximum length of a status in characters. This is more than fits into a line of the footer, but a program may send
+/// 4096 bytes.
 const MAX_STATUS: usize = 512;
 
-/// In bytes: the limit of `sd_pid_notify_with_fds(3)` for names of stored descriptors.
+/// The maximum length of a stored descriptor's name in bytes, from `sd_pid_notify_with_fds(3)`.
 const MAX_NAME: usize = 255;
 
 /// The known assignments of one message. If a name occurs twice, the last one counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assignments {
-    /// `READY=1`: start-up or reload is finished.
+    /// `READY=1`: the program has finished starting or reloading.
     pub ready: bool,
-    /// `RELOADING=1`: it reloads its configuration; `READY=1` follows.
+    /// `RELOADING=1`: the program is reloading its configuration; `READY=1` follows.
     pub reloading: bool,
-    /// `STOPPING=1`: it is about to end.
+    /// `STOPPING=1`: the program is about to exit.
     pub stopping: bool,
-    /// `STATUS=`: a description of its state, without control characters and of at most 512 characters. An empty one removes
-    /// the previous one.
+    /// `STATUS=`: a description of the program's state, without control characters and with at most 512 characters. An empty
+    /// status removes the previous one.
     pub status: Option<String>,
-    /// `ERRNO=`: the error of a failed program.
+    /// `ERRNO=`: the error that made the program fail.
     pub errno: Option<i32>,
-    /// `MAINPID=`: its main process. Not checked.
+    /// `MAINPID=`: the program's main process. Not validated.
     pub main_pid: Option<i32>,
     /// `WATCHDOG=`.
     pub watchdog: Option<Watchdog>,
     /// `WATCHDOG_USEC=`: the new watchdog period.
     pub watchdog_period: Option<Duration>,
-    /// `EXTEND_TIMEOUT_USEC=`: the new timeout of the operation in progress, from now on.
+    /// `EXTEND_TIMEOUT_USEC=`: the new timeout for the operation in progress, counted from now.
     pub extend_timeout: Option<Duration>,
     /// `FDSTORE=1` or `FDSTOREREMOVE=1`.
     pub store: Option<Store>,
-    /// `BARRIER=1`: the sender waits until we close its descriptor.
+    /// `BARRIER=1`: the sender is waiting for hotrun to close its descriptor.
     pub barrier: bool,
 }
 
@@ -51,12 +52,12 @@ pub enum Watchdog {
 pub enum Store {
     /// Store the descriptors that came with the message.
     Keep {
-        /// `FDNAME=`; by default `stored`.
+        /// `FDNAME=`, by default `stored`.
         name: String,
-        /// Whether to remove a descriptor that reports `EPOLLHUP` or `EPOLLERR`; not with `FDPOLL=0`.
+        /// Whether to remove a descriptor that reports `EPOLLHUP` or `EPOLLERR`. False with `FDPOLL=0`.
         poll: bool,
     },
-    /// Remove the descriptors of this name.
+    /// Remove the descriptors with this name.
     Remove {
         /// `FDNAME=`.
         name: String,
@@ -64,7 +65,7 @@ pub enum Store {
 }
 
 impl Assignments {
-    /// Reads `NAME=value` lines.
+    /// Parses `NAME=value` lines.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let mut said = Self::default();
@@ -101,7 +102,7 @@ impl Assignments {
     }
 }
 
-/// The four assignments that form one [`Store`].
+/// The four assignments that together form a [`Store`].
 #[derive(Default)]
 struct StoreWords {
     keep: bool,
@@ -121,7 +122,8 @@ impl StoreWords {
         }
     }
 
-    /// If both are requested, removing wins, as in systemd. It requires a name.
+    /// Combines the assignments. If a message asks to store and to remove, removing wins, as in systemd. Removing requires a
+    /// name.
     fn resolve(self) -> Option<Store> {
         if self.remove {
             return self.name.map(|name| Store::Remove { name });
@@ -139,7 +141,7 @@ fn assignment(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&line[..at], &line[at + 1..]))
 }
 
-/// Removes what a terminal would act on.
+/// Removes control characters, which a terminal would act on.
 fn printable(value: &[u8]) -> String {
     String::from_utf8_lossy(value)
         .chars()
@@ -160,7 +162,7 @@ fn microseconds(value: &[u8]) -> Option<Duration> {
     number(value).map(Duration::from_micros)
 }
 
-/// `LISTEN_FDNAMES` separates names by `:`.
+/// Returns the name if it is valid. It must not contain a `:`, which separates names in `LISTEN_FDNAMES`.
 fn descriptor_name(value: &[u8]) -> Option<String> {
     let fine = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b':';
     let valid = !value.is_empty() && value.len() <= MAX_NAME && value.iter().all(fine);
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn several_assignments_in_one_message() {
+    fn one_message_may_contain_several_assignments() {
         let text = "READY=1\nSTATUS=listening on 3000\nMAINPID=4711\nEXTEND_TIMEOUT_USEC=1500000\nX_MINE=1\nERRNO=2\n";
         let expected = Assignments {
             ready: true,
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_and_a_watchdog() {
+    fn reload_and_watchdog_messages_are_parsed() {
         let said = parse("RELOADING=1\nMONOTONIC_USEC=7\nWATCHDOG=trigger\nWATCHDOG_USEC=20");
         assert!(said.reloading && !said.ready && !said.stopping);
         assert_eq!(said.watchdog_period, Some(Duration::from_micros(20)));
@@ -236,13 +238,13 @@ mod tests {
         assert_eq!(said.status.as_deref(), Some("[31mred\u{fffd} x\u{fffd}"));
         let long = parse(&format!("STATUS={}", "é".repeat(2000)))
             .status
-            .expect("a status");
+            .expect("a long status must be accepted");
         assert_eq!(long.chars().count(), 512);
         assert_eq!(parse("STATUS=").status.as_deref(), Some(""));
     }
 
     #[test]
-    fn the_descriptor_store() {
+    fn descriptor_store_requests_are_parsed() {
         let keep = |name: &str, poll| {
             Some(Store::Keep {
                 name: name.into(),
@@ -269,7 +271,7 @@ mod tests {
         }
 
         #[test]
-        fn any_value_of_a_known_name_is_handled(
+        fn known_names_accept_any_value(
             name in "READY|STATUS|ERRNO|MAINPID|WATCHDOG|WATCHDOG_USEC|EXTEND_TIMEOUT_USEC|FDNAME|FDSTORE|BARRIER",
             value in "\\PC{0,40}|-?[0-9]{0,25}",
         ) {

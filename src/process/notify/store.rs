@@ -7,10 +7,11 @@ use std::sync::Arc;
 use crate::os;
 use crate::os::HangupSet;
 
-/// A generous value for systemd's `FileDescriptorStoreMax=`, and half of the default limit of open descriptors.
+/// How many descriptors can be stored, like systemd's `FileDescriptorStoreMax=`. A generous value, and half of the default
+/// limit on open descriptors.
 pub const CAPACITY: usize = 512;
 
-/// The stored descriptors in order of arrival. They stay until the program removes them or they hang up: programs are passed
+/// The stored descriptors in order of arrival. They stay until the program removes them or they hang up. Programs get
 /// duplicates, so a crash loses nothing.
 #[derive(Debug)]
 pub struct FdStore {
@@ -27,22 +28,22 @@ struct Entry {
     watched: bool,
 }
 
-/// How many descriptors were stored.
+/// How many descriptors were stored, and how many were not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreResult {
-    /// Newly stored.
+    /// The number of newly stored descriptors.
     pub new: usize,
-    /// Duplicates of stored ones.
+    /// The number of descriptors that were already stored.
     pub known: usize,
-    /// Closed because the store is full.
+    /// The number of descriptors that were closed because the store is full.
     pub refused: usize,
 }
 
 impl FdStore {
-    /// An empty store. Requires a tokio runtime.
+    /// Creates an empty store. Requires a tokio runtime.
     ///
     /// # Errors
-    /// No descriptor is free for watching hangups.
+    /// The descriptor for watching hangups cannot be created.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             entries: Vec::new(),
@@ -58,7 +59,7 @@ impl FdStore {
         self.entries.iter().map(named).collect()
     }
 
-    /// Stores descriptors that are not stored yet; with `poll`, only until they hang up.
+    /// Stores the descriptors that are not stored yet. With `poll`, they are stored only until they hang up.
     pub fn store(&mut self, name: &str, poll: bool, fds: Vec<OwnedFd>) -> StoreResult {
         let mut result = StoreResult::default();
         for fd in fds {
@@ -84,7 +85,7 @@ impl FdStore {
         result
     }
 
-    /// Closes the descriptors of this name and returns their number.
+    /// Closes the descriptors with this name, and returns their number.
     pub fn remove(&mut self, name: &str) -> usize {
         self.close(|entry| entry.name == name)
     }
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_duplicate_is_stored_once() {
+    async fn a_duplicate_is_not_stored_again() {
         let mut store = FdStore::new().unwrap();
         let (_here, there) = pair();
         let again = there.try_clone().unwrap();
@@ -182,7 +183,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn hung_up_descriptors_are_closed_if_they_are_watched() {
+    async fn watched_descriptors_are_closed_when_they_hang_up() {
         let mut store = FdStore::new().unwrap();
         let ((gone, there), (unwatched, other), (_lives, third)) = (pair(), pair(), pair());
         store.store("lives", true, vec![third]);
@@ -190,12 +191,13 @@ mod tests {
         store.store("unwatched", false, vec![other]);
         drop(unwatched);
         drop(gone);
-        let key = timeout(DEADLINE, store.hung_up()).await.expect("in time");
+        let hung_up = timeout(DEADLINE, store.hung_up()).await;
+        let key = hung_up.expect("no descriptor hung up in time");
         store.close_hung_up(key);
         assert_eq!(names(&store), ["lives", "unwatched"]);
     }
 
-    /// Data for a stored connection is left for the next generation.
+    /// Data that arrives on a stored connection must be left for the next generation.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn arriving_data_is_not_a_hangup() {
@@ -205,7 +207,8 @@ mod tests {
         store.store("gone", true, vec![other]);
         lives.write_all(b"x").unwrap();
         drop(gone);
-        let key = timeout(DEADLINE, store.hung_up()).await.expect("in time");
+        let hung_up = timeout(DEADLINE, store.hung_up()).await;
+        let key = hung_up.expect("no descriptor hung up in time");
         store.close_hung_up(key);
         assert_eq!(names(&store), ["lives"]);
     }

@@ -1,4 +1,4 @@
-//! Real datagrams from this process and from others.
+//! Tests with real datagrams from this process and from others.
 
 use std::future::poll_fn;
 use std::io::{IoSlice, Read, Write};
@@ -13,26 +13,27 @@ use tokio::time::timeout;
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+const ACCEPTED: &str = "the message must be accepted";
 
 fn own() -> Vec<i32> {
     vec![std::process::id().cast_signed()]
 }
 
-/// Sends from this process.
+/// Sends a message from this process.
 fn send(to: &NotifySocket, text: &[u8], descriptors: &[RawFd]) {
-    let value = to.env_value().to_str().expect("an address in UTF-8");
+    let value = to.env_value().to_str().expect("the address is UTF-8");
     let address = match value.strip_prefix('@') {
         Some(name) => UnixAddr::new_abstract(name.as_bytes()),
         None => UnixAddr::new(value),
     };
-    let socket = UnixDatagram::unbound().expect("a socket");
+    let socket = UnixDatagram::unbound().expect("can create a socket");
     let rights = [ControlMessage::ScmRights(descriptors)];
     let control = if descriptors.is_empty() {
         &[][..]
     } else {
         &rights
     };
-    let address = address.expect("an address");
+    let address = address.expect("the address is valid");
     sendmsg(
         socket.as_raw_fd(),
         &[IoSlice::new(text)],
@@ -40,24 +41,24 @@ fn send(to: &NotifySocket, text: &[u8], descriptors: &[RawFd]) {
         MsgFlags::empty(),
         Some(&address),
     )
-    .expect("sent");
+    .expect("can send the message");
 }
 
 async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Message, Rejected> {
     let next = poll_fn(|cx| socket.poll_recv(cx, || tree.clone()));
-    let result = timeout(DEADLINE, next).await.expect("a datagram in time");
-    result.expect("a socket that works")
+    let result = timeout(DEADLINE, next).await.expect("no datagram in time");
+    result.expect("can read the notify socket")
 }
 
 fn open() -> NotifySocket {
-    NotifySocket::open().expect("a socket")
+    NotifySocket::open().expect("can open a notify socket")
 }
 
 #[tokio::test]
 async fn a_message_from_the_tree_is_accepted() {
     let socket = open();
     send(&socket, b"READY=1\nSTATUS=up", &[]);
-    let message = next(&socket, own()).await.expect("accepted");
+    let message = next(&socket, own()).await.expect(ACCEPTED);
     assert_eq!(
         (message.sender, message.assignments.ready),
         (Some(own()[0]), true)
@@ -65,13 +66,14 @@ async fn a_message_from_the_tree_is_accepted() {
     assert_eq!(message.assignments.status.as_deref(), Some("up"));
 }
 
-/// This process is alive and not in the given tree.
+/// This process is alive, but not in the given tree.
 #[tokio::test]
 async fn a_living_stranger_is_rejected() {
     let socket = open();
     send(&socket, b"READY=1", &[]);
     send(&socket, b"STOPPING=1", &[]);
-    let refused = next(&socket, vec![1]).await.expect_err("a stranger");
+    let refused = next(&socket, vec![1]).await;
+    let refused = refused.expect_err("a stranger's message must be rejected");
     assert_eq!(
         refused,
         Rejected::Stranger(Sender {
@@ -82,30 +84,36 @@ async fn a_living_stranger_is_rejected() {
     assert!(
         next(&socket, own())
             .await
-            .expect("accepted")
+            .expect(ACCEPTED)
             .assignments
             .stopping
     );
 }
 
 #[test]
-fn accepted_senders() {
+fn senders_are_accepted_by_tree_or_by_user() {
     let sender = |pid, uid| Sender { pid, uid };
     let gone = |_| true;
     let lives = |_| false;
     assert!(
         accepts(sender(5, 99), &[4, 5], 0, lives),
-        "in the tree, another user"
+        "another user's process in the tree"
     );
-    assert!(accepts(sender(6, 0), &[4, 5], 0, gone), "ended, our user");
-    assert!(!accepts(sender(6, 0), &[4, 5], 0, lives), "lives elsewhere");
+    assert!(
+        accepts(sender(6, 0), &[4, 5], 0, gone),
+        "our own user's process that has exited"
+    );
+    assert!(
+        !accepts(sender(6, 0), &[4, 5], 0, lives),
+        "our own user's living process outside the tree"
+    );
     assert!(
         !accepts(sender(6, 99), &[4, 5], 0, gone),
-        "ended, another user"
+        "another user's process that has exited"
     );
     assert!(
         !accepts(sender(0, 0), &[0], 0, gone),
-        "another pid namespace"
+        "a process in another pid namespace"
     );
 }
 
@@ -117,8 +125,9 @@ async fn a_message_that_is_too_long_is_rejected() {
         &[b"READY=1\n".as_slice(), &[b'x'; 4100]].concat(),
         &[],
     );
+    let rejected = next(&socket, own()).await;
     assert_eq!(
-        next(&socket, own()).await.expect_err("too long"),
+        rejected.expect_err("a message that is too long must be rejected"),
         Rejected::Truncated
     );
     send(
@@ -129,25 +138,26 @@ async fn a_message_that_is_too_long_is_rejected() {
     assert!(
         next(&socket, own())
             .await
-            .expect("exactly as long as allowed")
+            .expect("a message of the maximum length must be accepted")
             .assignments
             .ready
     );
 }
 
-/// The read ends when no writer is left.
+/// Waits until every writer of the pipe is closed.
 async fn closes(mut reader: std::io::PipeReader) {
     let read = tokio::task::spawn_blocking(move || reader.read(&mut [0; 1]));
     let read = timeout(DEADLINE, read)
         .await
-        .expect("closed in time")
-        .expect("no panic");
-    assert_eq!(read.expect("a read"), 0);
+        .expect("the pipe was not closed in time")
+        .expect("the reading thread must not panic");
+    assert_eq!(read.expect("can read from the pipe"), 0);
 }
 
+/// Sends a message with two descriptors, and waits until they are closed.
 async fn closed_after(text: &[u8]) -> Result<Message, Rejected> {
     let socket = open();
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = std::io::pipe().expect("can create a pipe");
     send(&socket, text, &[writer.as_raw_fd(), writer.as_raw_fd()]);
     drop(writer);
     let result = next(&socket, own()).await;
@@ -156,14 +166,14 @@ async fn closed_after(text: &[u8]) -> Result<Message, Rejected> {
 }
 
 #[tokio::test]
-async fn the_descriptor_of_a_barrier_is_closed_at_once() {
-    let message = closed_after(b"BARRIER=1").await.expect("accepted");
+async fn a_barriers_descriptor_is_closed_on_receipt() {
+    let message = closed_after(b"BARRIER=1").await.expect(ACCEPTED);
     assert_eq!((message.assignments.barrier, message.surplus), (true, 0));
 }
 
 #[tokio::test]
 async fn surplus_descriptors_are_closed_and_the_message_is_accepted() {
-    let message = closed_after(b"READY=1").await.expect("accepted");
+    let message = closed_after(b"READY=1").await.expect(ACCEPTED);
     assert_eq!(
         (
             message.assignments.ready,
@@ -176,9 +186,9 @@ async fn surplus_descriptors_are_closed_and_the_message_is_accepted() {
 
 #[tokio::test]
 async fn descriptors_of_a_rejected_message_are_closed() {
-    let long = [b'x'; 5000];
+    let rejected = closed_after(&[b'x'; 5000]).await;
     assert_eq!(
-        closed_after(&long).await.expect_err("too long"),
+        rejected.expect_err("a message that is too long must be rejected"),
         Rejected::Truncated
     );
 }
@@ -186,18 +196,18 @@ async fn descriptors_of_a_rejected_message_are_closed() {
 #[tokio::test]
 async fn descriptors_to_store_are_returned() {
     let socket = open();
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = std::io::pipe().expect("can create a pipe");
     send(&socket, b"FDSTORE=1\nFDNAME=pipe", &[writer.as_raw_fd()]);
     drop(writer);
-    let message = next(&socket, own()).await.expect("accepted");
+    let message = next(&socket, own()).await.expect(ACCEPTED);
     let stored = message
         .descriptors
         .into_iter()
         .next()
-        .expect("a descriptor");
+        .expect("the message must contain a descriptor");
     std::fs::File::from(stored)
         .write_all(b"x")
-        .expect("a write to what was stored");
+        .expect("can write to the stored descriptor");
     closes_after_one_byte(reader).await;
 }
 
@@ -206,13 +216,13 @@ async fn closes_after_one_byte(mut reader: std::io::PipeReader) {
     let read = tokio::task::spawn_blocking(move || reader.read_to_end(&mut all).map(|_| all));
     let all = timeout(DEADLINE, read)
         .await
-        .expect("closed in time")
-        .expect("no panic")
-        .expect("a read");
+        .expect("the pipe was not closed in time")
+        .expect("the reading thread must not panic")
+        .expect("can read from the pipe");
     assert_eq!(all, b"x");
 }
 
-/// Runs a program with the socket in its environment. It is reaped when this returns.
+/// Runs a program with the socket in its environment, and reaps it. Returns whether the program is installed.
 fn run(socket: &NotifySocket, program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     let ended = match command
@@ -228,7 +238,7 @@ fn run(socket: &NotifySocket, program: &str, arguments: &[&str]) -> bool {
             );
             let _ = writeln!(
                 std::io::stderr(),
-                "SKIPPED: `{program}` cannot be run: {error}"
+                "SKIPPED: cannot run `{program}`: {error}"
             );
             return false;
         }
@@ -242,17 +252,17 @@ fn run(socket: &NotifySocket, program: &str, arguments: &[&str]) -> bool {
 }
 
 #[tokio::test]
-async fn a_sender_that_has_ended_is_accepted() {
+async fn a_sender_that_has_exited_is_accepted() {
     let socket = open();
     let script = "import os, socket\na = os.environ['NOTIFY_SOCKET']\n\
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', a.replace('@', chr(0), 1))";
     if run(&socket, "python3", &["-c", script]) {
-        let message = next(&socket, Vec::new()).await.expect("accepted");
+        let message = next(&socket, Vec::new()).await.expect(ACCEPTED);
         assert!(message.assignments.ready && message.sender != Some(own()[0]));
     }
 }
 
-/// It waits for its barrier, so the socket must be read while it runs.
+/// `systemd-notify` waits for its barrier, so the socket must be read while it runs.
 #[tokio::test]
 async fn systemd_notify_passes_its_barrier() {
     let socket = std::sync::Arc::new(open());
@@ -263,21 +273,21 @@ async fn systemd_notify_passes_its_barrier() {
     let mut received = Vec::new();
     let serving = async {
         loop {
-            // As root it sends with the pid of its parent, which is this process; otherwise with its own.
+            // As root, it sends with its parent's pid, which is this process; otherwise, with its own.
             let tree = || own().into_iter().chain(children()).collect();
             received.push(
                 poll_fn(|cx| socket.poll_recv(cx, tree))
                     .await
-                    .expect("a socket that works")
-                    .expect("accepted")
+                    .expect("can read the notify socket")
+                    .expect(ACCEPTED)
                     .assignments,
             );
         }
     };
     let sent = tokio::select! {
-        sent = sending => sent.expect("no panic"),
-        () = serving => unreachable!("it never ends"),
-        () = tokio::time::sleep(DEADLINE) => panic!("`systemd-notify` still waits for its barrier"),
+        sent = sending => sent.expect("the sending thread must not panic"),
+        () = serving => unreachable!("the loop never ends"),
+        () = tokio::time::sleep(DEADLINE) => panic!("`systemd-notify` is still waiting for its barrier"),
     };
     if sent {
         assert!(
