@@ -34,14 +34,13 @@ impl Control {
         }))
     }
 
-    /// Sends a signal to the program: from the root of its tree down to, on each branch, the first process that catches the
-    /// signal. The descendants of such a process do not get it.
+    /// Sends a signal to every process of the tree, except the descendants of a process that catches the signal.
     pub fn signal(&self, signal: Signal) {
         self.order(Order::Signal(signal as i32));
     }
 
-    /// Sends a signal that makes programs reload their configuration. On each branch of the tree, only the first process that
-    /// catches the signal gets it. Returns whether any process catches it.
+    /// Sends a signal that makes programs reload their configuration to every process of the tree that catches the signal,
+    /// except the descendants of such a process. Returns whether any process catches it.
     ///
     /// A Go program counts as catching every signal, because its runtime does and the user has chosen the signal. Outside
     /// Linux, hotrun cannot tell which processes catch it, so the whole tree gets the signal.

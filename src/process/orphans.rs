@@ -47,8 +47,8 @@ pub fn become_subreaper() -> io::Result<()> {
     process::become_subreaper()
 }
 
-/// Whether hotrun started this child or the child's tree, so that it was not inherited from a shell. False before
-/// [`become_subreaper`], when nothing has been started yet.
+/// Whether this child of hotrun was not inherited from a shell. False before [`become_subreaper`], because hotrun has not
+/// started anything yet.
 pub(super) fn started_by_us(child: i32) -> bool {
     let children = children();
     let inherited = children.inherited.as_ref();

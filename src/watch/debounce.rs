@@ -4,29 +4,29 @@ use std::time::{Duration, Instant};
 
 use crate::os::fs_event::FileState;
 
-/// The longest delay by repeated events for the same files. A program that keeps writing to a watched file must not
+/// How long repeated events for the same files may delay a batch. A program that keeps writing to a watched file must not
 /// hold up everything else.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// The longest delay by a burst in which new files keep appearing, such as a branch switch.
+/// How long a burst in which new files keep appearing, such as a branch switch, may delay a batch.
 const LONGEST_BURST: Duration = Duration::from_secs(30);
 
-/// After this time without events for a file that is being written, check whether a process still has it open.
+/// If a file that is being written has had no event for this long, hotrun checks whether a process still has it open.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// How long after the last event a burst counts as active.
+/// How long a burst counts as active after its last event.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Collects changed paths until no event has arrived for a while. Has no clock: the time comes in as an argument.
+/// Collects changed paths until no event has arrived for a while. Has no clock: the time is passed as an argument.
 ///
-/// The quiet period depends on the events. A single complete file waits for a quarter of it, because the second of many
-/// files would arrive sooner. The more files, the longer the wait for further ones. A file that is still being written
-/// waits until it is complete, and delays nothing else.
+/// The quiet period depends on the events. For a single complete file, a quarter of the period is enough: if there were
+/// more files, the second one would arrive sooner. With many files, the period is longer. A file that is still being
+/// written is held back until it is complete, and does not delay any other file.
 #[derive(Debug)]
 pub(super) struct Debounce {
     quiet: Duration,
     paths: BTreeMap<PathBuf, FileState>,
-    /// Files that are still being written, and the last event for each.
+    /// Files that are still being written, each with the time of its last event.
     writing: BTreeMap<PathBuf, Instant>,
     times: Option<Times>,
 }
@@ -54,7 +54,7 @@ impl Debounce {
         }
     }
 
-    /// An event for `path` has arrived.
+    /// Records an event for `path`.
     pub(super) fn touch(&mut self, path: PathBuf, state: FileState, now: Instant) {
         if state == FileState::Writing {
             self.paths.remove(&path);
@@ -76,32 +76,32 @@ impl Debounce {
         }
     }
 
-    /// Drops a path that turned out not to matter.
+    /// Drops a path that has turned out not to matter.
     pub(super) fn forget(&mut self, path: &Path) {
         self.paths.remove(path);
         self.writing.remove(path);
     }
 
-    /// Stops waiting for writers, because events that report a close may be lost.
+    /// Stops waiting for writers, because the events that report that files were closed may be lost.
     pub(super) fn stop_waiting_for_writers(&mut self, now: Instant) {
         for path in std::mem::take(&mut self.writing).into_keys() {
             self.touch(path, FileState::Unknown, now);
         }
     }
 
-    /// When to ask for [`silent_writes`](Self::silent_writes).
+    /// When to call [`silent_writes`](Self::silent_writes).
     pub(super) fn silence_deadline(&self) -> Option<Instant> {
         self.writing.values().min().map(|last| *last + SILENCE)
     }
 
-    /// Files that are being written and have had no event for a while.
+    /// Files that are being written but have had no event for a while.
     pub(super) fn silent_writes(&self, now: Instant) -> Vec<PathBuf> {
         let writing = self.writing.iter();
         let silent = writing.filter(|(_, last)| **last + SILENCE <= now);
         silent.map(|(path, _)| path.clone()).collect()
     }
 
-    /// When to take the batch; `None` if there is none.
+    /// When to take the batch, or `None` if there is none.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let times = self.times?;
         let quiet = times.quiet_since + self.quiet_period();
@@ -120,8 +120,8 @@ impl Debounce {
         }
     }
 
-    /// Starts the quiet period again, because more events are known to follow. Returns `false` if the batch has waited
-    /// too long for that.
+    /// Restarts the quiet period, because more events are known to follow. Returns `false` if the batch has already waited
+    /// too long.
     pub(super) fn postpone(&mut self, now: Instant) -> bool {
         let in_time = |times: &&mut Times| now < times.first + LONGEST_BURST;
         let Some(times) = self.times.as_mut().filter(in_time) else {
@@ -132,7 +132,7 @@ impl Debounce {
         true
     }
 
-    /// Whether an event arrived a moment ago.
+    /// Whether an event has arrived recently.
     pub(super) fn is_active(&self, now: Instant) -> bool {
         let last = self.times.iter().map(|times| &times.last);
         let last = last.chain(self.writing.values()).max();
@@ -144,7 +144,7 @@ impl Debounce {
         self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
-    /// Takes the batch if the quiet period is over, with the times of its first and its last event.
+    /// Takes the batch if the quiet period is over, along with the times of its first and last event.
     pub(super) fn take(&mut self, now: Instant) -> Option<(Vec<PathBuf>, (Instant, Instant))> {
         let times = self.times.filter(|_| self.is_due(now))?;
         self.times = None;
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_due_after_the_last_event() {
+    fn a_batch_can_be_taken_after_a_quiet_period() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         assert_eq!(
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_complete_file_waits_less() {
+    fn a_single_complete_file_has_a_shorter_quiet_period() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         debounce.touch("a".into(), Unknown, start);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_temporary_file_causes_no_wait() {
+    fn a_temporary_file_does_not_lengthen_the_quiet_period() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         debounce.touch("a.new".into(), Writing, start);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn many_files_wait_longer() {
+    fn many_files_have_a_longer_quiet_period() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         for number in 0..500 {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_writer_does_not_delay_the_batch_for_ever() {
+    fn an_endless_writer_does_not_delay_the_batch_forever() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         let mut now = start;
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_waits_for_its_writer_and_delays_no_other() {
+    fn a_file_being_written_is_held_back_and_delays_no_other_file() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         debounce.touch("data".into(), Writing, start);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_without_further_events_is_reported_as_silent() {
+    fn a_file_being_written_is_silent_after_a_while_without_events() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         assert_eq!(debounce.silence_deadline(), None);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_active_for_a_moment_after_an_event() {
+    fn a_batch_is_active_for_a_while_after_an_event() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         assert!(!debounce.is_active(start));
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_postponed_batch_is_due_in_the_end() {
+    fn a_batch_cannot_be_postponed_forever() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         debounce.touch("a".into(), Complete, start);

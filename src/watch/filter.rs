@@ -13,20 +13,21 @@ use super::rule::{RuleAction, action_for};
 use super::spec::WatchSpec;
 use crate::error::Failure;
 
-/// Directories of version control systems. They hold no sources.
+/// The directories of version control systems, which contain no sources.
 const VERSION_CONTROL: &[&str] = &[
     ".git", ".hg", ".jj", ".svn", ".bzr", "_darcs", ".pijul", "CVS",
 ];
 
 const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 
-/// Names of files that editors create beside the file that they edit, and of files that a crash leaves.
+/// Names of files that editors create beside the file that they edit, and of files that a crash leaves behind.
 ///
-/// Editors remove most of these files before the quiet period ends. Those that stay while a file is open (swap files,
-/// locks, autosaves, backups) must not count as changes. If the files of a crash counted, a crash would cause the next
+/// Editors remove most of these files before the quiet period ends. The ones that stay while a file is open (swap files,
+/// locks, autosaves, backups) must not count as changes. If the files of a crash counted, a crash would trigger the next
 /// start.
 const TEMPORARY: &[&str] = &[
-    // vim: swap files, from `.x.swp` down to `.x.saa`, and files that test whether it may write to the directory.
+    // Swap files of vim, from `.x.swp` down to `.x.saa`, and the files with which it tests whether it can write to the
+    // directory.
     ".*.s[a-w][a-z]",
     ".*.swpx",
     "4913",
@@ -35,10 +36,10 @@ const TEMPORARY: &[&str] = &[
     "*~",
     ".#*",
     "#*#",
-    // "Safe write" of JetBrains renames the old file, and writes the new one under another name.
+    // JetBrains' "safe write" renames the old file, and writes the new one under a different name.
     "*___jb_tmp___",
     "*___jb_old___",
-    // GNOME and KDE.
+    // Temporary files of GNOME and KDE.
     ".goutputstream-*",
     ".*.kate-swp",
     // Crash logs of the Java virtual machine and of `npm` ("Fatal Error Log" in Oracle's "Troubleshooting Guide",
@@ -48,19 +49,19 @@ const TEMPORARY: &[&str] = &[
     "npm-debug.log*",
 ];
 
-/// Decides which files count, that is, whether a change of them is reported.
+/// Decides which files count, that is, whether a change to them is reported.
 ///
-/// Ignore files are read when they are first needed, and then kept. After a change of one of them, make a new filter.
+/// An ignore file is read when it is first needed, and then cached. After a change to one of them, make a new filter.
 #[derive(Debug)]
 pub(super) struct Filter {
     spec: WatchSpec,
     overrides: Override,
-    /// Files that count whatever their extension is.
+    /// Files that count regardless of their extension.
     files: BTreeSet<PathBuf>,
     dirs: Vec<Matcher>,
     /// Directories in which only files that match a rule count, and whether the rule applies to their subdirectories.
     ruled: Vec<(PathBuf, bool)>,
-    /// Ignore files above the directories, which apply in them.
+    /// Ignore files above the directories, which apply inside the directories.
     above: BTreeSet<PathBuf>,
 }
 
@@ -73,11 +74,11 @@ struct Matcher {
 }
 
 impl Filter {
-    /// Checks only which roots are directories. Any other root counts as a file.
+    /// Makes a filter. Only checks which roots are directories; any other root is assumed to be a file.
     ///
     /// # Errors
     ///
-    /// A pattern to ignore is invalid.
+    /// An ignore pattern is invalid.
     pub(super) fn new(spec: &WatchSpec) -> Result<Self, Failure> {
         let overrides = overrides(spec)?;
         let input_dirs = spec.inputs.iter().flat_map(|inputs| &inputs.dirs);
@@ -105,7 +106,7 @@ impl Filter {
         })
     }
 
-    /// Whether a file at `path` counts. It need not exist.
+    /// Whether a file at `path` counts. The file need not exist.
     pub(super) fn file(&mut self, path: &Path) -> bool {
         if let Some(action) = action_for(&self.spec.rules, path) {
             return *action != RuleAction::Ignore && !is_temporary(path);
@@ -140,25 +141,25 @@ impl Filter {
         is_ruled || self.dirs.iter_mut().any(|dir| dir.accepts(path, true))
     }
 
-    /// Files that count even if nothing else in their directory does. That directory has to be watched for them.
+    /// Files that count even if nothing else in their directory does, so that the directory has to be watched for them.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let inputs = self.spec.inputs.iter();
         let inputs = inputs.flat_map(|inputs| &inputs.files);
         self.files.iter().chain(inputs).chain(&self.above)
     }
 
-    /// Directories to watch with everything in them that is not ignored.
+    /// Directories to watch, with everything in them that is not ignored.
     pub(super) fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
         let ruled = self.ruled.iter().map(|(root, _)| root);
         self.dirs.iter().map(|dir| &dir.root).chain(ruled)
     }
 
-    /// Whether a change of this file makes the filter out of date.
+    /// Whether a change to this file makes the filter outdated.
     pub(super) fn is_outdated_by(&self, path: &Path) -> bool {
         self.spec.vcs_ignore && IGNORE_FILES.iter().any(|name| path.ends_with(name))
     }
 
-    /// Whether `--ignore` names the file or a directory around it.
+    /// Whether `--ignore` matches the file or a directory that contains it.
     fn is_ignored_by_user(&self, path: &Path) -> bool {
         let places = path.ancestors();
         let places = places.take_while(|place| *place != self.spec.base);
@@ -178,8 +179,9 @@ impl Matcher {
             .git_ignore(on)
             .git_exclude(on)
             .git_global(on);
-        // A `.gitignore` counts even outside of a repository (in an unpacked archive). Those above the root count only
-        // within one: a forgotten `.gitignore` in the home directory, with a `*` in it, would hide everything.
+        // A `.gitignore` applies even outside a repository, for example in an unpacked archive. One above the root applies
+        // only if it is inside a repository: otherwise, a forgotten `.gitignore` with a `*` in the home directory would hide
+        // everything.
         builder
             .require_git(false)
             .parents(on && root.ancestors().any(is_repository));
@@ -202,8 +204,8 @@ impl Matcher {
     }
 }
 
-/// Whether the path `below` a root is in a directory of version control or of cargo's output (a `target` beside a
-/// `Cargo.toml`). These are ignored even if no ignore file says so.
+/// Whether the path `below` a root is in a version control directory or in cargo's output (a `target` beside a
+/// `Cargo.toml`). These are ignored even without an ignore file.
 fn is_never_watched(root: &Path, below: &Path) -> bool {
     let mut place = root.to_owned();
     below.components().any(|component| {
@@ -216,7 +218,7 @@ fn is_never_watched(root: &Path, below: &Path) -> bool {
 
 fn is_temporary(path: &Path) -> bool {
     static GLOBS: LazyLock<GlobSet> = LazyLock::new(|| {
-        // All of them are valid.
+        // No glob is dropped here, because all of them are valid.
         let globs = TEMPORARY.iter().filter_map(|glob| Glob::new(glob).ok());
         GlobSet::new(globs).unwrap_or_default()
     });
@@ -245,7 +247,7 @@ fn is_repository(dir: &Path) -> bool {
     dir.join(".git").exists() || dir.join(".jj").exists()
 }
 
-/// Where ignore files may be above `root`, up to the root of its repository.
+/// The paths above `root`, up to the root of its repository, at which there may be ignore files.
 fn ignore_files_above(root: &Path) -> Vec<PathBuf> {
     let depth = root.ancestors().position(is_repository).unwrap_or(0);
     let above = root.ancestors().skip(1).take(depth);
@@ -254,11 +256,12 @@ fn ignore_files_above(root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// In an override, `!` marks a pattern to ignore, which takes precedence over ignore files.
+/// Builds an override from the ignore patterns. In an override, `!` marks a pattern to ignore, which takes precedence over
+/// ignore files.
 fn overrides(spec: &WatchSpec) -> Result<Override, Failure> {
     let invalid = |patterns: &str, error: ignore::Error| {
-        Failure::environment(format!("invalid pattern `{patterns}` to ignore: {error}"))
-            .hint("patterns are written as in a `.gitignore`")
+        Failure::environment(format!("invalid ignore pattern `{patterns}`: {error}"))
+            .hint("patterns have the same syntax as in a `.gitignore`")
     };
     let mut builder = OverrideBuilder::new(&spec.base);
     for pattern in &spec.ignores {

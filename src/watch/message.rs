@@ -4,10 +4,10 @@ use std::time::{Instant, SystemTime};
 use super::spec::InputSet;
 use crate::os::fs_event::FsEvent;
 
-/// What the thread of the watch waits for.
+/// The inputs of the watch thread.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// The system reports something.
+    /// The system has reported a file event.
     Fs(FsEvent),
     /// A build began at this time.
     Build(SystemTime),
@@ -16,7 +16,7 @@ pub(super) enum Input {
     Stop,
 }
 
-/// What to watch after a build.
+/// Changes what is watched after a build.
 #[derive(Clone, Debug)]
 pub struct WatchUpdate {
     /// Replaces [`WatchSpec::roots`](super::WatchSpec::roots).
@@ -25,14 +25,14 @@ pub struct WatchUpdate {
     pub ignored_dirs: Vec<PathBuf>,
     /// Replaces [`WatchSpec::inputs`](super::WatchSpec::inputs).
     pub inputs: Option<InputSet>,
-    /// When the build began. A file that counts from now on, and has changed since, is reported as changed.
+    /// When the build began. A file that did not count before, and has changed since the build began, is reported as changed.
     pub since: SystemTime,
 }
 
 /// What the watch reports.
 #[derive(Debug)]
 pub enum Message {
-    /// No change is missed from now on.
+    /// The watch is set up. No change is missed from now on.
     Watching {
         /// The number of watched directories.
         dirs: usize,
@@ -41,12 +41,12 @@ pub enum Message {
     },
     /// Files were created, removed, or have other contents.
     Changed {
-        /// The files. Sorted, never empty.
+        /// The files, sorted. Never empty.
         paths: Vec<PathBuf>,
         /// When the first and the last event for them arrived.
         seen: (Instant, Instant),
     },
-    /// Something cannot be watched as intended. Everything else is watched.
+    /// Something cannot be watched as intended, but everything else is watched.
     Trouble {
         /// The message for the user.
         text: String,
@@ -56,16 +56,16 @@ pub enum Message {
 }
 
 impl Message {
-    /// The system sends no file events, or no more of them, so hotrun polls. `is_limit`: whether the reason is the limit
-    /// of inotify instances.
+    /// Reports that the system does not send file events, or has stopped sending them, so hotrun polls. `is_limit` tells
+    /// whether the reason is the limit on inotify instances.
     pub(super) fn no_events(reason: &str, is_limit: bool) -> Self {
         Self::Trouble {
-            text: format!("the system sends no file events ({reason}); hotrun polls"),
+            text: format!("the system sends no file events ({reason}); polling instead"),
             hint: match is_limit {
                 true => {
-                    "`sudo sysctl fs.inotify.max_user_instances=1024` allows more watchers; changes are seen a little later"
+                    "changes are noticed a little later; `sudo sysctl fs.inotify.max_user_instances=1024` allows more watchers"
                 }
-                false => "changes are seen a little later; restart hotrun to try again",
+                false => "changes are noticed a little later; restart hotrun to try again",
             },
         }
     }

@@ -4,10 +4,10 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// An older git lock was left behind.
+/// A git lock that is older than this was left behind by a git that was killed.
 const LONGEST_LOCK: Duration = Duration::from_secs(60);
 
-/// The keys at `path` and below it. Paths are ordered by component, so these keys are adjacent.
+/// The map's keys at `path` and below it. Paths are ordered by component, so these keys are adjacent.
 pub(super) fn below<'a, T>(
     map: &'a BTreeMap<PathBuf, T>,
     path: &'a Path,
@@ -17,8 +17,8 @@ pub(super) fn below<'a, T>(
     keys.take_while(move |key| key.starts_with(path))
 }
 
-/// A path as it appears in events: its directory is resolved, but its last component is kept, so that a change of a
-/// symbolic link itself is noticed.
+/// Returns a path as it appears in events: its directory is resolved, but its last component is kept, so that a change to
+/// a symbolic link itself is noticed.
 pub(super) fn normalise(path: &Path) -> PathBuf {
     let within = path.file_name().zip(path.parent());
     let found = match within {
@@ -28,29 +28,29 @@ pub(super) fn normalise(path: &Path) -> PathBuf {
     found.unwrap_or_else(|_| path.components().collect())
 }
 
-/// [`normalise`] for each of them.
+/// Applies [`normalise`] to each of the paths.
 pub(super) fn normalise_all<'a, T: FromIterator<PathBuf>>(
     paths: impl IntoIterator<Item = &'a PathBuf>,
 ) -> T {
     paths.into_iter().map(|path| normalise(path)).collect()
 }
 
-/// The lock on the index of the repository around `path`. Git holds it while it changes a work tree (a branch switch, a
-/// rebase), so more changes will follow (`gitrepository-layout(5)`, `lockfile.h` in git's sources).
+/// The path of the index lock in the repository that contains `path`. While git changes a work tree (in a branch switch or
+/// a rebase), the lock exists, so more changes will follow (`gitrepository-layout(5)`, `lockfile.h` in git's sources).
 pub(super) fn git_lock(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|dir| {
         let git = dir.join(".git");
         if git.is_dir() {
             return Some(git.join("index.lock"));
         }
-        // In a linked work tree, `.git` is a file that names the directory.
+        // In a linked work tree, `.git` is a file that contains the path of the directory.
         let text = fs::read_to_string(&git).ok()?;
         let named = text.strip_prefix("gitdir: ")?.trim_end();
         Some(dir.join(named).join("index.lock"))
     })
 }
 
-/// Whether git holds this lock. A git that was killed leaves its lock behind.
+/// Whether git holds this lock.
 pub(super) fn is_held(lock: &Path) -> bool {
     let modified = fs::symlink_metadata(lock).and_then(|metadata| metadata.modified());
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < LONGEST_LOCK))
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_normalised_path_has_no_detours_and_keeps_its_name() {
+    fn normalising_resolves_the_directory_and_keeps_the_name() {
         let dir = TempDir::new().unwrap();
         let root = dir.path().canonicalize().unwrap();
         fs::create_dir_all(root.join("a/b")).unwrap();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_of_the_repository_is_found() {
+    fn the_repositorys_index_lock_is_found() {
         let root = TempDir::new().unwrap();
         let path = |name: &str| root.path().join(name);
         fs::create_dir_all(path("repo/.git/worktrees/other")).unwrap();

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use super::spec::Poll;
 
-/// The limits of the pause between two scans.
+/// The shortest and the longest pause between two scans.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The pause as a multiple of the time that a scan takes: polling uses a hundredth of one processor.
+/// The pause as a multiple of the time that a scan takes, so that polling uses about 1 % of one processor.
 const PAUSE_FACTOR: u32 = 100;
 
-/// The directories that are polled, and when.
+/// Which directories to poll, and when.
 ///
-/// `notify::PollWatcher` cannot do this: its interval is fixed, and it misses a file that is replaced by an older one.
+/// `notify::PollWatcher` is not used, because its interval is fixed and it misses a file that is replaced by an older one.
 #[derive(Debug)]
 pub(super) struct PollSchedule {
     pub(super) dirs: BTreeSet<PathBuf>,
@@ -40,7 +40,7 @@ impl PollSchedule {
         (!self.dirs.is_empty()).then(|| *self.next.get_or_insert(first))
     }
 
-    /// Records that a scan of all directories has ended, and how long it took.
+    /// Records that a scan of all directories has ended at `now`, and how long it took.
     pub(super) fn scanned(&mut self, now: Instant, took: Duration) {
         let cheap = || (took * PAUSE_FACTOR).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         self.next = Some(now + self.every.unwrap_or_else(cheap));
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_scans_are_rare() {
+    fn the_pause_grows_with_the_duration_of_a_scan() {
         let now = Instant::now();
         let mut polled = PollSchedule::new(Poll::Always);
         assert_eq!(polled.deadline(now), None);
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_set_by_the_user_is_kept() {
+    fn a_pause_that_the_user_has_set_does_not_change() {
         let now = Instant::now();
         let pause = Duration::from_millis(70);
         let mut polled = PollSchedule::new(Poll::Every(pause));

@@ -22,20 +22,20 @@ pub enum RuleAction {
 
 /// Which files match, and what to do when they change.
 ///
-/// A glob with a `/` matches paths below the base directory; `*` does not match a `/`, `**` does. A glob without one
-/// matches file names in every watched directory, as does one that begins with `**/`.
+/// A glob with a `/` matches paths below the base directory, where `*` does not match a `/` but `**` does. A glob without a
+/// `/` matches file names in every watched directory, and so does a glob that begins with `**/`.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The file that matches, or the directory below which the glob matches.
+    /// The file that matches or, with a glob, the directory below which it matches.
     place: PathBuf,
     glob: Option<GlobMatcher>,
-    /// Whether `place` is watched for this rule. Otherwise the rule matches only files that are watched anyway.
+    /// Whether `place` is watched for this rule. Otherwise, the rule matches only files that are watched anyway.
     is_root: bool,
     action: RuleAction,
 }
 
 impl Rule {
-    /// A relative glob is relative to `base`, which is absolute.
+    /// Makes a rule from a glob. A relative glob is relative to `base`, which must be absolute.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Rule {
         Ok(rule)
     }
 
-    /// Matches this file only, whatever characters its name has.
+    /// Makes a rule that matches only this file, even if its name contains wildcard characters.
     pub const fn file(path: PathBuf, action: RuleAction) -> Self {
         Self {
             place: path,
@@ -73,7 +73,7 @@ impl Rule {
         }
     }
 
-    /// The same rule for paths as they appear in events: a directory may be named through a symbolic link.
+    /// Returns the same rule for paths as they appear in events, because its directory may be a symbolic link.
     #[must_use]
     pub fn normalised(&self) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Rule {
         }
     }
 
-    /// The file or directory that is watched for this rule.
+    /// The file or directory that is watched for this rule, if any.
     pub(super) fn root(&self) -> Option<&Path> {
         let is_root = self.is_root && self.action != RuleAction::Ignore;
         is_root.then_some(&self.place)
@@ -116,7 +116,7 @@ fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?', '[', '{', '\\'])
 }
 
-/// Splits a glob into the directory that it names without wildcards, and the rest.
+/// Splits a glob into its directory, up to the first component with a wildcard, and the rest.
 fn split(base: &Path, glob: &str) -> (PathBuf, String) {
     let mut dir = base.to_owned();
     let mut components = Path::new(glob).components().peekable();
@@ -150,10 +150,12 @@ mod tests {
     fn check(glob: &str, yes: &[&str], no: &[&str]) -> Rule {
         let rule = Rule::new(Path::new("/w/app"), glob, RuleAction::Restart).unwrap();
         for path in yes {
-            assert!(rule.applies_to(Path::new(path)), "{path} by {glob}");
+            let applies = rule.applies_to(Path::new(path));
+            assert!(applies, "`{glob}` must match {path}");
         }
         for path in no {
-            assert!(!rule.applies_to(Path::new(path)), "{path} not by {glob}");
+            let applies = rule.applies_to(Path::new(path));
+            assert!(!applies, "`{glob}` must not match {path}");
         }
         rule
     }
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_glob_is_named() {
+    fn the_error_names_an_invalid_glob() {
         let error = Rule::new(Path::new("/w"), "a/{x", RuleAction::Build).unwrap_err();
         let expected = "`--on`: invalid glob `a/{x`: ";
         assert!(error.message().starts_with(expected), "{error}");

@@ -1,33 +1,34 @@
-//! Finds self-triggered runs: a build, or the command of a rule, writes a file that causes the next run, and so would
-//! run forever. Has no clock and reads no files: the caller passes times.
+//! Detects self-triggered runs: a build or a rule's command that writes a file that triggers the next run would run
+//! forever. This module has no clock and reads no files: the caller passes the times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-/// A file may change in this many runs in a row and cause the next run at once. Users save during builds, too.
+/// A file may change in this many runs in a row and still trigger the next run at once, because users save during builds,
+/// too. After that, the next run waits until the file has not changed for a while.
 const OFTEN: usize = 3;
 
-/// After that, the next run waits until the file has not changed for a while. If the file changes in this many runs in
-/// a row, the runs themselves write it: the last two began after such a pause.
+/// If a file changes in this many runs in a row, the runs themselves write it: the last two of them began after a pause.
 const PROVEN: usize = OFTEN + 3;
 
-/// A run writes a file at about the same time after each start: the times differ by no more than this. Those at which a
-/// user saves differ sooner or later.
+/// A run writes a file at about the same time after each start: the times differ by at most this. The times at which a
+/// user saves differ more, sooner or later.
 const ABOUT: Duration = Duration::from_millis(500);
 
-/// The same for two runs that both began after a pause.
+/// Like [`ABOUT`], but for two runs that both began after a pause.
 const ALMOST: Duration = Duration::from_millis(150);
 
-/// The pause without changes before the next run. It doubles each time.
+/// How long there must be no changes before the next run. Doubles each time, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 
-/// The kernel's clock for files may lag behind by this: 10 ms with `CONFIG_HZ=100`, see `ktime_get_coarse_real_ts64`.
+/// How far the kernel's clock for file timestamps may lag behind: 10 ms with `CONFIG_HZ=100`, see
+/// `ktime_get_coarse_real_ts64`.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A point in time on both clocks. The times of files are those of the wall clock.
+/// A point in time on both clocks. File timestamps use the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The monotonic clock.
@@ -49,11 +50,11 @@ impl Moment {
 /// Files that changed together.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Their paths.
+    /// The paths of the files.
     pub paths: &'a [PathBuf],
     /// When the first and the last event arrived.
     pub seen: (Instant, Instant),
-    /// When the last of them changed (`st_ctime`). `None` if one is gone, because it may have changed at any time.
+    /// When the last of the files changed (`st_ctime`). `None` if a file is gone, because it may have changed at any time.
     pub changed: Option<SystemTime>,
 }
 
@@ -62,15 +63,15 @@ pub struct Batch<'a> {
 pub enum Verdict {
     /// Run at once.
     Now,
-    /// Let the current run end, and run again when nothing has changed for this long, see [`SelfTrigger::due`].
+    /// Let the current run end, and run again when nothing has changed for this long (see [`SelfTrigger::due`]).
     Later(Duration),
-    /// Do nothing: the runs write these files, which was not known before.
+    /// Do nothing, because the runs write these files, and report this for the first time.
     SelfTriggered,
-    /// Do nothing: the runs write these files, as reported before.
+    /// Do nothing, because the runs write these files. This was already reported.
     Nothing,
 }
 
-/// The runs of one build or one command.
+/// The history of one build's or one command's runs.
 #[derive(Debug, Default)]
 pub struct SelfTrigger {
     runs: u32,
@@ -79,9 +80,9 @@ pub struct SelfTrigger {
     pause: Option<Duration>,
     /// When to start the postponed run.
     due: Option<Instant>,
-    /// The files that changed during the last two runs in which any file changed.
+    /// The files that changed during the `last_two` runs.
     seen: BTreeMap<PathBuf, Seen>,
-    /// These two runs.
+    /// The last two runs in which any file changed.
     last_two: [Option<u32>; 2],
     /// The files that were reported as self-triggered.
     own: BTreeSet<PathBuf>,
@@ -96,18 +97,18 @@ struct Run {
 /// How a file changed during runs.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// The newest run.
+    /// The newest run in which the file changed.
     run: u32,
-    /// In how many runs in a row it changed, each time about as long after the start.
+    /// The number of runs in a row in which the file changed, each time at about the same time after the start.
     times: usize,
-    /// How often it postponed the next run.
+    /// How many times the file postponed the next run.
     pauses: u32,
-    /// How long after the start of the newest run it changed.
+    /// How long after the start of the newest run the file changed.
     after: Duration,
 }
 
 impl SelfTrigger {
-    /// A run has started. It also covers the changes that had postponed a run.
+    /// Records that a run has started. The run includes the changes for which a run was postponed.
     pub fn started(&mut self, now: Instant) {
         self.runs += 1;
         self.cancel();
@@ -117,7 +118,7 @@ impl SelfTrigger {
         });
     }
 
-    /// The run has ended.
+    /// Records that the run has ended.
     pub fn ended(&mut self, now: Moment) {
         if let Some(run) = &mut self.newest {
             run.ended = Some(now);
@@ -127,7 +128,7 @@ impl SelfTrigger {
         }
     }
 
-    /// Decides whether this batch causes a run. `now` is the monotonic clock.
+    /// Decides whether this batch triggers a run. `now` is the monotonic time.
     pub fn judge(&mut self, batch: &Batch<'_>, now: Instant) -> Verdict {
         let after = self.newest.and_then(|run| run.saw(batch));
         let verdict = self.judge_files(batch.paths, after.map(|after| (self.runs, after)));
@@ -152,11 +153,11 @@ impl SelfTrigger {
         self.due = None;
     }
 
-    /// `changed` are all files that changed together. `during`: the run in which all of them changed, if there is one,
-    /// and how long after its start they did.
+    /// Decides whether files that changed together trigger a run. `during` is the run in which all of them changed, if any,
+    /// and how long after the start of the run they changed.
     fn judge_files(&mut self, changed: &[PathBuf], during: Option<(u32, Duration)>) -> Verdict {
         let Some((run, after)) = during else {
-            // Something other than a run writes them, too.
+            // Something other than a run also writes these files.
             self.seen.clear();
             self.own.retain(|path| !changed.contains(path));
             return Verdict::Now;
@@ -195,13 +196,13 @@ impl SelfTrigger {
 }
 
 impl Run {
-    /// How long after the start of this run the first event of the batch arrived, if its files changed during the run.
-    /// Events for the writes of the run mostly arrive before its end is known. Events for a save after the run arrive
-    /// later.
+    /// How long after the start of this run the batch's first event arrived, if the files changed during the run. Events for
+    /// the run's own writes usually arrive before hotrun learns that the run has ended. Events for a save after the run
+    /// arrive later.
     fn saw(&self, batch: &Batch<'_>) -> Option<Duration> {
         let (first, last) = batch.seen;
         let during = self.ended.is_none_or(|end| {
-            // The events may have been late.
+            // Even if the events arrived after the end, the files may have changed before it.
             let before_end = |changed: SystemTime| changed + TICK < end.wall;
             last <= end.monotonic || batch.changed.is_some_and(before_end)
         });
@@ -219,7 +220,7 @@ impl Seen {
         }
     }
 
-    /// Several changes during one run count once.
+    /// Records another change to the file. Several changes during one run count once.
     fn again(&mut self, run: u32, after: Duration) {
         if self.run == run {
             return;
@@ -237,8 +238,8 @@ impl Seen {
     }
 }
 
-/// When cargo itself may write `Cargo.lock` in a build: from the start of the build to its first message, because cargo
-/// compiles only after it has written the file.
+/// The time in which cargo itself may write `Cargo.lock` during a build: from the start of the build to its first message,
+/// because cargo compiles only after it has written the file.
 #[derive(Clone, Debug)]
 pub struct LockFileWindow {
     /// When the build started.
@@ -248,7 +249,7 @@ pub struct LockFileWindow {
 }
 
 impl LockFileWindow {
-    /// Whether cargo wrote a lock file with this modification time.
+    /// Whether cargo itself may have written a lock file with this modification time.
     pub fn contains(&self, written: SystemTime) -> bool {
         let until = self.until.get();
         self.started <= written + TICK && until.is_none_or(|until| written <= *until)

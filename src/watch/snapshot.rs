@@ -8,16 +8,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::paths;
 
-/// Files up to this size are read before they change, to tell a mere `touch` from a change.
+/// Files up to this size are read before they change, to distinguish a mere `touch` from a change.
 const READ_AHEAD_FILE: u64 = 1 << 20;
 
-/// The most to read ahead in total: about 50 ms of work if the files are cached.
+/// How much to read ahead in total. This takes about 50 ms if the files are cached.
 const READ_AHEAD_TOTAL: u64 = 64 << 20;
 
-/// Larger files are compared by size and time only.
+/// Files that are larger than this are compared only by their metadata.
 const LARGEST_HASHED: u64 = 16 << 20;
 
-/// The kernel stamps files with a clock that lags behind by up to one tick (`ktime_get_coarse_real_ts64`),
+/// How far the kernel's clock for file timestamps may lag behind: up to one tick (`ktime_get_coarse_real_ts64`), which is
 /// 10 ms at the slowest setting.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -30,31 +30,32 @@ pub(super) struct Snapshot {
     read_ahead_left: u64,
 }
 
-/// What is known of a file.
+/// What is known about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
-    /// Only that it exists. Any event for it is a change.
+    /// Only that the file exists. Any event for it counts as a change.
     Exists,
-    /// Its size and time.
+    /// The metadata.
     Stamp(Stamp),
-    /// Its size, its time and the hash of its contents.
+    /// The metadata, and the hash of the contents.
     Hash(Stamp, u64),
 }
 
-/// What the metadata of a file says.
+/// The metadata of a file that shows a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     len: u64,
     modified: (i64, i64),
     inode: u64,
-    /// When the inode changed (`st_ctime`). Unlike the time of modification it cannot be set, and a rename updates it.
+    /// When the inode changed (`st_ctime`). Unlike the modification time, it cannot be set by a program, and a rename
+    /// updates it.
     changed: SystemTime,
-    /// Whether the next change will show in the times. A change within the same tick may not.
+    /// Whether the next change is sure to show in the timestamps. A change within the same tick may not show.
     sure: bool,
 }
 
 impl Snapshot {
-    /// For a watch that starts now.
+    /// Makes an empty snapshot for a watch that starts now.
     pub(super) fn new() -> Self {
         Self {
             files: BTreeMap::new(),
@@ -68,8 +69,8 @@ impl Snapshot {
         self.files.len()
     }
 
-    /// Adds an existing file without reading it. Returns whether it has changed after `since`. There are no events for
-    /// changes before its directory was watched.
+    /// Adds an existing file without reading it. Returns whether the file has changed after `since`, because there are no
+    /// events for changes before its directory was watched.
     pub(super) fn add(&mut self, path: &Path, since: SystemTime) -> bool {
         if self.files.contains_key(path) {
             return false;
@@ -94,10 +95,10 @@ impl Snapshot {
         unread.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Reads an added file.
+    /// Reads a file that was added without reading it.
     ///
-    /// The contents count as the old ones only if the file has not changed since the watch started. Otherwise the event
-    /// for that change, which may still arrive, would seem to report no change.
+    /// The contents are recorded only if the file has not changed since the watch started. Otherwise, the event for that
+    /// change, which may still arrive, would seem to report no change.
     pub(super) fn read_ahead(&mut self, path: &Path) {
         let Some(Known::Stamp(before)) = self.files.get(path).copied() else {
             return;
@@ -109,7 +110,7 @@ impl Snapshot {
         let Some((_, Some(hash))) = look(path) else {
             return;
         };
-        // Taken after the read, to notice a change during it. It also shows whether another file was moved here.
+        // Taken after the read, to notice a change during the read, or that another file was moved here.
         let after = fs::metadata(path).map(|after| Stamp::of(&after, None));
         let known = match after {
             Ok(after) if after == before => Known::Hash(before, hash),
@@ -118,8 +119,8 @@ impl Snapshot {
         self.files.insert(path.to_owned(), known);
     }
 
-    /// Examines `path` after an event. Returns what has changed: the path itself, or, if it is gone or is not a file,
-    /// every known file at it and below it.
+    /// Examines `path` after an event. Returns what has changed: the path itself or, if it is gone or not a file, every
+    /// known file at or below it.
     pub(super) fn update(&mut self, path: &Path) -> Vec<PathBuf> {
         let Some((stamp, hash)) = look(path) else {
             return self.forget(path);
@@ -135,9 +136,9 @@ impl Snapshot {
     pub(super) fn differs(&self, path: &Path) -> bool {
         match (self.files.get(path), file_metadata(path)) {
             (None, now) => now.is_some(),
-            // A link to a directory, or a dangling one, is known by its target.
+            // For a link to a directory, or a dangling link, the snapshot contains the path that it points to.
             (Some(_), None) => !path.is_symlink(),
-            // If in doubt, assume a change: the clock that stamps files lags behind.
+            // If in doubt, assume a change, because the clock for file timestamps lags behind.
             (Some(Known::Exists), Some(now)) => !Stamp::of(&now, Some(self.started)).sure,
             (Some(Known::Stamp(before) | Known::Hash(before, _)), Some(now)) => {
                 !before.sure || Stamp::of(&now, None) != *before
@@ -155,7 +156,7 @@ impl Snapshot {
         self.files.entry(path.to_owned()).or_insert(Known::Exists);
     }
 
-    /// Forgets the contents of a file. It may have changed and changed back, and a build may have read either state.
+    /// Forgets the contents of a file. The file may have changed and changed back, and a build may have read either state.
     pub(super) fn forget_contents(&mut self, path: &Path) {
         if let Some(known) = self.files.get_mut(path) {
             *known = Known::Exists;
@@ -179,7 +180,7 @@ impl Snapshot {
         self.files.keys()
     }
 
-    /// If `path` is gone, forgets and returns the files known at it and below it.
+    /// If `path` is gone, forgets and returns the known files at it and below it.
     pub(super) fn forget_gone(&mut self, path: &Path) -> Vec<PathBuf> {
         if path.symlink_metadata().is_ok() {
             Vec::new()
@@ -198,7 +199,7 @@ impl Snapshot {
 }
 
 impl Known {
-    /// Where contents are not known, size, time and inode decide.
+    /// Whether the contents are the same. If they are not known, compares size, modification time and inode.
     fn same_contents(self, now: Self) -> bool {
         match (self, now) {
             (Self::Hash(_, before), Self::Hash(_, now)) => before == now,
@@ -212,8 +213,8 @@ impl Known {
 }
 
 impl Stamp {
-    /// `looked`: everything else about the file, such as its contents, was read after this time. `None` if that does
-    /// not matter.
+    /// Takes the stamp from a file's metadata. Everything else about the file, such as its contents, was read after
+    /// `looked`; `None` if that does not matter.
     fn of(metadata: &Metadata, looked: Option<SystemTime>) -> Self {
         let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
         let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
@@ -227,7 +228,7 @@ impl Stamp {
         }
     }
 
-    /// Without the time of the inode, which a change of the mode renews.
+    /// The parts that change with the contents. `st_ctime` is left out, because it also changes with the file mode.
     const fn contents(self) -> (u64, (i64, i64), u64) {
         (self.len, self.modified, self.inode)
     }
@@ -237,9 +238,9 @@ fn file_metadata(path: &Path) -> Option<Metadata> {
     fs::metadata(path).ok().filter(Metadata::is_file)
 }
 
-/// The stamp and then the hash of a file, or of a symbolic link to a directory or to nothing. There is no hash if the
-/// file is too large or may not be read. `None` for anything else: opening a pipe or a device could block or have an
-/// effect.
+/// Reads the stamp and the hash of a file, or of a symbolic link that is dangling or points to a directory. There is no hash
+/// if the file is too large or not readable. Returns `None` for anything else, because opening a pipe or a device could
+/// block or have side effects.
 fn look(path: &Path) -> Option<(Stamp, Option<u64>)> {
     let now = Some(SystemTime::now());
     match fs::metadata(path) {
@@ -249,9 +250,9 @@ fn look(path: &Path) -> Option<(Stamp, Option<u64>)> {
             let hash = contents.map(|contents| hash(&contents));
             Some((Stamp::of(&file, now), hash))
         }
-        // `read_link` fails if it is not a link.
         Ok(target) if !target.is_dir() => None,
         Ok(_) | Err(_) => {
+            // Fails if the path is not a link.
             let target = fs::read_link(path).ok()?;
             let hash = hash(target.as_os_str().as_bytes());
             let link = fs::symlink_metadata(path).ok()?;

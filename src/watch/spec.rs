@@ -8,24 +8,24 @@ use super::rule::Rule;
 /// What to watch, and which files count.
 #[derive(Clone, Debug)]
 pub struct WatchSpec {
-    /// Directories, with everything in them, or single files. Absolute. They need not exist yet. Roots count even where
-    /// an ignore file around them says otherwise.
+    /// Absolute paths of directories, with everything in them, or of single files. They need not exist yet. Roots count even
+    /// if an ignore file above them ignores them.
     pub roots: Vec<PathBuf>,
-    /// The directory to which `ignores` with a `/` are relative. Absolute.
+    /// The absolute path that `ignores` with a `/` are relative to.
     pub base: PathBuf,
-    /// Patterns as in a `.gitignore`.
+    /// Ignore patterns, as in a `.gitignore`.
     pub ignores: Vec<String>,
-    /// Only files with one of these extensions count (without the dot). Empty: all. Files among `roots` count whatever
-    /// their extension is.
+    /// Only files with one of these extensions count, or all files if this is empty. The extensions have no dot. Files in
+    /// `roots` count regardless of their extension.
     pub exts: Vec<String>,
     /// Whether to respect `.gitignore`, `.ignore`, `.git/info/exclude` and git's global excludes.
     pub vcs_ignore: bool,
-    /// Directories in which nothing counts, such as cargo's target directory. Absolute.
+    /// Absolute paths of directories in which nothing counts, such as cargo's target directory.
     pub ignored_dirs: Vec<PathBuf>,
-    /// The user's rules for some files; the last rule that applies wins. Files that a rule names count even where they
-    /// are ignored, unless a rule ignores them.
+    /// The user's rules for certain files. The last rule that applies wins. Files that match a rule count even if they are
+    /// ignored, unless it is the rule that ignores them.
     pub rules: Vec<Rule>,
-    /// Only these files count, and those that rules name; `None`: all that are not ignored.
+    /// Only these files and those that match a rule count. `None` if all files count that are not ignored.
     pub inputs: Option<InputSet>,
     /// Whether to poll instead of relying on file events.
     pub poll: Poll,
@@ -33,26 +33,26 @@ pub struct WatchSpec {
     pub debounce: Duration,
 }
 
-/// The exact inputs of a program, as its last good build named them.
+/// The exact inputs of a program, as reported by its last good build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputSet {
-    /// Files. Absolute. They need not exist.
+    /// Absolute paths of files, which need not exist.
     pub files: BTreeSet<PathBuf>,
-    /// Those of the files that count whatever their extension is.
+    /// Those of the files that count regardless of their extension.
     pub any_extension: BTreeSet<PathBuf>,
-    /// Directories in which everything counts that is not ignored there.
+    /// Directories in which everything counts that is not ignored.
     pub dirs: BTreeSet<PathBuf>,
 }
 
 /// Whether to poll for changes instead of relying on file events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Poll {
-    /// Where the system sends no file events.
+    /// Poll only where the system sends no file events.
     #[default]
     IfNeeded,
-    /// Everywhere, as often as is cheap.
+    /// Poll everywhere, as often as is cheap.
     Always,
-    /// Everywhere, with a pause of this length between two scans.
+    /// Poll everywhere, and pause for this long between two scans.
     Every(Duration),
 }
 
@@ -74,7 +74,7 @@ impl Default for WatchSpec {
 }
 
 impl WatchSpec {
-    /// With paths as they appear in events.
+    /// Returns the same spec, with paths as they appear in events.
     pub(super) fn normalised(self) -> Self {
         Self {
             roots: normalise_all(&self.roots),
@@ -86,7 +86,7 @@ impl WatchSpec {
         }
     }
 
-    /// All files and directories that the roots, a rule or a build name.
+    /// All files and directories that are named by the roots, a rule or a build.
     pub(super) fn named_paths(&self) -> impl Iterator<Item = &Path> {
         let inputs = self.inputs.iter();
         let inputs = inputs.flat_map(|inputs| inputs.dirs.iter().chain(&inputs.files));
@@ -97,7 +97,7 @@ impl WatchSpec {
 }
 
 impl InputSet {
-    /// With paths as they appear in events, and with the targets of files that are symbolic links.
+    /// Returns the same inputs with paths as they appear in events, and adds the targets of symbolic links.
     fn normalised(&self) -> Self {
         let mut files: BTreeSet<PathBuf> = normalise_all(&self.files);
         let links = files.iter().filter(|path| path.is_symlink());

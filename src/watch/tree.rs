@@ -17,7 +17,7 @@ use crate::os::mounts;
 
 /// The directories that are watched or polled.
 pub(super) struct Tree {
-    /// `None`: every directory is polled.
+    /// The source of file events. If it is `None`, every directory is polled.
     pub(super) source: Option<Source>,
     pub(super) watched: BTreeMap<PathBuf, Identity>,
     /// Whether the system refuses more watches.
@@ -26,13 +26,13 @@ pub(super) struct Tree {
     /// For each device, whether its file system sends events.
     devices: BTreeMap<u64, bool>,
     pub(super) polled: PollSchedule,
-    /// Directories that could neither be watched nor read, and were reported.
+    /// Directories that could not be watched or read, and were reported.
     unreadable: BTreeSet<PathBuf>,
     pub(super) messages: UnboundedSender<Message>,
 }
 
-/// Distinguishes a directory from a later one at the same path: the device, the inode, and the time of birth, because
-/// ext4 reuses inode numbers at once.
+/// Distinguishes a directory from a later one at the same path: the device, the inode, and the creation time, because
+/// ext4 reuses inode numbers immediately.
 type Identity = (u64, u64, Option<SystemTime>);
 
 fn identity(metadata: &Metadata) -> Identity {
@@ -57,7 +57,7 @@ impl Tree {
         }
     }
 
-    /// Polls every directory from now on, because the system sends no more events.
+    /// Polls every directory from now on, because the system has stopped sending events.
     pub(super) fn source_failed(&mut self, reason: &str) {
         // The destructor of `notify` panics if its thread has ended.
         std::mem::forget(self.source.take());
@@ -67,7 +67,7 @@ impl Tree {
     }
 
     pub(super) fn send(&self, message: Message) {
-        // An error means that the receiver was dropped. The worker ends then.
+        // Fails if the receiver was dropped, in which case the worker ends.
         let _ = self.messages.send(message);
     }
 
@@ -75,7 +75,7 @@ impl Tree {
         self.send(Message::Trouble { text, hint });
     }
 
-    /// Watches everything that `filter` accepts. Returns the files found there.
+    /// Watches everything that `filter` accepts. Returns the files that it finds.
     pub(super) fn cover(&mut self, filter: &mut Filter) -> Vec<PathBuf> {
         self.at_limit = false;
         self.polled.dirs.clear();
@@ -87,11 +87,11 @@ impl Tree {
         files
     }
 
-    /// Watches `dirs` and the directories below them. Returns the directories and the files there.
+    /// Watches `dirs` and the directories below them. Returns all of these directories, and the files in them.
     ///
-    /// Each directory is watched before it is read. What appears in between is found twice, what appears later causes
-    /// an event, and nothing is lost (`inotify(7)`, "Limitations and caveats"). All directories of one depth are
-    /// watched in one request, because each request costs two switches between threads.
+    /// Each directory is watched before it is read. A file that appears in between is found twice, a file that appears later
+    /// causes an event, and nothing is lost (`inotify(7)`, "Limitations and caveats"). All directories of the same depth are
+    /// watched in one request, because each request costs two thread switches.
     pub(super) fn grow(
         &mut self,
         dirs: Vec<PathBuf>,
@@ -116,7 +116,7 @@ impl Tree {
         (seen, files)
     }
 
-    /// Ends the watch on every directory that `filter` no longer accepts.
+    /// Stops watching every directory that `filter` no longer accepts.
     pub(super) fn prune(&mut self, filter: &mut Filter) {
         let anchors = filter.files().filter_map(|file| anchor_of(file));
         let anchors: BTreeSet<PathBuf> = anchors.map(Path::to_owned).collect();
@@ -133,12 +133,12 @@ impl Tree {
         self.update(ops);
     }
 
-    /// Watches the parent of each path, so that a file that appears there is noticed. If the parent does not exist, the
-    /// nearest existing directory above is watched instead.
+    /// Watches the parent of each path, to notice when a file appears at the path. If the parent does not exist, watches the
+    /// nearest existing directory above it.
     pub(super) fn anchor(&mut self, paths: &[PathBuf]) {
         let mut watched = BTreeSet::new();
         loop {
-            // A nearer directory may be created before this one is watched.
+            // A directory that is closer to the path may be created before this one is watched.
             let anchors = paths.iter().filter_map(|path| anchor_of(path));
             let new: BTreeSet<PathBuf> = anchors
                 .filter(|dir| !watched.contains(*dir))
@@ -163,8 +163,8 @@ impl Tree {
         for dir in &gone {
             self.watched.remove(dir);
         }
-        // `notify` has removed these watches if it saw the directory go. A failed removal is slow, so ask which watches
-        // are left.
+        // If `notify` has seen that the directory is gone, it has already removed these watches. A failed removal is slow, so
+        // ask which watches still exist.
         let source = self.source.as_ref();
         let left = source.and_then(|source| source.watched_paths().ok());
         let left = left.into_iter().flatten().map(|(dir, _)| dir);
@@ -172,7 +172,7 @@ impl Tree {
         self.update(left.map(PathOp::unwatch).collect());
     }
 
-    /// Forgets every watched directory that is gone. For use after events were lost.
+    /// Forgets every watched directory that is gone, after events were lost.
     pub(super) fn forget_gone(&mut self) {
         let gone = self.watched.keys().filter(|dir| !dir.is_dir());
         for dir in gone.cloned().collect::<Vec<_>>() {
@@ -180,13 +180,13 @@ impl Tree {
         }
     }
 
-    /// Watches these directories, even those that are watched already: when an earlier directory at the same path went
-    /// away, `notify` may have dropped the new watch instead of the old one.
+    /// Watches these directories, even if they are already watched: when an earlier directory at the same path was removed,
+    /// `notify` may have dropped the new watch instead of the old one.
     fn watch<'a>(&mut self, dirs: impl IntoIterator<Item = &'a PathBuf>) {
         let mut ops = Vec::new();
         let mut wanted = Vec::new();
         for dir in dirs {
-            // Taken before the watch is added: if the directory is replaced in between, the next call notices.
+            // Read before the watch is added: if the directory is replaced in between, the next call notices.
             let Some(metadata) = fs::metadata(dir).ok().filter(Metadata::is_dir) else {
                 continue;
             };
@@ -199,7 +199,7 @@ impl Tree {
                     self.polled.dirs.insert(dir.clone());
                     continue;
                 }
-                // Otherwise `notify` would keep the watch on the earlier directory.
+                // Otherwise, `notify` would keep watching the earlier directory.
                 Some(known) if *known != identity => ops.push(PathOp::unwatch(dir)),
                 None | Some(_) => {}
             }
@@ -218,8 +218,8 @@ impl Tree {
         }
     }
 
-    /// Passes these operations to the system, and continues after one that fails. At the limit it requests no more
-    /// watches. Returns the directories that are not watched.
+    /// Passes these operations to the system, and continues after a failure. Once the limit is reached, requests no more new
+    /// watches. Returns the directories that are not watched, with the errors.
     fn update(&mut self, mut ops: Vec<PathOp>) -> Vec<(PathBuf, notify::Error)> {
         let mut failures = Vec::new();
         while let Some(source) = self.source.as_mut().filter(|_| !ops.is_empty()) {
@@ -230,7 +230,7 @@ impl Tree {
             let at_limit = matches!(failure.source.kind, ErrorKind::MaxFilesWatch);
             match failure.origin {
                 Some(PathOp::Watch(dir, _)) => failures.push((dir, failure.source)),
-                // `notify` removed it before we did.
+                // `notify` has already removed this watch.
                 Some(PathOp::Unwatch(_)) => {}
                 None => self.source_failed(&fs_event::reason(&failure.source)),
             }
@@ -245,14 +245,14 @@ impl Tree {
         failures
     }
 
-    /// Whether the directory at `dir` is another one than the watched one.
+    /// Whether `dir` is now a different directory than the one that is watched.
     pub(super) fn is_replaced(&self, dir: &Path) -> bool {
         let known = self.watched.get(dir);
         let now = fs::metadata(dir).map(|metadata| identity(&metadata));
         known.is_some_and(|known| now.is_ok_and(|now| now != *known))
     }
 
-    /// Whether the file system of `dir` sends events. Checked once for each device.
+    /// Whether the file system that contains `dir` sends events. Checked once for each device.
     fn sends_events(&mut self, dir: &Path, metadata: &Metadata) -> bool {
         let device = metadata.dev();
         if let Some(sends) = self.devices.get(&device) {
@@ -263,10 +263,10 @@ impl Tree {
         if let Some(kind) = kind {
             self.report(
                 format!(
-                    "`{}` is on {kind}, which does not report every change; hotrun polls it",
+                    "`{}` is on {kind}, which does not report every change; polling it instead",
                     dir.display()
                 ),
-                "changes are seen a little later; `--watch` and `--ignore` reduce what is polled",
+                "changes are noticed a little later; `--watch` and `--ignore` reduce what is polled",
             );
         }
         kind.is_none()
@@ -286,18 +286,19 @@ impl Tree {
             let watched = self.watched.len();
             self.report(
                 format!(
-                    "the system allows no more than {watched} watched directories; hotrun polls `{}` and the others",
+                    "the system allows only {watched} watched directories; polling `{}` and the others instead",
                     dir.display()
                 ),
-                "raise it with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",
+                "raise the limit with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",
             );
         }
         self.polled.dirs.insert(dir);
     }
 
-    /// Reports each directory once. It is polled because no event reports that its permissions have changed.
+    /// Reports a directory that cannot be read, but only once. Polls it, because no event reports that its permissions have
+    /// changed.
     fn report_unreadable(&mut self, dir: &Path, reason: &str) {
-        // It may be gone by now.
+        // The directory may already be gone.
         if !dir.is_dir() {
             return;
         }
@@ -310,8 +311,8 @@ impl Tree {
         }
     }
 
-    /// The entries of `dir`, and whether each is a directory. Symbolic links are not followed: they may form a circle.
-    /// Watches the directory if it could not be read earlier.
+    /// Returns the entries of `dir`, and whether each is a directory. Symbolic links are not followed, because they may form
+    /// a cycle. If the directory could not be read before, watches it.
     pub(super) fn read(&mut self, dir: &Path) -> Vec<(PathBuf, bool)> {
         let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
         let entries = match fs::read_dir(dir) {

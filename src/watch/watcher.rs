@@ -10,15 +10,15 @@ use super::worker::Worker;
 use crate::error::Failure;
 use crate::os::fs_event::{self, Source};
 
-/// A watch. It ends when this is dropped.
+/// A handle to the watch thread. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Watch {
     inputs: mpsc::Sender<Input>,
 }
 
 impl Watch {
-    /// Starts to watch in a thread of its own, and returns before it has read anything. [`Message::Watching`] arrives
-    /// at `messages` before any change.
+    /// Starts watching in a separate thread, and returns without waiting for it to read anything. `messages` receives
+    /// [`Message::Watching`] before any change.
     ///
     /// # Errors
     ///
@@ -38,33 +38,34 @@ impl Watch {
         Ok(Self { inputs })
     }
 
-    /// A build begins now. A file that changes from here on and does not count may turn out to be an input of it.
+    /// Must be called when a build begins. A file that does not count, but changes from now on, may turn out to be an input of
+    /// the build.
     pub fn build_begins(&self) {
         self.send(Input::Build(SystemTime::now()));
     }
 
-    /// Changes what is watched. A file that did not count until now, and has changed since the build began, is reported
-    /// as changed.
+    /// Changes what is watched. A file that did not count before, and has changed since the build began, is reported as
+    /// changed.
     pub fn update(&self, update: WatchUpdate) {
         self.send(Input::Update(update));
     }
 
     fn send(&self, input: Input) {
-        // An error means that the thread has ended already.
+        // Fails if the thread has already ended.
         let _ = self.inputs.send(input);
     }
 }
 
-/// Without a source, everything is polled.
+/// Opens the source of file events. Returns `None` if that fails, in which case everything is polled.
 fn source(inputs: mpsc::Sender<Input>, messages: &UnboundedSender<Message>) -> Option<Source> {
     let handler = move |event| {
-        // An error means that the worker has ended.
+        // Fails if the worker has already ended.
         let _ = inputs.send(Input::Fs(event));
     };
     let report = |error: notify::Error| {
-        // `EMFILE` has no kind of its own in the standard library.
+        // The standard library has no `ErrorKind` for `EMFILE`.
         let is_limit = matches!(&error.kind, notify::ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE));
-        // An error means that the caller has dropped its receiver.
+        // Fails if the caller has dropped its receiver.
         let _ = messages.send(Message::no_events(&fs_event::reason(&error), is_limit));
     };
     fs_event::source(handler).map_err(report).ok()

@@ -16,30 +16,31 @@ use crate::error::Failure;
 use crate::os;
 use crate::os::fs_event::{self, FileState, FsEvent, Source};
 
-/// The thread that watches.
+/// The state of the watch thread.
 pub(super) struct Worker {
     spec: WatchSpec,
     filter: Filter,
     tree: Tree,
     snapshot: Snapshot,
     debounce: Debounce,
-    /// The locks of the repositories around the watched paths.
+    /// The index locks of the repositories that contain the watched paths.
     git_locks: BTreeSet<PathBuf>,
     /// Files to read ahead.
     unread: Vec<PathBuf>,
-    /// When the newest build began, until it has named its inputs.
+    /// When the newest build began. Set until the build has reported its inputs.
     build_began: Option<SystemTime>,
-    /// Files that had events since then although they do not count, and when. The build may have read them.
+    /// Files that do not count but have had events since the build began, with the time of the event. The build may have
+    /// read them.
     uncounted: BTreeMap<PathBuf, SystemTime>,
     /// Whether an overflow was reported since the last batch of changes.
     overflow_reported: bool,
     inputs: Receiver<Input>,
-    /// Taken from `inputs`, but not handled yet.
+    /// The input that was taken from `inputs` but not handled yet.
     peeked: Option<Input>,
 }
 
 impl Worker {
-    /// Fails if a pattern to ignore is invalid.
+    /// Fails if an ignore pattern is invalid.
     pub(super) fn new(
         spec: WatchSpec,
         source: Option<Source>,
@@ -85,7 +86,7 @@ impl Worker {
         }
     }
 
-    /// Waits for an input or the next deadline. If there are files to read ahead, reads one and does not wait.
+    /// Waits for an input or the next deadline. If there are files to read ahead, reads one of them and does not wait.
     fn next(&mut self) -> Result<Input, RecvTimeoutError> {
         if let Some(input) = self.peeked.take() {
             return Ok(input);
@@ -126,7 +127,7 @@ impl Worker {
                 paths.push(path);
             } else if !self.tree.knows(&path) {
                 self.dir_appeared(&path);
-                // A directory above a root is not watched. Polling makes it known.
+                // A directory above a root is not watched, so it is polled.
                 if self.leads_to_root(&path) && !self.tree.knows(&path) {
                     self.tree.polled.dirs.insert(path);
                 }
@@ -136,14 +137,14 @@ impl Worker {
         for path in paths {
             self.touched(&path, FileState::Unknown);
         }
-        // If it comes back, the scan of its parent finds it. Only a root may have no polled parent.
+        // If the directory comes back, the scan of its parent finds it. Only a root may have no polled parent.
         if !self.leads_to_root(dir) && !dir.exists() {
             self.tree.polled.dirs.remove(dir);
         }
     }
 
-    /// Checks files that are being written but have had no event for a while. If a file was truncated by its path, no
-    /// close follows.
+    /// Checks files that are being written but have had no event for a while. After `truncate(2)`, for example, no event
+    /// reports that the file was closed.
     fn check_writers(&mut self) {
         let now = Instant::now();
         for path in self.debounce.silent_writes(now) {
@@ -166,11 +167,11 @@ impl Worker {
         }
     }
 
-    /// Handles an event at `path`. Files are examined when no more events arrive. Directories are examined at once, to
+    /// Handles an event at `path`. Files are examined once no more events arrive. Directories are examined immediately, to
     /// watch them before more happens inside.
     fn touched(&mut self, path: &Path, state: FileState) {
         match path.symlink_metadata() {
-            // A symbolic link is not followed: its target is watched where it is, or not at all.
+            // A symbolic link is not followed: its target is watched at its own path, or not at all.
             Ok(metadata) if metadata.is_dir() => self.dir_appeared(path),
             Ok(_) => self.file_touched(path, state),
             Err(_) => self.removed(path),
@@ -189,9 +190,9 @@ impl Worker {
         self.filter.file(path) || self.filter.is_outdated_by(path)
     }
 
-    /// Remembers that a file had an event although it does not count: the running build may name it as an input.
+    /// Remembers that a file that does not count has had an event, because the current build may report it as an input.
     fn note_uncounted(&mut self, path: &Path) {
-        // Without a set of inputs, every file counts already.
+        // Without a set of inputs, every file already counts.
         if self.spec.inputs.is_none() {
             return;
         }
@@ -209,7 +210,7 @@ impl Worker {
             let dirs = vec![path.to_owned()];
             self.tree.grow(dirs, &mut self.filter).1
         };
-        // It may have replaced a directory with other files, or a file.
+        // The directory may have replaced another one with different files, or a file.
         let known = self.snapshot.below(path).into_iter();
         files.extend(known.filter(|path| self.snapshot.differs(path)));
         for file in files {
@@ -217,11 +218,11 @@ impl Worker {
         }
     }
 
-    /// Handles the removal of a file or a directory. Which of the two it was is no longer known.
+    /// Handles the removal of a file or a directory. It is no longer known which of the two it was.
     fn removed(&mut self, path: &Path) {
         let counts = self.counts(path);
         if !self.snapshot.knows(path) {
-            // A temporary file that was renamed, for example.
+            // For example, a temporary file that was renamed.
             self.debounce.forget(path);
         } else if counts || self.filter.dir(path) {
             self.touch(path.to_owned());
@@ -236,7 +237,7 @@ impl Worker {
         let roots = self.spec.named_paths().map(Path::to_owned);
         let lost: Vec<PathBuf> = roots.filter(|root| root.starts_with(path)).collect();
         self.tree.anchor(&lost);
-        // It may have come back before its parent was watched.
+        // The path may have come back before its parent was watched.
         if path.is_dir() {
             self.dir_appeared(path);
         }
@@ -248,18 +249,19 @@ impl Worker {
     }
 
     fn renew_filter(&mut self) {
-        // Its patterns were accepted at the start.
+        // Cannot fail, because the patterns were accepted at the start.
         if let Ok(filter) = Filter::new(&self.spec) {
             self.filter = filter;
         }
     }
 
-    /// Applies a new filter. `changed` had events: those that count from now on existed before, so that their present
-    /// state does not count as the earlier one. Any other file found only now has changed if it did so after `since`.
+    /// Applies a new filter. The `changed` paths have had events. Those that count from now on are recorded as files with
+    /// unknown earlier contents, so that the event counts as a change. Any other file that is found for the first time counts
+    /// as changed only if it changed after `since`.
     fn change_filter<'a>(&mut self, changed: impl Iterator<Item = &'a PathBuf>, since: SystemTime) {
         self.renew_filter();
         for path in changed {
-            // A build has read the files that it names, even if they are gone by now.
+            // A build has read the files that it reports as inputs, even if they are already gone.
             let inputs = self.spec.inputs.as_ref();
             let is_input = inputs.is_some_and(|inputs| inputs.files.contains(path));
             if is_input || path.is_file() && self.filter.file(path) {
@@ -281,7 +283,7 @@ impl Worker {
         self.unread = self.snapshot.unread();
     }
 
-    /// Compares all files with the snapshot, because the system has dropped events.
+    /// Compares all files with the snapshot, because the system dropped events.
     fn rescan(&mut self) {
         self.debounce.stop_waiting_for_writers(Instant::now());
         self.renew_filter();
@@ -296,7 +298,7 @@ impl Worker {
         if !std::mem::replace(&mut self.overflow_reported, true) {
             self.tree.report(
                 "the system dropped events; hotrun checked every file".to_owned(),
-                "`sudo sysctl fs.inotify.max_queued_events=65536` makes room for more",
+                "`sudo sysctl fs.inotify.max_queued_events=65536` allows for more events",
             );
         }
     }
@@ -318,7 +320,7 @@ impl Worker {
         }
         let mut changed = BTreeSet::new();
         for path in paths {
-            // A path that does not count may have been a directory of files that do.
+            // A path that does not count may have been a directory with files that count.
             changed.extend(match self.counts(&path) {
                 true => self.snapshot.update(&path),
                 false => self.snapshot.forget_gone(&path),
@@ -331,7 +333,7 @@ impl Worker {
         }
     }
 
-    /// Whether there are events that are not handled yet, or git is changing the work tree.
+    /// Whether there are unhandled events, or git is changing the work tree.
     fn more_will_follow(&mut self, now: Instant) -> bool {
         self.tree.source.as_mut().map(fs_event::deliver_pending);
         self.peeked = self.peeked.take().or_else(|| self.inputs.try_recv().ok());
@@ -339,8 +341,8 @@ impl Worker {
         self.peeked.is_some() || self.debounce.is_active(now) && git_works()
     }
 
-    /// Finds roots that were removed or replaced without an event. While a process works in a directory, as hotrun and
-    /// its program usually do, only the parent gets an event for its removal (`inotify(7)`, `IN_DELETE_SELF`).
+    /// Finds roots that were removed or replaced without an event. While a directory is the working directory of a process,
+    /// such as hotrun and its program, only a watch on its parent reports its removal (`inotify(7)`, `IN_DELETE_SELF`).
     fn check_roots(&mut self) {
         let known = self.spec.named_paths().filter(|root| self.tree.knows(root));
         for root in known.map(Path::to_owned).collect::<Vec<_>>() {
@@ -352,13 +354,13 @@ impl Worker {
         }
     }
 
-    /// The build reads everything as it is now.
+    /// Handles the start of a build, which reads all files as they are now.
     fn build_begins(&mut self, began: SystemTime) {
         self.build_began = Some(began);
         self.uncounted.clear();
     }
 
-    /// Watches another set of files. A file that did not count until now has changed if it had an event after the build
+    /// Watches a different set of files. A file that did not count before is changed if it has had an event since the build
     /// began.
     fn update(&mut self, update: WatchUpdate) {
         let since = update.since;
@@ -379,7 +381,7 @@ impl Worker {
             self.spec = spec;
             self.change_filter(uncounted.keys(), since);
         }
-        // The next build may have begun already.
+        // The next build may already have begun.
         self.build_began = self.build_began.filter(|began| since < *began);
         for (path, time) in uncounted {
             if self.filter.file(&path) {

@@ -78,7 +78,7 @@ impl Tree {
     }
 
     /// Must be called when a process of the tree has ended. The processes that it leaves behind also get the stop signal: for
-    /// example, a daemon that the program no longer was an ancestor of, or the server inside a wrapper.
+    /// example, a daemon that had left the program's subtree, or the server inside a wrapper.
     pub(super) fn process_ended(&mut self) {
         if let Some(signal) = self.stop.filter(|_| self.program_ended) {
             self.stop(signal);

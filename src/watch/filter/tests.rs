@@ -1,4 +1,4 @@
-//! Which paths count.
+//! Tests which paths count.
 
 use std::fs;
 
@@ -29,15 +29,16 @@ fn spec(root: &TempDir) -> WatchSpec {
 fn check(root: &TempDir, spec: &WatchSpec, counts: &[&str], ignored: &[&str]) {
     let mut filter = Filter::new(spec).unwrap();
     for name in counts {
-        assert!(filter.file(&root.path().join(name)), "{name} counts");
+        assert!(filter.file(&root.path().join(name)), "{name} must count");
     }
     for name in ignored {
-        assert!(!filter.file(&root.path().join(name)), "{name} is ignored");
+        let counts = filter.file(&root.path().join(name));
+        assert!(!counts, "{name} must be ignored");
     }
 }
 
 #[test]
-fn ignore_files_apply_where_they_are() {
+fn an_ignore_file_applies_to_its_own_directory() {
     let root = tree(&[
         (".gitignore", "*.log\n/out/\n"),
         ("a/.gitignore", "!keep.log\nlocal\n"),
@@ -71,7 +72,7 @@ fn ignore_files_apply_where_they_are() {
 }
 
 #[test]
-fn ignore_files_of_the_repository_apply_below_it() {
+fn a_repositorys_ignore_files_apply_in_its_subdirectories() {
     let root = tree(&[
         (".git/info/exclude", "mine\n"),
         (".gitignore", "*.log\n"),
@@ -86,7 +87,7 @@ fn ignore_files_of_the_repository_apply_below_it() {
 }
 
 #[test]
-fn an_ignore_file_above_the_root_outside_of_a_repository_is_not_read() {
+fn an_ignore_file_above_the_root_does_not_apply_outside_a_repository() {
     let root = tree(&[(".gitignore", "*\n"), ("project/x", "")]);
     let sub = WatchSpec {
         roots: vec![root.path().join("project")],
@@ -115,7 +116,7 @@ fn version_control_and_target_directories_never_count() {
 }
 
 #[test]
-fn patterns_and_extensions_narrow_what_counts() {
+fn ignore_patterns_and_extensions_restrict_which_files_count() {
     let root = tree(&[(".gitignore", "!a.gen.rs\n")]);
     let narrow = WatchSpec {
         ignores: vec!["*.gen.rs".to_owned(), "/docs/".to_owned()],
@@ -137,7 +138,7 @@ fn patterns_and_extensions_narrow_what_counts() {
 }
 
 #[test]
-fn a_root_counts_even_where_it_is_ignored() {
+fn a_root_counts_even_if_an_ignore_file_names_it() {
     let root = tree(&[
         (".gitignore", "build\n.env\n"),
         ("build/x", ""),
@@ -191,7 +192,7 @@ fn an_input_with_any_extension_can_still_be_ignored() {
 }
 
 #[test]
-fn a_rule_watches_an_ignored_directory_only_if_it_names_it() {
+fn an_ignored_directory_is_watched_only_for_a_rule_that_names_it() {
     let root = tree(&[
         (".gitignore", "node_modules\ndata\n"),
         ("node_modules/a/x.css", ""),
@@ -241,7 +242,7 @@ fn ignore_files_above_a_root_are_watched_up_to_the_repository() {
 }
 
 #[test]
-fn by_products_of_editors_and_crashes_have_known_names() {
+fn temporary_files_of_editors_and_crashes_are_recognized_by_name() {
     for name in [
         "4913",
         "5036",

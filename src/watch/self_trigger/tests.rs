@@ -1,4 +1,4 @@
-//! Self-triggered runs, and runs that only look like them.
+//! Tests self-triggered runs, and runs that only look self-triggered.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn paths(names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(PathBuf::from).collect()
 }
 
-/// The judgements of changes to these files during each run. 0 stands for a change outside of all runs.
+/// Judges a change to these files in each of the runs, and returns the verdicts. 0 stands for a change outside any run.
 fn judge(history: &mut SelfTrigger, runs: &[u32], names: &[&str]) -> Vec<Verdict> {
     let after = Duration::from_secs(1);
     let during = |run: &u32| Some((*run, after)).filter(|_| *run > 0);
@@ -25,15 +25,15 @@ fn a_run_that_writes_its_inputs_is_self_triggered() {
     let found = judge(&mut history, &[1, 2, 3, 4, 5, 6, 7], &["gen.rs"]);
     let expected = [Now, Now, Now, later(1), later(2), SelfTriggered, Nothing];
     assert_eq!(found, expected);
-    // Together with a file that a user saves.
+    // The run writes the file while a user saves another one.
     assert_eq!(judge(&mut history, &[8], &["gen.rs", "main.rs"]), [Now]);
     assert_eq!(judge(&mut history, &[9], &["gen.rs"]), [Nothing]);
-    // A user edits it.
+    // A user edits the file that the runs write.
     assert_eq!(judge(&mut history, &[0, 10], &["gen.rs"]), [Now, Now]);
 }
 
 #[test]
-fn runs_that_write_at_varying_times_become_ever_rarer() {
+fn runs_that_write_at_varying_times_are_postponed_longer_and_longer() {
     let mut history = SelfTrigger::default();
     let mut verdict = |build: u32, after| {
         let after = Duration::from_millis(after);
@@ -51,7 +51,7 @@ fn runs_that_write_at_varying_times_become_ever_rarer() {
 }
 
 #[test]
-fn every_save_during_a_build_is_built() {
+fn every_save_during_a_build_triggers_a_build() {
     use Verdict::Now;
     let mut history = SelfTrigger::default();
     assert_eq!(
@@ -76,7 +76,7 @@ fn every_save_during_a_build_is_built() {
 }
 
 #[test]
-fn a_run_that_writes_two_files_is_self_triggered_by_both() {
+fn a_run_that_writes_two_files_at_different_times_is_self_triggered_by_both() {
     use Verdict::{Nothing, Now, SelfTriggered};
     let mut history = SelfTrigger::default();
     let mut a = judge(&mut history, &[1, 2, 3], &["a.rs"]);
@@ -92,7 +92,7 @@ fn a_run_that_writes_two_files_is_self_triggered_by_both() {
 }
 
 #[test]
-fn saves_at_random_moments_of_long_builds_are_not_self_triggered() {
+fn saves_at_random_times_during_long_builds_are_not_self_triggered() {
     let mut history = SelfTrigger::default();
     for build in 1..20 {
         let after = Duration::from_secs(if build % 3 == 0 { 4 } else { 7 });
@@ -101,11 +101,13 @@ fn saves_at_random_moments_of_long_builds_are_not_self_triggered() {
     }
 }
 
-/// Returns which save the last build contains, if a user saves every `pause` and a build takes `takes`.
+/// Simulates a user who saves every `pause` while a build takes `takes`. Returns the number of the save that the last build
+/// contains.
 fn last_built(saves: u32, pause: Duration, takes: Duration) -> u32 {
     let mut history = SelfTrigger::default();
     let (mut saved, mut built, mut builds) = (0, 0, 0);
-    // The current build: when it started and which save it contains. How long to wait after it, or until when.
+    // `runs` is the current build: when it started, and which save it contains. `later` is how long to wait after it, and
+    // `due` is when the postponed build starts.
     let (mut runs, mut later, mut due) = (None::<(Duration, u32)>, None, None);
     loop {
         let save = (saved < saves).then(|| pause * (saved + 1));
@@ -152,7 +154,7 @@ fn the_last_of_many_saves_is_built() {
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_change_during_a_run_belongs_to_it_however_late_its_event_arrives() {
+fn a_change_during_a_run_counts_for_that_run_even_if_the_event_is_late() {
     let started = Moment::now();
     let path = [PathBuf::from("made")];
     let run = Run {
@@ -176,7 +178,7 @@ fn a_change_during_a_run_belongs_to_it_however_late_its_event_arrives() {
 }
 
 #[test]
-fn a_run_that_was_put_off_starts_after_the_current_one() {
+fn a_postponed_run_starts_after_the_current_one() {
     let mut runs = SelfTrigger::default();
     let start = Moment::now();
     let paths = [PathBuf::from("gen.rs")];
@@ -198,7 +200,7 @@ fn a_run_that_was_put_off_starts_after_the_current_one() {
 }
 
 #[test]
-fn cargo_writes_its_lock_file_before_its_first_message() {
+fn the_lock_file_window_ends_at_cargos_first_message() {
     let window = LockFileWindow {
         started: SystemTime::now(),
         until: Arc::default(),

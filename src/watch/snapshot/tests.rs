@@ -1,4 +1,4 @@
-//! What counts as a change of contents.
+//! Tests what counts as a change to a file's contents.
 
 use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A snapshot as if the watch had started long after everything on the disk changed.
+/// Makes a snapshot whose watch seems to have started long after the last change on disk.
 fn much_later() -> Snapshot {
     let mut snapshot = Snapshot::new();
     snapshot.started += Duration::from_secs(3600);
@@ -16,7 +16,7 @@ fn much_later() -> Snapshot {
 }
 
 #[test]
-fn only_other_contents_are_a_change() {
+fn only_different_contents_are_a_change() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();
@@ -28,7 +28,7 @@ fn only_other_contents_are_a_change() {
     fs::write(&path, "one").unwrap();
     assert!(snapshot.update(&path).is_empty(), "same contents");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(snapshot.update(&path).is_empty(), "another mode");
+    assert!(snapshot.update(&path).is_empty(), "different mode");
     fs::write(&path, "two").unwrap();
     assert_eq!(snapshot.update(&path), from_ref(&path));
     assert!(snapshot.update(&path).is_empty());
@@ -38,7 +38,7 @@ fn only_other_contents_are_a_change() {
 }
 
 #[test]
-fn a_file_that_was_never_read_changes_with_its_time() {
+fn a_file_that_was_never_read_is_compared_by_its_modification_time() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();
@@ -63,14 +63,14 @@ fn a_file_that_changed_after_the_start_is_not_read_ahead() {
     fs::write(&path, "one").unwrap();
     assert!(
         snapshot.add(&path, snapshot.started),
-        "changed since the start"
+        "the file has changed since the start"
     );
     snapshot.read_ahead(&path);
     assert_eq!(snapshot.update(&path), from_ref(&path));
 }
 
 #[test]
-fn the_files_of_a_removed_directory_change_with_it() {
+fn removing_a_directory_changes_the_files_in_it() {
     let dir = TempDir::new().unwrap();
     let mut snapshot = much_later();
     for name in ["a/x", "a/y/z", "a.rs", "ab"] {
@@ -124,19 +124,19 @@ fn a_change_within_the_same_tick_is_found() {
     fs::write(&path, "one").unwrap();
     let mut snapshot = much_later();
     snapshot.update(&path);
-    // Of the same length, and perhaps with the same time stamp.
+    // The new text has the same length, and perhaps the same timestamp.
     fs::write(&path, "two").unwrap();
     assert!(snapshot.differs(&path));
     assert_eq!(snapshot.update(&path), from_ref(&path));
     let deadline = SystemTime::now() + TICK * 200;
     while snapshot.differs(&path) {
-        assert!(SystemTime::now() < deadline, "it is certain after a tick");
+        assert!(SystemTime::now() < deadline, "still in doubt after a tick");
         assert!(snapshot.update(&path).is_empty());
     }
 }
 
 #[test]
-fn a_time_that_was_set_back_hides_no_change() {
+fn a_change_is_found_even_if_the_modification_time_is_set_back() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();

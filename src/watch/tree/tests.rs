@@ -5,7 +5,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::watch::WatchSpec;
 
-/// A system that allows this many watches.
+/// An event source that allows only this many watches.
 #[derive(Debug)]
 struct Limited(usize);
 
@@ -52,13 +52,13 @@ fn hc06_directories_beyond_the_limit_are_polled_and_the_limit_is_reported_once()
     }
     let (mut tree, mut messages) = tree(2);
     let files = tree.cover(&mut Filter::new(&spec(&dir)).unwrap());
-    assert_eq!(files.len(), 4, "all files are found");
+    assert_eq!(files.len(), 4, "all files must be found");
     assert_eq!((tree.watched.len(), tree.polled.dirs.len()), (2, 3));
     tree.cover(&mut Filter::new(&spec(&dir)).unwrap());
     let Ok(Message::Trouble { text, hint }) = messages.try_recv() else {
-        panic!("no trouble")
+        panic!("the limit was not reported")
     };
-    assert!(text.contains("no more than 2 watched directories"));
+    assert!(text.contains("only 2 watched directories"));
     assert!(hint.contains("fs.inotify.max_user_watches"));
     assert!(messages.is_empty());
 }

@@ -1,4 +1,4 @@
-//! A worker that gets its file events from the test.
+//! Tests a worker that gets its file events from the test.
 
 use std::fs;
 use std::sync::mpsc as std_mpsc;
@@ -29,7 +29,7 @@ fn start_with(spec: &WatchSpec) -> (std_mpsc::Sender<Input>, UnboundedReceiver<M
 }
 
 #[test]
-fn hc05_after_an_overflow_all_files_are_compared() {
+fn hc05_an_overflow_makes_hotrun_compare_all_files() {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.path().join(name);
     fs::create_dir(path("sub")).unwrap();
@@ -62,7 +62,7 @@ fn hc05_after_an_overflow_all_files_are_compared() {
 }
 
 #[test]
-fn hotrun_polls_after_the_file_events_end() {
+fn hotrun_polls_when_file_events_stop() {
     let dir = TempDir::new().unwrap();
     let (inputs, mut reports) = start(dir.path());
     assert!(matches!(
@@ -83,11 +83,11 @@ fn hotrun_polls_after_the_file_events_end() {
     drop(inputs);
     assert!(
         reports.blocking_recv().is_none(),
-        "the thread ends with the watch"
+        "the thread must end when the watch is dropped"
     );
 }
 
-/// Waits until the clock that stamps files has moved on.
+/// Waits until the clock for file timestamps has moved on.
 fn age() {
     let end = Instant::now() + Duration::from_millis(30);
     while Instant::now() < end {
@@ -108,7 +108,7 @@ fn worker(spec: &WatchSpec) -> (Worker, UnboundedReceiver<Message>) {
 }
 
 #[test]
-fn hc11_a_polled_directory_that_leads_to_a_root_appears_once() {
+fn hc11_a_polled_directory_above_a_root_is_not_new_in_every_scan() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir_all(root.join("crates/app/src")).unwrap();
@@ -121,25 +121,25 @@ fn hc11_a_polled_directory_that_leads_to_a_root_appears_once() {
         poll: Poll::Always,
         ..WatchSpec::default()
     });
-    let mut look = || {
+    let mut scan = || {
         for dir in worker.tree.polled.dirs.clone() {
             worker.scan(&dir);
         }
         let touched = worker.debounce.deadline();
         touched.map(|settled| worker.debounce.take(settled).map(|(paths, _)| paths))
     };
-    look();
-    assert_eq!(look(), None, "no change");
+    scan();
+    assert_eq!(scan(), None, "nothing has changed");
     fs::create_dir_all(root.join("crates/app/new")).unwrap();
     fs::write(root.join("crates/app/new/x"), "").unwrap();
-    assert_eq!(look(), Some(Some(vec![root.join("crates/app/new/x")])));
+    assert_eq!(scan(), Some(Some(vec![root.join("crates/app/new/x")])));
 }
 
 fn written(path: &Path) -> FsEvent {
     FsEvent::Touched(path.to_owned(), FileState::Complete)
 }
 
-/// The changes reported once it is quiet.
+/// Waits until the quiet period is over, and returns the reported changes.
 fn settled(worker: &mut Worker, reports: &mut UnboundedReceiver<Message>) -> Vec<PathBuf> {
     while let Some(deadline) = worker.debounce.deadline() {
         while Instant::now() < deadline {
@@ -155,11 +155,11 @@ fn settled(worker: &mut Worker, reports: &mut UnboundedReceiver<Message>) -> Vec
 }
 
 #[test]
-fn hc03_a_lock_of_git_delays_no_change_while_nothing_else_happens() {
+fn hc03_a_git_lock_does_not_hold_up_a_change_if_nothing_else_happens() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir(root.join(".git")).unwrap();
-    // `git commit` holds it while its editor is open.
+    // `git commit` holds the lock while its editor is open.
     fs::write(root.join(".git/index.lock"), "").unwrap();
     let (mut worker, mut reports) = worker(&WatchSpec {
         roots: vec![root.clone()],
@@ -170,8 +170,8 @@ fn hc03_a_lock_of_git_delays_no_change_while_nothing_else_happens() {
     worker.fs_event(written(&path));
     assert_eq!(settled(&mut worker, &mut reports), [path]);
     let took = began.elapsed();
-    assert!(took >= Duration::from_secs(1), "waits for git: {took:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took >= Duration::from_secs(1), "did not wait: {took:?}");
+    assert!(took < Duration::from_secs(10), "waited too long: {took:?}");
 }
 
 #[test]
@@ -184,17 +184,17 @@ fn hc11_a_removed_directory_is_no_longer_polled_unless_it_is_a_root() {
         poll: Poll::Always,
         ..WatchSpec::default()
     });
-    let look = |worker: &mut Worker| {
+    let scan = |worker: &mut Worker| {
         for dir in worker.tree.polled.dirs.clone() {
             worker.scan(&dir);
         }
         Vec::from_iter(worker.tree.polled.dirs.clone())
     };
-    assert_eq!(look(&mut worker), [root.join("app"), root.join("app/sub")]);
+    assert_eq!(scan(&mut worker), [root.join("app"), root.join("app/sub")]);
     fs::remove_dir_all(root.join("app")).unwrap();
-    assert_eq!(look(&mut worker), [root.join("app")]);
+    assert_eq!(scan(&mut worker), [root.join("app")]);
     fs::create_dir_all(root.join("app/sub")).unwrap();
-    assert_eq!(look(&mut worker), [root.join("app"), root.join("app/sub")]);
+    assert_eq!(scan(&mut worker), [root.join("app"), root.join("app/sub")]);
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Updates after builds.
+//! Tests updates to the watch after builds.
 
 use std::time::SystemTime;
 
 use super::*;
 
-/// A spec with these inputs of the last good build.
+/// A spec for a last good build with these inputs.
 fn spec_of(root: &Path, files: &[&str]) -> WatchSpec {
     let files = files.iter().map(|name| root.join(name)).collect();
     let inputs = InputSet {
@@ -42,7 +42,7 @@ fn an_input_removed_during_the_build_is_reported() {
         reports.blocking_recv(),
         Some(Message::Watching { files: 0, .. })
     ));
-    // A file that appears after the start, and turns out to be an input.
+    // The file appears after the start, and turns out to be an input.
     let (path, since) = (root.join("read.rs"), SystemTime::now());
     let event = || Input::Fs(FsEvent::Touched(path.clone(), FileState::Unknown));
     inputs.send(Input::Build(since)).unwrap();
@@ -68,7 +68,7 @@ fn an_input_removed_during_the_build_is_reported() {
 }
 
 #[test]
-fn hc09_a_directory_that_a_failed_build_was_missing_counts() {
+fn hc09_a_directory_added_during_a_failed_build_counts() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir_all(root.join("app/src")).unwrap();
@@ -85,7 +85,7 @@ fn hc09_a_directory_that_a_failed_build_was_missing_counts() {
     worker.fs_event(written(&app.join("src/new")));
     assert!(
         settled(&mut worker, &mut reports).is_empty(),
-        "it does not count"
+        "the directory must not count yet"
     );
     worker.update(failed(&app, since));
     let expected = [app.join("src/new/mod.rs")];
@@ -114,7 +114,7 @@ fn hc09_a_file_that_changed_back_during_a_build_counts() {
 }
 
 #[test]
-fn events_of_other_files_are_remembered_only_during_a_build() {
+fn events_for_other_files_are_remembered_only_during_a_build() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let (mut worker, _reports) = worker(&spec_of(&root, &["main.rs"]));
@@ -132,7 +132,7 @@ fn events_of_other_files_are_remembered_only_during_a_build() {
     assert_eq!(
         upload(&mut worker, "c"),
         1,
-        "the second build reads `b` as it is"
+        "the second build must read `b` as it is"
     );
     let update = |since| {
         let inputs = spec_of(&root, &["main.rs"]).inputs;
@@ -148,7 +148,7 @@ fn events_of_other_files_are_remembered_only_during_a_build() {
 }
 
 #[test]
-fn hc09_a_new_input_saved_with_the_same_contents_is_no_change() {
+fn hc09_saving_a_new_input_with_the_same_contents_is_not_a_change() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir_all(root.join("app")).unwrap();
