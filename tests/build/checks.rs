@@ -1,4 +1,4 @@
-//! Checks before the first build, and what is watched by default.
+//! Tests the checks before the first build, and what is watched by default.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,30 +12,34 @@ use super::package::Package;
 fn hc17_several_binaries_are_listed() {
     let package = Package::new();
     package.write("src/bin/other.rs", "fn main() {}\n");
-    let error = package.plan("cargo run").expect_err("two");
+    let error = package.plan("cargo run").expect_err("two binaries");
     assert!(error.message().starts_with("2 binaries"), "{error}");
-    let hint = error.first_hint().expect("a hint");
+    let hint = error.first_hint().expect("the error must have a hint");
     assert!(
         hint.contains("`other`") && hint.contains("`small`") && hint.contains("--bin"),
         "{hint}"
     );
-    package.plan("cargo run --bin other").expect("a choice");
-    let error = package.plan("cargo run --bin x").expect_err("unknown");
+    let plan = package.plan("cargo run --bin other");
+    plan.expect("`--bin` must select the binary");
+    let error = package.plan("cargo run --bin x");
+    let error = error.expect_err("an unknown binary");
     assert_eq!(error.message(), "no binary named `x`");
-    let manifest = fs::read_to_string(package.path("Cargo.toml")).expect("a file");
+    let manifest = fs::read_to_string(package.path("Cargo.toml")).expect("can read `Cargo.toml`");
     package.write(
         "Cargo.toml",
         &manifest.replace("edition", "default-run = \"other\"\nedition"),
     );
-    package.plan("cargo run").expect("a default");
+    let plan = package.plan("cargo run");
+    plan.expect("`default-run` must select the binary");
 }
 
 #[test]
-fn hc17_a_broken_or_missing_manifest_is_an_error_of_its_own() {
+fn hc17_the_error_explains_a_broken_or_missing_manifest() {
     let package = Package::new();
     package.write("Cargo.toml", "[package\n");
-    let error = package.plan("cargo run").expect_err("broken");
-    let (broken, hint) = (error.message(), error.first_hint().expect("a hint"));
+    let error = package.plan("cargo run").expect_err("a broken manifest");
+    let hint = error.first_hint().expect("the error must have a hint");
+    let broken = error.message();
     assert!(
         broken.starts_with("cargo cannot read the package: "),
         "{error}"
@@ -44,7 +48,7 @@ fn hc17_a_broken_or_missing_manifest_is_an_error_of_its_own() {
         broken.contains("Cargo.toml") && hint.contains("`cargo metadata`"),
         "{error}"
     );
-    let empty = TempDir::new().expect("a temporary directory");
+    let empty = TempDir::new().expect("can create a temporary directory");
     let command = [OsString::from("cargo"), "run".into()];
     let options = PlanOptions {
         command: &command,
@@ -52,7 +56,7 @@ fn hc17_a_broken_or_missing_manifest_is_an_error_of_its_own() {
         workdir: empty.path(),
         color: false,
     };
-    let error = Plan::new(&options).expect_err("missing");
+    let error = Plan::new(&options).expect_err("a missing manifest");
     assert!(
         error.message().contains("could not find `Cargo.toml`"),
         "{error}"
@@ -60,22 +64,18 @@ fn hc17_a_broken_or_missing_manifest_is_an_error_of_its_own() {
 }
 
 #[test]
-fn a_package_without_a_binary_names_its_examples() {
+fn the_error_for_a_package_without_a_binary_names_its_examples() {
     let package = Package::new();
-    fs::remove_file(package.path("src/main.rs")).expect("removed");
+    fs::remove_file(package.path("src/main.rs")).expect("can remove `src/main.rs`");
     package.write("src/lib.rs", "");
     package.write("examples/shown.rs", "fn main() {}\n");
-    let error = package.plan("cargo run").expect_err("none");
+    let error = package.plan("cargo run").expect_err("no binary");
     assert_eq!(error.message(), "no binary in `small`");
-    assert!(
-        error
-            .first_hint()
-            .expect("a hint")
-            .contains("--example shown")
-    );
+    let hint = error.first_hint().expect("the error must have a hint");
+    assert!(hint.contains("--example shown"), "{hint}");
 }
 
-/// A workspace with a server, the member `used` and `../outside`, which the server depends on, and other members.
+/// Creates a workspace with a server, the member `used` and `../outside`, which the server depends on, and other members.
 fn workspace() -> Package {
     let package = Package::new();
     let member = |name: &str, rest: &str| {
@@ -109,7 +109,7 @@ fn hc09_local_dependencies_are_watched_and_unused_members_are_not() {
     for broken_resolution in [false, true] {
         if broken_resolution {
             let manifest =
-                fs::read_to_string(package.path("ws/unused/Cargo.toml")).expect("a file");
+                fs::read_to_string(package.path("ws/unused/Cargo.toml")).expect("can read it");
             package.write(
                 "ws/unused/Cargo.toml",
                 &format!("{manifest}\n[dependencies]\nno-such-crate-at-all = \"1\"\n"),
@@ -117,8 +117,8 @@ fn hc09_local_dependencies_are_watched_and_unused_members_are_not() {
         }
         let plan = package
             .plan("cargo run --manifest-path ws/Cargo.toml -p server")
-            .expect("a plan");
-        let roots = plan.watch_roots().expect("roots");
+            .expect("can plan the build");
+        let roots = plan.watch_roots().expect("can find the watch roots");
         let mut dirs = roots.dirs.clone();
         dirs.sort();
         let (used, unused) = match broken_resolution {
@@ -164,10 +164,11 @@ fn hc09_local_dependencies_are_watched_and_unused_members_are_not() {
 }
 
 #[test]
-fn an_unknown_package_gets_the_known_names() {
+fn the_error_for_an_unknown_package_lists_the_known_ones() {
     let package = workspace();
     let line = "cargo run --manifest-path ws/Cargo.toml -p servre";
-    let error = package.plan(line).expect_err("unknown");
+    let error = package.plan(line).expect_err("an unknown package");
     assert_eq!(error.message(), "no package `servre` in the workspace");
-    assert!(error.first_hint().expect("a hint").contains("`server`"));
+    let hint = error.first_hint().expect("the error must have a hint");
+    assert!(hint.contains("`server`"), "{hint}");
 }

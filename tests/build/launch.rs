@@ -1,4 +1,4 @@
-//! The program that a build starts.
+//! Tests what is started after a build.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn the_launch_is_what_cargo_run_would_start() {
 }
 
 #[test]
-fn the_environment_is_that_of_cargo_run() {
+fn the_environment_is_the_same_as_with_cargo_run() {
     let package = Package::new();
     package.write(".cargo/config.toml", "[env]\nFROM_CONFIG = \"yes\"\n");
     package.write(
@@ -41,9 +41,9 @@ fn the_environment_is_that_of_cargo_run() {
         .args(["run", "-q"])
         .current_dir(package.path(""))
         .output()
-        .expect("cargo runs");
+        .expect("can run cargo");
     let mut expected: Vec<String> = String::from_utf8(output.stdout)
-        .expect("UTF-8")
+        .expect("the environment must be UTF-8")
         .lines()
         .map(str::to_owned)
         .collect();
@@ -60,21 +60,21 @@ fn the_environment_is_that_of_cargo_run() {
 }
 
 #[test]
-fn builds_by_hotrun_and_by_the_user_share_their_results() {
+fn builds_by_hotrun_and_by_the_user_reuse_each_others_results() {
     let package = Package::new();
     package.cargo("cargo build");
     let compiles = |line: &str| package.build(line).stderr.contains("Compiling");
     assert!(
         !compiles("cargo run"),
-        "a build by hotrun after `cargo build`"
+        "hotrun compiled again after `cargo build`"
     );
     package.write("src/main.rs", "fn main() { println!(\"changed\"); }\n");
-    assert!(compiles("cargo run"), "a change is built");
+    assert!(compiles("cargo run"), "hotrun did not build the change");
     for line in ["cargo build", "cargo run"] {
         let said = package.cargo(line);
         assert!(
             !said.contains("Compiling"),
-            "{line} after a build by hotrun: {said}"
+            "`{line}` compiled again after a build by hotrun: {said}"
         );
     }
 }
@@ -115,7 +115,7 @@ fn a_runner_with_a_relative_path_is_relative_to_its_configuration() {
 }
 
 #[test]
-fn aliases_and_options_are_handled_by_cargo() {
+fn cargo_handles_aliases_and_options() {
     let package = Package::new();
     package.write("src/bin/other.rs", "fn main() {}\n");
     package.write("examples/shown.rs", "fn main() {}\n");
@@ -151,7 +151,7 @@ fn the_line_that_starts_the_runner_is_not_shown() {
     let ran = package.build("cargo run");
     assert!(
         ran.stderr.contains("Running `"),
-        "cargo still prints it: {}",
+        "cargo no longer prints this line: {}",
         ran.stderr
     );
     let shown = |line: &OutputLine| matches!(line, OutputLine::Text(text) if String::from_utf8_lossy(text).contains("--runner"));
@@ -159,15 +159,15 @@ fn the_line_that_starts_the_runner_is_not_shown() {
 }
 
 #[test]
-fn a_broken_build_gives_diagnostics_and_no_launch() {
+fn a_failed_build_has_diagnostics_and_no_launch() {
     let package = Package::new();
     package.write("src/main.rs", "fn main() { let x: u8 = \"a\"; }\n");
-    let plan = package.plan("cargo run").expect("a plan");
+    let plan = package.plan("cargo run").expect("can plan the build");
     let invocation = plan
         .build_command()
-        .expect("an invocation")
-        .expect("a build");
-    let output = command(&invocation).output().expect("cargo runs");
+        .expect("can find the runner")
+        .expect("there must be a build command");
+    let output = command(&invocation).output().expect("can run cargo");
     assert!(!output.status.success());
     let mut messages = plan.output();
     let lines: Vec<OutputLine> = output
@@ -192,7 +192,7 @@ fn cargo_uses_colors_if_the_output_may_have_them() {
             workdir: &package.path(""),
             color,
         };
-        let ran = build(&Plan::new(&options).expect("a plan"));
+        let ran = build(&Plan::new(&options).expect("can plan the build"));
         let diagnostic = |line: &OutputLine| {
             if let OutputLine::Diagnostic { rendered, .. } = line {
                 Some(rendered.clone())
@@ -201,7 +201,8 @@ fn cargo_uses_colors_if_the_output_may_have_them() {
             }
         };
         let rendered = ran.lines.iter().find_map(diagnostic);
-        assert_eq!(rendered.expect("a warning").contains('\u{1b}'), escapes);
+        let rendered = rendered.expect("the build must print a warning");
+        assert_eq!(rendered.contains('\u{1b}'), escapes);
         assert_eq!(ran.stderr.contains('\u{1b}'), escapes, "{}", ran.stderr);
     }
 }
@@ -212,7 +213,7 @@ fn a_runner_on_the_command_line_is_refused() {
     package.write("runner.toml", "target.'cfg(unix)'.runner = 'env'\n");
     for config in ["target.'cfg(unix)'.runner='env'", "runner.toml"] {
         let error = package.plan(&format!("cargo run --config {config}"));
-        let error = error.expect_err("no place for hotrun's runner");
+        let error = error.expect_err("a runner in `--config`");
         assert!(
             error.message().contains("`--config` sets a runner"),
             "{error}"
@@ -228,7 +229,7 @@ fn a_cargo_without_config_is_refused() {
         "#!/bin/sh\nprintf 'release: 1.62.1\\nhost: x86_64-unknown-linux-gnu\\n'\n",
     );
     let error = package.plan(&format!("{} run", cargo.display()));
-    let error = error.expect_err("cargo is too old");
+    let error = error.expect_err("an old cargo");
     assert!(
         error.message().starts_with("cargo 1.62 is too old"),
         "{error}"
@@ -242,7 +243,7 @@ fn a_cargo_without_config_is_refused() {
 
 #[test]
 fn a_cargo_that_does_not_start_the_runner_is_an_error() {
-    // A wrapper discards what the runner reports; the runner cannot be started.
+    // The first wrapper discards what the runner reports, and the second one does not start the runner.
     for on_run in [
         "exec cargo \"$@\" >/dev/null",
         "cargo build --message-format=json; exit 101",
@@ -253,7 +254,7 @@ fn a_cargo_that_does_not_start_the_runner_is_an_error() {
             &format!("#!/bin/sh\nif [ \"$1\" = run ]; then {on_run}; fi\nexec cargo \"$@\"\n"),
         );
         let ran = package.build(&format!("{} run a", cargo.display()));
-        let error = ran.launch.expect_err("nothing to start");
+        let error = ran.launch.expect_err("a build without a launch");
         assert!(
             error
                 .message()
@@ -273,14 +274,15 @@ fn an_environment_that_is_not_utf_8_is_preserved() {
         .env_clear()
         .env("ODD", &odd)
         .output()
-        .expect("hotrun runs");
+        .expect("can run hotrun");
     assert!(output.status.success());
     let package = Package::new();
-    let plan = package.plan("cargo run").expect("a plan");
+    let plan = package.plan("cargo run").expect("can plan the build");
     let mut messages = plan.output();
-    messages.stdout(output.stdout.strip_suffix(b"\n").expect("a line"));
+    let line = output.stdout.strip_suffix(b"\n");
+    messages.stdout(line.expect("the runner must print a line"));
     let Ok(launch) = plan.launch(&mut messages) else {
-        panic!("a launch")
+        panic!("the runner did not report the launch")
     };
     assert_eq!(launch.argv, [OsString::from("prog"), odd.clone()]);
     assert_eq!(launch.env, [(OsString::from("ODD"), odd)]);

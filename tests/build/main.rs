@@ -1,4 +1,4 @@
-//! Builds with the real cargo.
+//! Tests builds with the real cargo.
 
 mod checks;
 mod launch;

@@ -1,4 +1,4 @@
-//! A cargo package and its build.
+//! Creates and builds cargo packages.
 
 use std::ffi::OsString;
 use std::fs;
@@ -27,7 +27,7 @@ pub(crate) struct Ran {
 impl Package {
     pub(crate) fn new() -> Self {
         let package = Self {
-            root: TempDir::new().expect("a temporary directory"),
+            root: TempDir::new().expect("can create a temporary directory"),
         };
         package.write(
             "Cargo.toml",
@@ -44,27 +44,29 @@ impl Package {
         self.root
             .path()
             .canonicalize()
-            .expect("it exists")
+            .expect("can resolve the package's path")
             .join(name)
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("a file")).expect("a directory");
-        fs::write(path, text).expect("a written file");
+        let parent = path.parent().expect("a file has a parent");
+        fs::create_dir_all(parent).expect("can create the parent directory");
+        fs::write(path, text).expect("can write the file");
     }
 
-    /// Writes an executable script. A shell writes it, because a descriptor that is open for writing here could be
-    /// inherited by a process that another test starts, and the kernel refuses to execute such a file (`ETXTBSY`).
+    /// Writes an executable script. A shell writes it, because a process that another test starts could inherit a
+    /// descriptor that is open for writing here, and the kernel refuses to execute such a file (`ETXTBSY`).
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("a file")).expect("a directory");
+        let parent = path.parent().expect("a file has a parent");
+        fs::create_dir_all(parent).expect("can create the parent directory");
         let write = "printf '%s' \"$1\" > \"$2\" && chmod 755 \"$2\"";
         let status = Command::new("sh")
             .args(["-c", write, "sh", text])
             .arg(&path)
             .status();
-        assert!(status.expect("sh runs").success());
+        assert!(status.expect("can run `sh`").success());
         path
     }
 
@@ -80,20 +82,20 @@ impl Package {
 
     pub(crate) fn cargo(&self, line: &str) -> String {
         let mut words = line.split_whitespace();
-        let mut command = Command::new(words.next().expect("a program"));
+        let mut command = Command::new(words.next().expect("the line names a program"));
         let output = command
             .args(words)
             .current_dir(self.path(""))
             .output()
-            .expect("cargo runs");
+            .expect("can run cargo");
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     pub(crate) fn build(&self, line: &str) -> Ran {
-        build(&self.plan(line).expect("a plan"))
+        build(&self.plan(line).expect("can plan the build"))
     }
 
-    /// What to start after a successful build.
+    /// Builds the package, and returns what to start after the successful build.
     pub(crate) fn launch(&self, line: &str) -> Launch {
         let ran = self.build(line);
         assert!(ran.success, "{line}: {}", ran.stderr);
@@ -104,10 +106,10 @@ impl Package {
     }
 }
 
-/// The runner is the executable of the test, so it is replaced with hotrun.
+/// Makes a command from a [`BuildCommand`]. Its runner is the test's own executable, which is replaced with hotrun.
 pub(crate) fn command(invocation: &BuildCommand) -> Command {
-    let ours = std::env::current_exe().expect("a path");
-    let ours = ours.to_str().expect("UTF-8");
+    let ours = std::env::current_exe().expect("can find the test's executable");
+    let ours = ours.to_str().expect("the executable's path must be UTF-8");
     let argv: Vec<OsString> = invocation
         .argv
         .iter()
@@ -125,9 +127,9 @@ pub(crate) fn command(invocation: &BuildCommand) -> Command {
 pub(crate) fn build(plan: &Plan) -> Ran {
     let invocation = plan
         .build_command()
-        .expect("an invocation")
-        .expect("a build");
-    let output = command(&invocation).output().expect("cargo runs");
+        .expect("can find the runner")
+        .expect("there must be a build command");
+    let output = command(&invocation).output().expect("can run cargo");
     let mut messages = plan.output();
     let mut lines: Vec<OutputLine> = output
         .stdout
@@ -161,7 +163,7 @@ pub(crate) fn words(launch: &Launch) -> Vec<&str> {
     launch
         .argv
         .iter()
-        .map(|word| word.to_str().expect("UTF-8"))
+        .map(|word| word.to_str().expect("the arguments must be UTF-8"))
         .collect()
 }
 
@@ -169,10 +171,10 @@ pub(crate) fn host() -> String {
     let output = Command::new("cargo")
         .arg("-vV")
         .output()
-        .expect("cargo runs");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
+        .expect("can run cargo");
+    let text = String::from_utf8(output.stdout).expect("cargo's version must be UTF-8");
     text.lines()
         .find_map(|line| line.strip_prefix("host: "))
-        .expect("a host")
+        .expect("cargo must print its host")
         .to_owned()
 }

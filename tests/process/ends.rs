@@ -1,4 +1,4 @@
-//! How programs end, and why they cannot start.
+//! Tests how programs end, and what is reported if they cannot be started.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,18 +19,18 @@ async fn end_of(script: &str) -> (Ended, bool) {
 }
 
 #[tokio::test]
-async fn exit_statuses_are_exact() {
+async fn exit_statuses_and_signals_are_reported() {
     assert_eq!(end_of("exit 0").await, (Ended::Code(0), false));
     assert_eq!(end_of("exit 7").await, (Ended::Code(7), false));
     assert_eq!(end_of("exit 255").await, (Ended::Code(255), false));
     assert_eq!(end_of("kill -TERM $$").await, (Ended::Signal(15), false));
     assert_eq!(end_of("kill -KILL $$").await, (Ended::Signal(9), false));
-    // A real-time signal, which nix does not know.
+    // Signal 40 is a real-time signal, which nix does not support.
     assert_eq!(end_of("kill -40 $$").await, (Ended::Signal(40), false));
 }
 
 #[tokio::test]
-async fn survivors_are_reported_and_counted() {
+async fn survivors_of_the_first_process_are_reported() {
     let mark = Mark::new();
     let mut running = shell(&mark, "sleep 1000 & exit 3");
     running.started().await;
@@ -68,7 +68,7 @@ fn file(folder: &Path, name: &str, text: &str, mode: u32) -> String {
 }
 
 #[tokio::test]
-async fn reasons_for_refusal_are_exact() {
+async fn a_refusal_names_the_failed_step_and_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let missing = "no such file or directory".to_owned();
@@ -109,7 +109,7 @@ async fn reasons_for_refusal_are_exact() {
 }
 
 #[tokio::test]
-async fn a_script_without_an_interpreter_line_is_run_by_the_shell() {
+async fn the_shell_runs_a_script_without_an_interpreter_line() {
     let folder = tempfile::tempdir().unwrap();
     let script = file(folder.path(), "script", "echo $0 $1; exit 4", 0o755);
     let mark = Mark::new();
@@ -169,12 +169,12 @@ async fn the_guardian_does_not_keep_the_output_open() {
 }
 
 #[tokio::test]
-async fn a_million_lines_arrive() {
+async fn a_million_lines_arrive_completely() {
     let mark = Mark::new();
     let mut running = shell(&mark, "seq 1000000");
     // A line may arrive in two pieces: on a busy machine `seq` may pause within a line.
     let (mut line, mut count) = (Vec::new(), 0);
-    while let Some(piece) = soon("a line", running.stdout.next()).await {
+    while let Some(piece) = soon("waiting for a line", running.stdout.next()).await {
         line.extend(piece.bytes);
         if piece.ends_line {
             count += 1;

@@ -1,4 +1,4 @@
-//! What a program inherits: variables, descriptors, signal dispositions.
+//! Tests what a program inherits: variables, descriptors and signal dispositions.
 
 use std::net::{TcpListener, TcpStream};
 
@@ -13,7 +13,7 @@ async fn printed(spec: hotrun::process::Spec) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_environment_is_exactly_that_of_the_spec() {
+async fn a_program_gets_exactly_the_environment_in_its_spec() {
     let mark = Mark::new();
     let mut spec = spec(&mark, &["/usr/bin/env"]);
     let stale = ["LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_USEC"];
@@ -60,7 +60,7 @@ async fn listen_pid_can_be_left_out() {
 }
 
 #[tokio::test]
-async fn a_program_accepts_from_a_passed_listener() {
+async fn a_program_accepts_connections_from_a_passed_listener() {
     if !python() {
         return;
     }
@@ -75,12 +75,12 @@ async fn a_program_accepts_from_a_passed_listener() {
     let client = TcpStream::connect(address).unwrap();
     running.started().await;
     let read = tokio::task::spawn_blocking(move || std::io::read_to_string(client).unwrap());
-    assert_eq!(soon("an answer", read).await.unwrap(), "hello");
+    assert_eq!(soon("reading the response", read).await.unwrap(), "hello");
 }
 
 #[tokio::test]
-async fn hc30_no_unnamed_descriptor_reaches_a_program() {
-    // As leaked by a terminal or a shell: open, without `CLOEXEC`.
+async fn hc30_a_program_inherits_no_other_descriptors() {
+    // Simulates descriptors that a terminal or a shell leaks: open, without `CLOEXEC`.
     let leak = tempfile::NamedTempFile::new().unwrap();
     let leaked = [7, 19].map(|least| fcntl(leak.as_file(), FcntlArg::F_DUPFD(least)).unwrap());
     let mark = Mark::new();
@@ -97,7 +97,7 @@ async fn hc30_no_unnamed_descriptor_reaches_a_program() {
             .all(|(_, target)| target.starts_with("pipe:")),
         "{files:?}"
     );
-    // The guardian keeps neither the leak open nor the program's sockets and output.
+    // The guardian keeps neither the leaked descriptors open nor the program's sockets and output.
     let guardian = open_files(guardian_of(pid));
     let name = leak.path().to_str().unwrap();
     let kept = |(_, target): &&(i32, String)| target == name || target.starts_with("pipe:");
@@ -108,7 +108,7 @@ async fn hc30_no_unnamed_descriptor_reaches_a_program() {
 }
 
 #[tokio::test]
-async fn signal_dispositions_are_the_default() {
+async fn signal_dispositions_are_reset_to_the_default() {
     let mark = Mark::new();
     let mut lines = printed(spec(&mark, &["cat", "/proc/self/status"])).await;
     let masks = ["SigBlk:", "SigIgn:", "SigCgt:", "SigPnd:"];
@@ -116,13 +116,13 @@ async fn signal_dispositions_are_the_default() {
     assert_eq!(lines.len(), masks.len(), "{lines:?}");
     for line in lines {
         let mask = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
-        // 32 and 33 belong to the C library, which does not let them be changed.
+        // Signals 32 and 33 belong to the C library, which does not allow changing them.
         assert_eq!(mask & !(3 << 31), 0, "{line}");
     }
 }
 
 #[tokio::test]
-async fn a_program_leads_a_group_of_its_own() {
+async fn a_program_leads_its_own_process_group() {
     let mark = Mark::new();
     let mut running = Running::start(spec(&mark, &["sleep", "1000"]));
     let pid = running.started().await;

@@ -1,4 +1,4 @@
-//! No process is left when hotrun or a guardian is killed.
+//! Tests that no process is left behind when hotrun or a guardian is killed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::support::*;
 
-/// A tree of processes that are hard to kill.
+/// A script that starts a tree of processes that are hard to kill.
 const TREE: &str = "trap '' HUP INT QUIT TERM USR1 USR2 PIPE
 sleep 1000 &
 setsid sh -c 'sh -c \"sleep 1000 & sleep 1000 &\"; sleep 1000' &
@@ -36,7 +36,7 @@ fn helper(name: &str, mark: &Mark) -> Child {
 }
 
 fn helpers_mark() -> String {
-    std::env::var(MARK).expect("the mark that the other test has set")
+    std::env::var(MARK).expect("the test that starts this helper must set the mark")
 }
 
 fn tree() -> hotrun::process::Spec {
@@ -58,11 +58,11 @@ async fn helper_starts_trees() {
 }
 
 #[test]
-fn hc22_kill_9_of_hotrun_at_any_moment_leaves_no_process() {
+fn hc22_kill_9_of_hotrun_at_any_time_leaves_no_process_behind() {
     let mark = Mark::new();
     for round in 0..20 {
         let mut helper = helper("kills::helper_starts_trees", &mark);
-        // At odd moments from before its first guardian to after its last tree.
+        // At different times, from before its first guardian starts to after its last tree has started.
         std::thread::sleep(Duration::from_micros(round * 4_700 + round * round * 113));
         helper.kill().unwrap();
         helper.wait().unwrap();
@@ -71,11 +71,12 @@ fn hc22_kill_9_of_hotrun_at_any_moment_leaves_no_process() {
 }
 
 #[test]
-fn hc22_kill_9_of_hotrun_with_running_trees_leaves_no_process() {
+fn hc22_kill_9_of_hotrun_with_running_trees_leaves_no_process_behind() {
     let mark = Mark::new();
     let mut helper = helper("kills::helper_starts_trees", &mark);
-    // Three trees of at least nine each, three guardians, and the helper.
-    wait_until("all trees run", || mark.processes().len() > 3 * 9 + 3);
+    // There are three trees of at least nine processes each, three guardians, and the helper.
+    let running = || mark.processes().len() > 3 * 9 + 3;
+    wait_until("all trees are running", running);
     helper.kill().unwrap();
     helper.wait().unwrap();
     mark.assert_none_left();
@@ -98,7 +99,7 @@ async fn helper_loses_a_guardian() {
     );
     assert_eq!(running.report().await, Some(Report::Gone));
     assert_eq!(running.report().await, None);
-    // The other tree still runs.
+    // Checks that the other tree is still running.
     kill(Pid::from_raw(other_pid), None).unwrap();
     other.control.kill();
     assert_eq!(other.end().await.0, Ended::Signal(9));
@@ -106,7 +107,7 @@ async fn helper_loses_a_guardian() {
 }
 
 #[test]
-fn the_tree_of_a_killed_guardian_is_killed_by_hotrun() {
+fn hotrun_kills_the_tree_of_a_killed_guardian() {
     let mark = Mark::new();
     let mut helper = helper("kills::helper_loses_a_guardian", &mark);
     let mut text = String::new();
@@ -132,13 +133,13 @@ async fn a_tree_is_killed_when_its_last_control_is_dropped() {
     } = launcher().spawn(spec(&mark, &["sleep", "1000"])).unwrap();
     let second = control.clone();
     assert!(matches!(
-        soon("the start", reports.next()).await,
+        soon("the report of the start", reports.next()).await,
         Some(Report::Started { .. })
     ));
     drop(control);
     second.signal(Signal::SIGHUP);
     let (ended, survivors) = (Ended::Signal(1), false);
-    let exited = soon("the end", reports.next()).await;
+    let exited = soon("the report of the exit", reports.next()).await;
     assert_eq!(exited, Some(Report::Exited { ended, survivors }));
     drop((second, stdout, stderr));
 
@@ -146,7 +147,7 @@ async fn a_tree_is_killed_when_its_last_control_is_dropped() {
     running.started().await;
     drop(running.control);
     let (ended, survivors) = (Ended::Signal(9), false);
-    let exited = soon("the end", running.reports.next()).await;
+    let exited = soon("the report of the exit", running.reports.next()).await;
     assert_eq!(exited, Some(Report::Exited { ended, survivors }));
     assert_eq!(
         soon("the last report", running.reports.next()).await,
@@ -174,7 +175,7 @@ fn dropping_the_runtime_kills_its_trees() {
 }
 
 #[test]
-fn the_end_of_the_starting_thread_does_not_kill_the_tree() {
+fn a_tree_survives_the_thread_that_started_it() {
     let mark = Mark::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -182,7 +183,7 @@ fn the_end_of_the_starting_thread_does_not_kill_the_tree() {
         .unwrap();
     let mut running = runtime.block_on(async { Running::start(spec(&mark, &["sleep", "1000"])) });
     let pid = runtime.block_on(running.started());
-    // `PDEATHSIG` is sent when a *thread* ends: start another tree from a thread that ends.
+    // `PDEATHSIG` is sent when a *thread* ends, so start another tree from a thread that ends.
     let handle = runtime.handle().clone();
     let sent = mark.value().to_owned();
     let mut other = std::thread::spawn(move || {
@@ -212,7 +213,7 @@ fn the_end_of_the_starting_thread_does_not_kill_the_tree() {
 }
 
 #[tokio::test]
-async fn a_guardian_survives_every_signal_but_kill() {
+async fn a_guardian_survives_every_signal_except_kill() {
     let mark = Mark::new();
     let mut running = shell(
         &mark,

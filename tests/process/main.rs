@@ -1,4 +1,4 @@
-//! Guardians and process trees with real programs.
+//! Tests guardians and process trees with real programs.
 
 #![cfg(target_os = "linux")]
 // Tests print to the console.

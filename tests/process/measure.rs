@@ -1,4 +1,4 @@
-//! The duration of a start. Run with `--ignored --nocapture`, in release.
+//! Measures how long it takes to start a program. Run it with `--ignored --nocapture` in release mode.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::support::*;
 
 #[tokio::test]
 #[ignore = "a measurement"]
-async fn from_spawn_to_exec() {
+async fn the_time_from_spawn_to_exec() {
     let mark = Mark::new();
     let mut blocked = Vec::new();
     let mut started = Vec::new();
@@ -24,7 +24,7 @@ async fn from_spawn_to_exec() {
         running.end().await;
     }
     show("spawn() itself", blocked);
-    show("spawn to exec reported", started);
+    show("from spawn() to the report of the exec", started);
 }
 
 fn show(what: &str, mut times: Vec<Duration>) {

@@ -1,4 +1,4 @@
-//! Programs on a pty.
+//! Tests programs on a pty.
 
 use hotrun::os::terminal::Size;
 use hotrun::process::{PtyProcess, Report};
@@ -16,11 +16,11 @@ fn start(mark: &Mark, script: &str, reads: bool) -> PtyProcess {
     launcher().spawn_on_pty(spec, SIZE, reads).unwrap()
 }
 
-/// The output up to the point where the tree has closed the pty.
+/// Reads the output until the tree has closed the pty.
 async fn printed(on: &PtyProcess) -> String {
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
-        match soon("more output", on.pty.read(&mut buffer)).await {
+        match soon("reading output", on.pty.read(&mut buffer)).await {
             Ok(0) => return String::from_utf8(all).unwrap(),
             Ok(count) => all.extend_from_slice(&buffer[..count]),
             Err(error) => panic!("{error}"),
@@ -72,7 +72,7 @@ async fn ctrl_c_on_the_pty_interrupts_the_program() {
 }
 
 #[tokio::test]
-async fn a_new_size_is_signalled() {
+async fn resizing_signals_the_program() {
     let mark = Mark::new();
     let script = "trap 'stty size <&1; exit' WINCH; echo up; while :; do sleep 0.05; done";
     let on = start(&mark, script, false);
@@ -85,14 +85,15 @@ async fn a_new_size_is_signalled() {
     assert_eq!(printed(&on).await, "40 120\n");
 }
 
-/// When the leader of a session ends, its terminal is hung up. The program is not the leader.
+/// When the leader of a session exits, the kernel hangs up the terminal, so the program must not be the leader.
 #[tokio::test]
-async fn the_end_of_the_program_does_not_hang_up_its_children() {
+async fn children_keep_their_terminal_when_the_program_exits() {
     let mark = Mark::new();
     let mut on = start(&mark, "(sleep 0.3; echo still here) & exit 0", false);
     let mut ended = None;
     while ended.is_none() {
-        if let Some(Report::Exited { ended: how, .. }) = soon("its end", on.reports.next()).await {
+        let report = soon("the report of the exit", on.reports.next()).await;
+        if let Some(Report::Exited { ended: how, .. }) = report {
             ended = Some(how);
         }
     }
@@ -112,7 +113,7 @@ async fn dropping_the_last_control_kills_the_tree() {
         pty,
     } = on;
     drop(control);
-    while soon("its end", reports.next()).await.is_some() {}
+    while soon("the last report", reports.next()).await.is_some() {}
     drop(pty);
     mark.assert_none_left();
 }
@@ -121,5 +122,6 @@ async fn dropping_the_last_control_kills_the_tree() {
 async fn a_flood_of_output_arrives_completely() {
     let text = printed_by("seq 1 100000", false).await;
     let expected: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
-    assert!(text == expected, "{} of {}", text.len(), expected.len());
+    let (arrived, all) = (text.len(), expected.len());
+    assert!(text == expected, "{arrived} of {all} bytes arrived");
 }

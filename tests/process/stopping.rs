@@ -1,4 +1,4 @@
-//! Which processes get a signal, how often, and what a kill leaves.
+//! Tests which processes get a signal, how often they get it, and that a kill leaves nothing behind.
 
 use std::time::Duration;
 
@@ -64,13 +64,13 @@ async fn children_get_the_stop_signal_only_once_they_are_orphans() {
     running.control.stop(Signal::SIGTERM);
     assert_eq!(running.line().await, "parent");
     running.control.signal(Signal::SIGUSR2);
-    // Only now, when its parent can no longer notify it, does the child get the signal.
+    // The child gets the signal only now, because its parent can no longer notify it.
     assert_eq!(running.rest().await, ["bye", "child"]);
     assert_eq!(running.end().await, (Ended::Code(0), true));
     mark.assert_none_left();
 }
 
-/// Prints `up` once its daemon runs, which has left the session and lost its parent.
+/// A script that prints `up` once its daemon is running. The daemon has left the session and lost its parent.
 const DAEMON: &str = "setsid sh -c 'sleep 1000 & echo up' & wait; exec sleep 1000";
 
 #[tokio::test]
@@ -79,7 +79,8 @@ async fn a_double_forked_daemon_belongs_to_the_tree() {
     let mut running = shell(&mark, DAEMON);
     running.started().await;
     assert_eq!(running.line().await, "up");
-    until("the daemon is alone", || running.control.pids().len() == 2).await;
+    let reparented = || running.control.pids().len() == 2;
+    until("only the program and its daemon are left", reparented).await;
     running.control.stop(Signal::SIGTERM);
     assert_eq!(running.end().await.0, Ended::Signal(15));
     mark.assert_none_left();
@@ -95,7 +96,7 @@ async fn hc23_a_tree_that_ignores_every_signal_is_killed() {
     assert_eq!(running.line().await, "up");
     running.control.stop(Signal::SIGTERM);
     assert!(!running.control.handles(Signal::SIGTERM));
-    // It has not ended: there is no report.
+    // The program has not exited, so there is no report.
     running.control.signal(Signal::SIGHUP);
     let patience = Duration::from_millis(100);
     assert!(
@@ -118,13 +119,13 @@ async fn a_stopped_process_handles_the_stop_signal() {
     let pid = running.started().await;
     assert_eq!(running.line().await, "up");
     let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    until("it has stopped", || state().contains(") T ")).await;
+    until("the program is stopped", || state().contains(") T ")).await;
     running.control.stop(Signal::SIGTERM);
     assert_eq!(running.rest().await, ["told"]);
     assert_eq!(running.end().await.0, Ended::Code(6));
 }
 
-/// Every process forks and ends at once, so none lives for long.
+/// A Python program in which every process forks and exits immediately, so that none of them lives for long.
 const COMET: &str = "import os
 os.setsid()
 print('up', flush=True)
@@ -133,7 +134,7 @@ while True:
         os._exit(0)";
 
 #[tokio::test]
-async fn a_tree_that_forks_all_the_time_is_killed() {
+async fn a_tree_that_keeps_forking_is_killed() {
     if !python() {
         return;
     }
@@ -157,7 +158,7 @@ async fn a_wide_and_deep_tree_is_killed() {
     let wide = "for i in 1 2 3 4 5; do sh -c \"$0\" \"$0\" & done; wait";
     let mut running = Running::start(spec(&mark, &["sh", "-c", wide, deep]));
     running.started().await;
-    until("all of it runs", || {
+    until("the whole tree is running", || {
         running.control.pids().len() >= 5 * 8 * 2
     })
     .await;
@@ -186,7 +187,7 @@ async fn handled_signals_are_recognized() {
             handled,
             "{script}"
         );
-        // Not `INT`, which every dash catches.
+        // `INT` would not do here, because dash always catches it.
         assert!(!running.control.handles(Signal::SIGHUP), "{script}");
         running.control.kill();
         running.end().await;
@@ -194,7 +195,7 @@ async fn handled_signals_are_recognized() {
     }
 }
 
-/// Waits in `accept`.
+/// A Python server that waits in `accept`.
 const SERVER: &str = "import signal, socket, sys
 if sys.argv[1] == 'blocks':
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

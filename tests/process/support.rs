@@ -1,4 +1,4 @@
-//! Starting programs and observing them.
+//! Helpers that start programs and observe them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,13 +12,13 @@ use hotrun::process::output::Lines;
 use hotrun::process::{Control, Process, Report, Reports, Spawner, Spec};
 use hotrun::reload::Ended;
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any step of these tests takes, even on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// An environment variable with a value of its own for each test.
+/// An environment variable whose value is different in each test.
 pub(crate) const MARK: &str = "HOTRUN_TEST_MARK";
 
-/// Marks the processes of one test, and kills those that a failed test leaves.
+/// Marks the processes of one test, and kills those that the test leaves behind if it fails.
 pub(crate) struct Mark(String);
 
 impl Mark {
@@ -49,7 +49,7 @@ impl Mark {
 
     pub(crate) fn assert_none_left(&self) {
         // A killed process takes a moment to vanish.
-        wait_until("no process is left", || self.processes().is_empty());
+        wait_until("all processes are gone", || self.processes().is_empty());
     }
 }
 
@@ -62,7 +62,7 @@ impl Drop for Mark {
     }
 }
 
-/// The numeric names in a directory: processes or descriptors.
+/// Returns the numeric names in a directory, which are pids or descriptors.
 pub(crate) fn numbers(folder: &str) -> Vec<i32> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
@@ -70,26 +70,26 @@ pub(crate) fn numbers(folder: &str) -> Vec<i32> {
         .collect()
 }
 
-/// Polls until the condition holds, or fails.
+/// Polls until the condition holds. Panics if that takes too long.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < DEADLINE, "timed out: {what}");
+        assert!(start.elapsed() < DEADLINE, "timed out waiting until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// As [`wait_until`], without blocking the runtime.
+/// Like [`wait_until`], but does not block the runtime.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < DEADLINE, "timed out: {what}");
+        assert!(start.elapsed() < DEADLINE, "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-/// Fails instead of hanging.
+/// Awaits the future. Panics if that takes too long.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,
@@ -97,7 +97,7 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Names the `hotrun` to test, for a user who may not read the built one.
+/// An environment variable with the path of the `hotrun` to test, for a user who may not read the build directory.
 pub(crate) const HOTRUN: &str = "HOTRUN_TEST_PROGRAM";
 
 /// The `hotrun` under test.
@@ -126,7 +126,7 @@ pub(crate) fn shell(mark: &Mark, script: &str) -> Running {
     Running::start(spec(mark, &["sh", "-c", script]))
 }
 
-/// Whether python is installed. If not, the test prints that it is skipped; in CI it fails.
+/// Whether `python3` is installed. If not, prints that the test is skipped, or fails in CI.
 pub(crate) fn python() -> bool {
     let found = std::process::Command::new("python3")
         .arg("-V")
@@ -134,15 +134,15 @@ pub(crate) fn python() -> bool {
         .is_ok();
     assert!(
         found || std::env::var_os("CI").is_none(),
-        "python3 is missing"
+        "`python3` is missing, but required in CI"
     );
     if !found {
-        eprintln!("SKIPPED: python3 is missing");
+        eprintln!("SKIPPED: `python3` is missing");
     }
     found
 }
 
-/// A descriptor from which this text can be read, to be passed like a socket.
+/// Returns a descriptor from which this text can be read. It can be passed to a program like a socket.
 pub(crate) fn holding(text: &str) -> OwnedFd {
     let (reader, mut writer) = std::io::pipe().unwrap();
     std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
@@ -163,10 +163,10 @@ impl Running {
     }
 
     pub(crate) async fn report(&mut self) -> Option<Report> {
-        soon("a report", self.reports.next()).await
+        soon("waiting for a report", self.reports.next()).await
     }
 
-    /// The program's pid.
+    /// Waits until the program has started, and returns its pid.
     pub(crate) async fn started(&mut self) -> i32 {
         match self.report().await {
             Some(Report::Started { pid }) => pid,
@@ -174,10 +174,10 @@ impl Running {
         }
     }
 
-    /// The program's next line.
+    /// Returns the program's next line.
     pub(crate) async fn line(&mut self) -> String {
         let mut line = Vec::new();
-        while let Some(piece) = soon("a line", self.stdout.next()).await {
+        while let Some(piece) = soon("waiting for a line", self.stdout.next()).await {
             line.extend(piece.bytes);
             if piece.ends_line {
                 break;
@@ -186,7 +186,7 @@ impl Running {
         String::from_utf8(line).unwrap()
     }
 
-    /// The rest of its output, until its tree has closed it.
+    /// Returns the remaining output, up to the time when the tree has closed it.
     pub(crate) async fn rest(&mut self) -> Vec<String> {
         collect(&mut self.stdout).await
     }
@@ -195,11 +195,12 @@ impl Running {
         collect(&mut self.stderr).await
     }
 
-    /// Waits for the end of the first process and of the tree.
+    /// Waits until the first process and then the whole tree have ended. Returns how the first process ended, and whether
+    /// others survived it.
     pub(crate) async fn end(&mut self) -> (Ended, bool) {
         let exited = self.report().await;
         let Some(Report::Exited { ended, survivors }) = exited else {
-            panic!("not ended: {exited:?}");
+            panic!("no exit was reported: {exited:?}");
         };
         assert_eq!(self.report().await, Some(Report::Gone));
         assert_eq!(self.report().await, None);
@@ -221,7 +222,7 @@ impl From<Process> for Running {
 
 async fn collect(lines: &mut Lines) -> Vec<String> {
     let mut all = Vec::new();
-    while let Some(piece) = soon("the end of the output", lines.next()).await {
+    while let Some(piece) = soon("waiting for the output to end", lines.next()).await {
         all.extend(piece.bytes);
         all.extend(piece.ends_line.then_some(b'\n'));
     }
@@ -229,7 +230,7 @@ async fn collect(lines: &mut Lines) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// The guardian of a program.
+/// Returns the pid of a program's guardian.
 pub(crate) fn guardian_of(program: i32) -> i32 {
     let status = fs::read_to_string(format!("/proc/{program}/status")).unwrap();
     let parent = status
@@ -239,9 +240,9 @@ pub(crate) fn guardian_of(program: i32) -> i32 {
     parent.trim().parse().unwrap()
 }
 
-/// Waits until the process has exactly these descriptors: at the start its loader has libraries open.
+/// Waits until the process has exactly these descriptors. At the start, its dynamic loader also has libraries open.
 pub(crate) async fn has_only(pid: i32, numbers: &[i32]) {
-    let what = format!("{numbers:?} are its only descriptors");
+    let what = format!("{numbers:?} are the only descriptors of process {pid}");
     until(&what, || {
         let files = open_files(pid);
         files.iter().map(|(fd, _)| fd).eq(numbers)

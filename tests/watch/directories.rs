@@ -1,4 +1,4 @@
-//! No directory goes unwatched, however it is moved, replaced or made again.
+//! Tests that directories stay watched when they are moved, replaced or created again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,18 +11,18 @@ fn watched(dirs: usize) -> Watched {
     let root = tree(&[]);
     for number in 0..dirs {
         let dir = root.path().join(format!("old-{number}/sub"));
-        fs::create_dir_all(dir).expect("ours");
+        fs::create_dir_all(dir).expect("can create the directory");
     }
     watch_as(root, |spec| spec.debounce = Duration::from_millis(10))
 }
 
-/// Creates a file in each directory, and expects every one to be reported.
+/// Creates a file in each directory, and waits until every file has been reported.
 #[track_caller]
-fn hears_of_each(watched: &mut Watched, dirs: usize, name: &str) {
+fn expect_change_in_each(watched: &mut Watched, dirs: usize, name: &str) {
     let files = (0..dirs).map(|number| watched.path(&format!("{name}-{number}/sub/x")));
     let mut missing: BTreeSet<PathBuf> = files.collect();
     for file in &missing {
-        fs::write(file, "").expect("the directory exists");
+        fs::write(file, "").expect("can write the file");
     }
     while !missing.is_empty() {
         for path in watched.changed() {
@@ -37,21 +37,21 @@ fn hc04_moved_directories_stay_watched() {
     for number in 0..200 {
         watched.rename(&format!("old-{number}"), &format!("new-{number}"));
     }
-    hears_of_each(&mut watched, 200, "new");
+    expect_change_in_each(&mut watched, 200, "new");
 }
 
 #[test]
-fn hc04_directories_removed_and_made_again_are_watched() {
+fn hc04_directories_that_are_removed_and_created_again_are_watched() {
     let mut watched = watched(200);
     for number in 0..200 {
         let dir = watched.path(&format!("old-{number}"));
-        fs::remove_dir_all(&dir).expect("ours");
-        fs::create_dir_all(dir.join("sub")).expect("ours");
+        fs::remove_dir_all(&dir).expect("can remove the directory");
+        fs::create_dir_all(dir.join("sub")).expect("can create the directory");
     }
-    hears_of_each(&mut watched, 200, "old");
+    expect_change_in_each(&mut watched, 200, "old");
 }
 
-/// Another directory takes the place of each in one step.
+/// Each directory is replaced by another one in a single step.
 #[cfg(target_os = "linux")]
 #[test]
 fn hc04_replaced_directories_are_watched() {
@@ -61,26 +61,28 @@ fn hc04_replaced_directories_are_watched() {
     for number in 0..50 {
         let dir = watched.path(&format!("old-{number}"));
         let other = others.path().join(number.to_string());
-        fs::create_dir_all(other.join("sub")).expect("ours");
+        fs::create_dir_all(other.join("sub")).expect("can create the directory");
         let flags = RenameFlags::RENAME_EXCHANGE;
-        renameat2(AT_FDCWD, &dir, AT_FDCWD, &other, flags).expect("exchanged");
+        let exchanged = renameat2(AT_FDCWD, &dir, AT_FDCWD, &other, flags);
+        exchanged.expect("can exchange the directories");
     }
-    hears_of_each(&mut watched, 50, "old");
+    expect_change_in_each(&mut watched, 50, "old");
 }
 
-/// Events for a directory that is gone again arrive while the next one at its path is being watched.
+/// Events for a directory that is already gone arrive while the next one at its path is being watched.
 #[test]
-fn hc04_directories_that_come_and_go_are_watched_in_the_end() {
+fn hc04_directories_that_come_and_go_are_eventually_watched() {
     let mut watched = watched(20);
     for round in 0..20 {
         for number in 0..20 {
             let dir = watched.path(&format!("old-{number}"));
             let away = watched.path(&format!("away-{number}"));
-            match round % 2 {
-                0 => fs::rename(&dir, &away).expect("ours"),
-                _ => fs::rename(&away, &dir).expect("ours"),
-            }
+            let moved = match round % 2 {
+                0 => fs::rename(&dir, &away),
+                _ => fs::rename(&away, &dir),
+            };
+            moved.expect("can move the directory");
         }
     }
-    hears_of_each(&mut watched, 20, "old");
+    expect_change_in_each(&mut watched, 20, "old");
 }

@@ -1,4 +1,4 @@
-//! How each editor saves a file, with the same system calls.
+//! Tests how editors save files, with the same system calls as each editor.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -7,26 +7,29 @@ use std::time::SystemTime;
 
 use super::watched::watch;
 
+const CAN_OPEN: &str = "can open the file";
+const CAN_WRITE: &str = "can write to the file";
+
 #[test]
-fn hc02_a_file_written_in_place() {
+fn hc02_writing_a_file_in_place_is_one_change() {
     let mut watched = watch(&[("src/main.rs", "one")]);
-    // VS Code, nano and most others: truncate, then write.
-    let mut file = File::create(watched.path("src/main.rs")).expect("opened");
-    file.write_all(b"tw").expect("written");
-    file.write_all(b"o").expect("written");
+    // VS Code, nano and most other editors truncate the file and then write it.
+    let mut file = File::create(watched.path("src/main.rs")).expect(CAN_OPEN);
+    file.write_all(b"tw").expect(CAN_WRITE);
+    file.write_all(b"o").expect(CAN_WRITE);
     drop(file);
     watched.expect_batch(&["src/main.rs"]);
     let mut file = OpenOptions::new()
         .append(true)
         .open(watched.path("src/main.rs"))
-        .expect("opened");
-    file.write_all(b" and a half").expect("written");
+        .expect(CAN_OPEN);
+    file.write_all(b" and a half").expect(CAN_WRITE);
     drop(file);
     watched.expect_batch(&["src/main.rs"]);
 }
 
 #[test]
-fn hc02_vim_with_a_backup() {
+fn hc02_a_save_by_vim_with_a_backup_is_one_change() {
     let mut watched = watch(&[("main.rs", "one")]);
     watched.write(".main.rs.swp", "swap");
     watched.write("4913", "");
@@ -41,7 +44,7 @@ fn hc02_vim_with_a_backup() {
 }
 
 #[test]
-fn hc02_a_file_replaced_by_rename() {
+fn hc02_replacing_a_file_by_a_rename_is_one_change() {
     let mut watched = watch(&[("main.rs", "one")]);
     // GNOME, KDE (`QSaveFile`), `sed -i` and JetBrains rename a new file over the old one.
     for (turn, temporary) in [
@@ -60,14 +63,15 @@ fn hc02_a_file_replaced_by_rename() {
 }
 
 #[test]
-fn hc02_jetbrains_safe_write_and_emacs() {
+fn hc02_saves_by_jetbrains_and_emacs_are_one_change_each() {
     let mut watched = watch(&[("main.rs", "one")]);
     watched.write("main.rs___jb_tmp___", "two");
     watched.rename("main.rs", "main.rs___jb_old___");
     watched.rename("main.rs___jb_tmp___", "main.rs");
     watched.remove("main.rs___jb_old___");
     watched.expect_batch(&["main.rs"]);
-    symlink("me@host.123:456", watched.path(".#main.rs")).expect("a lock");
+    let lock = watched.path(".#main.rs");
+    symlink("me@host.123:456", lock).expect("can create the lock");
     watched.write("#main.rs#", "autosave");
     watched.expect_nothing();
     watched.rename("main.rs", "main.rs~");
@@ -78,7 +82,7 @@ fn hc02_jetbrains_safe_write_and_emacs() {
 }
 
 #[test]
-fn hc02_a_file_deleted_and_created_again() {
+fn hc02_removing_a_file_and_creating_it_again_is_one_change() {
     let mut watched = watch(&[("main.rs", "one")]);
     watched.remove("main.rs");
     watched.write("main.rs", "two");
@@ -90,10 +94,10 @@ fn hc02_a_file_deleted_and_created_again() {
 }
 
 #[test]
-fn hc07_a_save_with_the_same_contents_is_no_change() {
+fn hc07_a_save_with_the_same_contents_is_not_a_change() {
     let mut watched = watch(&[("main.rs", "one")]);
     let path = watched.path("main.rs");
-    // Files are read ahead after "watching". A change makes sure that the contents are known.
+    // Files are read ahead only after `Message::Watching`. A change makes sure that the contents are known.
     watched.write("main.rs", "two");
     watched.expect_batch(&["main.rs"]);
     watched.write("main.rs", "two");
@@ -101,12 +105,13 @@ fn hc07_a_save_with_the_same_contents_is_no_change() {
     OpenOptions::new()
         .write(true)
         .open(&path)
-        .expect("opened")
+        .expect(CAN_OPEN)
         .set_modified(SystemTime::now())
-        .expect("touched");
+        .expect("can set the modification time");
     watched.expect_nothing();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a mode");
-    fs::read(&path).expect("read");
+    let mode = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(&path, mode).expect("can change the mode");
+    fs::read(&path).expect("can read the file");
     watched.expect_nothing();
     watched.write("x.tmp.rs", "two");
     watched.rename("x.tmp.rs", "main.rs");
@@ -114,16 +119,17 @@ fn hc07_a_save_with_the_same_contents_is_no_change() {
 }
 
 #[test]
-fn hc07_a_touch_before_any_change_is_no_change() {
+fn hc07_touching_a_file_before_any_change_is_not_a_change() {
     let mut watched = watch(&[("main.rs", "one"), ("lib.rs", "two")]);
-    // The worker reads all files ahead before it waits for the next event.
+    // Before the watch thread waits for the next event, it reads all files ahead.
     watched.expect_nothing();
     for name in ["main.rs", "lib.rs"] {
         let file = OpenOptions::new()
             .write(true)
             .open(watched.path(name))
-            .expect("opened");
-        file.set_modified(SystemTime::now()).expect("touched");
+            .expect(CAN_OPEN);
+        file.set_modified(SystemTime::now())
+            .expect("can set the modification time");
         drop(file);
         watched.expect_nothing();
     }

@@ -1,4 +1,4 @@
-//! The watch on real files: how editors save, and which changes must not count.
+//! Tests the watch with real files: how editors save, and which changes must not count.
 
 mod directories;
 mod editors;

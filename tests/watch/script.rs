@@ -1,4 +1,4 @@
-//! Random edits: the steps of a script, and what they change.
+//! Scripts of random edits: their steps, and what the steps change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,11 +12,11 @@ const FILES: [&str; 3] = ["x", "y.rs", "z"];
 /// The files that count, and their contents.
 pub(crate) type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
-/// `xorshift64`, so that a script can be repeated by its number.
+/// A random number generator (`xorshift64`). A script can be repeated with its number as the seed.
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// The dice for the script with this number.
+    /// Makes the dice for the script with this number.
     pub(crate) fn of(script: u64) -> Self {
         Self(script.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
@@ -25,7 +25,7 @@ impl Dice {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).expect("small")
+        usize::try_from(self.0 % sides as u64).expect("less than `sides`")
     }
 
     pub(crate) fn dir(&mut self, root: &Path) -> PathBuf {
@@ -62,12 +62,12 @@ pub(crate) fn differing(one: &Snapshot, other: &Snapshot) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// Makes one step of a script. An impossible step does nothing: a file may be in the way of a directory. Returns the
-/// file that was written in place: for a moment it was empty, and the watch may have seen that.
+/// Makes one step of a script. An impossible step does nothing, for example if a file exists in place of a directory.
+/// Returns the file if it was written in place: it was empty for a short time, and the watch may have seen that.
 pub(crate) fn step(dice: &mut Dice, root: &Path, outside: &Path) -> Option<PathBuf> {
     let file = dice.file(root);
-    let made = |path: &Path| fs::create_dir_all(path.parent().expect("a parent")).ok();
-    let text = [b'0' + u8::try_from(dice.roll(3)).expect("small")];
+    let made = |path: &Path| fs::create_dir_all(path.parent().expect("a file has a parent")).ok();
+    let text = [b'0' + u8::try_from(dice.roll(3)).expect("less than 3")];
     match dice.roll(13) {
         0 | 1 => {
             made(&file);
@@ -86,7 +86,7 @@ pub(crate) fn step(dice: &mut Dice, root: &Path, outside: &Path) -> Option<PathB
         3 => drop(fs::remove_file(&file)),
         4 => drop(fs::rename(&file, dice.file(root))),
         5 => {
-            // As an editor saves: a new file, renamed over the old one.
+            // Saves like an editor: renames a new file over the old one.
             let beside = file.with_file_name("beside");
             if made(&file).is_some() && fs::write(&beside, text).is_ok() {
                 let _ = fs::rename(&beside, &file).or_else(|_| fs::remove_file(&beside));
@@ -97,7 +97,7 @@ pub(crate) fn step(dice: &mut Dice, root: &Path, outside: &Path) -> Option<PathB
         8 => drop(fs::rename(dice.dir(root), outside.join("tree"))),
         9 => drop(fs::rename(outside.join("tree"), dice.dir(root))),
         10 => {
-            // The same contents again.
+            // Writes the same contents again.
             let same = fs::read(&file).ok()?;
             return fs::write(&file, same).ok().map(|()| file);
         }

@@ -1,4 +1,4 @@
-//! Random edits, script after script, under one watch: exactly the changed files are reported.
+//! Runs many scripts of random edits under one watch, and checks that exactly the changed files are reported.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,9 +10,9 @@ use super::watched::{Watched, tree, watch_as};
 
 const SCRIPTS: u64 = 1000;
 
-/// All changes reported until the mark.
+/// Writes the mark, and returns all changes that are reported up to it.
 fn reported(watched: &mut Watched, mark: &Path) -> BTreeSet<PathBuf> {
-    fs::write(mark, "").expect("the test owns it");
+    fs::write(mark, "").expect("can write the mark");
     let mut reported = BTreeSet::new();
     while !reported.contains(mark) {
         reported.extend(watched.changed());
@@ -22,7 +22,7 @@ fn reported(watched: &mut Watched, mark: &Path) -> BTreeSet<PathBuf> {
 }
 
 #[test]
-fn exactly_the_changes_of_a_thousand_scripts_are_reported() {
+fn the_changes_of_a_thousand_scripts_are_reported_exactly() {
     let outside = tree(&[]);
     let first = tree(&[
         (".gitignore", "ignored\nbeside\n"),
@@ -30,7 +30,7 @@ fn exactly_the_changes_of_a_thousand_scripts_are_reported() {
         ("b/e/z", "1"),
     ]);
     let mut watched = watch_as(first, |spec| spec.debounce = Duration::from_millis(10));
-    // The worker is still reading files ahead.
+    // Waits until the watch thread has read the files ahead.
     watched.expect_nothing();
     let root = watched.path("");
     let root = root.components().as_path().to_owned();

@@ -1,4 +1,4 @@
-//! Directories that appear and disappear, and ignored files.
+//! Tests directories that appear and disappear, and ignored files.
 
 use std::fs::{self};
 use std::os::unix::fs::symlink;
@@ -9,27 +9,30 @@ use hotrun::watch::Poll;
 
 use super::watched::{tree, watch, watch_as, write};
 
+const CAN_REMOVE: &str = "can remove the directory";
+const CAN_RESOLVE: &str = "can resolve the tree's path";
+
 #[test]
-fn hc04_a_new_directory_with_a_file() {
+fn hc04_files_in_new_directories_are_reported() {
     let mut watched = watch(&[("src/main.rs", "one")]);
     watched.write("a/b/c/new.rs", "in one go");
     watched.expect_batch(&["a/b/c/new.rs"]);
     watched.write("a/b/c/new.rs", "later");
     watched.expect_batch(&["a/b/c/new.rs"]);
-    fs::create_dir(watched.path("empty")).expect("a directory");
+    fs::create_dir(watched.path("empty")).expect("can create the directory");
     watched.expect_nothing();
     watched.write("empty/x", "");
     watched.expect_batch(&["empty/x"]);
 }
 
 #[test]
-fn hc04_a_directory_that_is_moved_or_removed_and_made_again() {
+fn hc04_moving_removing_or_recreating_a_directory_changes_its_files() {
     let mut watched = watch(&[("a/x.rs", "x"), ("a/b/y.rs", "y")]);
     watched.rename("a", "z");
     watched.expect_batch(&["a/b/y.rs", "a/x.rs", "z/b/y.rs", "z/x.rs"]);
     watched.write("z/b/y.rs", "changed");
     watched.expect_batch(&["z/b/y.rs"]);
-    fs::remove_dir_all(watched.path("z")).expect("removed");
+    fs::remove_dir_all(watched.path("z")).expect(CAN_REMOVE);
     watched.expect_batch(&["z/b/y.rs", "z/x.rs"]);
     watched.write("z/b/y.rs", "again");
     watched.expect_batch(&["z/b/y.rs"]);
@@ -38,11 +41,11 @@ fn hc04_a_directory_that_is_moved_or_removed_and_made_again() {
 }
 
 #[test]
-fn hc04_the_root_itself_is_removed_and_made_again() {
+fn hc04_a_root_that_is_removed_and_created_again_stays_watched() {
     let root = tree(&[("project/main.rs", "one"), ("other", "")]);
-    let path = root.path().canonicalize().expect("it exists");
+    let path = root.path().canonicalize().expect(CAN_RESOLVE);
     let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("project")]);
-    fs::remove_dir_all(watched.path("project")).expect("removed");
+    fs::remove_dir_all(watched.path("project")).expect(CAN_REMOVE);
     assert_eq!(watched.changed(), [path.join("project/main.rs")]);
     watched.write("other", "ignored");
     watched.write("project/main.rs", "two");
@@ -66,7 +69,7 @@ fn hc10_ignored_directories_are_not_watched() {
     ];
     files.extend(ignored.map(|name| (name, "")));
     let mut watched = watch(&files);
-    assert_eq!(watched.dirs, 2, "the root and `src`");
+    assert_eq!(watched.dirs, 2, "only the root and `src` must be watched");
     assert_eq!(watched.files, 3);
     for name in ignored {
         watched.write(name, "changed");
@@ -101,7 +104,7 @@ fn a_changed_ignore_file_above_the_root_applies_at_once() {
         ("sub/out/x", "old"),
         ("sub/main.rs", "one"),
     ]);
-    let path = root.path().canonicalize().expect("it exists");
+    let path = root.path().canonicalize().expect(CAN_RESOLVE);
     let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("sub")]);
     let [main, out] = ["sub/main.rs", "sub/out/x"].map(|name| path.join(name));
     watched.write(".gitignore", "out/\n");
@@ -116,7 +119,7 @@ fn a_changed_ignore_file_above_the_root_applies_at_once() {
 }
 
 #[test]
-fn extensions_and_patterns_narrow_what_counts() {
+fn extensions_and_ignore_patterns_restrict_which_files_count() {
     let mut watched = watch_as(tree(&[("main.rs", "one"), ("gen/a.rs", "")]), |spec| {
         spec.exts = vec!["rs".to_owned()];
         spec.ignores = vec!["gen/".to_owned()];
@@ -129,9 +132,9 @@ fn extensions_and_patterns_narrow_what_counts() {
 }
 
 #[test]
-fn a_single_file_is_watched_however_it_is_replaced() {
+fn a_single_file_stays_watched_when_it_is_replaced_or_removed() {
     let root = tree(&[(".env", "A=1"), (".gitignore", ".env\n"), ("other", "")]);
-    let path = root.path().canonicalize().expect("it exists");
+    let path = root.path().canonicalize().expect(CAN_RESOLVE);
     let mut watched = watch_as(root, |spec| {
         spec.roots = vec![path.join(".env"), path.join("later/.env")];
     });
@@ -152,19 +155,20 @@ fn a_single_file_is_watched_however_it_is_replaced() {
 }
 
 #[test]
-fn hc12_odd_names_circular_links_and_special_files() {
+fn hc12_odd_names_circular_links_and_special_files_cause_no_trouble() {
     use std::os::unix::ffi::OsStringExt;
     let root = tree(&[("a/x", "one")]);
-    symlink("..", root.path().join("a/circle")).expect("a link");
-    symlink("nowhere", root.path().join("dangling")).expect("a link");
-    nix::unistd::mkfifo(&root.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    symlink("..", root.path().join("a/circle")).expect("can create a circular link");
+    symlink("nowhere", root.path().join("dangling")).expect("can create a dangling link");
+    let pipe = nix::unistd::mkfifo(&root.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU);
+    pipe.expect("can create a pipe");
     let mut watched = watch_as(root, |_| {});
     let odd = std::ffi::OsString::from_vec(b"odd-\xff\xfe".to_vec());
     let odd = watched.path("a").join(odd);
     write(&odd, "two");
     assert_eq!(watched.changed(), [odd]);
-    let socket =
-        std::os::unix::net::UnixListener::bind(watched.path("app.sock")).expect("a socket");
+    let socket = std::os::unix::net::UnixListener::bind(watched.path("app.sock"));
+    let socket = socket.expect("can bind a socket");
     watched.expect_nothing();
     drop(socket);
 }
@@ -178,7 +182,7 @@ fn hc11_hotrun_polls_without_events() {
         ("Cargo.toml", ""),
     ]);
     let mut watched = watch_as(root, |spec| spec.poll = Poll::Always);
-    assert_eq!(watched.dirs, 0, "nothing is watched");
+    assert_eq!(watched.dirs, 0, "no directory must be watched");
     watched.write("src/main.rs", "another");
     watched.expect_batch(&["src/main.rs"]);
     watched.remove("gone");
@@ -200,7 +204,7 @@ fn hc01_many_saves_are_one_change() {
 }
 
 #[test]
-fn hc03_thousands_of_files_are_one_batch() {
+fn hc03_many_new_files_are_reported_without_a_miss() {
     let mut watched = watch(&[("src/main.rs", "one")]);
     for turn in 0..1_000 {
         watched.write(&format!("src/m{}/f{turn}.rs", turn % 50), "x");
@@ -216,14 +220,14 @@ fn hc03_thousands_of_files_are_one_batch() {
     watched.expect_nothing();
 }
 
-/// While a process works in a directory, its removal causes no event (`inotify(7)`, `IN_DELETE_SELF`).
+/// While a process has a directory open, the removal of the directory causes no event (`inotify(7)`, `IN_DELETE_SELF`).
 #[test]
-fn hc04_a_root_in_use_is_replaced_at_once() {
+fn hc04_replacing_a_root_in_use_is_noticed() {
     let root = tree(&[("project/src/main.rs", "one"), ("project/other.rs", "")]);
-    let path = root.path().canonicalize().expect("it exists");
+    let path = root.path().canonicalize().expect(CAN_RESOLVE);
     let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("project")]);
-    let in_use = fs::File::open(path.join("project")).expect("a directory");
-    fs::remove_dir_all(path.join("project")).expect("removed");
+    let in_use = fs::File::open(path.join("project")).expect("can open the directory");
+    fs::remove_dir_all(path.join("project")).expect(CAN_REMOVE);
     watched.write("project/src/main.rs", "two");
     let gone = path.join("project/other.rs");
     let main = path.join("project/src/main.rs");
@@ -240,10 +244,10 @@ fn hc04_a_root_in_use_is_replaced_at_once() {
 }
 
 #[test]
-fn a_truncated_file_is_reported_although_nothing_closes_it() {
+fn a_truncated_file_is_reported_although_it_is_never_closed() {
     let mut watched = watch(&[("data", "old")]);
     let path = watched.path("data");
-    nix::unistd::truncate(&path, 1).expect("ours");
+    nix::unistd::truncate(&path, 1).expect("can truncate the file");
     assert_eq!(watched.changed(), [path]);
 }
 
@@ -252,14 +256,15 @@ fn a_file_is_reported_after_its_writer_has_closed_it() {
     use std::io::Write;
     let debounce = Duration::from_millis(20);
     let mut watched = watch_as(tree(&[("data", "old")]), |spec| spec.debounce = debounce);
-    let mut file = fs::File::create(watched.path("data")).expect("ours");
-    file.write_all(b"half of ").expect("written");
-    // Another change is reported alone.
+    let can_write = "can write to the file";
+    let mut file = fs::File::create(watched.path("data")).expect("can create the file");
+    file.write_all(b"half of ").expect(can_write);
+    // A change to a different file is reported on its own.
     watched.expect_nothing();
-    // Longer than the time after which the watch checks whether the file is still being written.
+    // Wait for longer than the time after which the watch checks whether the file is still being written.
     std::thread::sleep(Duration::from_secs(3));
     watched.expect_nothing();
-    file.write_all(b"it").expect("written");
+    file.write_all(b"it").expect(can_write);
     watched.expect_nothing();
     drop(file);
     watched.expect_batch(&["data"]);

@@ -1,4 +1,4 @@
-//! A tree of files under watch.
+//! Helpers that create trees of files and watch them.
 
 use std::fs::{self};
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use hotrun::watch::{Message, Watch, WatchSpec};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-/// Long enough for a save to be one batch on a busy machine.
+/// The quiet period, which is long enough for a save to be one batch even on a busy machine.
 pub(crate) const QUIET: Duration = Duration::from_millis(150);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -25,7 +25,7 @@ pub(crate) struct Watched {
 
 /// Creates a tree of files.
 pub(crate) fn tree(files: &[(&str, &str)]) -> TempDir {
-    let root = TempDir::new().expect("a temporary directory");
+    let root = TempDir::new().expect("can create a temporary directory");
     for (name, text) in files {
         write(&root.path().join(name), text);
     }
@@ -33,17 +33,19 @@ pub(crate) fn tree(files: &[(&str, &str)]) -> TempDir {
 }
 
 pub(crate) fn write(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().expect("a file")).expect("a directory");
-    fs::write(path, text).expect("a written file");
+    let parent = path.parent().expect("a file has a parent");
+    fs::create_dir_all(parent).expect("can create the parent directory");
+    fs::write(path, text).expect("can write the file");
 }
 
 pub(crate) fn watch(files: &[(&str, &str)]) -> Watched {
     watch_as(tree(files), |_| {})
 }
 
-/// Starts a watch once the files are older than a tick of the kernel's clock, and waits until it has started.
+/// Starts a watch once the files are older than a tick of the kernel's clock, and waits until the watch is set up.
 pub(crate) fn watch_as(root: TempDir, change: impl FnOnce(&mut WatchSpec)) -> Watched {
-    let path = root.path().canonicalize().expect("it exists");
+    let path = root.path().canonicalize();
+    let path = path.expect("can resolve the tree's path");
     age(&path);
     let mut spec = WatchSpec {
         roots: vec![path.clone()],
@@ -53,7 +55,7 @@ pub(crate) fn watch_as(root: TempDir, change: impl FnOnce(&mut WatchSpec)) -> Wa
     };
     change(&mut spec);
     let (sender, messages) = mpsc::unbounded_channel();
-    let watch = Watch::start(&spec, sender).expect("a watch");
+    let watch = Watch::start(&spec, sender).expect("can start the watch");
     let mut watched = Watched {
         root,
         messages,
@@ -63,7 +65,7 @@ pub(crate) fn watch_as(root: TempDir, change: impl FnOnce(&mut WatchSpec)) -> Wa
         _watch: watch,
     };
     let Message::Watching { dirs, files } = watched.next() else {
-        panic!("no watch")
+        panic!("the watch did not report that it is set up")
     };
     watched.dirs = dirs;
     watched.files = files;
@@ -76,16 +78,16 @@ pub(crate) fn age(path: &Path) {
     let deadline = Instant::now() + DEADLINE;
     while SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
+        .expect("it is later than 1970")
         < newest
     {
-        assert!(Instant::now() < deadline, "the clock stands still");
+        assert!(Instant::now() < deadline, "the clock is not advancing");
         std::thread::yield_now();
     }
 }
 
 pub(crate) fn newest(path: &Path) -> Duration {
-    let metadata = path.symlink_metadata().expect("metadata");
+    let metadata = path.symlink_metadata().expect("can read the metadata");
     let own = Duration::new(
         metadata.ctime().unsigned_abs(),
         u32::try_from(metadata.ctime_nsec()).expect("less than a second"),
@@ -93,9 +95,9 @@ pub(crate) fn newest(path: &Path) -> Duration {
     if !metadata.is_dir() {
         return own;
     }
-    let entries = fs::read_dir(path).expect("a directory");
+    let entries = fs::read_dir(path).expect("can read the directory");
     entries
-        .map(|entry| newest(&entry.expect("an entry").path()))
+        .map(|entry| newest(&entry.expect("can read the entry").path()))
         .fold(own, Duration::max)
 }
 
@@ -104,7 +106,7 @@ impl Watched {
         self.root
             .path()
             .canonicalize()
-            .expect("it exists")
+            .expect("can resolve the tree's path")
             .join(name)
     }
 
@@ -113,29 +115,29 @@ impl Watched {
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) {
-        fs::rename(self.path(from), self.path(to)).expect("renamed");
+        fs::rename(self.path(from), self.path(to)).expect("can rename the file");
     }
 
     pub(crate) fn remove(&self, name: &str) {
-        fs::remove_file(self.path(name)).expect("removed");
+        fs::remove_file(self.path(name)).expect("can remove the file");
     }
 
     pub(crate) fn next(&mut self) -> Message {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
-            .expect("a runtime");
+            .expect("can build a runtime");
         let next = async { tokio::time::timeout(DEADLINE, self.messages.recv()).await };
         runtime
             .block_on(next)
-            .expect("a message in time")
-            .expect("the watch has not ended")
+            .expect("no message in time")
+            .expect("the watch must not end")
     }
 
     pub(crate) fn changed(&mut self) -> Vec<PathBuf> {
         match self.next() {
             Message::Changed { paths, .. } => paths,
-            Message::Watching { .. } => panic!("already watching"),
+            Message::Watching { .. } => panic!("`Watching` was reported twice"),
             Message::Trouble { text, .. } => panic!("{text}"),
         }
     }
@@ -148,7 +150,7 @@ impl Watched {
         self.expect_nothing();
     }
 
-    /// Expects no batch before that of a file that is created now: events arrive in order.
+    /// Expects no batch before the one for a file that is created now. Events arrive in order.
     #[track_caller]
     pub(crate) fn expect_nothing(&mut self) {
         self.marks += 1;

@@ -1,4 +1,4 @@
-//! The cost of interception. Run with `--ignored --nocapture`, in release.
+//! Measures the cost of interception. Run it with `--ignored --nocapture` in release mode.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::*;
 const ROUNDS: usize = 2000;
 const SYSTEM_CALLS: u32 = 5_000_000;
 
-/// The port that the program binds.
+/// The port that the program binds to.
 const THEIRS: u16 = 0;
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -31,7 +31,7 @@ fn time<T>(call: impl FnOnce() -> std::io::Result<T>) -> Duration {
 }
 
 #[test]
-#[ignore = "helper: binds, listens and calls"]
+#[ignore = "helper: times system calls"]
 fn helper_calls() {
     let (mut binds, mut listens) = (Vec::new(), Vec::new());
     for _ in 0..10 {
@@ -91,13 +91,13 @@ fn on_its_behalf(calls: &InterceptedCalls, call: &Call) -> Reply {
 
 #[tokio::test]
 #[ignore = "a measurement"]
-async fn what_a_call_costs() {
+async fn the_cost_of_an_intercepted_call() {
     let mark = Mark::new();
     let mut bare = Running::start(helper_spec(&mark));
     bare.started().await;
     show("bare", &bare.rest().await);
-    trapped("answered with `Continue`", |_, _| Reply::Continue).await;
-    trapped("done on its behalf", on_its_behalf).await;
+    trapped("`Continue` as the reply", |_, _| Reply::Continue).await;
+    trapped("performed on the program's behalf", on_its_behalf).await;
     let times = (0..50).map(|_| time(|| seccomp::probe().map_err(std::io::Error::other)));
     println!("probe {:?}", median(times.collect()));
 }

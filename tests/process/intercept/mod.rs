@@ -1,4 +1,4 @@
-//! Interception of `bind` and `listen`.
+//! Tests the interception of `bind` and `listen`.
 
 mod measure;
 mod programs;
@@ -15,13 +15,14 @@ use hotrun::process::Spec;
 
 use crate::support::*;
 
-/// Starts a program with interception.
+/// Starts a program and intercepts its calls.
 async fn start(mut spec: Spec) -> (Running, InterceptedCalls) {
     let (here, there) = seccomp::channel().unwrap();
     spec.intercept = Some(there);
     let mut running = Running::start(spec);
     let calls = tokio::task::spawn_blocking(|| InterceptedCalls::accept(here));
-    let calls = soon("the listener", calls).await.unwrap().unwrap().unwrap();
+    let calls = soon("receiving the listener", calls).await;
+    let calls = calls.unwrap().unwrap().unwrap();
     running.started().await;
     (running, calls)
 }
@@ -30,7 +31,7 @@ fn python_spec(mark: &Mark, script: &str) -> Spec {
     spec(mark, &["python3", "-uc", script])
 }
 
-/// Replies to calls until every caller is gone or it is dropped.
+/// A thread that replies to calls until every caller is gone, or until this is dropped.
 struct Replier {
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<Vec<Call>>>,
@@ -57,11 +58,11 @@ impl Replier {
         }
     }
 
-    /// The calls, once every process that could call is gone.
+    /// Waits until every process that could make a call is gone, and returns the calls.
     async fn ended(mut self) -> Vec<Call> {
         let thread = self.thread.take().unwrap();
         let seen = tokio::task::spawn_blocking(|| thread.join().unwrap());
-        soon("the end of the calls", seen).await.unwrap()
+        soon("waiting for the callers to exit", seen).await.unwrap()
     }
 }
 
@@ -82,7 +83,7 @@ async fn next(calls: InterceptedCalls) -> (InterceptedCalls, Next) {
         drop(stop);
         (calls, next)
     });
-    soon("a call", next).await.unwrap()
+    soon("waiting for a call", next).await.unwrap()
 }
 
 async fn next_call(calls: InterceptedCalls) -> (InterceptedCalls, Call) {
@@ -103,7 +104,7 @@ fn address_of(call: &Call) -> Vec<u8> {
     seccomp::read_memory(call.thread, address, length as usize).unwrap()
 }
 
-/// `struct sockaddr_in`.
+/// Encodes an address as a `struct sockaddr_in`.
 fn bytes_of(address: SocketAddrV4) -> Vec<u8> {
     let mut bytes = Vec::from((libc::AF_INET as u16).to_ne_bytes());
     bytes.extend(address.port().to_be_bytes());

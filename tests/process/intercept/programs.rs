@@ -1,4 +1,4 @@
-//! Programs that are hard to intercept.
+//! Tests programs that are hard to intercept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use tempfile::TempDir;
 use super::*;
 use crate::support::*;
 
-/// Whether a tool is installed. If not, the test prints that it is skipped; in CI it fails.
+/// Whether a tool is installed. If not, prints that the test is skipped, or fails in CI.
 fn tool(name: &str, version: &str) -> bool {
     let found = Command::new(name).arg(version).output().is_ok();
     assert!(
         found || std::env::var_os("CI").is_none(),
-        "{name} is missing"
+        "`{name}` is missing, but required in CI"
     );
     if !found {
-        eprintln!("SKIPPED: {name} is missing");
+        eprintln!("SKIPPED: `{name}` is missing");
     }
     found
 }
@@ -34,8 +34,8 @@ fn run_spec(mark: &Mark, program: &Path) -> Spec {
     spec(mark, &[program.to_str().unwrap()])
 }
 
-/// Binds 200 times from a thread that is not the leader, while another goroutine keeps sending Go's preemption signal to
-/// every thread.
+/// A Go program that binds 200 times from a thread that is not the leader, while another goroutine keeps sending Go's
+/// preemption signal to every thread.
 const GO: &str = r#"package main
 
 import (
@@ -104,7 +104,7 @@ fn go_program(directory: &TempDir) -> PathBuf {
 }
 
 #[tokio::test]
-async fn go_binds_from_any_thread_despite_many_signals() {
+async fn calls_from_any_go_thread_are_intercepted_despite_many_signals() {
     if !tool("go", "version") {
         return;
     }
@@ -114,7 +114,7 @@ async fn go_binds_from_any_thread_despite_many_signals() {
     let (mut running, calls) = start(run_spec(&mark, &program)).await;
     let replier = Replier::start(calls, |calls, call| {
         let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
-        // Only a fatal signal can interrupt the caller, however long this takes.
+        // Only a fatal signal can interrupt the caller, no matter how long this takes.
         std::thread::sleep(Duration::from_micros(500));
         let socket = seccomp::descriptor_of(call.thread, fd);
         assert!(calls.is_pending(call));
@@ -130,11 +130,12 @@ async fn go_binds_from_any_thread_despite_many_signals() {
     let counted =
         |wanted: fn(&Syscall) -> bool| seen.iter().filter(|call| wanted(&call.syscall)).count();
     assert_eq!(counted(|what| matches!(what, Syscall::Listen { .. })), 200);
-    // Go also binds two sockets at the start to probe the network.
+    // At the start, Go also binds two sockets to probe the network.
     assert!(counted(|what| matches!(what, Syscall::Bind { .. })) >= 200);
 }
 
-/// Calls by the i386 table (`int 0x80`), which also works in a 64-bit program, then by x32's numbers, then natively.
+/// A C program that makes calls through the i386 table (`int 0x80`), which also works in a 64-bit program, then with x32's
+/// numbers, and then natively.
 const TABLES: &str = r#"
 #include <netinet/in.h>
 #include <stdio.h>
@@ -162,7 +163,7 @@ int main(void) {
 
 #[cfg(target_arch = "x86_64")]
 #[tokio::test]
-async fn calls_of_other_tables_are_not_intercepted() {
+async fn calls_through_other_system_call_tables_are_not_intercepted() {
     if !tool("cc", "--version") {
         return;
     }
@@ -172,7 +173,7 @@ async fn calls_of_other_tables_are_not_intercepted() {
         directory.path().join("tables"),
     );
     fs::write(&source, TABLES).unwrap();
-    // Without PIE its data have 32-bit addresses.
+    // Without PIE, the program's data has 32-bit addresses.
     built(
         Command::new("cc")
             .args(["-no-pie", "-fno-pie", "-o"])
@@ -183,7 +184,7 @@ async fn calls_of_other_tables_are_not_intercepted() {
     let replier = Replier::start(calls, |_, _| Reply::Continue);
     let lines = running.rest().await;
     if lines.is_empty() {
-        eprintln!("SKIPPED: this kernel runs no 32-bit calls");
+        eprintln!("SKIPPED: this kernel does not support 32-bit calls");
         return;
     }
     assert_eq!([&lines[0], &lines[2]], ["0 0", "0"], "{lines:?}");
@@ -192,7 +193,7 @@ async fn calls_of_other_tables_are_not_intercepted() {
     assert!(matches!(seen[0].syscall, Syscall::Bind { .. }));
 }
 
-/// A thread with its own descriptor table: its descriptor 50 is a different file in the leader.
+/// A Python program with a thread that has its own descriptor table: descriptor 50 is a different file in the leader.
 const OWN_FILES: &str = "import ctypes, os, socket, threading
 s = socket.socket()
 def bind():
@@ -220,7 +221,7 @@ async fn the_descriptor_of_the_calling_thread_is_duplicated() {
         };
         assert_eq!(fd, 50);
         let socket = seccomp::descriptor_of(call.thread, fd).unwrap();
-        // Before 6.9 (see `descriptor_of`) it is the leader's file, the null device.
+        // Before Linux 6.9 (see `descriptor_of`), it is the leader's file, which is the null device.
         let own = hotrun::os::cookie(&socket).is_ok();
         assert_eq!(own, kernel() >= (6, 9));
         Reply::Continue
@@ -251,8 +252,8 @@ async fn bare(script: &str) -> f64 {
     running.line().await.parse().unwrap()
 }
 
-/// The best time of several attempts and the limit for it, in seconds: one second, or on a busy machine three times as much
-/// as without interception.
+/// Returns the best time of several attempts and its limit, in seconds. The limit is one second, or on a busy machine, three
+/// times the duration without interception.
 async fn best_of(script: &str, expected: usize) -> (f64, f64) {
     let (mut best, mut limit) = (f64::INFINITY, 1.0_f64);
     for _ in 0..5 {
@@ -278,7 +279,7 @@ async fn a_thousand_binds_take_less_than_a_second() {
     if python() {
         let (seconds, limit) = best_of(MANY, 1000).await;
         println!("1000 binds: {seconds:.3} s");
-        assert!(seconds < limit, "{seconds} s, expected {limit} s");
+        assert!(seconds < limit, "took {seconds} s, limit {limit} s");
     }
 }
 
@@ -294,15 +295,15 @@ print(time.monotonic() - began)
 ";
 
 #[tokio::test]
-async fn a_hundred_children_that_bind_and_end_take_less_than_a_second() {
+async fn a_hundred_children_that_bind_and_exit_take_less_than_a_second() {
     if python() {
         let (seconds, limit) = best_of(CHILDREN, 100).await;
         println!("100 children: {seconds:.3} s");
-        assert!(seconds < limit, "{seconds} s, expected {limit} s");
+        assert!(seconds < limit, "took {seconds} s, limit {limit} s");
     }
 }
 
-/// Each child is killed while it waits, and the parent calls in between.
+/// A Python program that kills each of its children while the child waits for a reply, and calls `bind` in between.
 const KILLED: &str = "import os, signal, socket
 for _ in range(50):
     pid = os.fork()
@@ -316,7 +317,7 @@ print('done')
 ";
 
 #[tokio::test]
-async fn children_that_are_killed_during_a_call_do_not_block_others() {
+async fn a_child_that_is_killed_during_a_call_does_not_block_others() {
     if !python() {
         return;
     }

@@ -1,4 +1,4 @@
-//! The intercepted calls, and the effect of each reply.
+//! Tests the intercepted calls, and the effect of each reply.
 
 use std::net::TcpStream;
 
@@ -26,7 +26,7 @@ fn listens(mark: &Mark, port: u16) -> Spec {
 }
 
 #[tokio::test]
-async fn continue_lets_the_kernel_perform_the_call() {
+async fn after_continue_the_kernel_performs_the_call() {
     if !python() {
         return;
     }
@@ -52,7 +52,7 @@ async fn continue_lets_the_kernel_perform_the_call() {
 }
 
 #[tokio::test]
-async fn success_after_our_own_bind_works_for_the_program() {
+async fn a_socket_that_is_bound_on_the_programs_behalf_works() {
     if !python() {
         return;
     }
@@ -75,7 +75,7 @@ async fn success_after_our_own_bind_works_for_the_program() {
     let replier = Replier::start(calls, bind_elsewhere);
     let line = running.line().await;
     let port: u16 = line.split_once(' ').unwrap().1.parse().unwrap();
-    assert_ne!(port, 1, "our bind counts");
+    assert_ne!(port, 1, "the program's own address was bound");
     TcpStream::connect(loopback(port)).unwrap();
     assert_eq!(running.line().await, "accepted");
     assert_eq!(replier.ended().await.len(), 2);
@@ -113,14 +113,14 @@ async fn a_killed_caller_needs_no_reply() {
 }
 
 #[tokio::test]
-async fn waiting_can_be_stopped() {
+async fn waiting_for_calls_can_be_stopped() {
     let mark = Mark::new();
     let (_running, calls) = start(spec(&mark, &["sleep", "1000"])).await;
     let (stopped, stop) = std::io::pipe().unwrap();
     let waiting =
         tokio::task::spawn_blocking(move || calls.next(Some(stopped.as_fd()), None).unwrap());
     drop(stop);
-    let next = soon("the end of the wait", waiting).await.unwrap();
+    let next = soon("stopping the wait", waiting).await.unwrap();
     assert_eq!(next, Next::Stopped);
 }
 
@@ -140,7 +140,7 @@ print(ctypes.get_errno())
 ";
 
 #[tokio::test]
-async fn invalid_arguments_fail_as_without_interception() {
+async fn invalid_arguments_fail_as_they_do_without_interception() {
     if !python() {
         return;
     }

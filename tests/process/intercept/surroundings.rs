@@ -1,4 +1,4 @@
-//! Side effects of interception on program and guardian, and failures to intercept.
+//! Tests side effects of interception on the program and its guardian, and failures to intercept.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use super::*;
 use crate::support::*;
 
 #[tokio::test]
-async fn neither_channel_nor_listener_leaks() {
+async fn the_channel_and_the_listener_do_not_leak() {
     let mark = Mark::new();
     let mut spec = spec(&mark, &["sleep", "1000"]);
     spec.sockets = ["a", "b"].map(|n| (n.to_owned(), holding(n))).into();
@@ -36,7 +36,7 @@ async fn neither_channel_nor_listener_leaks() {
 }
 
 #[tokio::test]
-async fn a_program_that_does_not_start_ends_the_wait() {
+async fn waiting_for_a_program_that_cannot_be_started_ends() {
     let mark = Mark::new();
     let (here, there) = seccomp::channel().unwrap();
     let mut nowhere = spec(&mark, &["sleep", "1000"]);
@@ -69,10 +69,10 @@ async fn a_program_does_not_start_if_its_listener_is_lost() {
     let mut spec = spec(&mark, &["echo", "hello"]);
     spec.intercept = Some(there);
     drop(here);
-    // The filter is in force and its listener is lost, so every `bind` would fail.
+    // The filter is active but its listener is lost, so every `bind` would fail.
     let mut running = Running::start(spec);
     let Some(Report::Refused { error }) = running.report().await else {
-        panic!("it started without a listener");
+        panic!("the program was started without a listener");
     };
     assert_eq!(error.errno, libc::EPIPE);
 }
@@ -97,7 +97,8 @@ s.bind(('127.0.0.1', 0))
 print(s.fileno())
 ";
 
-/// Works for any user. Privileges are given up only where it does not work otherwise.
+/// Intercepts a call as the current user, who may be any user. The program should lose the right to gain privileges only if
+/// interception does not work otherwise.
 async fn intercept_as_current_user() {
     seccomp::probe().unwrap();
     let mark = Mark::new();
@@ -116,7 +117,7 @@ async fn intercept_as_current_user() {
 }
 
 #[tokio::test]
-async fn privileges_are_kept_if_possible() {
+async fn new_privileges_are_not_ruled_out_without_need() {
     if python() {
         intercept_as_current_user().await;
     }
@@ -137,7 +138,7 @@ const NOBODY: [&str; 5] = [
     "--bounding-set=-all",
 ];
 
-/// Copies a file to where every user may read it, unlike the build directory.
+/// Copies a file to a directory that every user may read, unlike the build directory.
 fn copy_public(file: impl AsRef<Path>, directory: &Path, name: &str) -> std::path::PathBuf {
     let copy = directory.join(name);
     fs::copy(file, &copy).unwrap();
@@ -152,7 +153,7 @@ fn passed(output: &Output) -> bool {
 #[test]
 fn an_ordinary_user_can_intercept() {
     if !python() || !nix::unistd::geteuid().is_root() {
-        // Then the test above covers it.
+        // The test above covers this case for ordinary users.
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -166,7 +167,7 @@ fn an_ordinary_user_can_intercept() {
         .args(["--exact", "intercept::surroundings::helper_is_intercepted"])
         .args(["--ignored", "--nocapture"])
         .env(HOTRUN, hotrun)
-        // Not a python in a home directory.
+        // Excludes a python in a home directory.
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .current_dir(folder)
         .output()
@@ -194,7 +195,7 @@ async fn helper_is_busy() {
 }
 
 #[tokio::test]
-async fn nested_interception_is_refused_and_the_program_runs() {
+async fn nested_interception_is_refused_but_the_program_runs() {
     if !python() {
         return;
     }
@@ -216,6 +217,6 @@ async fn nested_interception_is_refused_and_the_program_runs() {
         "{lines:?} {:?}",
         running.errors().await
     );
-    // The calls of the inner program.
+    // The inner program's calls are intercepted by the outer filter.
     assert!(!replier.ended().await.is_empty());
 }
