@@ -11,8 +11,8 @@ use crate::os::cleanup::{FileId, file_id};
 /// A build with more files than this has no fingerprint.
 const MAX_FILES: usize = 1000;
 
-/// Identifies the result of a build: the command, the executable, its libraries, and the files that build scripts generated
-/// and that the program may read at run time.
+/// Identifies the result of a build: the command, the executable, its libraries, and the files that build scripts
+/// generated and that the program may read at run time.
 #[derive(Clone, Debug)]
 pub struct Fingerprint {
     launch: Launch,
@@ -36,8 +36,8 @@ pub(super) struct Stamp {
 }
 
 impl Fingerprint {
-    /// Takes the fingerprint of a build, reading only metadata. `made` lists further files and directories that the build
-    /// produced. Returns `None` if the executable is unknown or there are too many files.
+    /// Takes the fingerprint of a build, reading only metadata. `made` lists further files and directories that the
+    /// build produced. Returns `None` if the executable is unknown or there are too many files.
     pub fn new(launch: &Launch, made: &[PathBuf]) -> Option<Self> {
         let mut files = vec![Output::new(launch.executable.clone()?).ok()?];
         let mut waiting = made.to_vec();

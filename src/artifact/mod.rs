@@ -1,11 +1,11 @@
-//! Artifacts, the results of builds. A [`Fingerprint`] shows whether two builds produced the same result, and the [`Store`]
-//! keeps the artifacts that hotrun may roll back to.
+//! Artifacts, the results of builds. A [`Fingerprint`] shows whether two builds produced the same result, and the
+//! [`Store`] keeps the artifacts that hotrun may roll back to.
 //!
-//! hotrun keeps an executable by means of a hard link beside the original. An open descriptor is not enough: a program that
-//! was started from one reads `NAME (deleted)` as its own path (`proc_pid_exe(5)`) and cannot start itself again, and a
-//! script sees `/proc/self/fd/N` as its name. In another directory, a program would not find its libraries (`$ORIGIN`) and
-//! resources. A copy takes disk space and time, and starting it can fail with `ETXTBSY` if another thread forks while the
-//! copy is being written.
+//! hotrun keeps an executable by means of a hard link beside the original. An open descriptor is not enough: a program
+//! that was started from one reads `NAME (deleted)` as its own path (`proc_pid_exe(5)`) and cannot start itself again,
+//! and a script sees `/proc/self/fd/N` as its name. In another directory, a program would not find its libraries
+//! (`$ORIGIN`) and resources. A copy takes disk space and time, and starting it can fail with `ETXTBSY` if another
+//! thread forks while the copy is being written.
 
 mod fingerprint;
 
@@ -30,8 +30,8 @@ const MARK: &str = ".hotrun-";
 /// A glob that matches the links, which must not count as changes in a watched directory.
 pub const GLOB: &str = ".*.hotrun-*";
 
-/// The newest artifact, and the older ones that hotrun may roll back to. A link is removed when its artifact is no longer
-/// needed. If hotrun is killed, a guardian removes all links.
+/// The newest artifact, and the older ones that hotrun may roll back to. A link is removed when its artifact is no
+/// longer needed. If hotrun is killed, a guardian removes all links.
 #[derive(Debug)]
 pub struct Store {
     /// Distinguishes this process's links from those of another hotrun. It is not the pid, because two hotruns in
@@ -76,9 +76,9 @@ impl Store {
         self.newest = Some((id, launch, fingerprint));
     }
 
-    /// Keeps a build's executable, and removes the artifacts that are not needed. Returns the id of the artifact, and whether
-    /// it is new, because the build may have left the executable unchanged. Returns `None` if `launch` does not name an
-    /// executable file.
+    /// Keeps a build's executable, and removes the artifacts that are not needed. Returns the id of the artifact, and
+    /// whether it is new, because the build may have left the executable unchanged. Returns `None` if `launch` does not
+    /// name an executable file.
     ///
     /// # Errors
     /// The file system does not support hard links, or the directory is not writable.

@@ -53,8 +53,8 @@ impl CargoPlan {
             true => "--message-format=json-diagnostic-rendered-ansi".into(),
             false => "--message-format=json".into(),
         });
-        // Cargo does not color its own lines when it writes to a pipe. An option is used rather than a variable, so that
-        // the program's environment does not change.
+        // Cargo does not color its own lines when it writes to a pipe. An option is used rather than a variable, so
+        // that the program's environment does not change.
         if self.color && run.color.is_none() {
             argv.push("--color=always".into());
         }
@@ -64,9 +64,10 @@ impl CargoPlan {
         Ok(argv)
     }
 
-    /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the triple
-    /// is wrong (for example, if the target is a specification file), also sets the runner for a `cfg` that is always true.
-    /// Cargo refuses two matching `cfg`s, so the second one is left out if the user has configured a runner.
+    /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the
+    /// triple is wrong (for example, if the target is a specification file), also sets the runner for a `cfg` that is
+    /// always true. Cargo refuses two matching `cfg`s, so the second one is left out if the user has configured a
+    /// runner.
     fn runner_options(&self) -> Result<Vec<OsString>, Failure> {
         let is_string = self.config.runner_is_string;
         let path = runner::executable(is_string).map_err(|error| {

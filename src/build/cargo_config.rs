@@ -17,8 +17,8 @@ pub(super) struct CargoConfig {
     pub(super) triple: String,
     /// The runner that the user has configured, in a file or in the environment. Empty if there is none.
     pub(super) runner: Vec<OsString>,
-    /// Whether the config files set the runner for exactly this triple as a string. Cargo refuses to merge a string with an
-    /// array.
+    /// Whether the config files set the runner for exactly this triple as a string. Cargo refuses to merge a string
+    /// with an array.
     pub(super) runner_is_string: bool,
     /// `term.color`, unless it is `auto`.
     pub(super) color: Option<bool>,

@@ -57,8 +57,8 @@ pub(super) struct CargoRun {
 }
 
 impl CargoRun {
-    /// Parses a command. Returns `None` if it is not a `cargo run`. `alias` looks up an alias in the cargo configuration that
-    /// applies in a directory.
+    /// Parses a command. Returns `None` if it is not a `cargo run`. `alias` looks up an alias in the cargo
+    /// configuration that applies in a directory.
     pub(super) fn parse(
         command: &[OsString],
         workdir: &Path,
@@ -107,8 +107,8 @@ impl CargoRun {
         self.workdir.join(&self.change_dir)
     }
 
-    /// Parses the options at the start of `arguments`. Returns the options without `--message-format`, and the remaining
-    /// arguments.
+    /// Parses the options at the start of `arguments`. Returns the options without `--message-format`, and the
+    /// remaining arguments.
     fn parse_options<'a>(
         &mut self,
         mut arguments: &'a [OsString],
@@ -164,8 +164,8 @@ fn is_option(argument: &OsString) -> bool {
     bytes.len() > 1 && bytes[0] == b'-' && bytes != b"--"
 }
 
-/// Parses the options in the first of the `arguments`; `-rq` is two. Returns the names, with their dashes, and the values,
-/// and the number of arguments that they take up.
+/// Parses the options in the first of the `arguments`; `-rq` is two. Returns the names, with their dashes, and the
+/// values, and the number of arguments that they take up.
 ///
 /// Unknown options are assumed to have no value. That is safe, because hotrun passes on or drops whole arguments and
 /// cargo parses them again.

@@ -11,9 +11,9 @@ use super::target::Target;
 
 /// The local files that a program was built from.
 ///
-/// The dep-info file that cargo writes beside the executable lists them: the files that the compiler read for the program
-/// and its local dependencies (including `include_str!` and generated files), and the `rerun-if-changed` files of their
-/// build scripts ("Build Cache" and "Build Scripts" in the Cargo book).
+/// The dep-info file that cargo writes beside the executable lists them: the files that the compiler read for the
+/// program and its local dependencies (including `include_str!` and generated files), and the `rerun-if-changed` files
+/// of their build scripts ("Build Cache" and "Build Scripts" in the Cargo book).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BuildInputs {
     /// All files. Cargo's own files need not exist, because creating one is a change.

@@ -10,13 +10,14 @@
 //!                    Launch: what to start, with which environment, where
 //! ```
 //!
-//! In cargo mode, cargo itself reports what `cargo run` would start. hotrun calls cargo with the user's arguments and sets
-//! itself, in a hidden mode, as the *runner* (see [`runner`]). Cargo starts the runner instead of the program, with the
-//! program's arguments, environment and working directory. The runner prints these on its standard output, which is also
-//! cargo's, and exits. So everything that decides what runs and how (`-p`, `--bin`, features, profiles, `+toolchain`,
-//! aliases, `[env]`, build scripts, library paths) is left to cargo.
+//! In cargo mode, cargo itself reports what `cargo run` would start. hotrun calls cargo with the user's arguments and
+//! sets itself, in a hidden mode, as the *runner* (see [`runner`]). Cargo starts the runner instead of the program,
+//! with the program's arguments, environment and working directory. The runner prints these on its standard output,
+//! which is also cargo's, and exits. So everything that decides what runs and how (`-p`, `--bin`, features, profiles,
+//! `+toolchain`, aliases, `[env]`, build scripts, library paths) is left to cargo.
 //!
-//! This module does not run the build: [`Plan::build_command`] returns the command, and [`BuildOutput`] parses its output.
+//! This module does not run the build: [`Plan::build_command`] returns the command, and [`BuildOutput`] parses its
+//! output.
 
 mod cargo;
 mod cargo_config;

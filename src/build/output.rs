@@ -79,14 +79,14 @@ impl BuildOutput {
         }
     }
 
-    /// Whether the build succeeded. `success` tells whether the build's process exited with status 0. Cargo exits with the
-    /// runner's status, so a build whose runner could not be started has still succeeded.
+    /// Whether the build succeeded. `success` tells whether the build's process exited with status 0. Cargo exits with
+    /// the runner's status, so a build whose runner could not be started has still succeeded.
     pub const fn succeeded(&self, success: bool) -> bool {
         success || self.compiled
     }
 
-    /// Whether everything is compiled and the launch is known, so that there is no need to wait until the build's process
-    /// exits.
+    /// Whether everything is compiled and the launch is known, so that there is no need to wait until the build's
+    /// process exits.
     pub const fn is_complete(&self) -> bool {
         self.compiled && self.launch.is_some()
     }

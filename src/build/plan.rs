@@ -95,7 +95,8 @@ impl Plan {
         }
     }
 
-    /// What to start after a build that [`succeeded`](BuildOutput::succeeded), or immediately if there is nothing to build.
+    /// What to start after a build that [`succeeded`](BuildOutput::succeeded), or immediately if there is nothing to
+    /// build.
     ///
     /// # Errors
     ///

@@ -57,8 +57,8 @@ pub(super) fn of(run: &CargoRun, target: &Target) -> Result<WatchRoots, Failure>
     })
 }
 
-/// The directories of the local packages in the resolved dependency graph, which reflects `[patch]`, features, and local
-/// dependencies of registry packages. Dev-dependencies are left out, unless the target is an example.
+/// The directories of the local packages in the resolved dependency graph, which reflects `[patch]`, features, and
+/// local dependencies of registry packages. Dev-dependencies are left out, unless the target is an example.
 fn resolved(metadata: &Metadata, target: &Target, is_example: bool) -> BTreeSet<PathBuf> {
     let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
     let nodes: Vec<&Node> = nodes.collect();
@@ -96,8 +96,8 @@ fn declared(metadata: &Metadata) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// Cargo's own files outside the packages. Files in the working directory and in the workspace root are listed even if they
-/// do not exist, files in other parent directories only if they exist.
+/// Cargo's own files outside the packages. Files in the working directory and in the workspace root are listed even if
+/// they do not exist, files in other parent directories only if they exist.
 pub(super) fn files(run: &CargoRun, target: &Target) -> Vec<PathBuf> {
     // Cargo still accepts names without `.toml`, but no tool creates such files anymore.
     let is_old_name = |file: &Path| file.extension().is_none();

@@ -1,8 +1,8 @@
 //! The hidden mode in which cargo starts hotrun instead of the program.
 //!
-//! Cargo replaces itself with the runner (`exec`, so the pid stays the same) and appends the program's path and arguments
-//! to the runner's own. The hotrun that started cargo reads cargo's standard output, so the runner prints its message
-//! there, as one line of JSON.
+//! Cargo replaces itself with the runner (`exec`, so the pid stays the same) and appends the program's path and
+//! arguments to the runner's own. The hotrun that started cargo reads cargo's standard output, so the runner prints its
+//! message there, as one line of JSON.
 
 use std::env;
 use std::ffi::OsString;
@@ -55,10 +55,10 @@ fn print_launch(argv: Vec<OsString>) -> io::Result<()> {
 
 /// The path that cargo can use to start hotrun.
 ///
-/// This is the path of hotrun's executable while it exists. If the file was replaced (by an update, or because hotrun is
-/// used to develop hotrun), the original is still available as `/proc/PID/exe`, see `proc_pid_exe(5)`. That path is also
-/// used if the executable's own path is not UTF-8 or, with `no_whitespace`, contains whitespace: cargo splits a runner that
-/// is a string at whitespace.
+/// This is the path of hotrun's executable while it exists. If the file was replaced (by an update, or because hotrun
+/// is used to develop hotrun), the original is still available as `/proc/PID/exe`, see `proc_pid_exe(5)`. That path is
+/// also used if the executable's own path is not UTF-8 or, with `no_whitespace`, contains whitespace: cargo splits a
+/// runner that is a string at whitespace.
 pub(super) fn executable(no_whitespace: bool) -> io::Result<PathBuf> {
     let path = env::current_exe()?;
     let is_usable =

@@ -17,7 +17,8 @@ pub(super) struct Target {
     pub(super) package_id: String,
 }
 
-/// Finds the target. Fails only if cargo would fail, too. Where cargo's rules are uncertain, leaves the decision to cargo.
+/// Finds the target. Fails only if cargo would fail, too. Where cargo's rules are uncertain, leaves the decision to
+/// cargo.
 pub(super) fn find(run: &CargoRun) -> Result<Target, Failure> {
     let metadata = metadata(run, run.manifest_path.as_deref(), &["--no-deps"])?;
     let package = choose(run, &metadata)?;

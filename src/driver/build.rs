@@ -18,8 +18,8 @@ use crate::watch::LockFileWindow;
 
 use super::inbox::{Built, Inbox, Input, Inputs};
 
-/// After the build has ended, its output counts as complete once nothing has arrived for this long. Usually the pipes end
-/// first, but a process that the build leaves running, such as a compiler cache's daemon, keeps them open.
+/// After the build has ended, its output counts as complete once nothing has arrived for this long. Usually the pipes
+/// end first, but a process that the build leaves running, such as a compiler cache's daemon, keeps them open.
 const QUIET: Duration = Duration::from_millis(100);
 /// How long a process that the build leaves running may delay the result by printing.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -152,8 +152,8 @@ impl Driver {
         BuildOutcome::Built { artifact, kept }
     }
 
-    /// Reads cargo's configuration and the toolchain again, in a blocking thread, because rustup may take minutes to install
-    /// a toolchain.
+    /// Reads cargo's configuration and the toolchain again, in a blocking thread, because rustup may take minutes to
+    /// install a toolchain.
     pub(super) fn renew_plan(&mut self) {
         let (config, inbox) = (self.config.clone(), self.inbox.clone());
         self.builds.plan_requests += 1;

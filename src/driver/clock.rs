@@ -1,5 +1,5 @@
-//! The machine's clock. It leaves out time in which hotrun could not run, because it was stopped, the computer slept, or
-//! the main thread was blocked. During that time, programs may have met their deadlines without hotrun noticing.
+//! The machine's clock. It leaves out time in which hotrun could not run, because it was stopped, the computer slept,
+//! or the main thread was blocked. During that time, programs may have met their deadlines without hotrun noticing.
 
 use std::time::{Duration, Instant};
 
@@ -38,8 +38,8 @@ impl Clock {
         self.started += time;
     }
 
-    /// If this deadline passed while hotrun could not run, sets the clock back to shortly before the deadline, but not before
-    /// the clock's last value. Returns whether the deadline is now in the future.
+    /// If this deadline passed while hotrun could not run, sets the clock back to shortly before the deadline, but not
+    /// before the clock's last value. Returns whether the deadline is now in the future.
     pub(super) fn skip_suspension(&mut self, deadline: Option<Time>) -> bool {
         let now = self.started.elapsed();
         let deadline = deadline.map(Time::since_start);

@@ -125,8 +125,8 @@ impl Driver {
     /// Waits in a task until a draining generation is quiescent or, if `idle` is set, idle, and then reports it.
     fn await_drained(&mut self, id: GenId, idle: bool) {
         let (mut monitor, inbox) = (self.sockets.drain_monitor(id), self.inbox.clone());
-        // A streamed response looks complete while it pauses. If another generation is live, nothing is waiting for this one
-        // to exit, so longer pauses are allowed.
+        // A streamed response looks complete while it pauses. If another generation is live, nothing is waiting for
+        // this one to exit, so longer pauses are allowed.
         if idle && self.machine.live().is_some() {
             monitor = monitor.quiet_for(RESPONSE_PAUSE);
         }
@@ -185,8 +185,8 @@ impl Driver {
         }
     }
 
-    /// Whether a generation may have exited because it cannot run beside another one, and nothing else explains the exit.
-    /// Returns true only once.
+    /// Whether a generation may have exited because it cannot run beside another one, and nothing else explains the
+    /// exit. Returns true only once.
     fn may_conflict(&mut self, id: GenId) -> bool {
         let recent = self.feed.recent_output();
         let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);

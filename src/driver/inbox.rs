@@ -54,7 +54,8 @@ pub(super) struct Inputs {
     pub(super) id: GenId,
     /// When the build began.
     pub(super) began: SystemTime,
-    /// Exactly which files to watch. If the build failed or its inputs are unknown, the places in which to watch anything.
+    /// Exactly which files to watch. If the build failed or its inputs are unknown, the places in which to watch
+    /// anything.
     pub(super) files: Result<BuildInputs, WatchRoots>,
 }
 

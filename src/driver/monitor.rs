@@ -20,8 +20,8 @@ use crate::ui::{Feed, Report, Stream};
 
 use super::inbox::{Inbox, Input};
 
-/// How long to wait for the last output before a program's exit is reported. Usually the output ends sooner, but a process
-/// that the program leaves running keeps it open.
+/// How long to wait for the last output before a program's exit is reported. Usually the output ends sooner, but a
+/// process that the program leaves running keeps it open.
 const LAST_OUTPUT: Duration = Duration::from_millis(20);
 /// How many bytes to read at a time from a terminal.
 const CHUNK: usize = 32 * 1024;
@@ -132,7 +132,8 @@ impl Output {
         self.feed.report(Report::OutputEnded { id, stream });
     }
 
-    /// Passes on what the program writes to its terminal, which does not distinguish standard output from standard error.
+    /// Passes on what the program writes to its terminal, which does not distinguish standard output from standard
+    /// error.
     pub(super) async fn pass_pty(mut self, pty: Arc<Pty>) {
         let (id, stream) = (self.id, Stream::Stdout);
         let mut buffer = vec![0; CHUNK];

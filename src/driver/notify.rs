@@ -1,8 +1,8 @@
 //! Handles the notifications that programs send (`sd_notify(3)`).
 //!
-//! The driver handles each message before it receives the next one. So by the time it receives a `BARRIER=1`, which closes
-//! the barrier's descriptor, it has handled everything that was sent before. Nothing here waits for the screen, because the
-//! program may be waiting for its barrier.
+//! The driver handles each message before it receives the next one. So by the time it receives a `BARRIER=1`, which
+//! closes the barrier's descriptor, it has handled everything that was sent before. Nothing here waits for the screen,
+//! because the program may be waiting for its barrier.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -139,8 +139,8 @@ impl Driver {
         }
     }
 
-    /// Removes the listeners that hotrun manages. hotrun shuts them down when the generation is gone, so the next generation
-    /// would get a dead listener. hotrun keeps the address open in any case.
+    /// Removes the listeners that hotrun manages. hotrun shuts them down when the generation is gone, so the next
+    /// generation would get a dead listener. hotrun keeps the address open in any case.
     fn without_listeners(&mut self, id: GenId, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
         let listens = |fd: &OwnedFd| self.sockets.has(fd);
         let (listeners, fds): (Vec<_>, Vec<_>) = fds.into_iter().partition(listens);
@@ -148,7 +148,8 @@ impl Driver {
             let text = format!(
                 "gen {id} stores a listener; hotrun keeps the address open itself, and did not store it"
             );
-            let hint = "open the listener again on every start, or use the one that `--listen` passes";
+            let hint =
+                "open the listener again on every start, or use the one that `--listen` passes";
             self.feed.message(Level::Warning, text, Some(hint.into()));
         }
         fds
@@ -171,5 +172,8 @@ fn show_reload(reloading: &mut Option<Instant>, assignments: &Assignments) -> Op
         return Some("is reloading its configuration".into());
     }
     let since = reloading.take_if(|_| assignments.ready)?;
-    Some(format!("reloaded its configuration in {}", Human(since.elapsed())))
+    Some(format!(
+        "reloaded its configuration in {}",
+        Human(since.elapsed())
+    ))
 }

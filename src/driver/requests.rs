@@ -146,14 +146,15 @@ impl Driver {
         self.continued(away);
     }
 
-    /// Draws the screen again, because another process may have used the terminal. `away` is how long everything was stopped,
-    /// or zero if only hotrun was stopped (`SIGSTOP`).
+    /// Draws the screen again, because another process may have used the terminal. `away` is how long everything was
+    /// stopped, or zero if only hotrun was stopped (`SIGSTOP`).
     fn continued(&mut self, away: Duration) {
         self.feed.command(UiCommand::Resume { away });
         self.resized(terminal::size());
     }
 
-    /// Signals every process of every tree. A guardian would not signal the children of processes that catch the signal.
+    /// Signals every process of every tree. A guardian would not signal the children of processes that catch the
+    /// signal.
     fn signal_all(&self, signal: Signal) {
         let mut signalled = HashSet::new();
         // A process may fork before the signal reaches it.

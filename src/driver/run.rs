@@ -17,8 +17,8 @@ use super::requests::sleep_to;
 use super::setup::{self, Setup, Sources};
 use super::state::{Driver, Outcome};
 
-/// Runs hotrun until the user quits. Must be called in a current-thread runtime, from the main thread: the parent of the
-/// guardians is the thread that starts them.
+/// Runs hotrun until the user quits. Must be called in a current-thread runtime, from the main thread: the parent of
+/// the guardians is the thread that starts them.
 ///
 /// # Errors
 /// A socket cannot be opened, there is nothing to build or start, or signal handling or the watch cannot be set up.

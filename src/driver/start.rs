@@ -24,8 +24,8 @@ use super::monitor::{Monitor, Output};
 use super::state::Driver;
 
 impl Driver {
-    /// Starts a generation's program and the tasks that monitor it. The tasks report [`GenEvent::StartFailed`], or `Ready`,
-    /// `Exited` and `Gone`.
+    /// Starts a generation's program and the tasks that monitor it. The tasks report [`GenEvent::StartFailed`], or
+    /// `Ready`, `Exited` and `Gone`.
     pub(super) fn start(&mut self, id: GenId, artifact: ArtifactId) -> Result<()> {
         let (launch, fingerprint) = self.artifacts.launch(artifact)?;
         let mut env = self.config.environment(launch.env.iter().cloned())?;

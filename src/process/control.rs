@@ -39,11 +39,11 @@ impl Control {
         self.order(Order::Signal(signal as i32));
     }
 
-    /// Sends a signal that makes programs reload their configuration to every process of the tree that catches the signal,
-    /// except the descendants of such a process. Returns whether any process catches it.
+    /// Sends a signal that makes programs reload their configuration to every process of the tree that catches the
+    /// signal, except the descendants of such a process. Returns whether any process catches it.
     ///
-    /// A Go program counts as catching every signal, because its runtime does and the user has chosen the signal. Outside
-    /// Linux, hotrun cannot tell which processes catch it, so the whole tree gets the signal.
+    /// A Go program counts as catching every signal, because its runtime does and the user has chosen the signal.
+    /// Outside Linux, hotrun cannot tell which processes catch it, so the whole tree gets the signal.
     pub fn reload_config(&self, signal: Signal) -> bool {
         let signal = signal as i32;
         let caught = !process_tree::KNOWN || disposition::catches(&self.pids(), signal);
@@ -53,14 +53,15 @@ impl Control {
         caught
     }
 
-    /// Sends the stop signal, like [`Control::signal`]. No process gets it twice, even if this is called repeatedly. When the
-    /// program's first process exits, the processes that it leaves behind get the signal, unless they already had it.
+    /// Sends the stop signal, like [`Control::signal`]. No process gets it twice, even if this is called repeatedly.
+    /// When the program's first process exits, the processes that it leaves behind get the signal, unless they already
+    /// had it.
     pub fn stop(&self, signal: Signal) {
         self.order(Order::Stop(signal as i32));
     }
 
-    /// Makes this process the main process (`MAINPID`, `sd_notify(3)`) if it is in the tree, and returns whether it is. Its
-    /// exit is then reported, too, provided that it has become a child of the guardian.
+    /// Makes this process the main process (`MAINPID`, `sd_notify(3)`) if it is in the tree, and returns whether it is.
+    /// Its exit is then reported, too, provided that it has become a child of the guardian.
     pub fn set_main(&self, pid: i32) -> bool {
         let known = self.pids().contains(&pid);
         if known {
@@ -81,7 +82,8 @@ impl Control {
         self.order(Order::Kill);
     }
 
-    /// A snapshot of the tree's processes without the guardian. Empty once the tree is gone, and always empty outside Linux.
+    /// A snapshot of the tree's processes without the guardian. Empty once the tree is gone, and always empty outside
+    /// Linux.
     pub fn pids(&self) -> Vec<i32> {
         // After the guardian was reaped, its pid may belong to another process.
         if self.0.gone.load(Ordering::Acquire) {
@@ -92,11 +94,12 @@ impl Control {
 
     /// Whether the program handles the signal. If it does not, the signal kills it while it is still handling requests.
     ///
-    /// The processes that do the work must all catch the signal: those that hold a socket and have no descendant that holds
-    /// one. (`npm` catches `TERM` only to pass it on to a server that may not catch it.) If no process holds a socket, it is
-    /// enough that any process of the tree catches the signal. A process that may not be inspected counts as one that holds a
-    /// socket and does not catch the signal. Go's runtime catches every signal, even if the program does not, so a Go program
-    /// counts as not catching it: the caller then waits until no request is in flight, which is right in both cases.
+    /// The processes that do the work must all catch the signal: those that hold a socket and have no descendant that
+    /// holds one. (`npm` catches `TERM` only to pass it on to a server that may not catch it.) If no process holds a
+    /// socket, it is enough that any process of the tree catches the signal. A process that may not be inspected counts
+    /// as one that holds a socket and does not catch the signal. Go's runtime catches every signal, even if the program
+    /// does not, so a Go program counts as not catching it: the caller then waits until no request is in flight, which
+    /// is right in both cases.
     ///
     /// Outside Linux, hotrun cannot tell, and the result is `true`.
     pub fn handles(&self, signal: Signal) -> bool {
@@ -108,8 +111,8 @@ impl Control {
         let result = (&self.0.socket).write(line.as_bytes());
         let partial = matches!(&result, Ok(count) if *count < line.len());
         let full = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        // The guardian has not read hundreds of orders, so it must be stopped (`SIGSTOP`). A kill has to reach it when it
-        // continues, and closing the socket needs no space in the buffer.
+        // The guardian has not read hundreds of orders, so it must be stopped (`SIGSTOP`). A kill has to reach it when
+        // it continues, and closing the socket needs no space in the buffer.
         if partial || full && order == Order::Kill {
             let _ = self.0.socket.shutdown(Shutdown::Write);
         }

@@ -51,9 +51,9 @@ pub(super) fn is_caught(disposition: Disposition) -> bool {
     }
 }
 
-/// Runtimes that catch `TERM` whether or not the program has a handler: to restore the terminal (node) or to run exit hooks
-/// (java). If the program has no handler, they exit while requests are in flight. Programs with and without a handler look
-/// the same from outside, so the caller waits until no request is in flight, which is right for both.
+/// Runtimes that catch `TERM` whether or not the program has a handler: to restore the terminal (node) or to run exit
+/// hooks (java). If the program has no handler, they exit while requests are in flight. Programs with and without a
+/// handler look the same from outside, so the caller waits until no request is in flight, which is right for both.
 const RUNTIMES: &[&str] = &[
     "beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "ruby",
 ];
@@ -106,8 +106,8 @@ mod tests {
     const CAUGHT: bool = true;
     const DEFAULT: bool = false;
 
-    /// Asserts the decision for these members. Each is a pid, a parent, whether the process holds a socket, and whether it
-    /// catches the signal.
+    /// Asserts the decision for these members. Each is a pid, a parent, whether the process holds a socket, and whether
+    /// it catches the signal.
     fn check(members: &[(i32, i32, bool, bool)], expected: bool) {
         let member = |&(pid, parent, holds_socket, catches): &_| Member {
             pid,

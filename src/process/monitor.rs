@@ -15,8 +15,8 @@ use super::wire::{self, Refusal, Report, Step};
 pub struct Reports(UnboundedReceiver<Report>);
 
 impl Reports {
-    /// Waits for the next report. The last one is [`Report::Refused`] or [`Report::Gone`]; after that, returns `None`. Cancel
-    /// safe.
+    /// Waits for the next report. The last one is [`Report::Refused`] or [`Report::Gone`]; after that, returns `None`.
+    /// Cancel safe.
     pub async fn next(&mut self) -> Option<Report> {
         self.0.recv().await
     }

@@ -1,7 +1,7 @@
 //! Receives the notifications that programs send to `NOTIFY_SOCKET` (`sd_notify(3)`).
 //!
-//! Each generation has its own socket. Datagrams arrive in the order in which they were sent, and each one is returned before
-//! the next is received. So when the descriptor of a `BARRIER=1` is closed, which happens on receipt (see
+//! Each generation has its own socket. Datagrams arrive in the order in which they were sent, and each one is returned
+//! before the next is received. So when the descriptor of a `BARRIER=1` is closed, which happens on receipt (see
 //! [`NotifySocket::poll_recv`]), everything before it has been returned. This is what `sd_notify_barrier` waits for.
 //!
 //! The socket must be read for as long as a process of the generation lives: the kernel queues only a few datagrams
@@ -27,8 +27,8 @@ use crate::os::{Datagram, Sender};
 pub use message::{Assignments, Store, Watchdog};
 pub use store::{CAPACITY, FdStore, StoreResult};
 
-/// The size of the buffer for a message, in bytes: systemd's limit, plus one byte because on some systems a full buffer is
-/// the only sign of truncation.
+/// The size of the buffer for a message, in bytes: systemd's limit, plus one byte because on some systems a full buffer
+/// is the only sign of truncation.
 const MAX_TEXT: usize = 4096 + 1;
 
 /// The socket that receives the notifications of one generation.
@@ -91,9 +91,10 @@ impl NotifySocket {
 
     /// Receives the next datagram. If there is none, wakes the task when one arrives.
     ///
-    /// `tree` returns the generation's pids at the time of the call. Messages are accepted from these processes, and from a
-    /// process of hotrun's own user that has already exited (a script's `systemd-notify` may be gone before hotrun can check).
-    /// Descriptors that are not to be stored are closed here. This includes a barrier's descriptor, so its sender continues.
+    /// `tree` returns the generation's pids at the time of the call. Messages are accepted from these processes, and
+    /// from a process of hotrun's own user that has already exited (a script's `systemd-notify` may be gone before
+    /// hotrun can check). Descriptors that are not to be stored are closed here. This includes a barrier's descriptor,
+    /// so its sender continues.
     ///
     /// # Errors
     /// The socket has failed, and is not expected to recover.
@@ -163,14 +164,15 @@ fn read(
 
 /// Whether a message from this sender is accepted.
 ///
-/// Processes in the tree are accepted even if they have a different user, because programs drop privileges after they start. A
-/// process of hotrun's own user that has already exited is accepted, too: a script's `systemd-notify` may be reaped before
-/// hotrun checks, and a pid that is gone has no ancestors to look up. systemd finds the unit through the sender's cgroup and
-/// loses such messages, which is why `sd_notify_barrier` exists (`systemd-notify(1)`). But many senders use no barrier
-/// (`socat`, one-line scripts, `systemd-notify --no-block`), and a lost message would cost them the whole readiness timeout.
-/// Accepting such messages is harmless: the abstract name is passed only to this generation, and a process of the same user
-/// could also stop hotrun with a signal. Other users, who can read the name in `/proc/net/unix`, and living processes outside
-/// the tree are rejected. So is pid 0, which stands for a process in another pid namespace.
+/// Processes in the tree are accepted even if they have a different user, because programs drop privileges after they
+/// start. A process of hotrun's own user that has already exited is accepted, too: a script's `systemd-notify` may be
+/// reaped before hotrun checks, and a pid that is gone has no ancestors to look up. systemd finds the unit through the
+/// sender's cgroup and loses such messages, which is why `sd_notify_barrier` exists (`systemd-notify(1)`). But many
+/// senders use no barrier (`socat`, one-line scripts, `systemd-notify --no-block`), and a lost message would cost them
+/// the whole readiness timeout. Accepting such messages is harmless: the abstract name is passed only to this
+/// generation, and a process of the same user could also stop hotrun with a signal. Other users, who can read the name
+/// in `/proc/net/unix`, and living processes outside the tree are rejected. So is pid 0, which stands for a process in
+/// another pid namespace.
 fn accepts(sender: Sender, tree: &[i32], user: u32, has_ended: impl FnOnce(i32) -> bool) -> bool {
     let Sender { pid, uid } = sender;
     pid > 0 && (tree.contains(&pid) || (uid == user && has_ended(pid)))

@@ -1,8 +1,8 @@
 //! Kills process trees that have lost their guardian.
 //!
-//! When a guardian is killed, the kernel gives its children to the next subreaper above it, which is hotrun. Orphans are the
-//! children that hotrun did not start itself. It starts guardians, which are recorded here, and helpers (`cargo metadata`),
-//! which are in hotrun's own process group. Every program starts in its own process group.
+//! When a guardian is killed, the kernel gives its children to the next subreaper above it, which is hotrun. Orphans
+//! are the children that hotrun did not start itself. It starts guardians, which are recorded here, and helpers
+//! (`cargo metadata`), which are in hotrun's own process group. Every program starts in its own process group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -27,8 +27,8 @@ static CHILDREN: Mutex<Children> = Mutex::new(Children {
 });
 
 struct Children {
-    /// Children that already existed when hotrun started: a shell that replaces itself with hotrun (`exec`) leaves its own
-    /// children to it. `None` before [`become_subreaper`].
+    /// Children that already existed when hotrun started: a shell that replaces itself with hotrun (`exec`) leaves its
+    /// own children to it. `None` before [`become_subreaper`].
     inherited: Option<BTreeSet<i32>>,
     guardians: BTreeSet<i32>,
     /// How reaped orphans ended, for the tasks that wait for them.
@@ -39,16 +39,16 @@ fn children() -> MutexGuard<'static, Children> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes hotrun inherit the trees of killed guardians, on systems that support this. Must be called once, before anything
-/// is spawned.
+/// Makes hotrun inherit the trees of killed guardians, on systems that support this. Must be called once, before
+/// anything is spawned.
 pub fn become_subreaper() -> io::Result<()> {
     let inherited = process_tree::children(own_pid()).into_iter().collect();
     children().inherited.get_or_insert(inherited);
     process::become_subreaper()
 }
 
-/// Whether this child of hotrun was not inherited from a shell. False before [`become_subreaper`], because hotrun has not
-/// started anything yet.
+/// Whether this child of hotrun was not inherited from a shell. False before [`become_subreaper`], because hotrun has
+/// not started anything yet.
 pub(super) fn started_by_us(child: i32) -> bool {
     let children = children();
     let inherited = children.inherited.as_ref();
@@ -98,8 +98,8 @@ fn kill_once() -> bool {
     !orphans.is_empty()
 }
 
-/// Kills hotrun's helper processes: the `cargo` and `rustup` that it runs for metadata, which may take minutes. Does not
-/// kill guardians, because each of them kills its tree and then exits.
+/// Kills hotrun's helper processes: the `cargo` and `rustup` that it runs for metadata, which may take minutes. Does
+/// not kill guardians, because each of them kills its tree and then exits.
 pub fn kill_helpers() {
     let own = own_pid();
     let hotrun = process_tree::executable(own);

@@ -18,12 +18,13 @@ const LONGEST: usize = 16 * 1024;
 pub struct Piece {
     /// The output without the newline.
     pub bytes: Vec<u8>,
-    /// Whether a newline followed. If not, the next piece continues the same line. This happens after a prompt, in a line that
-    /// is too long, and at the end of the output. The line may be split inside a character or an escape code.
+    /// Whether a newline followed. If not, the next piece continues the same line. This happens after a prompt, in a
+    /// line that is too long, and at the end of the output. The line may be split inside a character or an escape code.
     pub ends_line: bool,
 }
 
-/// The output of one pipe. The concatenated pieces, with a `\n` after each piece that ends a line, are exactly the output.
+/// The output of one pipe. The concatenated pieces, with a `\n` after each piece that ends a line, are exactly the
+/// output.
 #[derive(Debug)]
 pub struct Lines {
     pipe: Receiver,
@@ -44,7 +45,8 @@ impl Lines {
         }
     }
 
-    /// Waits for the next piece. Returns `None` once the tree has closed the pipe and everything has been returned. Cancel safe.
+    /// Waits for the next piece. Returns `None` once the tree has closed the pipe and everything has been returned.
+    /// Cancel safe.
     pub async fn next(&mut self) -> Option<Piece> {
         loop {
             if let Some(piece) = self.cutter.line() {
@@ -60,8 +62,8 @@ impl Lines {
         }
     }
 
-    /// Reads more output. Returns `true` if nothing arrived for [`QUIET`]. Reading comes first, because the caller may have
-    /// been busy for longer than that.
+    /// Reads more output. Returns `true` if nothing arrived for [`QUIET`]. Reading comes first, because the caller may
+    /// have been busy for longer than that.
     async fn wait(&mut self) -> bool {
         let quiet = async {
             match self.show_at {

@@ -17,8 +17,8 @@ impl Pty {
         Ok(Self(terminal::watch(ours)?))
     }
 
-    /// Reads all the output that is available, up to the size of the buffer. Returns 0 once the tree has closed the pty. Cancel
-    /// safe.
+    /// Reads all the output that is available, up to the size of the buffer. Returns 0 once the tree has closed the
+    /// pty. Cancel safe.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         loop {

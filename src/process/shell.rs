@@ -6,8 +6,8 @@ use tokio::io::{copy, sink};
 
 use super::{Process, Report, Spawner, Spec};
 
-/// Runs a command under its own guardian and discards its output. Returns whether the command succeeded. Dropping the future
-/// kills the command and everything that it started.
+/// Runs a command under its own guardian and discards its output. Returns whether the command succeeded. Dropping the
+/// future kills the command and everything that it started.
 ///
 /// # Errors
 /// The command cannot be started.

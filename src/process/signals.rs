@@ -1,8 +1,9 @@
 //! Handles signals that are sent to hotrun itself.
 //!
-//! Some libraries reload on their own: the new process asks its parent, the old one, to exit (as endless and grace do for
-//! Go). Under hotrun, a program's parent is its guardian, which ignores such a request. A signal from a descendant may still
-//! reach hotrun (`pkill -f server` in a start script, `kill -- -1`). It is meant for the program and must not end hotrun.
+//! Some libraries reload on their own: the new process asks its parent, the old one, to exit (as endless and grace do
+//! for Go). Under hotrun, a program's parent is its guardian, which ignores such a request. A signal from a descendant
+//! may still reach hotrun (`pkill -f server` in a start script, `kill -- -1`). It is meant for the program and must not
+//! end hotrun.
 
 use std::ffi::OsStr;
 use std::io;
@@ -61,8 +62,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts handling the signals. A separate thread looks up the sender immediately, because the sender's pid may soon be
-    /// free or belong to another process.
+    /// Starts handling the signals. A separate thread looks up the sender immediately, because the sender's pid may
+    /// soon be free or belong to another process.
     pub fn new() -> io::Result<Self> {
         // An ignored `HUP` stays ignored, because that is the purpose of `nohup`.
         let handled = HANDLED.iter().map(|(signal, _)| *signal);

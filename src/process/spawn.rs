@@ -53,8 +53,8 @@ pub struct Spawner {
 }
 
 impl Default for Spawner {
-    /// Uses this executable. On Linux, it is found through `/proc/self/exe`, which still refers to this file after a newer
-    /// version has been installed over it.
+    /// Uses this executable. On Linux, it is found through `/proc/self/exe`, which still refers to this file after a
+    /// newer version has been installed over it.
     fn default() -> Self {
         let itself = Path::new("/proc/self/exe");
         let named = || std::env::current_exe().unwrap_or_else(|_| "hotrun".into());
@@ -74,7 +74,8 @@ impl Spawner {
     /// Starts a program under a guardian. Requires a tokio runtime with I/O and time.
     ///
     /// # Errors
-    /// [`SpawnError`]. A program that cannot be executed is reported as [`Report::Refused`](super::Report::Refused) instead.
+    /// Fails with a [`SpawnError`]. A program that cannot be executed is reported as
+    /// [`Report::Refused`](super::Report::Refused) instead.
     // Takes the spec by value, so that its descriptors are closed once the program has its own copies.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
@@ -91,9 +92,9 @@ impl Spawner {
         })
     }
 
-    /// Starts a program on a new pty of this size, which is the controlling terminal of the program's session: a Ctrl-C in
-    /// hotrun's terminal does not reach the program, and whatever the program does to `/dev/tty` does not reach hotrun's
-    /// terminal. With `reads`, the program's standard input is also the pty; otherwise, it is empty.
+    /// Starts a program on a new pty of this size, which is the controlling terminal of the program's session: a Ctrl-C
+    /// in hotrun's terminal does not reach the program, and whatever the program does to `/dev/tty` does not reach
+    /// hotrun's terminal. With `reads`, the program's standard input is also the pty; otherwise, it is empty.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn_on_pty(
         &self,
@@ -131,8 +132,8 @@ impl Spawner {
         connect(child, socket, &body, spec).map_err(SpawnError::Channel)
     }
 
-    /// Starts the guardian. None of hotrun's code runs between fork and exec, so that std can use `posix_spawn`, which does not
-    /// copy hotrun's page tables.
+    /// Starts the guardian. None of hotrun's code runs between fork and exec, so that std can use `posix_spawn`, which
+    /// does not copy hotrun's page tables.
     fn start_guardian(
         &self,
         socket: UnixStream,

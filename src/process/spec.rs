@@ -13,8 +13,8 @@ use crate::os::cleanup::Cleanup;
 pub struct Spec {
     /// The program and its arguments. A program without a `/` is searched for in the `PATH` of `env`.
     pub argv: Vec<OsString>,
-    /// The program's complete environment. The variables that pass sockets and notifications (`LISTEN_*`, `NOTIFY_SOCKET`,
-    /// `WATCHDOG_*`) are ignored here, because they were meant for hotrun. The fields below set them.
+    /// The program's complete environment. The variables that pass sockets and notifications (`LISTEN_*`,
+    /// `NOTIFY_SOCKET`, `WATCHDOG_*`) are ignored here, because they were meant for hotrun. The fields below set them.
     pub env: Vec<(OsString, OsString)>,
     /// The working directory.
     pub workdir: PathBuf,
@@ -24,15 +24,15 @@ pub struct Spec {
     pub stored: Vec<(String, Arc<OwnedFd>)>,
     /// The watchdog period, for `WATCHDOG_USEC`.
     pub watchdog: Option<Duration>,
-    /// Whether to set `LISTEN_PID` and `WATCHDOG_PID`. Must be false for wrappers that fork: their program would see a pid that
-    /// is not its own, and ignore its sockets.
+    /// Whether to set `LISTEN_PID` and `WATCHDOG_PID`. Must be false for wrappers that fork: their program would see a
+    /// pid that is not its own, and ignore its sockets.
     pub listen_pid: bool,
     /// The value of `NOTIFY_SOCKET`.
     pub notify: Option<OsString>,
     /// The files that the guardian removes if hotrun was killed.
     pub cleanup: Vec<Cleanup>,
-    /// One end of a [`channel`](crate::os::seccomp::channel) that carries the seccomp listener, if the program's `bind` and
-    /// `listen` calls are to be intercepted.
+    /// One end of a [`channel`](crate::os::seccomp::channel) that carries the seccomp listener, if the program's `bind`
+    /// and `listen` calls are to be intercepted.
     pub intercept: Option<OwnedFd>,
 }
 

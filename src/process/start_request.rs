@@ -6,9 +6,9 @@
 //! the body: a `StartRequest` as JSON
 //! ```
 //!
-//! The descriptors are the sockets, the stored descriptors, and the interception channel. The program's environment is part
-//! of the message instead of the guardian's own environment: a variable such as `LD_PRELOAD` or a library path is meant for
-//! the program, and must not keep the guardian from working.
+//! The descriptors are the sockets, the stored descriptors, and the interception channel. The program's environment is
+//! part of the message instead of the guardian's own environment: a variable such as `LD_PRELOAD` or a library path is
+//! meant for the program, and must not keep the guardian from working.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -90,7 +90,8 @@ pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnErro
 
 /// Variables that hotrun's supervisor has set only for hotrun: `sd_listen_fds(3)`, `sd_notify(3)`,
 /// `sd_watchdog_enabled(3)`. `FDSTORE` limits the descriptor store (`systemd.exec(5)`). `LISTEN_PIDFDID` accompanies
-/// `LISTEN_PID`. The names must match exactly, because `LISTEN_PORT` and `WATCHDOG_NAME`, for example, belong to the user.
+/// `LISTEN_PID`. The names must match exactly, because `LISTEN_PORT` and `WATCHDOG_NAME`, for example, belong to the
+/// user.
 const HANDOVER: &[&str] = &[
     "FDSTORE",
     "LISTEN_FDS",

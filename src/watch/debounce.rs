@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::os::fs_event::FileState;
 
-/// How long repeated events for the same files may delay a batch. A program that keeps writing to a watched file must not
-/// hold up everything else.
+/// How long repeated events for the same files may delay a batch. A program that keeps writing to a watched file must
+/// not hold up everything else.
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// How long a burst in which new files keep appearing, such as a branch switch, may delay a batch.
@@ -120,8 +120,8 @@ impl Debounce {
         }
     }
 
-    /// Restarts the quiet period, because more events are known to follow. Returns `false` if the batch has already waited
-    /// too long.
+    /// Restarts the quiet period, because more events are known to follow. Returns `false` if the batch has already
+    /// waited too long.
     pub(super) fn postpone(&mut self, now: Instant) -> bool {
         let in_time = |times: &&mut Times| now < times.first + LONGEST_BURST;
         let Some(times) = self.times.as_mut().filter(in_time) else {

@@ -22,9 +22,9 @@ const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 
 /// Names of files that editors create beside the file that they edit, and of files that a crash leaves behind.
 ///
-/// Editors remove most of these files before the quiet period ends. The ones that stay while a file is open (swap files,
-/// locks, autosaves, backups) must not count as changes. If the files of a crash counted, a crash would trigger the next
-/// start.
+/// Editors remove most of these files before the quiet period ends. The ones that stay while a file is open (swap
+/// files, locks, autosaves, backups) must not count as changes. If the files of a crash counted, a crash would trigger
+/// the next start.
 const TEMPORARY: &[&str] = &[
     // Swap files of vim, from `.x.swp` down to `.x.saa`, and the files with which it tests whether it can write to the
     // directory.
@@ -179,9 +179,9 @@ impl Matcher {
             .git_ignore(on)
             .git_exclude(on)
             .git_global(on);
-        // A `.gitignore` applies even outside a repository, for example in an unpacked archive. One above the root applies
-        // only if it is inside a repository: otherwise, a forgotten `.gitignore` with a `*` in the home directory would hide
-        // everything.
+        // A `.gitignore` applies even outside a repository, for example in an unpacked archive. One above the root
+        // applies only if it is inside a repository: otherwise, a forgotten `.gitignore` with a `*` in the home
+        // directory would hide everything.
         builder
             .require_git(false)
             .parents(on && root.ancestors().any(is_repository));
@@ -256,8 +256,8 @@ fn ignore_files_above(root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Builds an override from the ignore patterns. In an override, `!` marks a pattern to ignore, which takes precedence over
-/// ignore files.
+/// Builds an override from the ignore patterns. In an override, `!` marks a pattern to ignore, which takes precedence
+/// over ignore files.
 fn overrides(spec: &WatchSpec) -> Result<Override, Failure> {
     let invalid = |patterns: &str, error: ignore::Error| {
         Failure::environment(format!("invalid ignore pattern `{patterns}`: {error}"))

@@ -25,7 +25,8 @@ pub struct WatchUpdate {
     pub ignored_dirs: Vec<PathBuf>,
     /// Replaces [`WatchSpec::inputs`](super::WatchSpec::inputs).
     pub inputs: Option<InputSet>,
-    /// When the build began. A file that did not count before, and has changed since the build began, is reported as changed.
+    /// When the build began. A file that did not count before, and has changed since the build began, is reported as
+    /// changed.
     pub since: SystemTime,
 }
 
@@ -56,8 +57,8 @@ pub enum Message {
 }
 
 impl Message {
-    /// Reports that the system does not send file events, or has stopped sending them, so hotrun polls. `is_limit` tells
-    /// whether the reason is the limit on inotify instances.
+    /// Reports that the system does not send file events, or has stopped sending them, so hotrun polls. `is_limit`
+    /// tells whether the reason is the limit on inotify instances.
     pub(super) fn no_events(reason: &str, is_limit: bool) -> Self {
         Self::Trouble {
             text: format!("the system sends no file events ({reason}); polling instead"),

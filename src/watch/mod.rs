@@ -5,12 +5,12 @@
 //!   (notify)      counts?     quiet?      other contents?   (to the driver)
 //! ```
 //!
-//! An event only shows *where* something may have happened. Once no more events arrive, hotrun examines the file system to
-//! find out what has changed. So the individual steps in which an editor saves do not matter, and a temporary file that is
-//! already gone is never reported.
+//! An event only shows *where* something may have happened. Once no more events arrive, hotrun examines the file system
+//! to find out what has changed. So the individual steps in which an editor saves do not matter, and a temporary file
+//! that is already gone is never reported.
 //!
-//! hotrun watches each directory individually, and does not watch ignored directories: a watch takes memory in the kernel,
-//! the number of watches is limited, and a build writes thousands of files.
+//! hotrun watches each directory individually, and does not watch ignored directories: a watch takes memory in the
+//! kernel, the number of watches is limited, and a build writes thousands of files.
 
 mod debounce;
 mod filter;

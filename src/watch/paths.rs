@@ -17,8 +17,8 @@ pub(super) fn below<'a, T>(
     keys.take_while(move |key| key.starts_with(path))
 }
 
-/// Returns a path as it appears in events: its directory is resolved, but its last component is kept, so that a change to
-/// a symbolic link itself is noticed.
+/// Returns a path as it appears in events: its directory is resolved, but its last component is kept, so that a change
+/// to a symbolic link itself is noticed.
 pub(super) fn normalise(path: &Path) -> PathBuf {
     let within = path.file_name().zip(path.parent());
     let found = match within {
@@ -35,8 +35,9 @@ pub(super) fn normalise_all<'a, T: FromIterator<PathBuf>>(
     paths.into_iter().map(|path| normalise(path)).collect()
 }
 
-/// The path of the index lock in the repository that contains `path`. While git changes a work tree (in a branch switch or
-/// a rebase), the lock exists, so more changes will follow (`gitrepository-layout(5)`, `lockfile.h` in git's sources).
+/// The path of the index lock in the repository that contains `path`. While git changes a work tree (in a branch switch
+/// or a rebase), the lock exists, so more changes will follow (`gitrepository-layout(5)`, `lockfile.h` in git's
+/// sources).
 pub(super) fn git_lock(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|dir| {
         let git = dir.join(".git");

@@ -13,7 +13,8 @@ const PAUSE_FACTOR: u32 = 100;
 
 /// Which directories to poll, and when.
 ///
-/// `notify::PollWatcher` is not used, because its interval is fixed and it misses a file that is replaced by an older one.
+/// `notify::PollWatcher` is not used, because its interval is fixed and it misses a file that is replaced by an older
+/// one.
 #[derive(Debug)]
 pub(super) struct PollSchedule {
     pub(super) dirs: BTreeSet<PathBuf>,

@@ -22,8 +22,8 @@ pub enum RuleAction {
 
 /// Which files match, and what to do when they change.
 ///
-/// A glob with a `/` matches paths below the base directory, where `*` does not match a `/` but `**` does. A glob without a
-/// `/` matches file names in every watched directory, and so does a glob that begins with `**/`.
+/// A glob with a `/` matches paths below the base directory, where `*` does not match a `/` but `**` does. A glob
+/// without a `/` matches file names in every watched directory, and so does a glob that begins with `**/`.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// The file that matches or, with a glob, the directory below which it matches.

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-/// A file may change in this many runs in a row and still trigger the next run at once, because users save during builds,
-/// too. After that, the next run waits until the file has not changed for a while.
+/// A file may change in this many runs in a row and still trigger the next run at once, because users save during
+/// builds, too. After that, the next run waits until the file has not changed for a while.
 const OFTEN: usize = 3;
 
-/// If a file changes in this many runs in a row, the runs themselves write it: the last two of them began after a pause.
+/// If a file changes in this many runs in a row, the runs themselves write it: the last two of them began after a
+/// pause.
 const PROVEN: usize = OFTEN + 3;
 
 /// A run writes a file at about the same time after each start: the times differ by at most this. The times at which a
@@ -54,7 +55,8 @@ pub struct Batch<'a> {
     pub paths: &'a [PathBuf],
     /// When the first and the last event arrived.
     pub seen: (Instant, Instant),
-    /// When the last of the files changed (`st_ctime`). `None` if a file is gone, because it may have changed at any time.
+    /// When the last of the files changed (`st_ctime`). `None` if a file is gone, because it may have changed at any
+    /// time.
     pub changed: Option<SystemTime>,
 }
 
@@ -153,8 +155,8 @@ impl SelfTrigger {
         self.due = None;
     }
 
-    /// Decides whether files that changed together trigger a run. `during` is the run in which all of them changed, if any,
-    /// and how long after the start of the run they changed.
+    /// Decides whether files that changed together trigger a run. `during` is the run in which all of them changed, if
+    /// any, and how long after the start of the run they changed.
     fn judge_files(&mut self, changed: &[PathBuf], during: Option<(u32, Duration)>) -> Verdict {
         let Some((run, after)) = during else {
             // Something other than a run also writes these files.
@@ -196,9 +198,9 @@ impl SelfTrigger {
 }
 
 impl Run {
-    /// How long after the start of this run the batch's first event arrived, if the files changed during the run. Events for
-    /// the run's own writes usually arrive before hotrun learns that the run has ended. Events for a save after the run
-    /// arrive later.
+    /// How long after the start of this run the batch's first event arrived, if the files changed during the run.
+    /// Events for the run's own writes usually arrive before hotrun learns that the run has ended. Events for a save
+    /// after the run arrive later.
     fn saw(&self, batch: &Batch<'_>) -> Option<Duration> {
         let (first, last) = batch.seen;
         let during = self.ended.is_none_or(|end| {
@@ -238,8 +240,8 @@ impl Seen {
     }
 }
 
-/// The time in which cargo itself may write `Cargo.lock` during a build: from the start of the build to its first message,
-/// because cargo compiles only after it has written the file.
+/// The time in which cargo itself may write `Cargo.lock` during a build: from the start of the build to its first
+/// message, because cargo compiles only after it has written the file.
 #[derive(Clone, Debug)]
 pub struct LockFileWindow {
     /// When the build started.

@@ -17,8 +17,8 @@ const READ_AHEAD_TOTAL: u64 = 64 << 20;
 /// Files that are larger than this are compared only by their metadata.
 const LARGEST_HASHED: u64 = 16 << 20;
 
-/// How far the kernel's clock for file timestamps may lag behind: up to one tick (`ktime_get_coarse_real_ts64`), which is
-/// 10 ms at the slowest setting.
+/// How far the kernel's clock for file timestamps may lag behind: up to one tick (`ktime_get_coarse_real_ts64`), which
+/// is 10 ms at the slowest setting.
 const TICK: Duration = Duration::from_millis(10);
 
 /// The state of each file when it was last examined.
@@ -69,8 +69,8 @@ impl Snapshot {
         self.files.len()
     }
 
-    /// Adds an existing file without reading it. Returns whether the file has changed after `since`, because there are no
-    /// events for changes before its directory was watched.
+    /// Adds an existing file without reading it. Returns whether the file has changed after `since`, because there are
+    /// no events for changes before its directory was watched.
     pub(super) fn add(&mut self, path: &Path, since: SystemTime) -> bool {
         if self.files.contains_key(path) {
             return false;
@@ -97,8 +97,8 @@ impl Snapshot {
 
     /// Reads a file that was added without reading it.
     ///
-    /// The contents are recorded only if the file has not changed since the watch started. Otherwise, the event for that
-    /// change, which may still arrive, would seem to report no change.
+    /// The contents are recorded only if the file has not changed since the watch started. Otherwise, the event for
+    /// that change, which may still arrive, would seem to report no change.
     pub(super) fn read_ahead(&mut self, path: &Path) {
         let Some(Known::Stamp(before)) = self.files.get(path).copied() else {
             return;
@@ -156,7 +156,8 @@ impl Snapshot {
         self.files.entry(path.to_owned()).or_insert(Known::Exists);
     }
 
-    /// Forgets the contents of a file. The file may have changed and changed back, and a build may have read either state.
+    /// Forgets the contents of a file. The file may have changed and changed back, and a build may have read either
+    /// state.
     pub(super) fn forget_contents(&mut self, path: &Path) {
         if let Some(known) = self.files.get_mut(path) {
             *known = Known::Exists;
@@ -238,9 +239,9 @@ fn file_metadata(path: &Path) -> Option<Metadata> {
     fs::metadata(path).ok().filter(Metadata::is_file)
 }
 
-/// Reads the stamp and the hash of a file, or of a symbolic link that is dangling or points to a directory. There is no hash
-/// if the file is too large or not readable. Returns `None` for anything else, because opening a pipe or a device could
-/// block or have side effects.
+/// Reads the stamp and the hash of a file, or of a symbolic link that is dangling or points to a directory. There is no
+/// hash if the file is too large or not readable. Returns `None` for anything else, because opening a pipe or a device
+/// could block or have side effects.
 fn look(path: &Path) -> Option<(Stamp, Option<u64>)> {
     let now = Some(SystemTime::now());
     match fs::metadata(path) {

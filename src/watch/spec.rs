@@ -8,22 +8,22 @@ use super::rule::Rule;
 /// What to watch, and which files count.
 #[derive(Clone, Debug)]
 pub struct WatchSpec {
-    /// Absolute paths of directories, with everything in them, or of single files. They need not exist yet. Roots count even
-    /// if an ignore file above them ignores them.
+    /// Absolute paths of directories, with everything in them, or of single files. They need not exist yet. Roots count
+    /// even if an ignore file above them ignores them.
     pub roots: Vec<PathBuf>,
     /// The absolute path that `ignores` with a `/` are relative to.
     pub base: PathBuf,
     /// Ignore patterns, as in a `.gitignore`.
     pub ignores: Vec<String>,
-    /// Only files with one of these extensions count, or all files if this is empty. The extensions have no dot. Files in
-    /// `roots` count regardless of their extension.
+    /// Only files with one of these extensions count, or all files if this is empty. The extensions have no dot. Files
+    /// in `roots` count regardless of their extension.
     pub exts: Vec<String>,
     /// Whether to respect `.gitignore`, `.ignore`, `.git/info/exclude` and git's global excludes.
     pub vcs_ignore: bool,
     /// Absolute paths of directories in which nothing counts, such as cargo's target directory.
     pub ignored_dirs: Vec<PathBuf>,
-    /// The user's rules for certain files. The last rule that applies wins. Files that match a rule count even if they are
-    /// ignored, unless it is the rule that ignores them.
+    /// The user's rules for certain files. The last rule that applies wins. Files that match a rule count even if they
+    /// are ignored, unless it is the rule that ignores them.
     pub rules: Vec<Rule>,
     /// Only these files and those that match a rule count. `None` if all files count that are not ignored.
     pub inputs: Option<InputSet>,

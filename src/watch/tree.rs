@@ -89,9 +89,9 @@ impl Tree {
 
     /// Watches `dirs` and the directories below them. Returns all of these directories, and the files in them.
     ///
-    /// Each directory is watched before it is read. A file that appears in between is found twice, a file that appears later
-    /// causes an event, and nothing is lost (`inotify(7)`, "Limitations and caveats"). All directories of the same depth are
-    /// watched in one request, because each request costs two thread switches.
+    /// Each directory is watched before it is read. A file that appears in between is found twice, a file that appears
+    /// later causes an event, and nothing is lost (`inotify(7)`, "Limitations and caveats"). All directories of the
+    /// same depth are watched in one request, because each request costs two thread switches.
     pub(super) fn grow(
         &mut self,
         dirs: Vec<PathBuf>,
@@ -133,8 +133,8 @@ impl Tree {
         self.update(ops);
     }
 
-    /// Watches the parent of each path, to notice when a file appears at the path. If the parent does not exist, watches the
-    /// nearest existing directory above it.
+    /// Watches the parent of each path, to notice when a file appears at the path. If the parent does not exist,
+    /// watches the nearest existing directory above it.
     pub(super) fn anchor(&mut self, paths: &[PathBuf]) {
         let mut watched = BTreeSet::new();
         loop {
@@ -163,8 +163,8 @@ impl Tree {
         for dir in &gone {
             self.watched.remove(dir);
         }
-        // If `notify` has seen that the directory is gone, it has already removed these watches. A failed removal is slow, so
-        // ask which watches still exist.
+        // If `notify` has seen that the directory is gone, it has already removed these watches. A failed removal is
+        // slow, so ask which watches still exist.
         let source = self.source.as_ref();
         let left = source.and_then(|source| source.watched_paths().ok());
         let left = left.into_iter().flatten().map(|(dir, _)| dir);
@@ -180,8 +180,8 @@ impl Tree {
         }
     }
 
-    /// Watches these directories, even if they are already watched: when an earlier directory at the same path was removed,
-    /// `notify` may have dropped the new watch instead of the old one.
+    /// Watches these directories, even if they are already watched: when an earlier directory at the same path was
+    /// removed, `notify` may have dropped the new watch instead of the old one.
     fn watch<'a>(&mut self, dirs: impl IntoIterator<Item = &'a PathBuf>) {
         let mut ops = Vec::new();
         let mut wanted = Vec::new();
@@ -218,8 +218,8 @@ impl Tree {
         }
     }
 
-    /// Passes these operations to the system, and continues after a failure. Once the limit is reached, requests no more new
-    /// watches. Returns the directories that are not watched, with the errors.
+    /// Passes these operations to the system, and continues after a failure. Once the limit is reached, requests no
+    /// more new watches. Returns the directories that are not watched, with the errors.
     fn update(&mut self, mut ops: Vec<PathOp>) -> Vec<(PathBuf, notify::Error)> {
         let mut failures = Vec::new();
         while let Some(source) = self.source.as_mut().filter(|_| !ops.is_empty()) {
@@ -295,8 +295,8 @@ impl Tree {
         self.polled.dirs.insert(dir);
     }
 
-    /// Reports a directory that cannot be read, but only once. Polls it, because no event reports that its permissions have
-    /// changed.
+    /// Reports a directory that cannot be read, but only once. Polls it, because no event reports that its permissions
+    /// have changed.
     fn report_unreadable(&mut self, dir: &Path, reason: &str) {
         // The directory may already be gone.
         if !dir.is_dir() {
@@ -311,8 +311,8 @@ impl Tree {
         }
     }
 
-    /// Returns the entries of `dir`, and whether each is a directory. Symbolic links are not followed, because they may form
-    /// a cycle. If the directory could not be read before, watches it.
+    /// Returns the entries of `dir`, and whether each is a directory. Symbolic links are not followed, because they may
+    /// form a cycle. If the directory could not be read before, watches it.
     pub(super) fn read(&mut self, dir: &Path) -> Vec<(PathBuf, bool)> {
         let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
         let entries = match fs::read_dir(dir) {

@@ -38,8 +38,8 @@ impl Watch {
         Ok(Self { inputs })
     }
 
-    /// Must be called when a build begins. A file that does not count, but changes from now on, may turn out to be an input of
-    /// the build.
+    /// Must be called when a build begins. A file that does not count, but changes from now on, may turn out to be an
+    /// input of the build.
     pub fn build_begins(&self) {
         self.send(Input::Build(SystemTime::now()));
     }

@@ -29,8 +29,8 @@ pub(super) struct Worker {
     unread: Vec<PathBuf>,
     /// When the newest build began. Set until the build has reported its inputs.
     build_began: Option<SystemTime>,
-    /// Files that do not count but have had events since the build began, with the time of the event. The build may have
-    /// read them.
+    /// Files that do not count but have had events since the build began, with the time of the event. The build may
+    /// have read them.
     uncounted: BTreeMap<PathBuf, SystemTime>,
     /// Whether an overflow was reported since the last batch of changes.
     overflow_reported: bool,
@@ -143,8 +143,8 @@ impl Worker {
         }
     }
 
-    /// Checks files that are being written but have had no event for a while. After `truncate(2)`, for example, no event
-    /// reports that the file was closed.
+    /// Checks files that are being written but have had no event for a while. After `truncate(2)`, for example, no
+    /// event reports that the file was closed.
     fn check_writers(&mut self) {
         let now = Instant::now();
         for path in self.debounce.silent_writes(now) {
@@ -167,8 +167,8 @@ impl Worker {
         }
     }
 
-    /// Handles an event at `path`. Files are examined once no more events arrive. Directories are examined immediately, to
-    /// watch them before more happens inside.
+    /// Handles an event at `path`. Files are examined once no more events arrive. Directories are examined immediately,
+    /// to watch them before more happens inside.
     fn touched(&mut self, path: &Path, state: FileState) {
         match path.symlink_metadata() {
             // A symbolic link is not followed: its target is watched at its own path, or not at all.
@@ -255,9 +255,9 @@ impl Worker {
         }
     }
 
-    /// Applies a new filter. The `changed` paths have had events. Those that count from now on are recorded as files with
-    /// unknown earlier contents, so that the event counts as a change. Any other file that is found for the first time counts
-    /// as changed only if it changed after `since`.
+    /// Applies a new filter. The `changed` paths have had events. Those that count from now on are recorded as files
+    /// with unknown earlier contents, so that the event counts as a change. Any other file that is found for the first
+    /// time counts as changed only if it changed after `since`.
     fn change_filter<'a>(&mut self, changed: impl Iterator<Item = &'a PathBuf>, since: SystemTime) {
         self.renew_filter();
         for path in changed {
@@ -341,8 +341,9 @@ impl Worker {
         self.peeked.is_some() || self.debounce.is_active(now) && git_works()
     }
 
-    /// Finds roots that were removed or replaced without an event. While a directory is the working directory of a process,
-    /// such as hotrun and its program, only a watch on its parent reports its removal (`inotify(7)`, `IN_DELETE_SELF`).
+    /// Finds roots that were removed or replaced without an event. While a directory is the working directory of a
+    /// process, such as hotrun and its program, only a watch on its parent reports its removal (`inotify(7)`,
+    /// `IN_DELETE_SELF`).
     fn check_roots(&mut self) {
         let known = self.spec.named_paths().filter(|root| self.tree.knows(root));
         for root in known.map(Path::to_owned).collect::<Vec<_>>() {
@@ -360,8 +361,8 @@ impl Worker {
         self.uncounted.clear();
     }
 
-    /// Watches a different set of files. A file that did not count before is changed if it has had an event since the build
-    /// began.
+    /// Watches a different set of files. A file that did not count before is changed if it has had an event since the
+    /// build began.
     fn update(&mut self, update: WatchUpdate) {
         let since = update.since;
         let mut uncounted = std::mem::take(&mut self.uncounted);

@@ -66,7 +66,10 @@ async fn ctrl_c_on_the_pty_interrupts_the_program() {
         true,
     );
     let mut first = [0; 3];
-    assert_eq!(soon("up", on.pty.read(&mut first)).await.unwrap(), 3);
+    assert_eq!(
+        soon("reading `up`", on.pty.read(&mut first)).await.unwrap(),
+        3
+    );
     on.pty.write(&[3]).await.unwrap();
     assert!(printed(&on).await.contains("interrupted"));
 }
@@ -77,7 +80,10 @@ async fn resizing_signals_the_program() {
     let script = "trap 'stty size <&1; exit' WINCH; echo up; while :; do sleep 0.05; done";
     let on = start(&mark, script, false);
     let mut first = [0; 3];
-    assert_eq!(soon("up", on.pty.read(&mut first)).await.unwrap(), 3);
+    assert_eq!(
+        soon("reading `up`", on.pty.read(&mut first)).await.unwrap(),
+        3
+    );
     on.pty.resize(Size {
         columns: 120,
         rows: 40,
@@ -106,7 +112,10 @@ async fn dropping_the_last_control_kills_the_tree() {
     let mark = Mark::new();
     let on = start(&mark, "trap '' HUP TERM; sleep 60 & echo up; wait", false);
     let mut first = [0; 3];
-    assert_eq!(soon("up", on.pty.read(&mut first)).await.unwrap(), 3);
+    assert_eq!(
+        soon("reading `up`", on.pty.read(&mut first)).await.unwrap(),
+        3
+    );
     let PtyProcess {
         control,
         mut reports,

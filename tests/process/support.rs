@@ -195,8 +195,8 @@ impl Running {
         collect(&mut self.stderr).await
     }
 
-    /// Waits until the first process and then the whole tree have ended. Returns how the first process ended, and whether
-    /// others survived it.
+    /// Waits until the first process and then the whole tree have ended. Returns how the first process ended, and
+    /// whether others survived it.
     pub(crate) async fn end(&mut self) -> (Ended, bool) {
         let exited = self.report().await;
         let Some(Report::Exited { ended, survivors }) = exited else {

@@ -13,7 +13,8 @@ use signal_hook::low_level::pipe;
 use crate::os::process::signal_at_parents_end;
 use crate::process::wire::{self, Order, Report};
 
-/// The signal that the kernel sends when the parent exits. It only wakes the guardian, so it must have no other meaning.
+/// The signal that the kernel sends when the parent exits. It only wakes the guardian, so it must have no other
+/// meaning.
 const PARENTS_END: Signal = Signal::SIGUSR2;
 
 /// The guardian's end of the control socket, and the signals that wake it.
@@ -25,8 +26,8 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Takes the socket from standard input, and replaces it with the null device, which the program inherits. From here on,
-    /// `CHLD` and the parent's exit wake the guardian, and no signal except `KILL` and `STOP` affects it.
+    /// Takes the socket from standard input, and replaces it with the null device, which the program inherits. From
+    /// here on, `CHLD` and the parent's exit wake the guardian, and no signal except `KILL` and `STOP` affects it.
     pub(super) fn take() -> io::Result<Self> {
         let fd = io::stdin().as_fd().try_clone_to_owned()?;
         let null = OpenOptions::new().read(true).open("/dev/null")?;

@@ -1,7 +1,8 @@
 //! The guardian: hotrun in a hidden mode that looks after one process tree.
 //!
-//! A guardian has one thread, no locks, and no state on disk. It blocks every signal except the two that wake it. Once the
-//! program is running, the guardian's output is the null device, so that the pipes end when the tree has closed them.
+//! A guardian has one thread, no locks, and no state on disk. It blocks every signal except the two that wake it. Once
+//! the program is running, the guardian's output is the null device, so that the pipes end when the tree has closed
+//! them.
 
 mod channel;
 mod program;
@@ -79,8 +80,8 @@ fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
 /// Starts a session whose controlling terminal is the program's pty, the guardian's standard output.
 ///
 /// The guardian leads the session instead of the program: when the leader exits, the kernel hangs up the terminal
-/// (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), which would end the processes that the program leaves running. The
-/// guardian blocks every signal that a terminal sends.
+/// (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), which would end the processes that the program leaves running.
+/// The guardian blocks every signal that a terminal sends.
 fn lead_session() -> io::Result<()> {
     // The guardian was started as a group leader, which cannot start a session (`setsid(2)`). So it first joins its
     // parent's group. If a Ctrl-C reaches it there, the signal is blocked.
@@ -123,8 +124,8 @@ impl Guardian {
     }
 
     /// Whether hotrun is gone. The kernel closes an exiting process's descriptors some time before it reparents the
-    /// children (`do_exit` in `kernel/exit.c`). So once the socket is closed, this waits for the parent to change. It does not
-    /// change if hotrun has only dropped its `Control`.
+    /// children (`do_exit` in `kernel/exit.c`). So once the socket is closed, this waits for the parent to change. It
+    /// does not change if hotrun has only dropped its `Control`.
     fn is_orphan(&self) -> bool {
         let began = Instant::now();
         while getppid() == self.parent {

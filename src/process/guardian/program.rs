@@ -29,8 +29,8 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
         None => 1,
     })
     .map_err(|error| Refusal::new(Step::Fork, error))?;
-    // Closes the guardian's copies. Otherwise, the pipe and the interception channel would never reach end of file, and the
-    // sockets would stay open.
+    // Closes the guardian's copies. Otherwise, the pipe and the interception channel would never reach end of file, and
+    // the sockets would stay open.
     drop(parts);
     let mut text = String::new();
     let _ = failure.read_to_string(&mut text);
@@ -56,8 +56,8 @@ fn child(request: StartRequest, report: &OwnedFd) -> i32 {
 fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Refusal> {
     let own = Pid::from_raw(0);
     let descriptors = |error| Refusal::new(Step::Descriptors, error);
-    // The program gets its own process group: signals that it sends to its group do not reach the guardian, and the group can
-    // be killed in one step that no fork escapes.
+    // The program gets its own process group: signals that it sends to its group do not reach the guardian, and the
+    // group can be killed in one step that no fork escapes.
     setpgid(own, own).map_err(|errno| descriptors(errno.into()))?;
     attach_terminal(request.stdio).map_err(|errno| descriptors(errno.into()))?;
     reset_signals();
@@ -68,8 +68,8 @@ fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Ref
     let channel = request.intercept.take().map(|channel| raise(&channel, top));
     let channel = channel.transpose().map_err(descriptors)?;
     place(std::mem::take(&mut request.sockets), FIRST).map_err(descriptors)?;
-    // Must come after `place`, because there may be more descriptors than the limit allows. If this fails, the program keeps
-    // the guardian's limit.
+    // Must come after `place`, because there may be more descriptors than the limit allows. If this fails, the program
+    // keeps the guardian's limit.
     let _ = request.fd_limit.map(fd_limit::set);
     // Comes just before exec, so that none of the guardian's own calls are intercepted.
     if let Some(channel) = channel {
@@ -144,7 +144,8 @@ fn exec_file(file: &CString, request: &StartRequest) -> Refusal {
         return Refusal::new(Step::Interpreter, errno);
     }
     if errno == Errno::ENOEXEC {
-        // The file is neither a binary nor a script that names its interpreter. Traditionally, the shell runs such files.
+        // The file is neither a binary nor a script that names its interpreter. Traditionally, the shell runs such
+        // files.
         let mut argv = vec![c"/bin/sh".to_owned(), file.clone()];
         argv.extend_from_slice(&request.argv[1..]);
         Err(errno) = execve(c"/bin/sh", &argv, &request.env);

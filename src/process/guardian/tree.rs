@@ -77,8 +77,8 @@ impl Tree {
         self.stopped = stopped;
     }
 
-    /// Must be called when a process of the tree has ended. The processes that it leaves behind also get the stop signal: for
-    /// example, a daemon that had left the program's subtree, or the server inside a wrapper.
+    /// Must be called when a process of the tree has ended. The processes that it leaves behind also get the stop
+    /// signal: for example, a daemon that had left the program's subtree, or the server inside a wrapper.
     pub(super) fn process_ended(&mut self) {
         if let Some(signal) = self.stop.filter(|_| self.program_ended) {
             self.stop(signal);
@@ -93,15 +93,15 @@ impl Tree {
         }
     }
 
-    /// Whether the program's group still has members that are not children of the guardian, which is possible on systems
-    /// without subreapers.
+    /// Whether the program's group still has members that are not children of the guardian, which is possible on
+    /// systems without subreapers.
     pub(super) fn group_exists(&self) -> bool {
         !os::SUBREAPER && signal::killpg(self.program, None).is_ok()
     }
 
-    /// Tries to kill everything, if a kill has been ordered. This may take several attempts: a process may fork faster than
-    /// the guardian scans, and a process that has changed its user, so that the guardian may not signal it, has to exit on
-    /// its own.
+    /// Tries to kill everything, if a kill has been ordered. This may take several attempts: a process may fork faster
+    /// than the guardian scans, and a process that has changed its user, so that the guardian may not signal it, has to
+    /// exit on its own.
     pub(super) fn kill_if_ordered(&mut self) {
         if self.killing {
             // Stops when a scan finds no new processes.
@@ -115,7 +115,8 @@ impl Tree {
         let found = process_tree::descendants(getpid().as_raw());
         let before = self.seen.len();
         self.seen.extend(&found);
-        // Only groups that were created inside the tree. Others, such as hotrun's own, may have members outside the tree.
+        // Only groups that were created inside the tree. Others, such as hotrun's own, may have members outside the
+        // tree.
         let group = |pid: &i32| getpgid(Some(Pid::from_raw(*pid))).ok();
         let mut groups: HashSet<Pid> = found.iter().filter_map(group).collect();
         groups.retain(|group| self.seen.contains(&group.as_raw()));
@@ -158,8 +159,8 @@ impl Tree {
         }
     }
 
-    /// The processes that should get the signal and are not in `sent`, parents first. Must be called before the first of them
-    /// is signalled, because a process that dies loses its children.
+    /// The processes that should get the signal and are not in `sent`, parents first. Must be called before the first
+    /// of them is signalled, because a process that dies loses its children.
     fn recipients(&self, signal: i32, sent: &HashSet<Identity>) -> Vec<Recipient> {
         let mut queue = match self.program_ended {
             true => process_tree::children(getpid().as_raw()),

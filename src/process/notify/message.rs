@@ -3,8 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The maximum length of a status in characters. This is more than fits into a line of the footer, but a program may send
-/// 4096 bytes.
+/// The maximum length of a status in characters. This is more than fits into a line of the footer, but a program may
+/// send 4096 bytes.
 const MAX_STATUS: usize = 512;
 
 /// The maximum length of a stored descriptor's name in bytes, from `sd_pid_notify_with_fds(3)`.
@@ -19,8 +19,8 @@ pub struct Assignments {
     pub reloading: bool,
     /// `STOPPING=1`: the program is about to exit.
     pub stopping: bool,
-    /// `STATUS=`: a description of the program's state, without control characters and with at most 512 characters. An empty
-    /// status removes the previous one.
+    /// `STATUS=`: a description of the program's state, without control characters and with at most 512 characters. An
+    /// empty status removes the previous one.
     pub status: Option<String>,
     /// `ERRNO=`: the error that made the program fail.
     pub errno: Option<i32>,
@@ -122,8 +122,8 @@ impl StoreWords {
         }
     }
 
-    /// Combines the assignments. If a message asks to store and to remove, removing wins, as in systemd. Removing requires a
-    /// name.
+    /// Combines the assignments. If a message asks to store and to remove, removing wins, as in systemd. Removing
+    /// requires a name.
     fn resolve(self) -> Option<Store> {
         if self.remove {
             return self.name.map(|name| Store::Remove { name });

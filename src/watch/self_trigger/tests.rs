@@ -101,13 +101,13 @@ fn saves_at_random_times_during_long_builds_are_not_self_triggered() {
     }
 }
 
-/// Simulates a user who saves every `pause` while a build takes `takes`. Returns the number of the save that the last build
-/// contains.
+/// Simulates a user who saves every `pause` while a build takes `takes`. Returns the number of the save that the last
+/// build contains.
 fn last_built(saves: u32, pause: Duration, takes: Duration) -> u32 {
     let mut history = SelfTrigger::default();
     let (mut saved, mut built, mut builds) = (0, 0, 0);
-    // `runs` is the current build: when it started, and which save it contains. `later` is how long to wait after it, and
-    // `due` is when the postponed build starts.
+    // `runs` is the current build: when it started, and which save it contains. `later` is how long to wait after it,
+    // and `due` is when the postponed build starts.
     let (mut runs, mut later, mut due) = (None::<(Duration, u32)>, None, None);
     loop {
         let save = (saved < saves).then(|| pause * (saved + 1));

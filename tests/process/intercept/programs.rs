@@ -134,8 +134,8 @@ async fn calls_from_any_go_thread_are_intercepted_despite_many_signals() {
     assert!(counted(|what| matches!(what, Syscall::Bind { .. })) >= 200);
 }
 
-/// A C program that makes calls through the i386 table (`int 0x80`), which also works in a 64-bit program, then with x32's
-/// numbers, and then natively.
+/// A C program that makes calls through the i386 table (`int 0x80`), which also works in a 64-bit program, then with
+/// x32's numbers, and then natively.
 const TABLES: &str = r#"
 #include <netinet/in.h>
 #include <stdio.h>
@@ -252,8 +252,8 @@ async fn bare(script: &str) -> f64 {
     running.line().await.parse().unwrap()
 }
 
-/// Returns the best time of several attempts and its limit, in seconds. The limit is one second, or on a busy machine, three
-/// times the duration without interception.
+/// Returns the best time of several attempts and its limit, in seconds. The limit is one second, or on a busy machine,
+/// three times the duration without interception.
 async fn best_of(script: &str, expected: usize) -> (f64, f64) {
     let (mut best, mut limit) = (f64::INFINITY, 1.0_f64);
     for _ in 0..5 {

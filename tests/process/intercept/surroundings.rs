@@ -97,7 +97,7 @@ s.bind(('127.0.0.1', 0))
 print(s.fileno())
 ";
 
-/// Intercepts a call as the current user, who may be any user. The program should lose the right to gain privileges only if
+/// Intercepts a call as the current user, who may be any user. The program should get `no_new_privs` only if
 /// interception does not work otherwise.
 async fn intercept_as_current_user() {
     seccomp::probe().unwrap();
@@ -117,7 +117,7 @@ async fn intercept_as_current_user() {
 }
 
 #[tokio::test]
-async fn new_privileges_are_not_ruled_out_without_need() {
+async fn no_new_privs_is_set_only_if_necessary() {
     if python() {
         intercept_as_current_user().await;
     }
