@@ -1,7 +1,7 @@
 //! Artifacts, the results of builds. A [`Fingerprint`] shows whether two builds produced the same result, and the
 //! [`Store`] keeps the artifacts that hotrun may roll back to.
 //!
-//! hotrun keeps an executable by means of a hard link beside the original. An open descriptor is not enough: a program
+//! hotrun keeps an executable through a hard link beside the original. An open descriptor is not enough: a program
 //! that was started from one reads `NAME (deleted)` as its own path (`proc_pid_exe(5)`) and cannot start itself again,
 //! and a script sees `/proc/self/fd/N` as its name. In another directory, a program would not find its libraries
 //! (`$ORIGIN`) and resources. A copy takes disk space and time, and starting it can fail with `ETXTBSY` if another
@@ -145,7 +145,7 @@ impl Store {
     }
 }
 
-/// The executable that was built. With `--build`, hotrun guesses: the command, if it is a path.
+/// The executable that was built. With `--build`, this is a guess: the command, provided that it is a path.
 fn executable(launch: &Launch) -> Option<PathBuf> {
     let command = launch.argv.first().map(Path::new);
     let command = command.filter(|command| command.components().count() > 1);

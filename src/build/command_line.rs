@@ -164,7 +164,7 @@ fn is_option(argument: &OsString) -> bool {
     bytes.len() > 1 && bytes[0] == b'-' && bytes != b"--"
 }
 
-/// Parses the options in the first of the `arguments`; `-rq` is two. Returns the names, with their dashes, and the
+/// Parses the options in the first of the `arguments`; `-rq` contains two. Returns their names (with the dashes) and
 /// values, and the number of arguments that they take up.
 ///
 /// Unknown options are assumed to have no value. That is safe, because hotrun passes on or drops whole arguments and

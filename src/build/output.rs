@@ -111,7 +111,7 @@ impl BuildOutput {
             // The last launch counts: a build script that runs cargo may have printed an earlier one.
             Ok(JsonLine::Runner(message)) => self.launch = launch(&self.runner, message),
             Ok(JsonLine::Unknown { reason }) if reason != "compiler-message" => {}
-            // The compiler's message can't be parsed, but showing it as it is is still better than hiding it.
+            // A compiler message that can't be parsed is shown as text, which is better than hiding it.
             Ok(JsonLine::Unknown { .. }) | Err(_) => return OutputLine::Text(line.to_vec()),
         }
         OutputLine::Nothing

@@ -121,8 +121,8 @@ impl Plan {
         }
     }
 
-    /// The files that a successful build depends on. `None` if they are not known. To find them, reads dep-info and the
-    /// output of build scripts.
+    /// The files that a successful build depends on. `None` if they are not known. Reads the dep-info file and the
+    /// build scripts' output.
     pub fn inputs(&self, output: &BuildOutput, launch: &Launch) -> Option<BuildInputs> {
         match self {
             Self::Cargo(plan) => {

@@ -55,7 +55,7 @@ pub(super) fn metadata(
             error.to_string()
         };
         Failure::environment(format!("cargo cannot read the package: {message}"))
-            .hint("`cargo metadata` shows the same error until it is fixed")
+            .hint("run `cargo metadata` to see the same error")
     })
 }
 

@@ -173,7 +173,7 @@ impl BuildTask {
         };
         if !self.output.succeeded(success) {
             self.ask_cargo();
-            let text = format!("the build printed nothing and ended with {ended}");
+            let text = format!("the build failed with {ended} and printed nothing");
             return Err(self.silent.then(|| Failure::environment(text)));
         }
         let launch = self.plan.launch(&mut self.output).map_err(Some)?;
@@ -240,6 +240,6 @@ fn killed(signal: i32) -> Failure {
     let out_of_memory =
         "if memory ran out, `dmesg` shows it; fewer jobs need less (`cargo run -j 2`)";
     let hint = (signal == Signal::SIGKILL as i32).then(|| out_of_memory.into());
-    let text = format!("the build was ended by {}", Ended::Signal(signal));
+    let text = format!("the build was killed by {}", Ended::Signal(signal));
     Failure::environment(text).hints(hint)
 }

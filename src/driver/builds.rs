@@ -89,7 +89,7 @@ impl Driver {
         });
     }
 
-    /// Requests the build that was postponed.
+    /// Requests the postponed build.
     pub(super) fn start_postponed_build(&mut self) {
         self.builds.trigger.cancel();
         self.handle(Event::Changed(Action::Build));
@@ -143,7 +143,7 @@ impl Driver {
             Ok(None) => (self.artifacts.new_id(), false),
             // The artifact can still be started, but hotrun cannot roll back to it.
             Err(error) => {
-                let text = format!("cannot keep the executable of gen {id}: {error}");
+                let text = format!("cannot keep gen {id}'s executable: {error}");
                 self.feed.message(Level::Detail, text, None);
                 (self.artifacts.new_id(), false)
             }

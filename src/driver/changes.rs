@@ -117,7 +117,7 @@ impl Driver {
             "{writer} rewrites its own input {named} on every run; changes to it are now ignored"
         );
         let hint = format!(
-            "let it write the file only if the content differs, or exclude the file with {option}"
+            "make it write the file only if the contents have changed, or exclude the file with {option}"
         );
         self.feed.message(Level::Warning, text, Some(hint));
     }

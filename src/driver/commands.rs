@@ -35,7 +35,7 @@ impl Driver {
                 lines.push(line.clone());
             }
         }
-        // Nobody needs the commands if hotrun is quitting.
+        // If hotrun is quitting, the commands are no longer needed.
         lines.retain(|_| !self.machine.is_quitting());
         for line in lines {
             match self.start_command(&line) {

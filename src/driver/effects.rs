@@ -101,7 +101,7 @@ impl Driver {
             GenEffect::Release => {
                 self.generations.remove(&id);
                 let released = self.sockets.release(id);
-                self.report_failure("closing the sockets of a generation", released);
+                self.report_failure("closing a generation's sockets", released);
             }
         }
         None
@@ -122,7 +122,7 @@ impl Driver {
         }
     }
 
-    /// Waits in a task until a draining generation is quiescent or, if `idle` is set, idle, and then reports it.
+    /// Starts a task that reports when a draining generation is quiescent or, if `idle` is set, idle.
     fn await_drained(&mut self, id: GenId, idle: bool) {
         let (mut monitor, inbox) = (self.sockets.drain_monitor(id), self.inbox.clone());
         // A streamed response looks complete while it pauses. If another generation is live, nothing is waiting for

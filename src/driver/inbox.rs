@@ -27,7 +27,7 @@ pub(super) enum Input {
         /// Dropped when the notifications have been handled.
         done: oneshot::Sender<()>,
     },
-    /// A program has opened a socket, or failed to.
+    /// A program has opened a socket, or has failed to open one.
     Intercepted { id: GenId, event: InterceptEvent },
     /// A rule's command has ended.
     CommandEnded { line: String },
@@ -54,8 +54,7 @@ pub(super) struct Inputs {
     pub(super) id: GenId,
     /// When the build began.
     pub(super) began: SystemTime,
-    /// Exactly which files to watch. If the build failed or its inputs are unknown, the places in which to watch
-    /// anything.
+    /// The files to watch. If the build failed or its inputs are unknown, the places in which every file is watched.
     pub(super) files: Result<BuildInputs, WatchRoots>,
 }
 

@@ -31,7 +31,7 @@ impl Log {
     /// The file cannot be opened for writing.
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
         let file = File::create(path).map_err(|error| {
-            Failure::usage(format!("opening the log `{}`: {error}", path.display()))
+            Failure::usage(format!("cannot open the log `{}`: {error}", path.display()))
                 .hint("`--log` needs a file that hotrun can write to")
         })?;
         let sink = Sink {

@@ -119,9 +119,9 @@ impl Driver {
                 if kept.refused > 0 {
                     let (count, most) = (kept.refused, notify::CAPACITY);
                     let text = format!(
-                        "gen {id} stores more than {most} descriptors; {count} were closed"
+                        "gen {id} tried to store more than {most} descriptors; {count} were closed"
                     );
-                    let hint = "`FDSTOREREMOVE=1` with `FDNAME` removes those that are not needed";
+                    let hint = "remove unneeded ones with `FDSTOREREMOVE=1` and `FDNAME`";
                     self.feed.message(Level::Warning, text, Some(hint.into()));
                 }
                 if kept.new > 0 {
@@ -146,7 +146,7 @@ impl Driver {
         let (listeners, fds): (Vec<_>, Vec<_>) = fds.into_iter().partition(listens);
         if !listeners.is_empty() && !std::mem::replace(&mut self.reported.listeners, true) {
             let text = format!(
-                "gen {id} stores a listener; hotrun keeps the address open itself, and did not store it"
+                "gen {id} tried to store a listener; it was not stored, because hotrun keeps the address open itself"
             );
             let hint =
                 "open the listener again on every start, or use the one that `--listen` passes";

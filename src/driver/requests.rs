@@ -47,7 +47,7 @@ impl Driver {
         }));
     }
 
-    /// Ignores a signal from a program that runs under hotrun, which may be a mistake, for example with `pkill`.
+    /// Ignores a signal that a program under hotrun has sent, probably by mistake, for example with `pkill`.
     fn ignore_signal(&self, sender: &Descendant) {
         let Descendant { signal, pid, name } = sender;
         let name = name.as_deref().unwrap_or("a process");
@@ -84,7 +84,7 @@ impl Driver {
     ) {
         match event {
             TerminalEvent::Keys(keys) => keys.into_iter().for_each(|key| self.pressed(key)),
-            // Input goes to the newest generation.
+            // Typed input is sent to the newest generation's program.
             TerminalEvent::Typed(bytes) => {
                 let newest = self.generations.values().next_back();
                 if let Some(terminal) = newest.and_then(|running| running.terminal.as_ref()) {
@@ -140,7 +140,7 @@ impl Driver {
         // Done first, so that another Ctrl-Z works as soon as the user sees that hotrun is running again.
         self.report_failure("handling Ctrl-Z", terminal.resumed().await);
         self.signal_all(Signal::SIGCONT);
-        // Deadlines move by the length of the suspension.
+        // All deadlines are postponed by the length of the suspension.
         let away = began.elapsed();
         self.clock.leave_out(away);
         self.continued(away);

@@ -131,7 +131,7 @@ impl Driver {
     fn intercept(&self, id: GenId, channel: OwnedFd, control: Control) -> Result<()> {
         let adopter = self.sockets.adopter();
         let inbox = self.inbox.clone();
-        let adopter = adopter.context("no sockets are adopted here")?;
+        let adopter = adopter.context("hotrun cannot adopt sockets on this system")?;
         let notify = move |event| inbox.send(Input::Intercepted { id, event });
         let started = intercept::start(channel, id, adopter, move || control.pids(), notify);
         started.context("starting the thread that replies to `bind` and `listen`")
@@ -227,8 +227,8 @@ fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
         let route = routes().into_iter().find(fits);
         Box::pin(async move {
             let route = route.ok_or_else(|| match port {
-                Some(port) => io::Error::other(format!("it does not listen on port {port}")),
-                None => io::Error::other("it does not listen"),
+                Some(port) => io::Error::other(format!("it is not listening on port {port}")),
+                None => io::Error::other("it is not listening"),
             })?;
             let stream = route.dial().await?;
             Ok(Box::new(stream) as Box<dyn ready::Stream>)

@@ -23,7 +23,7 @@ use super::log::Log;
 /// How hotrun exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whether no program had to be killed.
+    /// Whether every program exited without being killed.
     pub clean: bool,
     /// The signal that made hotrun quit, if any.
     pub signal: Option<i32>,

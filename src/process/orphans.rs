@@ -31,7 +31,7 @@ struct Children {
     /// own children to it. `None` before [`become_subreaper`].
     inherited: Option<BTreeSet<i32>>,
     guardians: BTreeSet<i32>,
-    /// How reaped orphans ended, for the tasks that wait for them.
+    /// How orphans ended that were reaped while killing, until their own task asks for it.
     ended: BTreeMap<i32, Ended>,
 }
 

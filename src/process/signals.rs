@@ -123,7 +123,7 @@ fn interpret(number: i32, sender: Option<i32>) -> Option<HotrunSignal> {
 }
 
 /// Whether hotrun started this process, directly or indirectly. A sender that is already gone does not count as a
-/// descendant, because it may have been a short-lived `pkill` of the user. Always `false` outside Linux.
+/// descendant, because it may have been the user's own short-lived `pkill`. Always `false` outside Linux.
 fn is_descendant(pid: i32) -> bool {
     /// Deeper than any process tree. Without a limit, a walk over processes that change could be endless.
     const DEEPEST: usize = 4096;
@@ -131,7 +131,7 @@ fn is_descendant(pid: i32) -> bool {
     let mut child = pid;
     for _ in 0..DEEPEST {
         match process_tree::status(child).map(|status| status.parent) {
-            // hotrun did not start a child that it has from a shell that replaced itself with hotrun.
+            // If a shell has replaced itself with hotrun, hotrun may have children that it did not start.
             Some(parent) if parent == own => return orphans::started_by_us(child),
             Some(parent) if parent > 1 => child = parent,
             Some(_) | None => return false,
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn the_sender_of_a_signal_is_known() {
+    fn a_signal_carries_the_pid_of_its_sender() {
         let mut source = SignalsInfo::<WithRawSiginfo>::new([Signal::SIGWINCH as i32]).unwrap();
         let own = nix::unistd::getpid();
         nix::sys::signal::kill(own, Signal::SIGWINCH).unwrap();

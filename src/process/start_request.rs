@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_arrives() {
+    fn a_request_is_received_as_it_was_sent() {
         let (here, there) = UnixStream::pair().unwrap();
         let mut spec = spec();
         spec.sockets
@@ -209,9 +209,9 @@ mod tests {
         assert_eq!(request.cleanup, spec.cleanup);
     }
 
-    /// Sends more descriptors than fit into one message, and checks their order.
+    /// There are more descriptors than fit into one message.
     #[test]
-    fn every_descriptor_arrives() {
+    fn all_descriptors_are_received_in_order() {
         let (here, there) = UnixStream::pair().unwrap();
         let mut spec = spec();
         let pipe = || std::io::pipe().unwrap();

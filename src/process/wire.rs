@@ -68,7 +68,7 @@ pub struct Refusal {
 /// A step of starting a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    /// Starting the guardian and having it prepare the start.
+    /// Starting the guardian, or preparing the start inside it.
     Guardian,
     /// Creating a process for the program.
     Fork,

@@ -8,11 +8,14 @@ use tempfile::TempDir;
 
 use super::package::Package;
 
+const CAN_READ: &str = "can read the manifest";
+
 #[test]
 fn hc17_several_binaries_are_listed() {
     let package = Package::new();
     package.write("src/bin/other.rs", "fn main() {}\n");
-    let error = package.plan("cargo run").expect_err("two binaries");
+    let error = package.plan("cargo run");
+    let error = error.expect_err("two binaries must be refused");
     assert!(error.message().starts_with("2 binaries"), "{error}");
     let hint = error.first_hint().expect("the error must have a hint");
     assert!(
@@ -22,9 +25,9 @@ fn hc17_several_binaries_are_listed() {
     let plan = package.plan("cargo run --bin other");
     plan.expect("`--bin` must select the binary");
     let error = package.plan("cargo run --bin x");
-    let error = error.expect_err("an unknown binary");
+    let error = error.expect_err("an unknown binary must be refused");
     assert_eq!(error.message(), "no binary named `x`");
-    let manifest = fs::read_to_string(package.path("Cargo.toml")).expect("can read `Cargo.toml`");
+    let manifest = fs::read_to_string(package.path("Cargo.toml")).expect(CAN_READ);
     package.write(
         "Cargo.toml",
         &manifest.replace("edition", "default-run = \"other\"\nedition"),
@@ -37,7 +40,8 @@ fn hc17_several_binaries_are_listed() {
 fn hc17_the_error_explains_a_broken_or_missing_manifest() {
     let package = Package::new();
     package.write("Cargo.toml", "[package\n");
-    let error = package.plan("cargo run").expect_err("a broken manifest");
+    let error = package.plan("cargo run");
+    let error = error.expect_err("a broken manifest must be refused");
     let hint = error.first_hint().expect("the error must have a hint");
     let broken = error.message();
     assert!(
@@ -56,7 +60,8 @@ fn hc17_the_error_explains_a_broken_or_missing_manifest() {
         workdir: empty.path(),
         color: false,
     };
-    let error = Plan::new(&options).expect_err("a missing manifest");
+    let error = Plan::new(&options);
+    let error = error.expect_err("a missing manifest must be refused");
     assert!(
         error.message().contains("could not find `Cargo.toml`"),
         "{error}"
@@ -69,7 +74,8 @@ fn the_error_for_a_package_without_a_binary_names_its_examples() {
     fs::remove_file(package.path("src/main.rs")).expect("can remove `src/main.rs`");
     package.write("src/lib.rs", "");
     package.write("examples/shown.rs", "fn main() {}\n");
-    let error = package.plan("cargo run").expect_err("no binary");
+    let error = package.plan("cargo run");
+    let error = error.expect_err("a package without a binary must be refused");
     assert_eq!(error.message(), "no binary in `small`");
     let hint = error.first_hint().expect("the error must have a hint");
     assert!(hint.contains("--example shown"), "{hint}");
@@ -110,7 +116,7 @@ fn hc09_local_dependencies_are_watched_and_unused_members_are_not() {
     for broken_resolution in [false, true] {
         if broken_resolution {
             let manifest =
-                fs::read_to_string(package.path("ws/unused/Cargo.toml")).expect("can read it");
+                fs::read_to_string(package.path("ws/unused/Cargo.toml")).expect(CAN_READ);
             package.write(
                 "ws/unused/Cargo.toml",
                 &format!("{manifest}\n[dependencies]\nno-such-crate-at-all = \"1\"\n"),
@@ -168,7 +174,8 @@ fn hc09_local_dependencies_are_watched_and_unused_members_are_not() {
 fn the_error_for_an_unknown_package_lists_the_known_ones() {
     let package = workspace();
     let line = "cargo run --manifest-path ws/Cargo.toml -p servre";
-    let error = package.plan(line).expect_err("an unknown package");
+    let error = package.plan(line);
+    let error = error.expect_err("an unknown package must be refused");
     assert_eq!(error.message(), "no package `servre` in the workspace");
     let hint = error.first_hint().expect("the error must have a hint");
     assert!(hint.contains("`server`"), "{hint}");

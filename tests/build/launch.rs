@@ -213,7 +213,7 @@ fn a_runner_on_the_command_line_is_refused() {
     package.write("runner.toml", "target.'cfg(unix)'.runner = 'env'\n");
     for config in ["target.'cfg(unix)'.runner='env'", "runner.toml"] {
         let error = package.plan(&format!("cargo run --config {config}"));
-        let error = error.expect_err("a runner in `--config`");
+        let error = error.expect_err("a runner in `--config` must be refused");
         assert!(
             error.message().contains("`--config` sets a runner"),
             "{error}"
@@ -229,7 +229,7 @@ fn a_cargo_without_config_is_refused() {
         "#!/bin/sh\nprintf 'release: 1.62.1\\nhost: x86_64-unknown-linux-gnu\\n'\n",
     );
     let error = package.plan(&format!("{} run", cargo.display()));
-    let error = error.expect_err("an old cargo");
+    let error = error.expect_err("an old cargo must be refused");
     assert!(
         error.message().starts_with("cargo 1.62 is too old"),
         "{error}"
@@ -254,7 +254,8 @@ fn a_cargo_that_does_not_start_the_runner_is_an_error() {
             &format!("#!/bin/sh\nif [ \"$1\" = run ]; then {on_run}; fi\nexec cargo \"$@\"\n"),
         );
         let ran = package.build(&format!("{} run a", cargo.display()));
-        let error = ran.launch.expect_err("a build without a launch");
+        let error = ran.launch;
+        let error = error.expect_err("a build without a launch must be an error");
         assert!(
             error
                 .message()

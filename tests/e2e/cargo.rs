@@ -181,7 +181,7 @@ fn a_killed_cargo_is_reported_as_a_failed_build() {
     let mut served = Served::new();
     served.save_and_block("two");
     kill(Pid::from_raw(served.cargo_pid()), Signal::SIGKILL).expect("can kill cargo");
-    served.assert_build_fails("the build was ended by signal 9");
+    served.assert_build_fails("the build was killed by signal 9");
     served.unblock();
     served.assert_recovers();
 }

@@ -152,7 +152,7 @@ fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
     }
     run.live();
     let events = run.so_far().iter();
-    let reports = events.filter(|event| event.mentions("stores a listener"));
+    let reports = events.filter(|event| event.mentions("tried to store a listener"));
     assert_eq!(reports.count(), 1, "the stored listener is reported once");
     run.assert_count("stored_descriptors", 0);
     run.quit();

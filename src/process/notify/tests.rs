@@ -211,6 +211,7 @@ async fn descriptors_to_store_are_returned() {
     closes_after_one_byte(reader).await;
 }
 
+/// Reads one byte, and waits until every writer of the pipe is closed.
 async fn closes_after_one_byte(mut reader: std::io::PipeReader) {
     let mut all = Vec::new();
     let read = tokio::task::spawn_blocking(move || reader.read_to_end(&mut all).map(|_| all));

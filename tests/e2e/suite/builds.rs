@@ -31,7 +31,7 @@ fn inside_the_build() -> Vec<Fault> {
             |scenario| {
                 scenario.proceed_with("kill -9 $$");
                 scenario.expect_failure("build", 1);
-                scenario.expect_text("the build was ended by signal 9");
+                scenario.expect_text("the build was killed by signal 9");
                 scenario.expect_text("dmesg");
                 scenario.recover();
             },
@@ -43,7 +43,7 @@ fn inside_the_build() -> Vec<Fault> {
             |scenario| {
                 scenario.proceed_with("kill -11 $$");
                 scenario.expect_failure("build", 1);
-                scenario.expect_text("the build was ended by signal 11");
+                scenario.expect_text("the build was killed by signal 11");
                 scenario.recover();
             },
         ),

@@ -36,7 +36,7 @@ fn first() -> Vec<Fault> {
             |scenario| {
                 scenario.proceed_with("kill -9 $$");
                 scenario.expect_failure("build", 0);
-                scenario.expect_text("the build was ended by signal 9");
+                scenario.expect_text("the build was killed by signal 9");
                 scenario.recover();
             },
         ),
