@@ -40,7 +40,7 @@ pub enum Message {
         /// The number of files in them that count.
         files: usize,
     },
-    /// Files were created, removed, or have other contents.
+    /// Files were created or removed, or their contents have changed.
     Changed {
         /// The files, sorted. Never empty.
         paths: Vec<PathBuf>,

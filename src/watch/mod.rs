@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file events ──> Filter ──> Debounce ──> Snapshot ──> Message::Changed
-//!   (notify)      counts?     quiet?      other contents?   (to the driver)
+//!   (notify)      counts?     quiet?      new contents?     (to the driver)
 //! ```
 //!
 //! An event only shows *where* something may have happened. Once no more events arrive, hotrun examines the file system

@@ -50,7 +50,7 @@ pub enum Poll {
     /// Poll only where the system sends no file events.
     #[default]
     IfNeeded,
-    /// Poll everywhere, as often as is cheap.
+    /// Poll everywhere, as often as is possible at low cost.
     Always,
     /// Poll everywhere, and pause for this long between two scans.
     Every(Duration),

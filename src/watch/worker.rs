@@ -243,7 +243,7 @@ impl Worker {
         }
     }
 
-    /// Whether `path` is a root, or a root is below it.
+    /// Whether `path` is a root or contains one.
     fn leads_to_root(&self, path: &Path) -> bool {
         self.spec.named_paths().any(|root| root.starts_with(path))
     }

@@ -170,7 +170,7 @@ impl Running {
     pub(crate) async fn started(&mut self) -> i32 {
         match self.report().await {
             Some(Report::Started { pid }) => pid,
-            other => panic!("not started: {other:?}"),
+            other => panic!("the program was not started: {other:?}"),
         }
     }
 

@@ -53,7 +53,7 @@ fn hc05_an_overflow_makes_hotrun_compare_all_files() {
         Some(Message::Trouble { text, .. }) if text.contains("dropped events")
     ));
     let Some(Message::Changed { paths: changed, .. }) = reports.blocking_recv() else {
-        panic!("no change")
+        panic!("no change was reported")
     };
     assert_eq!(
         changed,

@@ -89,7 +89,7 @@ async fn next(calls: InterceptedCalls) -> (InterceptedCalls, Next) {
 async fn next_call(calls: InterceptedCalls) -> (InterceptedCalls, Call) {
     match next(calls).await {
         (calls, Next::Call(call)) => (calls, call),
-        (_, other) => panic!("no call: {other:?}"),
+        (_, other) => panic!("no call arrived: {other:?}"),
     }
 }
 
@@ -99,7 +99,7 @@ fn address_of(call: &Call) -> Vec<u8> {
         address, length, ..
     } = call.syscall
     else {
-        panic!("not a bind: {call:?}");
+        panic!("not a `bind` call: {call:?}");
     };
     seccomp::read_memory(call.thread, address, length as usize).unwrap()
 }
