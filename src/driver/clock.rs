@@ -7,7 +7,7 @@ use crate::reload::Time;
 
 /// If a deadline passed longer ago than this, hotrun was unable to run: handling an event takes much less time.
 const SUSPENDED: Duration = Duration::from_millis(500);
-/// How much time is left until the deadline after hotrun was unable to run.
+/// How long before the missed deadline the clock is set back to, after hotrun was unable to run.
 const GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]

@@ -135,7 +135,7 @@ fn adopts(config: &Config, sockets: &Sockets, feed: &Feed) -> bool {
         feed.error(text, Some("add `--listen`, as in `--listen 3000`".into()));
         return false;
     }
-    // This matters less with `--listen`.
+    // This matters less with `--listen`, because hotrun opens those sockets itself.
     let level = match config.listen.is_empty() {
         true => Level::Warning,
         false => Level::Detail,

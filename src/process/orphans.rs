@@ -31,7 +31,7 @@ struct Children {
     /// own children to it. `None` before [`become_subreaper`].
     inherited: Option<BTreeSet<i32>>,
     guardians: BTreeSet<i32>,
-    /// How orphans ended that were reaped while killing, until their own task asks for it.
+    /// How each reaped orphan ended, until the task that monitors its tree asks for it.
     ended: BTreeMap<i32, Ended>,
 }
 
