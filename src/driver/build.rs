@@ -110,7 +110,7 @@ impl BuildTask {
             None => Err(None),
         };
         self.inbox.send(Input::Built { id: self.id, built });
-        // Its feed would keep the user interface open for as long as the build's leftovers run.
+        // Otherwise, its feed would keep the user interface open while processes that the build left behind are running.
         drop(self);
         while reports.next().await.is_some() {}
     }

@@ -226,7 +226,7 @@ fn is_temporary(path: &Path) -> bool {
 }
 
 /// Whether a file has the kernel's default name for a core dump (`core(5)`) and the header of one (`elf(5)`: the magic
-/// number, the byte order, `e_type`). Other files are named `core`, too.
+/// number, the byte order, `e_type`). The header is checked because other files may have this name, too.
 fn is_core_dump(path: &Path) -> bool {
     const CORE: u16 = 4;
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();

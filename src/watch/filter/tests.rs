@@ -296,7 +296,7 @@ fn a_core_dump_is_recognised_by_its_header() {
     }
     assert!(is_temporary(&path("core")) && is_temporary(&path("core.4711")));
     assert!(!is_temporary(&path("core.rs")) && !is_temporary(&path("cores")));
-    // An executable.
+    // Makes the file an executable instead.
     header[16] = 2;
     fs::write(path("core"), header).unwrap();
     assert!(!is_temporary(&path("core")));
