@@ -82,7 +82,10 @@ fn a_signal_makes_the_program_reload_its_configuration() {
     project.save("notes.md", "ignored\n");
     run.wait_until_quiet(Duration::from_millis(300));
     run.assert_count("starting", 1);
-    for word in ["is reloading its configuration", "reloaded its configuration in"] {
+    for word in [
+        "is reloading its configuration",
+        "reloaded its configuration in",
+    ] {
         let shown = run.so_far().iter().any(|event| event.mentions(word));
         assert!(shown, "{word}");
     }
