@@ -29,8 +29,7 @@ pub(super) struct Worker {
     unread: Vec<PathBuf>,
     /// When the newest build began. Set until the build has reported its inputs.
     build_began: Option<SystemTime>,
-    /// Files that do not count but have had events since the build began, with the time of the event. The build may
-    /// have read them.
+    /// Files that do not count, with the time of an event since the build began. The build may have read them.
     uncounted: BTreeMap<PathBuf, SystemTime>,
     /// Whether an overflow was reported since the last batch of changes.
     overflow_reported: bool,
@@ -143,8 +142,7 @@ impl Worker {
         }
     }
 
-    /// Checks files that are being written but have had no event for a while. After `truncate(2)`, for example, no
-    /// event reports that the file was closed.
+    /// Checks files that are being written but have had no event for a while: no event follows `truncate(2)`.
     fn check_writers(&mut self) {
         let now = Instant::now();
         for path in self.debounce.silent_writes(now) {
@@ -167,8 +165,7 @@ impl Worker {
         }
     }
 
-    /// Handles an event at `path`. Files are examined once no more events arrive. Directories are examined immediately,
-    /// to watch them before more happens inside.
+    /// Handles an event at `path`. Files are examined once no more events arrive, directories immediately.
     fn touched(&mut self, path: &Path, state: FileState) {
         match path.symlink_metadata() {
             // A symbolic link is not followed: its target is watched at its own path, or not at all.
@@ -341,9 +338,8 @@ impl Worker {
         self.peeked.is_some() || self.debounce.is_active(now) && git_works()
     }
 
-    /// Finds roots that were removed or replaced without an event. While a directory is the working directory of a
-    /// process, such as hotrun and its program, only a watch on its parent reports its removal (`inotify(7)`,
-    /// `IN_DELETE_SELF`).
+    /// Finds roots that were removed or replaced without an event. Only a watch on its parent reports the removal of a
+    /// process's working directory (`inotify(7)`, `IN_DELETE_SELF`).
     fn check_roots(&mut self) {
         let known = self.spec.named_paths().filter(|root| self.tree.knows(root));
         for root in known.map(Path::to_owned).collect::<Vec<_>>() {
