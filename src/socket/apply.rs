@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use socket2::Socket;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::address::Address;
 use super::drain::MonitoredListener;
 use super::endpoint::Transport;
-use super::forward::{Respond, Unclaimed};
+use super::forward::{Places, Respond, Unclaimed};
 use super::forwarder::{Forwarder, Work};
 use super::open::{listen, refuse_strangers, sharing};
 use super::opened::{At, Group, Listener, Sharing};
@@ -24,10 +24,6 @@ use super::unix_path::{Name, UnixPath};
 use crate::os::cleanup::Cleanup;
 use crate::os::{self, Queue};
 use crate::reload::Time;
-
-/// How many connections hotrun handles at the same time. A forwarded connection uses two descriptors, and a process may
-/// have only 1024 by default.
-const PLACES: usize = 256;
 
 /// A socket or path that comes with the next input.
 pub(super) enum Incoming {
@@ -43,7 +39,7 @@ pub(super) struct Applier {
     incoming: Option<Incoming>,
     responder: Option<Arc<Respond>>,
     runtime: Handle,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     started: Instant,
     /// Receives inputs from other threads and tasks.
     report: Arc<dyn Fn(Input) + Send + Sync>,
@@ -60,7 +56,7 @@ impl Applier {
             incoming: None,
             responder: None,
             runtime: Handle::current(),
-            places: Arc::new(Semaphore::new(PLACES)),
+            places: Arc::default(),
             started: Instant::now(),
             report,
         }

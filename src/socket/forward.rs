@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::address::Address;
@@ -29,6 +29,27 @@ const MOST_DISCARDED: u64 = 16 << 20;
 /// because no local ports are left, or because a unix socket's queue is full.
 const ATTEMPTS: u32 = 100;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
+/// How many connections hotrun handles at the same time. A forwarded connection uses two descriptors, and a process may
+/// have only 1024 by default.
+const PLACES: usize = 256;
+/// How many more may wait whose clients have shut down their sending side.
+const MOST_HALF_CLOSED: u64 = 64;
+
+/// The limits on connections, for all addresses together. Other connections wait in the queues.
+pub(super) struct Places {
+    pub(super) free: Arc<Semaphore>,
+    /// How many clients have shut down their sending side so far.
+    half_closed: watch::Sender<u64>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(PLACES)),
+            half_closed: watch::Sender::default(),
+        }
+    }
+}
 
 /// A TCP or unix socket connection.
 pub trait Stream: AsyncRead + AsyncWrite + AsFd + Send + Unpin {}
@@ -69,7 +90,8 @@ pub(super) async fn handle(
     client: Socket,
     address: Address,
     unclaimed: watch::Receiver<Unclaimed>,
-    _permit: OwnedSemaphorePermit,
+    places: Arc<Places>,
+    place: OwnedSemaphorePermit,
 ) {
     // If this fails, the client's connection is closed.
     let Ok(stream) = accepted(client, &address) else {
@@ -80,8 +102,13 @@ pub(super) async fn handle(
         received: Vec::new(),
         until: None,
         may_respond: true,
+        place: Some(place),
+        half_closed: None,
     };
-    if let Some(client) = client.wait(unclaimed).await {
+    if let Some(mut client) = client.wait(unclaimed, &places).await {
+        if client.place.is_none() {
+            client.place = places.free.clone().acquire_owned().await.ok();
+        }
         let _ = client.forward(&address).await;
     }
 }
@@ -104,18 +131,29 @@ struct Client {
     until: Option<Instant>,
     /// Whether the client may still get a response.
     may_respond: bool,
+    place: Option<OwnedSemaphorePermit>,
+    /// The client's number among those that have shut down their sending side.
+    half_closed: Option<u64>,
 }
 
 impl Client {
     /// Waits until the connection is to be forwarded. Returns `None` if it has ended before.
-    async fn wait(mut self, mut unclaimed: watch::Receiver<Unclaimed>) -> Option<Self> {
+    async fn wait(
+        mut self,
+        mut unclaimed: watch::Receiver<Unclaimed>,
+        places: &Places,
+    ) -> Option<Self> {
         loop {
             let now = unclaimed.borrow_and_update().clone();
             let responder = match now {
                 Unclaimed::Forward => return Some(self),
                 Unclaimed::Respond(responder) if self.may_respond => responder,
                 Unclaimed::Respond(_) | Unclaimed::Wait => {
-                    unclaimed.changed().await.ok()?;
+                    tokio::select! {
+                        biased;
+                        changed = unclaimed.changed() => changed.ok()?,
+                        () = self.gone(places) => return None,
+                    }
                     continue;
                 }
             };
@@ -131,6 +169,32 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Returns when the client has gone. A client that has shut down its sending side may still be waiting, so it gives up
+    /// its place, and only the newest such clients wait. Cancel safe.
+    async fn gone(&mut self, places: &Places) {
+        let number = loop {
+            if let Some(number) = self.half_closed {
+                break number;
+            }
+            if self.received.len() >= MOST_READ {
+                return std::future::pending().await;
+            }
+            match self.read().await {
+                Ok(0) => {
+                    places.half_closed.send_modify(|count| *count += 1);
+                    self.half_closed = Some(*places.half_closed.borrow());
+                    self.place = None;
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        };
+        let mut count = places.half_closed.subscribe();
+        let _ = count
+            .wait_for(|count| *count >= number + MOST_HALF_CLOSED)
+            .await;
     }
 
     /// Returns the response, or `None` if the client has to wait. Cancel safe.
@@ -151,14 +215,12 @@ impl Client {
 
     /// Reads more of the request. Returns whether no more will be read.
     async fn read_more(&mut self) -> io::Result<bool> {
-        let room = (MOST_READ - self.received.len()) as u64;
-        let mut limited = (&mut self.stream).take(room);
         let read = match self.until {
-            None => limited.read_buf(&mut self.received).await?,
+            None => self.read().await?,
             Some(until) => tokio::select! {
                 // Accept bytes that have arrived, even after the deadline.
                 biased;
-                read = limited.read_buf(&mut self.received) => read?,
+                read = self.read() => read?,
                 () = sleep_until(until) => return Ok(true),
             },
         };
@@ -166,9 +228,18 @@ impl Client {
             // The connection was closed before its first byte.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.until
-            .get_or_insert_with(|| Instant::now() + READ_TIMEOUT);
         Ok(read == 0 || self.received.len() >= MOST_READ)
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        let room = (MOST_READ - self.received.len()) as u64;
+        let mut limited = (&mut self.stream).take(room);
+        let read = limited.read_buf(&mut self.received).await?;
+        if read > 0 {
+            self.until
+                .get_or_insert_with(|| Instant::now() + READ_TIMEOUT);
+        }
+        Ok(read)
     }
 
     /// Forwards the connection to the live generation until both directions are closed. All bytes and the end of each

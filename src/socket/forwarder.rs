@@ -12,10 +12,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::address::Address;
-use super::forward::{self, Unclaimed};
+use super::forward::{self, Places, Unclaimed};
 
 /// How long a forwarder waits before it retries if all permits or all descriptors are in use.
 const CROWDED: Duration = Duration::from_millis(50);
@@ -26,9 +26,7 @@ pub(super) struct Work {
     pub(super) address: Address,
     pub(super) unclaimed: watch::Receiver<Unclaimed>,
     pub(super) runtime: Handle,
-    /// One permit for each connection that hotrun may handle, for all addresses together. Other connections wait in the
-    /// queues.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Arc<Places>,
     /// Called when a program has shut down the socket.
     pub(super) shut_down: Box<dyn Fn() + Send>,
 }
@@ -143,8 +141,8 @@ impl Worker {
     /// Waits for an event on the listener or for a wake-up. Returns the listener's events.
     fn wait(&self) -> io::Result<PollFlags> {
         let accepts = !matches!(*self.work.unclaimed.borrow(), Unclaimed::Wait);
-        let crowded = accepts && self.work.places.available_permits() == 0;
-        // While connections have to wait, or no permit is free, leave them in the queue.
+        let crowded = accepts && self.work.places.free.available_permits() == 0;
+        // While connections have to wait, or no place is free, leave them in the queue.
         let wanted = match accepts && !crowded {
             true => PollFlags::POLLIN,
             false => PollFlags::empty(),
@@ -173,7 +171,7 @@ impl Worker {
     /// Accepts a connection. Acquires the permit first, because a connection that cannot be handled yet should stay in
     /// the queue.
     fn accept(&self) {
-        let Ok(place) = self.work.places.clone().try_acquire_owned() else {
+        let Ok(place) = self.work.places.free.clone().try_acquire_owned() else {
             return;
         };
         if !self.control.goes(WAITING, ACCEPTING) {
@@ -193,7 +191,8 @@ impl Worker {
 
     fn hand_over(&self, client: Socket, place: OwnedSemaphorePermit) {
         let (address, unclaimed) = (self.work.address.clone(), self.work.unclaimed.clone());
-        let handled = forward::handle(client, address, unclaimed, place);
+        let places = self.work.places.clone();
+        let handled = forward::handle(client, address, unclaimed, places, place);
         self.work.runtime.spawn(handled);
     }
 

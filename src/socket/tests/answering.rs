@@ -194,26 +194,42 @@ async fn a_crowd_of_silent_clients_is_bounded() {
     programs.iter().for_each(Program::ask_to_stop);
 }
 
-/// A client that has shut down its sending side waits for the program like any other.
-#[tokio::test]
-async fn a_half_closed_connection_waits() {
-    let mut sockets = open(&[ANY]);
-    let to = To::Tcp(tcp(&sockets, 0));
-    start_responding(&mut sockets);
-    let half_closed = (0..5).map(|_| {
-        let mut stream = TcpStream::connect(tcp(&sockets, 0)).unwrap();
+fn half_closed(sockets: &Sockets, count: usize) -> Vec<Box<dyn Duplex>> {
+    let one = |_| {
+        let mut stream = TcpStream::connect(tcp(sockets, 0)).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.write_all(b"!").unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         Box::new(stream) as Box<dyn Duplex>
-    });
-    let half_closed: Vec<_> = half_closed.collect();
-    // Once these are answered, the half-closed connections have been accepted as well.
+    };
+    (0..count).map(one).collect()
+}
+
+/// Clients of another protocol give up and connect again, as connection pools do. Clients that have only shut down their
+/// sending side wait for the program; of these, only the newest do.
+#[tokio::test]
+async fn clients_that_have_gone_hold_no_places() {
+    let mut sockets = open(&[ANY]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    start_responding(&mut sockets);
+    for _ in 0..3 {
+        let mut gone = connect(&to, 100);
+        say(&mut gone, b"!");
+    }
     assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
+    let mut old = half_closed(&sockets, 5);
+    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
+    let new = half_closed(&sockets, 64);
+    let ended = thread::spawn(move || {
+        old.iter_mut()
+            .all(|stream| matches!(stream.read(&mut [0]), Ok(0)))
+    });
+    until("the oldest have ended", || ended.is_finished()).await;
+    assert!(ended.join().unwrap());
     sockets.stop_responding().unwrap();
     let programs = start(&mut sockets, 1, Style::NonBlocking);
     sockets.switch(id(1)).unwrap();
-    assert_eq!(read(half_closed).await, [1; 5]);
+    assert_eq!(read(new).await, [1; 64]);
     programs.iter().for_each(Program::ask_to_stop);
 }
 
