@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, Socket};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -29,6 +29,11 @@ const MOST_DISCARDED: u64 = 16 << 20;
 /// because no local ports are left, or because a unix socket's queue is full.
 const ATTEMPTS: u32 = 100;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
+/// The buffer for requests that are forwarded, in bytes.
+const BUFFER: usize = 8 << 10;
+/// How long the client may continue after the server has closed its direction: a client that never closes must not hold a
+/// place that others need. The kernel has the same limit for a socket without a process (`tcp_fin_timeout`, `tcp(7)`).
+const AFTER_RESPONSE: Duration = Duration::from_secs(60);
 /// How many connections hotrun handles at the same time. A forwarded connection uses two descriptors, and a process may
 /// have only 1024 by default.
 const PLACES: usize = 256;
@@ -248,16 +253,61 @@ impl Client {
         // The connection's local address leads to the live listener, even if the group listens on all addresses.
         let local = SockRef::from(&self.stream).local_addr()?.as_socket();
         let mut server = connect(address, local).await?;
-        server.write_all(&self.received).await?;
-        let copied = copy_bidirectional(&mut self.stream, &mut server).await;
+        let request = self.received.as_slice();
+        let copied = splice(request, &mut self.stream, &mut server, AFTER_RESPONSE).await;
         if copied.is_err() {
-            // One side was reset. A normal close would tell the other side that it has received everything, so reset it
-            // as well (`socket(7)`, SO_LINGER).
+            // One side was reset, or the client never closed. A normal close would tell the other side that it has received
+            // everything, so reset it as well (`socket(7)`, SO_LINGER).
             for stream in [&self.stream, &server] {
                 let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             }
         }
-        copied.map(drop)
+        copied
+    }
+}
+
+/// Copies both directions, and the end of each. `received` was read from the client before, which may continue for the
+/// time `after` once the server has closed its direction.
+async fn splice(
+    received: &[u8],
+    client: impl AsyncRead + AsyncWrite,
+    server: impl AsyncRead + AsyncWrite,
+    after: Duration,
+) -> io::Result<()> {
+    let (from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_server, to_server) = tokio::io::split(server);
+    let request = copy_request(received.chain(from_client), to_server);
+    let response = async {
+        tokio::io::copy(&mut from_server, &mut to_client).await?;
+        to_client.shutdown().await
+    };
+    tokio::pin!(request, response);
+    tokio::select! {
+        sent = &mut request => {
+            sent?;
+            response.await
+        }
+        responded = &mut response => {
+            responded?;
+            timeout(after, request).await?
+        }
+    }
+}
+
+/// Once the server takes no more, the rest is discarded: it may respond and close before it has read everything.
+async fn copy_request(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let mut writable = true;
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            let _ = to.shutdown().await;
+            return Ok(());
+        }
+        writable = writable && to.write_all(&buffer[..read]).await.is_ok();
     }
 }
 
@@ -295,3 +345,6 @@ async fn send(mut client: Box<dyn Stream>, response: &[u8]) -> io::Result<()> {
     let discarded = tokio::io::copy(&mut rest, &mut nowhere);
     timeout(LINGER, discarded).await?.map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! Splicing a client and a server.
+
+use std::net::Shutdown;
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The server shuts down its receiving side at once, and responds when it has seen the client send everything.
+#[tokio::test]
+async fn a_response_arrives_although_the_request_was_not_read() {
+    let (near, mut client) = UnixStream::pair().unwrap();
+    let (far, mut server) = UnixStream::pair().unwrap();
+    SockRef::from(&server).shutdown(Shutdown::Read).unwrap();
+    let splicing = tokio::spawn(splice(b"?", near, far, DEADLINE));
+    let exchange = async {
+        client.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
+        client.shutdown().await.unwrap();
+        server.write_all(b"too large").await.unwrap();
+        drop(server);
+        let mut response = String::new();
+        client.read_to_string(&mut response).await.unwrap();
+        response
+    };
+    let response = timeout(DEADLINE, exchange).await.expect("a response");
+    assert_eq!(response, "too large");
+    splicing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_never_closes_is_not_waited_for_forever() {
+    let (near, _client) = UnixStream::pair().unwrap();
+    let (far, server) = UnixStream::pair().unwrap();
+    drop(server);
+    let spliced = splice(b"", near, far, Duration::from_millis(20));
+    let spliced = timeout(DEADLINE, spliced).await.expect("the end");
+    assert_eq!(spliced.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn a_client_may_continue_after_the_server_has_closed_its_direction() {
+    let (near, mut client) = UnixStream::pair().unwrap();
+    let (far, mut server) = UnixStream::pair().unwrap();
+    let splicing = tokio::spawn(splice(b"what was ", near, far, DEADLINE));
+    server.shutdown().await.unwrap();
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    client.write_all(b"sent").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut request = String::new();
+    server.read_to_string(&mut request).await.unwrap();
+    assert_eq!(request, "what was sent");
+    splicing.await.unwrap().unwrap();
+}
