@@ -71,6 +71,11 @@ impl Applier {
         self.incoming = Some(incoming);
     }
 
+    /// Drops what a failed input did not use. A bound socket would otherwise keep its address.
+    pub(super) fn drop_incoming(&mut self) {
+        self.incoming = None;
+    }
+
     /// Sets the responder for groups whose policy is [`UnclaimedPolicy::Respond`].
     pub(super) fn set_responder(&mut self, responder: Arc<Respond>) {
         for group in self.groups.values() {

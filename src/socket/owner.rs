@@ -80,6 +80,7 @@ impl Owner {
         let result = self
             .table
             .handle(self.applier.now(), input, &mut self.applier);
+        self.applier.drop_incoming();
         let result = match starts_forwarders {
             true => result.and(self.tidy()),
             false => result,

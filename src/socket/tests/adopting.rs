@@ -248,6 +248,9 @@ async fn a_generation_that_is_gone_cannot_add_a_listener() {
     assert_eq!(refused.raw_os_error(), Some(libc::ESRCH));
     assert_eq!(sockets.listener_count(), 0);
     assert!(!os::is_listening(&socket).unwrap());
+    let at = address(&socket);
+    drop(socket);
+    TcpListener::bind(at).expect("the address is free");
 }
 
 /// Both sockets were bound before either listened, as can happen when two instances of a program start at the same
