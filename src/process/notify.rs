@@ -58,6 +58,8 @@ pub enum Rejected {
     Truncated,
     /// The sender does not belong to the generation.
     Stranger(Sender),
+    /// The kernel did not report the sender, although this system does.
+    Anonymous,
 }
 
 impl fmt::Display for Rejected {
@@ -68,6 +70,7 @@ impl fmt::Display for Rejected {
                 f,
                 "a message from process {pid} of user {uid}, which does not belong to the generation"
             ),
+            Self::Anonymous => f.write_str("a message without a sender"),
         }
     }
 }
@@ -142,10 +145,12 @@ fn read(
         return Err(Rejected::Truncated);
     }
     let user = nix::unistd::getuid().as_raw();
-    if let Some(sender) = datagram.sender
-        && !accepts(sender, &tree(), user, has_ended)
-    {
-        return Err(Rejected::Stranger(sender));
+    match datagram.sender {
+        None if cfg!(target_os = "linux") => return Err(Rejected::Anonymous),
+        Some(sender) if !accepts(sender, &tree(), user, has_ended) => {
+            return Err(Rejected::Stranger(sender));
+        }
+        None | Some(_) => {}
     }
     let assignments = Assignments::parse(&text[..datagram.length]);
     let mut descriptors = datagram.descriptors;

@@ -91,6 +91,19 @@ async fn a_living_stranger_is_rejected() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_message_without_a_sender_is_rejected() {
+    let datagram = Datagram {
+        length: 7,
+        truncated: false,
+        sender: None,
+        descriptors: Vec::new(),
+    };
+    let refused = read(b"READY=1", datagram, own).expect_err("no sender");
+    assert_eq!(refused, Rejected::Anonymous);
+}
+
+#[test]
 fn senders_are_accepted_by_tree_or_by_user() {
     let sender = |pid, uid| Sender { pid, uid };
     let gone = |_| true;
