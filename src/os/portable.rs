@@ -118,6 +118,22 @@ impl HangupSet {
     }
 }
 
+/// Cannot be created on these systems.
+#[derive(Debug)]
+pub struct ProcessEnds(Infallible);
+
+impl ProcessEnds {
+    pub fn of(_pids: &[i32]) -> io::Result<Self> {
+        unsupported()
+    }
+}
+
+impl AsFd for ProcessEnds {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.0 {}
+    }
+}
+
 /// Interception of `bind` and `listen`, which is not available on these systems.
 pub mod seccomp {
     use std::os::fd::RawFd;

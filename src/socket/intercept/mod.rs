@@ -13,7 +13,7 @@ mod decision;
 mod program;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,6 +49,7 @@ pub fn start(
             adopter,
             pids: Box::new(pids),
             sockets: ProgramSockets::default(),
+            ends: None,
         },
         notify: Box::new(notify),
         pause: PAUSE,
@@ -81,7 +82,8 @@ impl Worker {
         };
         loop {
             let listens = self.program.sockets.0.iter().any(|one| one.listens);
-            match calls.next(None, listens.then_some(self.pause)) {
+            let ends = self.program.ends.as_ref().map(AsFd::as_fd);
+            match calls.next(ends, listens.then_some(self.pause)) {
                 Ok(Next::Call(call)) => self.handle(&calls, &call),
                 Ok(Next::Stopped) => self.search(),
                 Ok(Next::Ended) => return,

@@ -9,11 +9,11 @@ use socket2::Socket;
 
 use super::binding::{self, Binding};
 use super::decision::{OnBind, OnListen, ProgramSocket, ProgramSockets};
-use crate::os;
 use crate::os::seccomp::{
     Call, InterceptedCalls, Reply, Syscall, Unavailable, descriptor_of, read_memory,
 };
 use crate::os::socket_holders::sockets_of;
+use crate::os::{self, ProcessEnds};
 use crate::reload::GenId;
 use crate::socket::address::Address;
 use crate::socket::adopter::{Adopter, Joined};
@@ -130,6 +130,8 @@ pub(super) struct Program {
     /// Returns the program's current processes.
     pub(super) pids: Box<dyn Fn() -> Vec<i32> + Send>,
     pub(super) sockets: ProgramSockets,
+    /// Reports when a process that holds one of the sockets exits. Set while several sockets share an address.
+    pub(super) ends: Option<ProcessEnds>,
 }
 
 impl Program {
@@ -324,12 +326,27 @@ impl Program {
 
     /// Returns the inodes of the sockets that the program's processes hold, or `None` if there are no processes or we
     /// may not inspect one of them.
-    fn held(&self) -> Option<HashSet<u64>> {
+    fn held(&mut self) -> Option<HashSet<u64>> {
+        let ours: HashSet<u64> = self.sockets.0.iter().map(|one| one.inode).collect();
         let pids = (self.pids)();
-        let mut held = HashSet::new();
-        for pid in &pids {
-            held.extend(sockets_of(*pid, |_| None).ok()?.into_values());
-        }
-        (!pids.is_empty()).then_some(held)
+        let (mut held, mut holders) = (HashSet::new(), Vec::new());
+        let inspected = pids.iter().try_for_each(|pid| {
+            let sockets = sockets_of(*pid, |_| None).ok()?;
+            holders.extend(
+                sockets
+                    .values()
+                    .any(|one| ours.contains(one))
+                    .then_some(*pid),
+            );
+            held.extend(sockets.into_values());
+            Some(())
+        });
+        // Replace the set even if the search failed, because it keeps reporting an exit.
+        let several = self.sockets.several_share();
+        self.ends = several.then(|| ProcessEnds::of(&holders).ok()).flatten();
+        inspected.filter(|()| !pids.is_empty()).map(|()| held)
     }
 }
+
+#[cfg(test)]
+mod tests;
