@@ -48,6 +48,8 @@ pub(super) enum OnListen {
     PassOn,
     /// Report that the address is in use.
     InUse,
+    /// The socket is already listening: set the new backlog, but do not shorten the queue that hotrun has set.
+    Again,
     /// Make the socket a listener of its group.
     Join(Binding),
 }
@@ -73,10 +75,12 @@ impl ProgramSockets {
     /// Decides how to reply to a `listen` on the socket `cookie`. `listens` means that it is already listening.
     pub(super) fn on_listen(&self, cookie: u64, listens: bool) -> OnListen {
         let tcp = |binding: &Binding| binding.endpoint.transport == Transport::Tcp;
-        // For a socket that is already listening, the call only changes the backlog.
-        let Some(binding) = self.binding(cookie).filter(|one| tcp(one) && !listens) else {
+        let Some(binding) = self.binding(cookie).filter(tcp) else {
             return OnListen::PassOn;
         };
+        if listens {
+            return OnListen::Again;
+        }
         let mut others = self.others(cookie);
         match others.any(|other| other.forbids_listen(&binding)) {
             true => OnListen::InUse,

@@ -18,7 +18,7 @@ use crate::reload::GenId;
 use crate::socket::address::Address;
 use crate::socket::adopter::{Adopter, Joined};
 use crate::socket::endpoint::{Endpoint, Transport};
-use crate::socket::open::{OpenError, bind_for_program};
+use crate::socket::open::{self, OpenError, bind_for_program};
 use crate::socket::scan;
 
 /// An event that concerns a program's sockets.
@@ -272,6 +272,10 @@ impl Program {
         match decision {
             OnListen::PassOn => Reply::Continue.into(),
             OnListen::InUse => Reply::Errno(libc::EADDRINUSE).into(),
+            OnListen::Again => match open::listen(&socket, backlog) {
+                Ok(()) => Reply::Success.into(),
+                Err(_) => Reply::Continue.into(),
+            },
             OnListen::Join(binding) => self.join(&socket, cookie, backlog, binding.endpoint),
         }
     }

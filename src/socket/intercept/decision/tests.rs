@@ -150,7 +150,7 @@ fn a_socket_joins_only_once_and_only_if_hotrun_has_bound_it() {
     let web = binding("127.0.0.1:80");
     assert_eq!(sockets(&[]).on_listen(NEW, false), OnListen::PassOn);
     assert_eq!(on_listen(web, sockets(&[])), OnListen::Join(web));
-    assert_eq!(bound(web).on_listen(1, true), OnListen::PassOn);
+    assert_eq!(bound(web).on_listen(1, true), OnListen::Again);
 }
 
 #[test]
