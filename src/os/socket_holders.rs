@@ -18,7 +18,7 @@ pub fn socket_holder(inode: u64) -> Option<Holder> {
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let holds = |sockets: HashMap<u32, u64>| sockets.values().any(|held| *held == inode);
-    let pid = pids.find(|pid| sockets_of(*pid, |_| None).is_ok_and(holds))?;
+    let pid = pids.find(|pid| sockets_of(*pid).is_ok_and(holds))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(Holder {
         pid,
@@ -28,21 +28,20 @@ pub fn socket_holder(inode: u64) -> Option<Holder> {
 
 /// Returns the inodes of the sockets that a process holds, by descriptor. The map is empty if the process has exited.
 ///
-/// Reading a link takes 1 to 4 µs, so descriptors whose inode the caller `knows` are not read again. Reading a link by
-/// its name in the open directory takes half as long as by its full path.
+/// Reading a link takes 1 to 4 µs. Reading it by its name in the open directory takes half as long as by its full path.
 ///
 /// # Errors
 /// [`io::ErrorKind::PermissionDenied`] if the process belongs to another user or is not dumpable (`proc_pid_fd(5)`).
 /// Such a process may hold any socket.
-pub fn sockets_of(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> io::Result<HashMap<u32, u64>> {
-    match read_sockets(pid, knows) {
+pub fn sockets_of(pid: i32) -> io::Result<HashMap<u32, u64>> {
+    match read_sockets(pid) {
         // A zombie belongs to root (`task_dump_owner` in `fs/proc/base.c`).
         Err(error) if is_gone(&error) || has_ended(pid) => Ok(HashMap::new()),
         read => read,
     }
 }
 
-fn read_sockets(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> io::Result<HashMap<u32, u64>> {
+fn read_sockets(pid: i32) -> io::Result<HashMap<u32, u64>> {
     let path = format!("/proc/{pid}/fd");
     let directory = File::open(&path)?;
     let mut sockets = HashMap::new();
@@ -51,10 +50,7 @@ fn read_sockets(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> io::Result<Hash
         let Some(descriptor) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        let inode = match knows(descriptor) {
-            Some(inode) => Some(inode),
-            None => read_socket(&directory, &name)?,
-        };
+        let inode = read_socket(&directory, &name)?;
         sockets.extend(inode.map(|inode| (descriptor, inode)));
     }
     Ok(sockets)
@@ -114,7 +110,7 @@ pub(crate) mod tests {
     fn as_another(pid: i32) -> io::Result<HashMap<u32, u64>> {
         let inspect = move || {
             setfsuid(Uid::from_raw(65534));
-            sockets_of(pid, |_| None)
+            sockets_of(pid)
         };
         thread::spawn(inspect).join().unwrap()
     }

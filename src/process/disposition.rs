@@ -26,7 +26,7 @@ fn member(pid: i32, signal: i32) -> Option<Member> {
     let catches = status.disposition(signal) == Disposition::Caught
         && !process_tree::executable(pid).is_some_and(|file| is_runtime(&file));
     // Standard input, output and error may also be sockets, but say nothing about the process.
-    let holds_socket = sockets_of(pid, |_| None).map(|held| held.keys().any(|fd| *fd > 2));
+    let holds_socket = sockets_of(pid).map(|held| held.keys().any(|fd| *fd > 2));
     let (holds_socket, catches) = unless_hidden(holds_socket.ok(), catches);
     Some(Member {
         pid,

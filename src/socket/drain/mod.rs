@@ -273,7 +273,7 @@ impl ConnectionOwners {
         }
         let mut held = HashSet::new();
         for pid in pids {
-            held.extend(sockets_of(*pid, |_| None)?.into_values());
+            held.extend(sockets_of(*pid)?.into_values());
         }
         for inode in unknown {
             match held.contains(&inode) {

@@ -335,7 +335,7 @@ impl Program {
         let pids = (self.pids)();
         let (mut held, mut holders) = (HashSet::new(), Vec::new());
         let inspected = pids.iter().try_for_each(|pid| {
-            let sockets = sockets_of(*pid, |_| None).ok()?;
+            let sockets = sockets_of(*pid).ok()?;
             holders.extend(
                 sockets
                     .values()
