@@ -113,6 +113,11 @@ impl Driver {
 
     fn store(&mut self, id: GenId, store: Store, fds: Vec<OwnedFd>) {
         match store {
+            Store::Keep { .. } if fds.is_empty() => {
+                let text = format!("gen {id} sent `FDSTORE=1`, and no descriptor arrived");
+                let hint = "if it sent one, hotrun has too many open files (`ulimit -n`)";
+                self.feed.message(Level::Warning, text, Some(hint.into()));
+            }
             Store::Keep { name, poll } => {
                 let fds = self.without_listeners(id, fds);
                 let kept = self.fd_store.store(&name, poll, fds);

@@ -345,6 +345,7 @@ os.close(writer)
 assert os.read(reader, 1) == b""
 notify("READY=1\nERRNO=2")
 socket.send_fds(manager, [b"X_NOTHING=1"], [reader, reader])
+notify("FDSTORE=1")
 print("through", flush=True)
 server().serve_forever()"#;
     let mut run = run(&project, body).args(["--ready", "notify"]).spawn();
@@ -356,6 +357,9 @@ server().serve_forever()"#;
         PATIENCE,
         |event| event.mentions("2 descriptors without `FDSTORE=1`"),
     );
+    run.expect_that("a warning about a missing descriptor", PATIENCE, |event| {
+        event.mentions("no descriptor arrived")
+    });
     run.printed(1, "through");
     run.quit();
 }
