@@ -36,7 +36,8 @@ pub(super) struct Applier {
     sharing: Sharing,
     groups: HashMap<GroupId, Group>,
     listeners: HashMap<ListenerId, Listener>,
-    incoming: Option<Incoming>,
+    /// What comes with the next input.
+    pub(super) incoming: Option<Incoming>,
     responder: Option<Arc<Respond>>,
     runtime: Handle,
     places: Arc<Places>,
@@ -69,11 +70,6 @@ impl Applier {
     /// Hands over the socket or path that comes with the next input.
     pub(super) fn bring(&mut self, incoming: Incoming) {
         self.incoming = Some(incoming);
-    }
-
-    /// Drops what a failed input did not use. A bound socket would otherwise keep its address.
-    pub(super) fn drop_incoming(&mut self) {
-        self.incoming = None;
     }
 
     /// Sets the responder for groups whose policy is [`UnclaimedPolicy::Respond`].

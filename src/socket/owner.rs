@@ -80,7 +80,8 @@ impl Owner {
         let result = self
             .table
             .handle(self.applier.now(), input, &mut self.applier);
-        self.applier.drop_incoming();
+        // A socket that a failed input did not take would keep its address.
+        self.applier.incoming = None;
         let result = match starts_forwarders {
             true => result.and(self.tidy()),
             false => result,

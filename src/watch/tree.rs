@@ -80,10 +80,11 @@ impl Tree {
         self.at_limit = false;
         self.polled.dirs.clear();
         let (seen, mut files) = self.grow(filter.dirs().cloned().collect(), filter);
-        files.extend(filter.files().filter(|file| file.is_file()).cloned());
         let in_tree = |file: &PathBuf| file.parent().is_some_and(|dir| seen.contains(dir));
         let outside = filter.files().filter(|file| !in_tree(file));
         self.anchor(&outside.cloned().collect::<Vec<_>>());
+        // Only now: a file that appears later causes an event.
+        files.extend(filter.files().filter(|file| file.is_file()).cloned());
         files
     }
 
