@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn other_commands_are_not_a_cargo_run() {
+    fn other_commands_are_not_parsed_as_cargo_run() {
         for line in [
             "",
             "cargo",

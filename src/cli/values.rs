@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_a_name_or_a_number_in_any_case() {
+    fn a_signal_is_a_number_or_a_name_in_upper_or_lower_case() {
         for text in ["TERM", "SIGTERM", "15", "term", "SigTerm"] {
             assert_eq!(signal(text), Ok(Signal::SIGTERM), "{text}");
         }

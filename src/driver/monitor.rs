@@ -111,7 +111,7 @@ async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
 pub(super) struct Output {
     pub(super) id: GenId,
     pub(super) feed: Feed,
-    /// Receives the lines for as long as the readiness check reads them.
+    /// Where to send the lines; `None` once the readiness check no longer reads them.
     pub(super) lines: Option<UnboundedSender<Vec<u8>>>,
     /// The beginning of an incomplete line.
     pub(super) line: Vec<u8>,

@@ -49,7 +49,7 @@ pub enum Reply {
 /// The result of waiting for an intercepted call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// This call's caller is waiting.
+    /// A call was intercepted; its caller is waiting for a reply.
     Call(Call),
     /// No process is left that could make a call.
     Ended,

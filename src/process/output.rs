@@ -245,7 +245,7 @@ mod tests {
         sender.write_all(b"one\ntw").await.unwrap();
         assert_eq!(lines.next().await, piece("one", true));
         sender.write_all(b"o\n").await.unwrap();
-        // Wait for longer than an incomplete line is held back.
+        // Wait for longer than hotrun holds back an incomplete line.
         std::thread::sleep(2 * QUIET);
         assert_eq!(lines.next().await, piece("two", true));
     }

@@ -72,7 +72,7 @@ async fn read_rest(stream: Box<dyn Stream>) {
     let _ = timeout(TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }
 
-/// Connects until the program accepts a connection.
+/// Keeps connecting until the program accepts a connection.
 ///
 /// A successful connect proves nothing, because the kernel completes it for any listening socket, and hotrun keeps that
 /// socket open. So the probe shuts down its write side at once: a server that has accepted the connection responds or

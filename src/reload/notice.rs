@@ -117,9 +117,9 @@ pub enum GenNotice {
     ReloadSignalUnhandled { signal: i32 },
     /// The program is being started.
     Starting { cause: Cause },
-    /// The program is ready, this long after its start.
+    /// The program is ready. `took`: the time since its start.
     Ready { took: Duration },
-    /// New connections go to the generation, this long after it became ready.
+    /// New connections go to the generation. `took`: the time since it became ready.
     Live { took: Duration },
     /// The generation is finishing its connections, which may take this long.
     Draining { timeout: Duration },

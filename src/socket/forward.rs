@@ -250,7 +250,7 @@ impl Client {
     /// Forwards the connection to the live generation until both directions are closed. All bytes and the end of each
     /// direction are passed on unchanged.
     async fn forward(mut self, address: &Address) -> io::Result<()> {
-        // The connection's local address leads to the live listener, even if the group listens on all addresses.
+        // Connecting to this connection's local address reaches the live listener, even if the group listens on all addresses.
         let local = SockRef::from(&self.stream).local_addr()?.as_socket();
         let mut server = connect(address, local).await?;
         let request = self.received.as_slice();

@@ -1,8 +1,8 @@
 //! Tracks which generation is live, and the state of every address's listeners. Pure: no I/O, no clock, no descriptors.
 //!
 //! [`Table::handle`] takes an [`Input`] and has a [`Kernel`] perform [`Op`]s. Every decision about listeners is made
-//! here. `table/tests` explores the states that small worlds can reach, against a model of the kernel's array of
-//! members, and checks after each op that no connection can be lost.
+//! here. `table/tests` explores all states that a few generations and listeners can reach, against a model of the
+//! kernel's array of members, and checks after each op that no connection can be lost.
 
 mod adopted;
 mod closing;

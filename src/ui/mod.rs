@@ -2,7 +2,7 @@
 //!
 //! The driver sends [`Report`]s. A [`Ui`] folds them into a model and shows them as plain lines, as JSON (see [`json`]
 //! for the fields), on a live terminal, or not at all. This module holds no handle to a process, a socket or the state
-//! machine. No other module writes to stdout and stderr.
+//! machine. No other module writes to stdout or stderr.
 
 pub mod feed;
 mod interleaver;

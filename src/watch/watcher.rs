@@ -38,8 +38,8 @@ impl Watch {
         Ok(Self { inputs })
     }
 
-    /// Must be called when a build begins. A file that does not count, but changes from now on, may turn out to be an
-    /// input of the build.
+    /// Must be called when a build begins. A file that has not counted so far may turn out to be an input of this
+    /// build. If it changes from now on, that change must not be missed.
     pub fn build_begins(&self) {
         self.send(Input::Build(SystemTime::now()));
     }

@@ -357,8 +357,8 @@ impl Worker {
         self.uncounted.clear();
     }
 
-    /// Watches a different set of files. A file that did not count before is changed if it has had an event since the
-    /// build began.
+    /// Watches a different set of files. A file that did not count before is reported as changed if it has had an event
+    /// since the build began.
     fn update(&mut self, update: WatchUpdate) {
         let since = update.since;
         let mut uncounted = std::mem::take(&mut self.uncounted);

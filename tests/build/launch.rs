@@ -146,7 +146,7 @@ fn cargo_handles_aliases_and_options() {
 }
 
 #[test]
-fn the_line_that_starts_the_runner_is_not_shown() {
+fn cargos_running_line_is_not_shown() {
     let package = Package::new();
     let ran = package.build("cargo run");
     assert!(

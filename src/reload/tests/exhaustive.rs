@@ -69,7 +69,7 @@ pub(super) struct Exploration {
     stale_checked: HashSet<u64>,
     /// For each state, how it was first reached.
     origins: Vec<(u32, Option<Move>)>,
-    /// For each state, the state that cooperation leads to, or the state itself if it is at rest.
+    /// For each state, the next state if everything cooperates, or the state itself if it is at rest.
     cooperations: Vec<u32>,
     edges: u64,
     ledger: Ledger,

@@ -68,7 +68,7 @@ pub(super) struct World {
     pub(super) responding: bool,
     pub(super) quitting: Option<Quitting>,
     pub(super) finished: bool,
-    /// Whether changes are held back. `held` is the greatest action among them.
+    /// Whether changes are held back. `held` is the most far-reaching action that any of them requires.
     pub(super) paused: bool,
     pub(super) held: Option<Action>,
     pub(super) held_config: bool,

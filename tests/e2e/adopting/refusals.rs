@@ -34,7 +34,7 @@ fn assert_stopped_first(refusal: &str, words: &str) {
 
 #[test]
 #[ignore = "needs python3"]
-fn every_refusal_is_reported_once_and_the_program_is_stopped_first() {
+fn every_refusal_is_reported_once_and_leads_to_stop_first() {
     if !has(PYTHON) {
         return;
     }

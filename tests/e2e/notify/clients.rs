@@ -149,7 +149,7 @@ fn ask(address: SocketAddr, client: usize, stop: &AtomicBool, seen: &Seen) -> Re
             .store(number_of(generation)?, Ordering::Relaxed);
         seen.count.store(number_of(count)?, Ordering::Relaxed);
         seen.messages.fetch_add(1, Ordering::Relaxed);
-        // Pause briefly, so that the clients leave the processor to the server.
+        // Pause briefly, so that the clients leave enough CPU time for the server.
         thread::sleep(Duration::from_millis(2));
     }
     Ok(())

@@ -86,8 +86,8 @@ pub(super) struct Model {
     pub(super) joins: Option<GenId>,
     /// Whether the indices may be wrong, because a program has shut a listener down and the table does not know yet.
     pub(super) disturbed: bool,
-    /// Whether a forwarder could not be stopped, and no other listener could be opened. Connections wait there, and are
-    /// forwarded later.
+    /// Whether a forwarder could not be stopped, and no other listener could be opened. Connections then wait in the
+    /// existing listener, and are forwarded later.
     pub(super) stuck: bool,
     /// Whether steering has failed and has not been retried since.
     pub(super) unsteered: bool,
