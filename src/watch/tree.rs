@@ -279,6 +279,10 @@ impl Tree {
     }
 
     fn refused(&mut self, dir: PathBuf, error: &notify::Error) {
+        // The directory was moved or removed in the meantime. If it comes back, an event reports that.
+        if matches!(error.kind, ErrorKind::PathNotFound) {
+            return;
+        }
         if !matches!(error.kind, ErrorKind::MaxFilesWatch) {
             return self.report_unreadable(&dir, &fs_event::reason(error));
         }
