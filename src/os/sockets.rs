@@ -20,6 +20,33 @@ pub struct Instruction {
     pub k: u32,
 }
 
+impl Instruction {
+    /// The code of a jump that compares for equality (`BPF_JMP | BPF_JEQ | BPF_K`).
+    pub const JUMP_IF_EQUAL: u16 = 0x15;
+    /// The code that ends the program (`BPF_RET | BPF_K`).
+    pub const RETURN: u16 = 0x06;
+
+    /// An instruction that is not a conditional jump.
+    pub const fn plain(code: u16, k: u32) -> Self {
+        Self {
+            code,
+            jt: 0,
+            jf: 0,
+            k,
+        }
+    }
+
+    /// A jump that depends on whether the loaded value equals `k`.
+    pub const fn jump_if_equal(k: u32, jt: u8, jf: u8) -> Self {
+        Self {
+            code: Self::JUMP_IF_EQUAL,
+            jt,
+            jf,
+            k,
+        }
+    }
+}
+
 /// The accept queue of a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {

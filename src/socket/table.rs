@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+pub(super) use closing::LONGEST_HANDSHAKE;
 pub(super) use group::Group;
 use listener::Owner;
 pub(super) use listener::{GroupId, ListenerId, Place};

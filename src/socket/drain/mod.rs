@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use self::idle::{IdleDetector, QUIET};
+use super::table::LONGEST_HANDSHAKE;
 use crate::os::socket_holders::sockets_of;
 use crate::os::{
     TcpConnection, TcpState, UnixConnection, tcp_connections, tcp_half_open, tcp_queue,
@@ -35,9 +36,6 @@ const SHARED_IDLE: Duration = Duration::from_secs(1);
 /// first byte.
 const UNUSED: Duration = Duration::from_secs(2);
 
-/// How long to wait for a handshake that began before the switch: a client that has lost our SYN-ACK retransmits after
-/// one second, then after two more (RFC 6298).
-const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 /// How far a handshake's age may be off, because the kernel measures it in ticks of 1 to 10 ms.
 const TICK: Duration = Duration::from_millis(10);
 

@@ -13,7 +13,7 @@ use crate::socket::Transport;
 pub(super) const REST: Duration = Duration::from_millis(50);
 /// How long a handshake that began before a switch may last: a client that has lost our SYN-ACK retransmits after one
 /// second, then after two more (RFC 6298).
-pub(super) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
+pub(in crate::socket) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 /// The longest pause between two scans, for listeners whose queued connections wait for a live generation.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 

@@ -127,8 +127,6 @@ const LOAD_WORD: u16 = 0x20;
 const AND: u16 = 0x54;
 const MODULO: u16 = 0x94;
 const JUMP: u16 = 0x05;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
 
 /// Offsets from here on are relative to the network header (`SKF_NET_OFF`), although the packet data starts after the
 /// TCP header.
@@ -160,8 +158,8 @@ impl Steering {
         for (port, targets) in &self.diverted {
             let pick = pick(targets);
             // A conditional jump can skip at most 255 instructions, an unconditional one any number.
-            program.push(jump_if_equal(u32::from(*port), 1, 0));
-            program.push(plain(JUMP, pick.len() as u32));
+            program.push(Instruction::jump_if_equal(u32::from(*port), 1, 0));
+            program.push(Instruction::plain(JUMP, pick.len() as u32));
             program.extend(pick);
         }
         program.extend(pick(&self.targets));
@@ -172,12 +170,12 @@ impl Steering {
 /// Loads the source port. A dual-stack socket receives both IPv4 and IPv6, so the family is read from the packet.
 fn load_source_port() -> [Instruction; 6] {
     [
-        plain(LOAD_BYTE, NETWORK),
-        plain(AND, 0xf0),
-        jump_if_equal(0x40, 0, 2),
-        plain(LOAD_HALF, NETWORK + PORT_BEHIND_V4),
-        plain(JUMP, 1),
-        plain(LOAD_HALF, NETWORK + PORT_BEHIND_V6),
+        Instruction::plain(LOAD_BYTE, NETWORK),
+        Instruction::plain(AND, 0xf0),
+        Instruction::jump_if_equal(0x40, 0, 2),
+        Instruction::plain(LOAD_HALF, NETWORK + PORT_BEHIND_V4),
+        Instruction::plain(JUMP, 1),
+        Instruction::plain(LOAD_HALF, NETWORK + PORT_BEHIND_V6),
     ]
 }
 
@@ -188,33 +186,15 @@ fn pick(targets: &[u32]) -> Vec<Instruction> {
     };
     let mut pick = Vec::new();
     if !others.is_empty() {
-        pick.push(plain(LOAD_WORD, RANDOM));
-        pick.push(plain(MODULO, targets.len() as u32));
+        pick.push(Instruction::plain(LOAD_WORD, RANDOM));
+        pick.push(Instruction::plain(MODULO, targets.len() as u32));
     }
     for (chosen, target) in (0..).zip(others) {
-        pick.push(jump_if_equal(chosen, 0, 1));
-        pick.push(plain(RETURN, *target));
+        pick.push(Instruction::jump_if_equal(chosen, 0, 1));
+        pick.push(Instruction::plain(Instruction::RETURN, *target));
     }
-    pick.push(plain(RETURN, *last));
+    pick.push(Instruction::plain(Instruction::RETURN, *last));
     pick
-}
-
-const fn plain(code: u16, k: u32) -> Instruction {
-    Instruction {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    }
-}
-
-const fn jump_if_equal(k: u32, jt: u8, jf: u8) -> Instruction {
-    Instruction {
-        code: JUMP_IF_EQUAL,
-        jt,
-        jf,
-        k,
-    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,6 @@ use crate::os::Instruction;
 use crate::os::linux::socket_options::native;
 
 const LOAD_WORD: u16 = 0x20;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
 
 /// Offsets in `struct seccomp_data`: the call's number, and the architecture whose system call table the number refers
 /// to.
@@ -68,32 +66,14 @@ fn filter(architecture: Architecture) -> [Instruction; 7] {
         listen,
     } = architecture;
     [
-        plain(LOAD_WORD, ARCHITECTURE),
-        jump_if_equal(audit, 0, 4),
-        plain(LOAD_WORD, NUMBER),
-        jump_if_equal(bind, 1, 0),
-        jump_if_equal(listen, 0, 1),
-        plain(RETURN, libc::SECCOMP_RET_USER_NOTIF),
-        plain(RETURN, libc::SECCOMP_RET_ALLOW),
+        Instruction::plain(LOAD_WORD, ARCHITECTURE),
+        Instruction::jump_if_equal(audit, 0, 4),
+        Instruction::plain(LOAD_WORD, NUMBER),
+        Instruction::jump_if_equal(bind, 1, 0),
+        Instruction::jump_if_equal(listen, 0, 1),
+        Instruction::plain(Instruction::RETURN, libc::SECCOMP_RET_USER_NOTIF),
+        Instruction::plain(Instruction::RETURN, libc::SECCOMP_RET_ALLOW),
     ]
-}
-
-const fn plain(code: u16, k: u32) -> Instruction {
-    Instruction {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    }
-}
-
-const fn jump_if_equal(k: u32, jt: u8, jf: u8) -> Instruction {
-    Instruction {
-        code: JUMP_IF_EQUAL,
-        jt,
-        jf,
-        k,
-    }
 }
 
 /// `WAIT_KILLABLE_RECV`: once a call has been received, only a fatal signal interrupts it. Without this flag, the
@@ -201,8 +181,10 @@ mod tests {
             match (code, k) {
                 (LOAD_WORD, NUMBER) => loaded = number,
                 (LOAD_WORD, ARCHITECTURE) => loaded = audit,
-                (JUMP_IF_EQUAL, _) => at += usize::from(if loaded == k { jt } else { jf }),
-                (RETURN, _) => return k,
+                (Instruction::JUMP_IF_EQUAL, _) => {
+                    at += usize::from(if loaded == k { jt } else { jf });
+                }
+                (Instruction::RETURN, _) => return k,
                 other => panic!("unknown instruction: {other:?}"),
             }
         }

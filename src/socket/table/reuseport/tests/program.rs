@@ -49,8 +49,8 @@ pub(in crate::socket) fn run(program: &[Instruction], packet: &Packet) -> u32 {
             AND => a &= k,
             MODULO => a %= k,
             JUMP => at += k as usize,
-            JUMP_IF_EQUAL => at += usize::from(if a == k { jt } else { jf }),
-            RETURN => return k,
+            Instruction::JUMP_IF_EQUAL => at += usize::from(if a == k { jt } else { jf }),
+            Instruction::RETURN => return k,
             other => panic!("unknown instruction: {other:#x}"),
         }
     }
@@ -81,7 +81,10 @@ fn one_target_is_one_instruction() {
         targets: vec![3],
         diverted: Vec::new(),
     };
-    assert_eq!(steering.program(), [plain(RETURN, 3)]);
+    assert_eq!(
+        steering.program(),
+        [Instruction::plain(Instruction::RETURN, 3)]
+    );
 }
 
 #[test]
