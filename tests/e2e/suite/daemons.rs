@@ -1,6 +1,7 @@
 //! Faults while the live generation has a daemon that ignores every signal that can be ignored.
 
 use std::fs;
+use std::path::Path;
 
 use nix::unistd::Pid;
 
@@ -14,8 +15,13 @@ use crate::harness::{PATIENCE, apps, http, until};
 const DAEMON: &str = "(env -i /usr/bin/setsid /bin/sh -c 'cd /; trap \"\" HUP INT TERM QUIT USR1 USR2; \
                       echo $$ >\"$0\"; while :; do /bin/sleep 0.2; done' \"$PWD/../daemon\" &)";
 
-/// Waits until the daemon is running, and returns its pid.
-fn daemon(scenario: &Scenario) -> i32 {
+/// Makes a generation live that starts this server and the daemon. Returns the daemon's pid.
+fn replace_with_daemon(scenario: &mut Scenario, server: &Path) -> i32 {
+    let server = server.display();
+    scenario
+        .project
+        .script(&format!("{DAEMON}; exec '{server}' two"));
+    scenario.expect_event("live", 2);
     let path = scenario.project.beside("daemon");
     until("the daemon runs", PATIENCE, || {
         fs::read_to_string(&path).ok()?.trim().parse().ok()
@@ -37,12 +43,7 @@ pub(super) fn faults() -> Vec<Fault> {
             "a generation with a stubborn daemon is replaced",
             "killed at the timeout",
             |scenario| {
-                let server = apps::std().server.display();
-                scenario
-                    .project
-                    .script(&format!("{DAEMON}; exec '{server}' two"));
-                scenario.expect_event("live", 2);
-                let daemon = daemon(scenario);
+                let daemon = replace_with_daemon(scenario, &apps::std().server);
                 scenario.recover();
                 wait_until_gone(daemon);
             },
@@ -54,12 +55,7 @@ pub(super) fn faults() -> Vec<Fault> {
             "the daemon is killed",
             |scenario| {
                 scenario.allow(2);
-                let faulty = apps::std().faulty.display();
-                scenario
-                    .project
-                    .script(&format!("{DAEMON}; exec '{faulty}' two"));
-                scenario.expect_event("live", 2);
-                let daemon = daemon(scenario);
+                let daemon = replace_with_daemon(scenario, &apps::std().faulty);
                 let _ = http::get(scenario.run().address(), "/crash");
                 expect_crash(scenario, "signal", 6);
                 wait_until_gone(daemon);
@@ -71,12 +67,7 @@ pub(super) fn faults() -> Vec<Fault> {
             "hotrun is killed while a stubborn daemon runs",
             "the daemon is killed",
             |scenario| {
-                let server = apps::std().server.display();
-                scenario
-                    .project
-                    .script(&format!("{DAEMON}; exec '{server}' two"));
-                scenario.expect_event("live", 2);
-                let daemon = daemon(scenario);
+                let daemon = replace_with_daemon(scenario, &apps::std().server);
                 scenario.kill_and_expect_exit();
                 wait_until_gone(daemon);
             },
