@@ -17,8 +17,7 @@ impl Recovery {
     /// Records that a generation is being started. `cause` says whether a crash is the reason.
     pub(super) const fn started(&mut self, cause: Cause) {
         match cause {
-            Cause::RollBack => self.rolling_back = self.crash.take(),
-            Cause::Crash => self.crash = None,
+            Cause::RollBack | Cause::Crash => self.recovering = self.crash.take(),
             Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::InheritFds => {
                 return;
             }
@@ -209,12 +208,12 @@ impl Machine {
             return;
         };
         let artifact = failed.artifact;
-        let rolling_back = self.recovery.rolling_back.take();
+        let recovering = self.recovery.recovering.take();
         if failed.rolled_back && failure == Failure::Start {
             // For example, `cargo clean` also removes kept executables.
             self.artifacts.kept.retain(|kept| *kept != artifact);
             let blamed = false;
-            let again = rolling_back.map(|crash| Crash { blamed, ..crash });
+            let again = recovering.map(|crash| Crash { blamed, ..crash });
             self.recovery.crash = again.or(self.recovery.crash);
         }
         // An artifact that was live last is not to blame.

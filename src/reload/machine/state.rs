@@ -95,8 +95,8 @@ pub(super) struct Recovery {
     /// The generation that was live before the live one. It may go live again while it is draining.
     pub(super) before: Option<GenId>,
     pub(super) crash: Option<Crash>,
-    /// The crash that hotrun is rolling back from, until the earlier artifact is live.
-    pub(super) rolling_back: Option<Crash>,
+    /// The crash because of which the candidate was started.
+    pub(super) recovering: Option<Crash>,
     pub(super) restoring: Option<Restoring>,
     /// Whether the generation that was live last is a server. Any other program may be a job that has finished.
     pub(super) is_server: bool,
@@ -202,7 +202,7 @@ impl Machine {
             previous,
             ..
         } = self.artifacts;
-        let crashes = [self.recovery.crash, self.recovery.rolling_back];
+        let crashes = [self.recovery.crash, self.recovery.recovering];
         let crashed = crashes.map(|crash| crash.map(|crash| crash.artifact));
         let queued = self.queued.map(|queued| queued.artifact);
         let candidate = self.candidate().map(|candidate| candidate.artifact);

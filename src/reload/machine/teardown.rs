@@ -22,11 +22,14 @@ impl Machine {
     }
 
     /// Stops a candidate because a newer generation is started instead. While no generation is live, connections wait
-    /// in the candidate's listeners. It may have accepted some, which finish first.
+    /// in the candidate's listeners. It may have accepted some, which finish first. If it was started because of a crash,
+    /// recovery starts over in case the newer generation fails.
     pub(super) fn supersede(&mut self, id: GenId, step: &mut Step) {
         if self.live().is_some() {
             return self.dismiss(id, step);
         }
+        let recovering = self.recovery.recovering.take();
+        self.recovery.crash = recovering.or(self.recovery.crash);
         self.begin_drain(id, Drain::superseded(step.now, &self.policy));
         self.forward(id, step);
         step.effect(id, GenEffect::CheckStopSignal);

@@ -35,6 +35,7 @@ impl World {
                 ledger.check(Rule::Protocol, early && self.cancels(), || {
                     format!("{id} must not be superseded")
                 });
+                self.superseded();
             }
             Notice::Generation(id, GenNotice::Restored) => {
                 let live = self.live();

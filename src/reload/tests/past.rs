@@ -35,7 +35,7 @@ pub(super) struct Past {
     proven: Option<ArtifactId>,
     /// A failure that must lead to a restart or a rollback, unless another generation is started.
     pub(super) lost: Option<Lost>,
-    /// The crash that hotrun is rolling back from.
+    /// The crash because of which the candidate was started.
     left: Option<Lost>,
     /// The kept artifact that was started last.
     pub(super) again: Option<ArtifactId>,
@@ -204,6 +204,13 @@ impl World {
         }
     }
 
+    /// Records that a newer generation replaces the candidate.
+    pub(super) fn superseded(&mut self) {
+        if self.live().is_none() {
+            self.past.lost = self.past.left.take().or(self.past.lost);
+        }
+    }
+
     /// Forgets a crash that cannot cause another start.
     pub(super) fn forget_crash(&mut self, machine: &Machine) {
         let candidate = |known: &Gen| known.role != Role::Draining;
@@ -234,8 +241,7 @@ impl World {
 
     pub(super) fn started_for(&mut self, cause: Option<Cause>) {
         match cause {
-            Some(Cause::RollBack) => self.past.left = self.past.lost.take(),
-            Some(Cause::Crash) => self.past.lost = None,
+            Some(Cause::RollBack | Cause::Crash) => self.past.left = self.past.lost.take(),
             Some(Cause::Undo) => self.undo = false,
             Some(Cause::Begin | Cause::Change | Cause::Request | Cause::InheritFds) | None => {}
         }

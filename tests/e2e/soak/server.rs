@@ -1,5 +1,6 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::load::{Load, Lost};
@@ -121,11 +122,18 @@ pub(super) struct Figures {
     pub(super) slowest: Duration,
 }
 
+/// hotrun's log. A failed test prints the end of it.
+struct Log {
+    language: Language,
+    path: PathBuf,
+}
+
 /// A server behind hotrun, under load.
 pub(super) struct Served {
     language: Language,
     /// Declared before `project`, so that hotrun exits before the folder is removed.
     terminal: Terminal,
+    log: Log,
     project: Project,
     /// The time of hotrun's start, to which the times in its log are relative.
     began: Instant,
@@ -161,6 +169,10 @@ impl Served {
         });
         Self {
             language,
+            log: Log {
+                language,
+                path: project.beside(LOG),
+            },
             project,
             terminal,
             began,
@@ -319,7 +331,7 @@ impl Served {
     pub(super) fn end(self) -> Figures {
         let (counts, lost_in_crash, lost) = self.load.end();
         self.terminal.quit();
-        let log = fs::read_to_string(self.project.beside(LOG)).expect("hotrun writes its log");
+        let log = self.log.read();
         let lost: Vec<_> = lost
             .iter()
             .map(|lost| describe(lost, self.began, &log))
@@ -336,6 +348,27 @@ impl Served {
             answered: counts.answered,
             lost_in_crash,
             slowest: counts.slowest,
+        }
+    }
+}
+
+impl Log {
+    fn read(&self) -> String {
+        fs::read_to_string(&self.path).expect("hotrun writes its log")
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.read();
+            let lines: Vec<_> = log.lines().collect();
+            let end = &lines[lines.len().saturating_sub(100)..];
+            eprintln!(
+                "{:?}: hotrun's log ends with\n{}",
+                self.language,
+                end.join("\n")
+            );
         }
     }
 }

@@ -176,6 +176,23 @@ fn a_broken_change_does_not_prevent_the_restart() {
 }
 
 #[test]
+fn a_failed_start_after_a_change_does_not_prevent_the_restart() {
+    check(
+        &cargo(),
+        "
+        20000 exited 1 code 101      -> forward 1, hold | failed 1 crashed code 101, restart-scheduled 1 1s
+        20001 gone 1                 -> release 1 | gone 1 drained 1ms
+        21000 tick                   -> start 2 a1 | starting 2 crash
+        21001 changed build          -> build 3 | building 3 change
+        21010 build-ended 3 built a3 -> forward 2, hold, check-stop-signal 2, start 3 a3 | built 3 9ms, superseded 2, starting 3 change
+        21020 exited 3 code 3        -> forward 3, hold | failed 3 exited-early code 3, restart-scheduled 1 1s
+        22020 tick                   -> start 4 a1 | starting 4 crash
+        22030 ready 4                -> switch 4 | ready 4 10ms
+        ",
+    );
+}
+
+#[test]
 fn a_pause_does_not_prevent_a_restart_after_a_crash() {
     check(
         &cargo(),
