@@ -18,7 +18,7 @@ use crate::reload::{Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};
 use crate::ui;
 use crate::watch::{Rule, RuleAction};
-use environment::{Pair, reason};
+use environment::{Variable, reason};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct Config {
     /// The sockets to open.
     pub listen: Vec<ListenSpec>,
     /// The variables set with `--env`.
-    env: Vec<Pair>,
+    env: Vec<Variable>,
     /// How to show hotrun's own output.
     pub ui: ui::Options,
 }
@@ -173,9 +173,9 @@ impl Config {
     /// The file can't be read, or a line is invalid. The message contains no values, because they are often secrets.
     pub fn environment(
         &self,
-        inherited: impl IntoIterator<Item = Pair>,
-    ) -> anyhow::Result<Vec<Pair>> {
-        let mut environment: Vec<Pair> = Vec::new();
+        inherited: impl IntoIterator<Item = Variable>,
+    ) -> anyhow::Result<Vec<Variable>> {
+        let mut environment: Vec<Variable> = Vec::new();
         let of_file = match &self.cli.env_file {
             Some(path) => environment::read(path).map_err(|reason| {
                 anyhow::anyhow!("cannot read `--env-file {}`: {reason}", path.display())

@@ -95,7 +95,7 @@ impl Drop for PrintOnPanic<'_> {
 
 /// Generates inputs.
 struct Fuzzer<'a> {
-    random: Random,
+    random: SplitMix64,
     /// Inputs to mutate. The examples come first and are never replaced.
     kept: Vec<Vec<u8>>,
     examples: usize,
@@ -105,7 +105,7 @@ struct Fuzzer<'a> {
 impl<'a> Fuzzer<'a> {
     fn new(seed: u64, examples: &[&[u8]], words: &'a [&'a str]) -> Self {
         Self {
-            random: Random(seed),
+            random: SplitMix64(seed),
             kept: examples.iter().map(|example| example.to_vec()).collect(),
             examples: examples.len(),
             words,
@@ -167,9 +167,9 @@ impl<'a> Fuzzer<'a> {
 }
 
 /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-struct Random(u64);
+struct SplitMix64(u64);
 
-impl Random {
+impl SplitMix64 {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

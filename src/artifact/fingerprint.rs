@@ -16,20 +16,20 @@ const MAX_FILES: usize = 1000;
 #[derive(Clone, Debug)]
 pub struct Fingerprint {
     launch: Launch,
-    files: Vec<Output>,
+    files: Vec<OutputFile>,
 }
 
 #[derive(Clone, Debug)]
-struct Output {
+struct OutputFile {
     path: PathBuf,
-    stamp: Stamp,
+    stamp: OutputStamp,
     /// Computed on demand. The inner value is `None` if the file was replaced before it could be hashed.
     hash: Arc<OnceLock<Option<u64>>>,
 }
 
 /// A file's identity, and the metadata that a write changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct OutputStamp {
     file: FileId,
     len: u64,
     modified: Option<SystemTime>,
@@ -39,12 +39,12 @@ impl Fingerprint {
     /// Takes the fingerprint of a build, reading only metadata. `made` lists further files and directories that the
     /// build produced. Returns `None` if the executable is unknown or there are too many files.
     pub fn new(launch: &Launch, made: &[PathBuf]) -> Option<Self> {
-        let mut files = vec![Output::new(launch.executable.clone()?).ok()?];
+        let mut files = vec![OutputFile::new(launch.executable.clone()?).ok()?];
         let mut waiting = made.to_vec();
         while let Some(path) = waiting.pop() {
             match fs::read_dir(&path) {
                 Ok(entries) => waiting.extend(entries.flatten().map(|entry| entry.path())),
-                Err(_) => files.push(Output::new(path).ok()?),
+                Err(_) => files.push(OutputFile::new(path).ok()?),
             }
             if files.len() + waiting.len() > MAX_FILES {
                 return None;
@@ -73,10 +73,10 @@ impl Fingerprint {
     }
 }
 
-impl Output {
+impl OutputFile {
     fn new(path: PathBuf) -> io::Result<Self> {
         Ok(Self {
-            stamp: Stamp::of(&fs::metadata(&path)?),
+            stamp: OutputStamp::of(&fs::metadata(&path)?),
             path,
             hash: Arc::default(),
         })
@@ -94,7 +94,7 @@ impl Output {
 }
 
 /// Hashes a file. Returns `None` if the file no longer has this stamp.
-fn hash(path: &Path, stamp: Stamp) -> io::Result<Option<u64>> {
+fn hash(path: &Path, stamp: OutputStamp) -> io::Result<Option<u64>> {
     let mut file = File::open(path)?;
     let mut hasher = DefaultHasher::new();
     let mut buffer = vec![0; 256 << 10];
@@ -104,11 +104,11 @@ fn hash(path: &Path, stamp: Stamp) -> io::Result<Option<u64>> {
             count => hasher.write(&buffer[..count]),
         }
     }
-    let same = Stamp::of(&file.metadata()?) == stamp;
+    let same = OutputStamp::of(&file.metadata()?) == stamp;
     Ok(same.then(|| hasher.finish()))
 }
 
-impl Stamp {
+impl OutputStamp {
     pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             file: file_id(metadata),

@@ -1,5 +1,5 @@
 //! Artifacts, the results of builds. A [`Fingerprint`] shows whether two builds produced the same result, and the
-//! [`Store`] keeps the artifacts that hotrun may roll back to.
+//! [`ArtifactStore`] keeps the artifacts that hotrun may roll back to.
 //!
 //! hotrun keeps an executable through a hard link beside the original. An open descriptor is not enough: a program
 //! that was started from one reads `NAME (deleted)` as its own path (`proc_pid_exe(5)`) and cannot start itself again,
@@ -23,7 +23,7 @@ use anyhow::{Context, Result, ensure};
 use crate::build::Launch;
 use crate::os::cleanup::Cleanup;
 use crate::reload::ArtifactId;
-use fingerprint::Stamp;
+use fingerprint::OutputStamp;
 
 /// Links are named `.NAME.hotrun-TOKEN-ARTIFACT`.
 const MARK: &str = ".hotrun-";
@@ -33,7 +33,7 @@ pub const GLOB: &str = ".*.hotrun-*";
 /// The newest artifact, and the older ones that hotrun may roll back to. A link is removed when its artifact is no
 /// longer needed. If hotrun is killed, a guardian removes all links.
 #[derive(Debug)]
-pub struct Store {
+pub struct ArtifactStore {
     /// Distinguishes this process's links from those of another hotrun. It is not the pid, because two hotruns in
     /// containers may have the same pid.
     token: String,
@@ -48,10 +48,10 @@ struct Kept {
     link: PathBuf,
     /// The path of the link without the artifact id at its end.
     prefix: PathBuf,
-    stamp: Stamp,
+    stamp: OutputStamp,
 }
 
-impl Default for Store {
+impl Default for ArtifactStore {
     fn default() -> Self {
         let random = RandomState::new().hash_one(std::process::id());
         Self {
@@ -63,7 +63,7 @@ impl Default for Store {
     }
 }
 
-impl Store {
+impl ArtifactStore {
     /// Returns an unused id.
     pub fn new_id(&mut self) -> ArtifactId {
         let id = self.next;
@@ -92,7 +92,7 @@ impl Store {
         };
         // A hard link to a symbolic link would refer to the result of the next build.
         let executable = named.canonicalize()?;
-        let current = Stamp::of(&fs::metadata(&executable)?);
+        let current = OutputStamp::of(&fs::metadata(&executable)?);
         let newest = self.kept.last_key_value();
         let newest = newest.filter(|(_, kept)| kept.stamp == current && kept.is_intact());
         let same = newest.map(|(artifact, _)| *artifact);
@@ -173,7 +173,7 @@ impl Kept {
         }
         Ok(Self {
             launch,
-            stamp: Stamp::of(&fs::metadata(&link)?),
+            stamp: OutputStamp::of(&fs::metadata(&link)?),
             link: link.into(),
             prefix,
         })
@@ -181,7 +181,7 @@ impl Kept {
 
     /// Whether the link refers to the unchanged executable.
     fn is_intact(&self) -> bool {
-        fs::metadata(&self.link).is_ok_and(|metadata| Stamp::of(&metadata) == self.stamp)
+        fs::metadata(&self.link).is_ok_and(|metadata| OutputStamp::of(&metadata) == self.stamp)
     }
 }
 

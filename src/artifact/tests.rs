@@ -26,19 +26,19 @@ fn names(app: &Path) -> usize {
     fs::read_dir(app.parent().unwrap()).unwrap().count()
 }
 
-fn keep(store: &mut Store, app: &Path) -> (ArtifactId, bool) {
+fn keep(store: &mut ArtifactStore, app: &Path) -> (ArtifactId, bool) {
     let kept = store.keep(&launch(app), |_| true);
     kept.unwrap().unwrap()
 }
 
-fn argv(store: &Store, id: u32) -> Vec<OsString> {
+fn argv(store: &ArtifactStore, id: u32) -> Vec<OsString> {
     store.launch(ArtifactId::new(id)).unwrap().0.argv
 }
 
 #[test]
 fn a_kept_executable_outlives_the_next_build() {
     let (_root, app) = place();
-    let mut store = Store::default();
+    let mut store = ArtifactStore::default();
     for number in 1..=5 {
         replace(&app, &format!("build {number}"));
         let needed = |id: ArtifactId| id.get() >= 3;
@@ -58,7 +58,7 @@ fn a_kept_executable_outlives_the_next_build() {
 fn the_newest_artifact_starts_from_its_original_path() {
     let (_root, app) = place();
     replace(&app, "one");
-    let mut store = Store::default();
+    let mut store = ArtifactStore::default();
     let (id, _) = keep(&mut store, &app);
     store.set_newest(id, launch(&app), None);
     assert_eq!(argv(&store, 1), launch(&app).argv);
@@ -67,7 +67,7 @@ fn the_newest_artifact_starts_from_its_original_path() {
 #[test]
 fn an_overwritten_executable_is_not_started() {
     let (_root, app) = place();
-    let mut store = Store::default();
+    let mut store = ArtifactStore::default();
     replace(&app, "one");
     keep(&mut store, &app);
     fs::write(&app, "another").unwrap();
@@ -78,7 +78,7 @@ fn an_overwritten_executable_is_not_started() {
 #[test]
 fn a_symbolic_link_is_followed_when_the_executable_is_kept() {
     let (root, app) = place();
-    let mut store = Store::default();
+    let mut store = ArtifactStore::default();
     let write = |text: &str| {
         fs::write(root.path().join(text), text).unwrap();
         let _ = fs::remove_file(&app);
@@ -95,7 +95,7 @@ fn a_symbolic_link_is_followed_when_the_executable_is_kept() {
 #[test]
 fn an_unchanged_executable_is_kept_once() {
     let (root, app) = place();
-    let mut store = Store::default();
+    let mut store = ArtifactStore::default();
     let [first, second] = [1, 2].map(ArtifactId::new);
     replace(&app, "one");
     assert_eq!(keep(&mut store, &app), (first, true));
@@ -110,7 +110,7 @@ fn an_unchanged_executable_is_kept_once() {
 #[test]
 fn one_prefix_covers_all_links_that_a_guardian_removes() {
     let (_root, app) = place();
-    let mut store = Store::default();
+    let mut store = ArtifactStore::default();
     for number in 1..=2 {
         replace(&app, &format!("build {number}"));
         keep(&mut store, &app);

@@ -3,7 +3,7 @@ use std::fs;
 
 use super::cargo_config::CargoConfig;
 use super::command_line::CargoRun;
-use super::target::{self, Target};
+use super::target::{self, CargoTarget};
 use super::{SEPARATE_BUILD, runner};
 use crate::error::Failure;
 
@@ -12,7 +12,7 @@ use crate::error::Failure;
 pub struct CargoPlan {
     pub(super) run: CargoRun,
     pub(super) config: CargoConfig,
-    pub(super) target: Target,
+    pub(super) target: CargoTarget,
     color: bool,
 }
 
@@ -116,7 +116,7 @@ mod tests {
                 triple: "t-1.0".to_owned(),
                 ..CargoConfig::default()
             },
-            target: Target::default(),
+            target: CargoTarget::default(),
             color: false,
         };
         change(&mut plan);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::command_line::CargoRun;
 use super::output::BuildOutput;
 use super::roots;
-use super::target::Target;
+use super::target::CargoTarget;
 
 /// The local files that a program was built from.
 ///
@@ -29,7 +29,7 @@ pub struct BuildInputs {
 /// The inputs of a build. `None` if cargo does not report them; then any file may be an input.
 pub(super) fn of(
     run: &CargoRun,
-    target: &Target,
+    target: &CargoTarget,
     output: &BuildOutput,
     executable: &Path,
 ) -> Option<BuildInputs> {

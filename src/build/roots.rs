@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, Node};
 
 use super::command_line::CargoRun;
-use super::target::{Target, manifest_dir, metadata};
+use super::target::{CargoTarget, manifest_dir, metadata};
 use crate::error::Failure;
 
 /// The files that configure cargo or select the toolchain.
@@ -27,7 +27,7 @@ pub struct WatchRoots {
 }
 
 /// What to watch by default: the package, its local dependencies, and cargo's own files.
-pub(super) fn of(run: &CargoRun, target: &Target) -> Result<WatchRoots, Failure> {
+pub(super) fn of(run: &CargoRun, target: &CargoTarget) -> Result<WatchRoots, Failure> {
     let manifest = target.manifest_dir.join("Cargo.toml");
     let is_offline = run.resolution.iter().any(|option| option == "--offline");
     // Reading local packages needs no network, so don't wait for it.
@@ -59,7 +59,7 @@ pub(super) fn of(run: &CargoRun, target: &Target) -> Result<WatchRoots, Failure>
 
 /// The directories of the local packages in the resolved dependency graph, which reflects `[patch]`, features, and
 /// local dependencies of registry packages. Dev-dependencies are left out, unless the target is an example.
-fn resolved(metadata: &Metadata, target: &Target, is_example: bool) -> BTreeSet<PathBuf> {
+fn resolved(metadata: &Metadata, target: &CargoTarget, is_example: bool) -> BTreeSet<PathBuf> {
     let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
     let nodes: Vec<&Node> = nodes.collect();
     let mut queue = vec![&*target.package_id];
@@ -98,7 +98,7 @@ fn declared(metadata: &Metadata) -> BTreeSet<PathBuf> {
 
 /// Cargo's own files outside the packages. Files in the working directory and in the workspace root are listed even if
 /// they do not exist, files in other parent directories only if they exist.
-pub(super) fn files(run: &CargoRun, target: &Target) -> Vec<PathBuf> {
+pub(super) fn files(run: &CargoRun, target: &CargoTarget) -> Vec<PathBuf> {
     // Cargo still accepts names without `.toml`, but no tool creates such files anymore.
     let is_old_name = |file: &Path| file.extension().is_none();
     let root = &target.workspace_root;

@@ -7,7 +7,7 @@ use crate::error::Failure;
 
 /// The package whose program `cargo run` would start, and its build directories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct CargoTarget {
     /// The directory of the package.
     pub(super) manifest_dir: PathBuf,
     pub(super) workspace_root: PathBuf,
@@ -19,10 +19,10 @@ pub(super) struct Target {
 
 /// Finds the target. Fails only if cargo would fail, too. Where cargo's rules are uncertain, leaves the decision to
 /// cargo.
-pub(super) fn find(run: &CargoRun) -> Result<Target, Failure> {
+pub(super) fn find(run: &CargoRun) -> Result<CargoTarget, Failure> {
     let metadata = metadata(run, run.manifest_path.as_deref(), &["--no-deps"])?;
     let package = choose(run, &metadata)?;
-    Ok(Target {
+    Ok(CargoTarget {
         manifest_dir: manifest_dir(package),
         workspace_root: metadata.workspace_root.clone().into(),
         target_dir: metadata.target_directory.clone().into(),

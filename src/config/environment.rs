@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::error::Failure;
 
 /// The name and the value of a variable.
-pub(super) type Pair = (OsString, OsString);
+pub(super) type Variable = (OsString, OsString);
 
 /// Commands that start the program as a child process, so that hotrun does not know the program's pid.
 ///
@@ -39,7 +39,7 @@ pub(super) fn reason(error: &io::Error, expected: &str) -> String {
 
 /// Reads a dotenv file. It must be a regular file, because it is read at every start: a pipe (`<(…)` in a shell) would
 /// be empty the second time, and opening a named pipe would block until it has a writer.
-pub(super) fn read(path: &Path) -> Result<Vec<Pair>, String> {
+pub(super) fn read(path: &Path) -> Result<Vec<Variable>, String> {
     let unreadable = |error: io::Error| reason(&error, "file");
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err("not a regular file (hotrun reads it again at every start)".into());
@@ -47,7 +47,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Pair>, String> {
     parse(&fs::read_to_string(path).map_err(unreadable)?)
 }
 
-fn parse(text: &str) -> Result<Vec<Pair>, String> {
+fn parse(text: &str) -> Result<Vec<Variable>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let pairs = dotenvy::from_read_iter(text.as_bytes());
     let pairs = pairs.map(|pair| pair.map(|(name, value)| (name.into(), value.into())));
@@ -69,7 +69,7 @@ fn explain(text: &str, error: &dotenvy::Error) -> String {
 }
 
 /// Parses an `--env` value.
-pub(super) fn pair(typed: &OsStr) -> Result<Pair, Failure> {
+pub(super) fn pair(typed: &OsStr) -> Result<Variable, Failure> {
     let bytes = typed.as_bytes();
     match bytes.iter().position(|byte| *byte == b'=') {
         Some(at @ 1..) => {

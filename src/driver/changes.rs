@@ -10,23 +10,23 @@ use crate::build::{BuildInputs, WatchRoots};
 use crate::os;
 use crate::reload::{Action, Event};
 use crate::ui::{Level, Report};
-use crate::watch::{Batch, InputSet, Message, RuleAction, Verdict, WatchUpdate, action_for};
+use crate::watch::{Batch, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, action_for};
 
 use super::inbox::Inputs;
 use super::state::{Driver, WatchSet};
 
 impl Driver {
-    pub(super) fn watched(&mut self, message: Message) {
+    pub(super) fn watched(&mut self, message: WatchMessage) {
         match message {
-            Message::Watching { dirs, .. } => {
+            WatchMessage::Watching { dirs, .. } => {
                 self.feed.report(Report::Watching { directories: dirs });
                 // If the first build began before the watch was set up, a change during the build could be missed.
                 if !std::mem::replace(&mut self.watch.begun, true) {
                     self.handle(Event::Begin);
                 }
             }
-            Message::Changed { paths, seen } => self.changed(paths, seen),
-            Message::Trouble { text, hint } => {
+            WatchMessage::Changed { paths, seen } => self.changed(paths, seen),
+            WatchMessage::Trouble { text, hint } => {
                 self.feed.message(Level::Warning, text, Some(hint.into()));
             }
         }

@@ -22,7 +22,7 @@ use crate::reload::{ArtifactId, Event, Machine, Request};
 use crate::socket::{Sharing, Sockets};
 use crate::ui::feed::{self, UiThread};
 use crate::ui::{Feed, Level, Mode, TerminalInput, Ui};
-use crate::watch::{Message, Watch, WatchSpec};
+use crate::watch::{Watch, WatchMessage, WatchSpec};
 
 use super::changes::{ignored, places};
 use super::clock::Clock;
@@ -40,7 +40,7 @@ pub(super) struct Setup {
 /// The sources of events.
 pub(super) struct Sources {
     pub(super) inputs: UnboundedReceiver<Input>,
-    pub(super) watch: UnboundedReceiver<Message>,
+    pub(super) watch: UnboundedReceiver<WatchMessage>,
     pub(super) signals: Signals,
     pub(super) terminal: TerminalInput,
 }
@@ -72,7 +72,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
         ui_thread.quit_on_panic(on_quit);
     }
     let builds = plan.build_command()?.is_some();
-    let mut artifacts = artifact::Store::default();
+    let mut artifacts = artifact::ArtifactStore::default();
     if !builds {
         artifacts.set_newest(ArtifactId::FIRST, plan.launch(&mut plan.output())?, None);
     }

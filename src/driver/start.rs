@@ -58,7 +58,7 @@ impl Driver {
         }
         let (unready_reason, tree) = (LastUnreadyReason::default(), control.clone());
         let inputs = ReadyInputs {
-            sockets: ready::Sockets {
+            sockets: ready::GenerationSockets {
                 pids: Box::new(move || tree.pids()),
                 state: listen_state,
             },
@@ -231,7 +231,7 @@ fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
                 None => io::Error::other("it is not listening"),
             })?;
             let stream = route.dial().await?;
-            Ok(Box::new(stream) as Box<dyn ready::Stream>)
+            Ok(Box::new(stream) as Box<dyn ready::ProbeStream>)
         })
     })
 }

@@ -41,7 +41,7 @@ pub(super) struct Driver {
     /// Whether hotrun adopts the sockets that programs open.
     pub(super) adopts: bool,
     pub(super) builds: Builds,
-    pub(super) artifacts: artifact::Store,
+    pub(super) artifacts: artifact::ArtifactStore,
     /// The generations that were started and still have processes.
     pub(super) generations: BTreeMap<GenId, Running>,
     /// The descriptors that programs store for later generations.

@@ -16,15 +16,15 @@ use socket2::{MaybeUninitSlice, MsgHdrMut, SockRef};
 use super::{Datagram, Sender};
 
 /// The address of a datagram socket: an abstract name (`@name`) on Linux, and elsewhere a path in a directory that is
-/// removed when the `Name` is dropped.
+/// removed when the `DatagramAddress` is dropped.
 #[derive(Debug)]
-pub struct Name {
+pub struct DatagramAddress {
     value: OsString,
     #[cfg(not(target_os = "linux"))]
     _directory: tempfile::TempDir,
 }
 
-impl Name {
+impl DatagramAddress {
     /// The value for `NOTIFY_SOCKET`.
     #[must_use]
     pub fn as_os_str(&self) -> &OsStr {
@@ -42,7 +42,7 @@ impl Name {
 /// # Errors
 /// No socket can be created.
 #[cfg(target_os = "linux")]
-pub fn bind() -> io::Result<(UnixDatagram, Name)> {
+pub fn bind() -> io::Result<(UnixDatagram, DatagramAddress)> {
     use std::hash::{BuildHasher, Hasher, RandomState};
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::SocketAddr;
@@ -54,7 +54,7 @@ pub fn bind() -> io::Result<(UnixDatagram, Name)> {
     // No other process knows the name yet, so the queue cannot contain a datagram without credentials.
     SockRef::from(&socket).set_passcred(true)?;
     let value = format!("@{name}").into();
-    Ok((socket, Name { value }))
+    Ok((socket, DatagramAddress { value }))
 }
 
 /// Binds a datagram socket in its own temporary directory. The socket is non-blocking.
@@ -62,12 +62,12 @@ pub fn bind() -> io::Result<(UnixDatagram, Name)> {
 /// # Errors
 /// The directory or the socket cannot be created.
 #[cfg(not(target_os = "linux"))]
-pub fn bind() -> io::Result<(UnixDatagram, Name)> {
+pub fn bind() -> io::Result<(UnixDatagram, DatagramAddress)> {
     let directory = tempfile::Builder::new().prefix("hotrun-").tempdir()?;
     let path = directory.path().join("n");
     let socket = UnixDatagram::bind(&path)?;
     socket.set_nonblocking(true)?;
-    let name = Name {
+    let name = DatagramAddress {
         value: path.into(),
         _directory: directory,
     };
@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    type Bound = (UnixDatagram, Name);
+    type Bound = (UnixDatagram, DatagramAddress);
 
     /// Sends a datagram from this process. It is in the receiver's queue when this returns.
     fn send((_, name): &Bound, text: &[u8], descriptors: &[RawFd]) {

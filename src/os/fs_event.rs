@@ -9,7 +9,7 @@ use notify::{
 };
 
 /// A source of events for watched directories.
-pub type Source = Box<dyn Watcher + Send>;
+pub type EventSource = Box<dyn Watcher + Send>;
 
 /// An event in a watched directory, or a problem with the event source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum FileState {
 /// # Errors
 ///
 /// `EMFILE` if the user has too many inotify instances. Otherwise the system has no free thread or descriptor.
-pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Result<Source> {
+pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Result<EventSource> {
     let kinds = EventKindMask::CREATE
         | EventKindMask::REMOVE
         | EventKindMask::MODIFY_DATA
@@ -51,7 +51,7 @@ pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Resu
         .with_follow_symlinks(false)
         .with_event_kinds(kinds);
     let handler = move |event| translate(event).into_iter().for_each(&mut handler);
-    let mut source: Source = Box::new(RecommendedWatcher::new(handler, config)?);
+    let mut source: EventSource = Box::new(RecommendedWatcher::new(handler, config)?);
     // `notify` does not report an error when it cannot start its thread.
     if !deliver_pending(&mut source) {
         // Without that thread, its destructor would panic.
@@ -63,7 +63,7 @@ pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Resu
 
 /// Waits until the handler has received all events so far. Events may be pending because the process was suspended. Has
 /// no effect with FSEvents. Returns `false` if the source has failed.
-pub fn deliver_pending(source: &mut Source) -> bool {
+pub fn deliver_pending(source: &mut EventSource) -> bool {
     // With inotify, an update empties the kernel's queue, but passes the events on only after it has replied. So the
     // second update waits for the first one's events.
     let mut update = || source.update_paths(Vec::new()).is_ok();

@@ -18,7 +18,7 @@ pub const KNOWN: bool = cfg!(target_os = "linux");
 
 /// The relevant fields of `/proc/PID/status` (`proc_pid_status(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct ProcessStatus {
     /// The parent's pid.
     pub parent: i32,
     /// Whether the process is stopped, for example by `SIGSTOP` or for reading from the terminal in the background.
@@ -31,7 +31,7 @@ pub struct Status {
     caught: u64,
 }
 
-impl Status {
+impl ProcessStatus {
     /// Returns what this signal would do to the process.
     pub fn disposition(&self, signal: i32) -> Disposition {
         let has = |mask: u64| signal > 0 && signal <= 64 && mask >> (signal - 1) & 1 == 1;
@@ -68,7 +68,7 @@ fn catches_everything(caught: u64) -> bool {
 }
 
 /// Returns the status of this process or thread, unless it is gone.
-pub fn status(pid: i32) -> Option<Status> {
+pub fn status(pid: i32) -> Option<ProcessStatus> {
     parse_status(&read_lossy(&format!("/proc/{pid}/status"))?)
 }
 
@@ -89,11 +89,11 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     value.split_whitespace().next()
 }
 
-fn parse_status(text: &str) -> Option<Status> {
+fn parse_status(text: &str) -> Option<ProcessStatus> {
     let field = |name| field(text, name);
     let mask = |name| u64::from_str_radix(field(name)?, 16).ok();
     let state = field("State:")?;
-    Some(Status {
+    Some(ProcessStatus {
         parent: field("PPid:")?.parse().ok()?,
         stopped: state == "T",
         ended: matches!(state, "Z" | "X"),

@@ -21,7 +21,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-use crate::os::credentials::{self, Name};
+use crate::os::credentials::{self, DatagramAddress};
 use crate::os::process_tree::has_ended;
 use crate::os::{Datagram, Sender};
 pub use message::{Assignments, Store, Watchdog};
@@ -35,7 +35,7 @@ const MAX_TEXT: usize = 4096 + 1;
 #[derive(Debug)]
 pub struct NotifySocket {
     socket: UnixDatagram,
-    name: Name,
+    name: DatagramAddress,
 }
 
 /// A notification from the generation.

@@ -97,7 +97,7 @@ impl fmt::Display for HttpProbe {
 
 /// The status in the first bytes of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum HttpStatus {
     /// More bytes are needed.
     Incomplete,
     /// The final status, after any `1xx` responses such as early hints.
@@ -107,27 +107,29 @@ pub(super) enum Status {
 }
 
 /// Finds the status of the final response.
-pub(super) fn status(mut bytes: &[u8]) -> Status {
+pub(super) fn status(mut bytes: &[u8]) -> HttpStatus {
     loop {
         match first_status(bytes) {
-            Status::Final(100..200) => match after_headers(bytes) {
+            HttpStatus::Final(100..200) => match after_headers(bytes) {
                 Some(rest) => bytes = rest,
-                None => return Status::Incomplete,
+                None => return HttpStatus::Incomplete,
             },
-            status @ (Status::Incomplete | Status::Final(_) | Status::NotHttp) => return status,
+            status @ (HttpStatus::Incomplete | HttpStatus::Final(_) | HttpStatus::NotHttp) => {
+                return status;
+            }
         }
     }
 }
 
 /// Parses a status line such as `HTTP/1.1 200 OK`. Anything after the three digits may still be missing.
-fn first_status(bytes: &[u8]) -> Status {
+fn first_status(bytes: &[u8]) -> HttpStatus {
     const VERSION: &[u8] = b"HTTP/1.";
     let known = bytes.len().min(VERSION.len());
     if bytes[..known] != VERSION[..known] {
-        return Status::NotHttp;
+        return HttpStatus::NotHttp;
     }
     let Some(code) = bytes.get(VERSION.len() + 2..VERSION.len() + 5) else {
-        return Status::Incomplete;
+        return HttpStatus::Incomplete;
     };
     let number = std::str::from_utf8(code)
         .ok()
@@ -135,7 +137,7 @@ fn first_status(bytes: &[u8]) -> Status {
     let digits = code.iter().all(u8::is_ascii_digit) && bytes[VERSION.len() + 1] == b' ';
     number
         .filter(|_| digits)
-        .map_or(Status::NotHttp, Status::Final)
+        .map_or(HttpStatus::NotHttp, HttpStatus::Final)
 }
 
 fn after_headers(bytes: &[u8]) -> Option<&[u8]> {
@@ -169,10 +171,13 @@ mod tests {
 
     #[test]
     fn the_status_is_found_as_soon_as_it_is_complete() {
-        assert_eq!(status(b"HTTP/1.1 204 No Content\r\n"), Status::Final(204));
-        assert_eq!(status(b"HTTP/1.0 500"), Status::Final(500));
+        assert_eq!(
+            status(b"HTTP/1.1 204 No Content\r\n"),
+            HttpStatus::Final(204)
+        );
+        assert_eq!(status(b"HTTP/1.0 500"), HttpStatus::Final(500));
         for part in ["", "H", "HTTP/1.", "HTTP/1.1 20"] {
-            assert_eq!(status(part.as_bytes()), Status::Incomplete, "{part}");
+            assert_eq!(status(part.as_bytes()), HttpStatus::Incomplete, "{part}");
         }
     }
 
@@ -180,11 +185,11 @@ mod tests {
     fn interim_responses_are_skipped() {
         assert_eq!(
             status(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200"),
-            Status::Final(200)
+            HttpStatus::Final(200)
         );
         assert_eq!(
             status(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n"),
-            Status::Incomplete
+            HttpStatus::Incomplete
         );
     }
 
@@ -198,7 +203,7 @@ mod tests {
             "\0\0\x06\x04",
             "HTTP/1.1 +20",
         ] {
-            assert_eq!(status(text.as_bytes()), Status::NotHttp, "{text}");
+            assert_eq!(status(text.as_bytes()), HttpStatus::NotHttp, "{text}");
         }
     }
 

@@ -8,14 +8,14 @@ use tokio::sync::{mpsc, watch};
 use super::UnreadyReason;
 
 /// A connection to the new generation.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait ProbeStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ProbeStream for T {}
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A connection attempt.
-pub type Connecting = BoxFuture<io::Result<Box<dyn Stream>>>;
+pub type Connecting = BoxFuture<io::Result<Box<dyn ProbeStream>>>;
 
 /// Connects to the new generation: to its socket with this port, or to its first socket if no port is given.
 pub type Connect = Box<dyn FnMut(Option<u16>) -> Connecting + Send>;
@@ -46,7 +46,7 @@ impl NotifyState {
     }
 }
 
-/// What a generation listens on. Sockets are identified by inode.
+/// What a generation listens on. GenerationSockets are identified by inode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenState {
     /// Listening sockets, inherited or opened by the generation.
@@ -67,7 +67,7 @@ impl ListenState {
 }
 
 /// A generation's sockets, and the processes that may wait for connections on them.
-pub struct Sockets {
+pub struct GenerationSockets {
     /// Returns the generation's processes.
     pub pids: Box<dyn FnMut() -> Vec<i32> + Send>,
     /// Returns the generation's sockets.
@@ -80,7 +80,7 @@ pub type OnUnready = Box<dyn FnMut(UnreadyReason) + Send>;
 /// Everything that [`wait`](super::wait) needs to know about a generation.
 pub struct ReadyInputs {
     /// The generation's sockets.
-    pub sockets: Sockets,
+    pub sockets: GenerationSockets,
     /// Whether hotrun sees the sockets that the generation opens itself.
     pub adopts: bool,
     /// What the generation has sent to its notify socket.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{ListenState, OnUnready, ReadyReason, Sockets, UnreadyReason};
+use super::{GenerationSockets, ListenState, OnUnready, ReadyReason, UnreadyReason};
 use crate::os::{Accepting, accepting};
 
 /// If the system does not show whether a process is waiting on a socket, the process counts as waiting after this time.
@@ -53,7 +53,7 @@ impl SocketState {
     }
 }
 
-impl Sockets {
+impl GenerationSockets {
     /// Waits until the generation listens on every address of the previous one, and its processes are waiting for
     /// connections on each of its sockets. An address that it still does not listen on one second after its first
     /// socket is ignored. `run_time`: how long a program that opens no socket must run to be ready; `None` if it must

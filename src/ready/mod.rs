@@ -22,7 +22,8 @@ use tokio::time::{sleep, timeout};
 
 pub use http::HttpProbe;
 pub use inputs::{
-    Connect, Connecting, Exec, ListenState, NotifyState, OnUnready, ReadyInputs, Sockets, Stream,
+    Connect, Connecting, Exec, GenerationSockets, ListenState, NotifyState, OnUnready, ProbeStream,
+    ReadyInputs,
 };
 pub use reason::{LastUnreadyReason, ReadyReason, UnreadyReason};
 pub use spec::{Pattern, ReadySpec};

@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::http::{self, Status};
-use super::{Connect, Connecting, Exec, HttpProbe, OnUnready, ReadyReason, Stream, UnreadyReason};
+use super::http::{self, HttpStatus};
+use super::{
+    Connect, Connecting, Exec, HttpProbe, OnUnready, ProbeStream, ReadyReason, UnreadyReason,
+};
 
 /// The time from the start of one probe to the start of the next, unless the first takes longer.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -56,18 +58,18 @@ async fn exchange(request: &str, connecting: Connecting) -> Result<u16, UnreadyR
             return Err(UnreadyReason::Closed);
         }
         match http::status(&response) {
-            Status::Final(status) => {
+            HttpStatus::Final(status) => {
                 tokio::spawn(read_rest(stream));
                 return Ok(status);
             }
-            Status::Incomplete if response.len() < MAX_RESPONSE => {}
-            Status::Incomplete | Status::NotHttp => return Err(UnreadyReason::NotHttp),
+            HttpStatus::Incomplete if response.len() < MAX_RESPONSE => {}
+            HttpStatus::Incomplete | HttpStatus::NotHttp => return Err(UnreadyReason::NotHttp),
         }
     }
 }
 
 /// Reads the rest of the response in the background, so that the server does not log a broken pipe at each reload.
-async fn read_rest(stream: Box<dyn Stream>) {
+async fn read_rest(stream: Box<dyn ProbeStream>) {
     let mut rest = stream.take(16 * 1024 * 1024);
     let _ = timeout(TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }
@@ -108,7 +110,7 @@ pub(super) async fn tcp(
 
 /// Waits until the server has accepted the connection. A reset counts too: the connection was established, so it was
 /// the program that reset it.
-async fn accepted(stream: &mut Box<dyn Stream>) {
+async fn accepted(stream: &mut Box<dyn ProbeStream>) {
     let _ = stream.shutdown().await;
     let _: io::Result<usize> = stream.read(&mut [0; 1]).await;
 }

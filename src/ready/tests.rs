@@ -15,13 +15,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Connect, ListenState, NotifyState, ReadyInputs, ReadyReason, ReadySpec, Sockets, Stream, wait,
+    Connect, GenerationSockets, ListenState, NotifyState, ProbeStream, ReadyInputs, ReadyReason,
+    ReadySpec, wait,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The other ends of the channels in [`ReadyInputs`].
-struct Program {
+struct FakeProgram {
     notify: watch::Sender<NotifyState>,
     lines: mpsc::UnboundedSender<Vec<u8>>,
     unready_reasons: Arc<Mutex<Vec<String>>>,
@@ -43,12 +44,14 @@ fn listening(sockets: Vec<u64>) -> Box<dyn FnMut() -> ListenState + Send> {
 
 fn connect(address: SocketAddr) -> Connect {
     Box::new(move |_| {
-        Box::pin(async move { Ok(Box::new(TcpStream::connect(address).await?) as Box<dyn Stream>) })
+        Box::pin(
+            async move { Ok(Box::new(TcpStream::connect(address).await?) as Box<dyn ProbeStream>) },
+        )
     })
 }
 
 /// The inputs for a generation that consists of the process `pid` and holds `socket`.
-fn inputs(pid: u32, socket: Option<&TcpListener>) -> (ReadyInputs, Program) {
+fn inputs(pid: u32, socket: Option<&TcpListener>) -> (ReadyInputs, FakeProgram) {
     let (notify, notify_state) = watch::channel(NotifyState::Silent);
     let (lines, reads) = mpsc::unbounded_channel();
     let unready_reasons = Arc::new(Mutex::new(Vec::new()));
@@ -57,7 +60,7 @@ fn inputs(pid: u32, socket: Option<&TcpListener>) -> (ReadyInputs, Program) {
         socket.local_addr().expect("a bound socket has an address")
     });
     let inputs = ReadyInputs {
-        sockets: Sockets {
+        sockets: GenerationSockets {
             pids: Box::new(move || vec![pid.cast_signed()]),
             state: listening(socket.iter().map(|socket| inode(*socket)).collect()),
         },
@@ -75,7 +78,7 @@ fn inputs(pid: u32, socket: Option<&TcpListener>) -> (ReadyInputs, Program) {
     };
     (
         inputs,
-        Program {
+        FakeProgram {
             notify,
             lines,
             unready_reasons,
@@ -83,7 +86,7 @@ fn inputs(pid: u32, socket: Option<&TcpListener>) -> (ReadyInputs, Program) {
     )
 }
 
-fn own_inputs(socket: Option<&TcpListener>) -> (ReadyInputs, Program) {
+fn own_inputs(socket: Option<&TcpListener>) -> (ReadyInputs, FakeProgram) {
     inputs(std::process::id(), socket)
 }
 
@@ -107,7 +110,7 @@ async fn result(waiting: JoinHandle<ReadyReason>) -> ReadyReason {
         .expect("the wait does not panic")
 }
 
-impl Program {
+impl FakeProgram {
     /// Waits until this unready reason is reported.
     async fn reports(&self, reason: &str) {
         let is_reported = || {

@@ -6,7 +6,7 @@ use crate::os::fs_event::FsEvent;
 
 /// The inputs of the watch thread.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(super) enum WatchInput {
     /// The system has reported a file event.
     Fs(FsEvent),
     /// A build began at this time.
@@ -32,7 +32,7 @@ pub struct WatchUpdate {
 
 /// What the watch reports.
 #[derive(Debug)]
-pub enum Message {
+pub enum WatchMessage {
     /// The watch is set up. No change is missed from now on.
     Watching {
         /// The number of watched directories.
@@ -56,7 +56,7 @@ pub enum Message {
     },
 }
 
-impl Message {
+impl WatchMessage {
     /// Reports that the system does not send file events, or has stopped sending them, so hotrun polls. `is_limit`
     /// tells whether the reason is the limit on inotify instances.
     pub(super) fn no_events(reason: &str, is_limit: bool) -> Self {

@@ -1,7 +1,7 @@
 //! Watches files, and decides which changes matter.
 //!
 //! ```text
-//! file events ──> Filter ──> Debounce ──> Snapshot ──> Message::Changed
+//! file events ──> Filter ──> Debounce ──> Snapshot ──> WatchMessage::Changed
 //!   (notify)      counts?     quiet?      new contents?     (to the driver)
 //! ```
 //!
@@ -25,7 +25,7 @@ mod tree;
 mod watcher;
 mod worker;
 
-pub use message::{Message, WatchUpdate};
+pub use message::{WatchMessage, WatchUpdate};
 pub use rule::{Rule, RuleAction, action_for};
 pub use self_trigger::{Batch, LockFileWindow, Moment, SelfTrigger, Verdict};
 pub use spec::{InputSet, Poll, WatchSpec};

@@ -77,13 +77,13 @@ pub enum Verdict {
 #[derive(Debug, Default)]
 pub struct SelfTrigger {
     runs: u32,
-    newest: Option<Run>,
+    newest: Option<LatestRun>,
     /// The pause between the end of the current run and the postponed one.
     pause: Option<Duration>,
     /// When to start the postponed run.
     due: Option<Instant>,
     /// The files that changed during the `last_two` runs.
-    seen: BTreeMap<PathBuf, Seen>,
+    seen: BTreeMap<PathBuf, FileHistory>,
     /// The last two runs in which any file changed.
     last_two: [Option<u32>; 2],
     /// The files that were reported as self-triggered.
@@ -91,14 +91,14 @@ pub struct SelfTrigger {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct LatestRun {
     started: Instant,
     ended: Option<Moment>,
 }
 
 /// How a file changed during runs.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct FileHistory {
     /// The newest run in which the file changed.
     run: u32,
     /// The number of runs in a row in which the file changed, each time at about the same time after the start.
@@ -114,7 +114,7 @@ impl SelfTrigger {
     pub fn started(&mut self, now: Instant) {
         self.runs += 1;
         self.cancel();
-        self.newest = Some(Run {
+        self.newest = Some(LatestRun {
             started: now,
             ended: None,
         });
@@ -137,7 +137,7 @@ impl SelfTrigger {
         if let Verdict::Later(pause) = verdict {
             self.cancel();
             match self.newest {
-                Some(Run { ended: None, .. }) => self.pause = Some(pause),
+                Some(LatestRun { ended: None, .. }) => self.pause = Some(pause),
                 Some(_) | None => self.due = Some(now + pause),
             }
         }
@@ -189,7 +189,7 @@ impl SelfTrigger {
         self.seen
             .retain(|_, seen| self.last_two.contains(&Some(seen.run)));
         for path in changed {
-            let first = Seen::first(run, after);
+            let first = FileHistory::first(run, after);
             let seen = self.seen.entry(path.clone());
             seen.and_modify(|seen| seen.again(run, after))
                 .or_insert(first);
@@ -197,7 +197,7 @@ impl SelfTrigger {
     }
 }
 
-impl Run {
+impl LatestRun {
     /// How long after the start of this run the batch's first event arrived, if the files changed during the run.
     /// Events for the run's own writes usually arrive before hotrun learns that the run has ended. Events for a save
     /// after the run arrive later.
@@ -212,7 +212,7 @@ impl Run {
     }
 }
 
-impl Seen {
+impl FileHistory {
     const fn first(run: u32, after: Duration) -> Self {
         Self {
             run,

@@ -8,18 +8,18 @@ use notify::{ErrorKind, PathOp};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::filter::Filter;
-use super::message::Message;
+use super::message::WatchMessage;
 use super::paths;
 use super::poll::PollSchedule;
 use super::spec::Poll;
-use crate::os::fs_event::{self, Source};
+use crate::os::fs_event::{self, EventSource};
 use crate::os::mounts;
 
 /// The directories that are watched or polled.
-pub(super) struct Tree {
+pub(super) struct WatchTree {
     /// The source of file events. If it is `None`, every directory is polled.
-    pub(super) source: Option<Source>,
-    pub(super) watched: BTreeMap<PathBuf, Identity>,
+    pub(super) source: Option<EventSource>,
+    pub(super) watched: BTreeMap<PathBuf, DirIdentity>,
     /// Whether the system refuses more watches.
     at_limit: bool,
     limit_reported: bool,
@@ -28,22 +28,22 @@ pub(super) struct Tree {
     pub(super) polled: PollSchedule,
     /// Directories that could not be watched or read, and were reported.
     unreadable: BTreeSet<PathBuf>,
-    pub(super) messages: UnboundedSender<Message>,
+    pub(super) messages: UnboundedSender<WatchMessage>,
 }
 
 /// Distinguishes a directory from a later one at the same path: the device, the inode, and the creation time, because
 /// ext4 reuses inode numbers immediately.
-type Identity = (u64, u64, Option<SystemTime>);
+type DirIdentity = (u64, u64, Option<SystemTime>);
 
-fn identity(metadata: &Metadata) -> Identity {
+fn identity(metadata: &Metadata) -> DirIdentity {
     (metadata.dev(), metadata.ino(), metadata.created().ok())
 }
 
-impl Tree {
+impl WatchTree {
     pub(super) fn new(
-        source: Option<Source>,
+        source: Option<EventSource>,
         poll: Poll,
-        messages: UnboundedSender<Message>,
+        messages: UnboundedSender<WatchMessage>,
     ) -> Self {
         Self {
             source,
@@ -63,16 +63,16 @@ impl Tree {
         std::mem::forget(self.source.take());
         let watched = std::mem::take(&mut self.watched);
         self.polled.dirs.extend(watched.into_keys());
-        self.send(Message::no_events(reason, false));
+        self.send(WatchMessage::no_events(reason, false));
     }
 
-    pub(super) fn send(&self, message: Message) {
+    pub(super) fn send(&self, message: WatchMessage) {
         // Fails if the receiver was dropped, in which case the worker ends.
         let _ = self.messages.send(message);
     }
 
     pub(super) fn report(&self, text: String, hint: &'static str) {
-        self.send(Message::Trouble { text, hint });
+        self.send(WatchMessage::Trouble { text, hint });
     }
 
     /// Watches everything that `filter` accepts. Returns the files that it finds.

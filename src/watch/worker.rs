@@ -7,20 +7,20 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::debounce::Debounce;
 use super::filter::Filter;
-use super::message::{Input, Message, WatchUpdate};
+use super::message::{WatchInput, WatchMessage, WatchUpdate};
 use super::paths::{git_lock, is_held};
 use super::snapshot::Snapshot;
 use super::spec::WatchSpec;
-use super::tree::Tree;
+use super::tree::WatchTree;
 use crate::error::Failure;
 use crate::os;
-use crate::os::fs_event::{self, FileState, FsEvent, Source};
+use crate::os::fs_event::{self, EventSource, FileState, FsEvent};
 
 /// The state of the watch thread.
-pub(super) struct Worker {
+pub(super) struct WatchWorker {
     spec: WatchSpec,
     filter: Filter,
-    tree: Tree,
+    tree: WatchTree,
     snapshot: Snapshot,
     debounce: Debounce,
     /// The index locks of the repositories that contain the watched paths.
@@ -33,22 +33,22 @@ pub(super) struct Worker {
     uncounted: BTreeMap<PathBuf, SystemTime>,
     /// Whether an overflow was reported since the last batch of changes.
     overflow_reported: bool,
-    inputs: Receiver<Input>,
+    inputs: Receiver<WatchInput>,
     /// The input that was taken from `inputs` but not handled yet.
-    peeked: Option<Input>,
+    peeked: Option<WatchInput>,
 }
 
-impl Worker {
+impl WatchWorker {
     /// Fails if an ignore pattern is invalid.
     pub(super) fn new(
         spec: WatchSpec,
-        source: Option<Source>,
-        inputs: Receiver<Input>,
-        messages: UnboundedSender<Message>,
+        source: Option<EventSource>,
+        inputs: Receiver<WatchInput>,
+        messages: UnboundedSender<WatchMessage>,
     ) -> Result<Self, Failure> {
         Ok(Self {
             filter: Filter::new(&spec)?,
-            tree: Tree::new(source, spec.poll, messages),
+            tree: WatchTree::new(source, spec.poll, messages),
             snapshot: Snapshot::new(),
             debounce: Debounce::new(spec.debounce),
             git_locks: spec.named_paths().filter_map(git_lock).collect(),
@@ -64,17 +64,17 @@ impl Worker {
 
     pub(super) fn run(mut self) {
         self.cover(self.snapshot.started);
-        self.tree.send(Message::Watching {
+        self.tree.send(WatchMessage::Watching {
             dirs: self.tree.watched.len(),
             files: self.snapshot.len(),
         });
         loop {
             match self.next() {
-                Ok(Input::Fs(event)) => self.fs_event(event),
-                Ok(Input::Build(began)) => self.build_begins(began),
-                Ok(Input::Update(update)) => self.update(update),
+                Ok(WatchInput::Fs(event)) => self.fs_event(event),
+                Ok(WatchInput::Build(began)) => self.build_begins(began),
+                Ok(WatchInput::Update(update)) => self.update(update),
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(WatchInput::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
             if self.tree.messages.is_closed() {
                 return;
@@ -86,7 +86,7 @@ impl Worker {
     }
 
     /// Waits for an input or the next deadline. If there are files to read ahead, reads one of them and does not wait.
-    fn next(&mut self) -> Result<Input, RecvTimeoutError> {
+    fn next(&mut self) -> Result<WatchInput, RecvTimeoutError> {
         if let Some(input) = self.peeked.take() {
             return Ok(input);
         }
@@ -326,7 +326,7 @@ impl Worker {
         changed.retain(|path| self.filter.file(path));
         if !changed.is_empty() {
             let paths = changed.into_iter().collect();
-            self.tree.send(Message::Changed { paths, seen });
+            self.tree.send(WatchMessage::Changed { paths, seen });
         }
     }
 

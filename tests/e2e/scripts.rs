@@ -8,12 +8,12 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::harness::{Builds, Project, say};
-use crate::script::{Dice, Snapshot, differing, snapshot, step};
+use crate::script::{Contents, Dice, differing, snapshot, step};
 
 const SCRIPTS: u64 = 1000;
 
 /// Makes random edits, and returns the paths that differed at any time.
-fn edit(dice: &mut Dice, root: &Path, outside: &Path, before: &Snapshot) -> BTreeSet<String> {
+fn edit(dice: &mut Dice, root: &Path, outside: &Path, before: &Contents) -> BTreeSet<String> {
     let mut touched = BTreeSet::new();
     let mut last = before.clone();
     for _ in 0..=dice.roll(7) {
@@ -29,7 +29,7 @@ fn edit(dice: &mut Dice, root: &Path, outside: &Path, before: &Snapshot) -> BTre
 }
 
 /// A snapshot with relative paths.
-fn relative_snapshot(root: &Path) -> Snapshot {
+fn relative_snapshot(root: &Path) -> Contents {
     let found = snapshot(root).into_iter();
     let relative = found.map(|(path, text)| {
         let path = path.strip_prefix(root).expect("the path is under the root");

@@ -97,7 +97,7 @@ fn hc02_removing_a_file_and_creating_it_again_is_one_change() {
 fn hc07_a_save_with_the_same_contents_is_not_a_change() {
     let mut watched = watch(&[("main.rs", "one")]);
     let path = watched.path("main.rs");
-    // Files are read ahead only after `Message::Watching`. A change makes sure that the contents are known.
+    // Files are read ahead only after `WatchMessage::Watching`. A change makes sure that the contents are known.
     watched.write("main.rs", "two");
     watched.expect_batch(&["main.rs"]);
     watched.write("main.rs", "two");

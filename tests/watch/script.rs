@@ -10,7 +10,7 @@ const DIRS: [&str; 6] = ["a", "b", "a/c", "a/c/d", "b/e", "ignored"];
 const FILES: [&str; 3] = ["x", "y.rs", "z"];
 
 /// The files that count, and their contents.
-pub(crate) type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
+pub(crate) type Contents = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A random number generator (`xorshift64`). A script can be repeated with its number as the seed.
 pub(crate) struct Dice(u64);
@@ -37,8 +37,8 @@ impl Dice {
     }
 }
 
-pub(crate) fn snapshot(root: &Path) -> Snapshot {
-    let mut found = Snapshot::new();
+pub(crate) fn snapshot(root: &Path) -> Contents {
+    let mut found = Contents::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(dir) = waiting.pop() {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -54,7 +54,7 @@ pub(crate) fn snapshot(root: &Path) -> Snapshot {
     found
 }
 
-pub(crate) fn differing(one: &Snapshot, other: &Snapshot) -> BTreeSet<PathBuf> {
+pub(crate) fn differing(one: &Contents, other: &Contents) -> BTreeSet<PathBuf> {
     let paths = one.keys().chain(other.keys());
     paths
         .filter(|path| one.get(*path) != other.get(*path))

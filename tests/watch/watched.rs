@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hotrun::watch::{Message, Watch, WatchSpec};
+use hotrun::watch::{Watch, WatchMessage, WatchSpec};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -16,7 +16,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// A watched tree of files.
 pub(crate) struct Watched {
     pub(crate) root: TempDir,
-    pub(crate) messages: UnboundedReceiver<Message>,
+    pub(crate) messages: UnboundedReceiver<WatchMessage>,
     pub(crate) marks: usize,
     pub(crate) dirs: usize,
     pub(crate) files: usize,
@@ -64,7 +64,7 @@ pub(crate) fn watch_as(root: TempDir, change: impl FnOnce(&mut WatchSpec)) -> Wa
         files: 0,
         _watch: watch,
     };
-    let Message::Watching { dirs, files } = watched.next() else {
+    let WatchMessage::Watching { dirs, files } = watched.next() else {
         panic!("the watch did not report that it is set up")
     };
     watched.dirs = dirs;
@@ -122,7 +122,7 @@ impl Watched {
         fs::remove_file(self.path(name)).expect("can remove the file");
     }
 
-    pub(crate) fn next(&mut self) -> Message {
+    pub(crate) fn next(&mut self) -> WatchMessage {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
@@ -136,9 +136,9 @@ impl Watched {
 
     pub(crate) fn changed(&mut self) -> Vec<PathBuf> {
         match self.next() {
-            Message::Changed { paths, .. } => paths,
-            Message::Watching { .. } => panic!("`Watching` was reported twice"),
-            Message::Trouble { text, .. } => panic!("{text}"),
+            WatchMessage::Changed { paths, .. } => paths,
+            WatchMessage::Watching { .. } => panic!("`Watching` was reported twice"),
+            WatchMessage::Trouble { text, .. } => panic!("{text}"),
         }
     }
 

@@ -65,7 +65,7 @@ pub fn accepting(pids: &[i32], sockets: &[u64]) -> Option<Vec<Accepting>> {
 
 /// Does the cheap steps first: most servers use an epoll set, so their threads need not be read.
 fn inspect(pid: i32, sockets: &[u64], seen: &mut [Accepting]) -> io::Result<()> {
-    let process = Process::open(pid, sockets)?;
+    let process = SocketProcess::open(pid, sockets)?;
     if process.held.is_empty() {
         return Ok(());
     }
@@ -97,7 +97,7 @@ static SOCKET_DEVICE: LazyLock<Option<u64>> = LazyLock::new(|| {
 });
 
 /// The relevant descriptors of one process.
-struct Process {
+struct SocketProcess {
     pid: i32,
     /// The descriptors of the sockets in question, each with the index of its socket.
     held: Vec<(i32, usize)>,
@@ -105,7 +105,7 @@ struct Process {
     uses_io_uring: bool,
 }
 
-impl Process {
+impl SocketProcess {
     fn open(pid: i32, sockets: &[u64]) -> io::Result<Self> {
         let mut process = Self {
             pid,

@@ -26,7 +26,7 @@ pub(super) fn query(
     request: &[u8],
     scope: Scope,
     fixed: usize,
-    mut each: impl FnMut(&Response<'_>),
+    mut each: impl FnMut(&DiagResponse<'_>),
 ) -> io::Result<()> {
     let socket = socket(
         AddressFamily::Netlink,
@@ -52,7 +52,7 @@ pub(super) fn query(
                 }
                 _ => {
                     if let Some((fixed, attributes)) = payload.split_at_checked(fixed) {
-                        each(&Response { fixed, attributes });
+                        each(&DiagResponse { fixed, attributes });
                     }
                 }
             }
@@ -80,12 +80,12 @@ fn message(request: &[u8], scope: Scope) -> Vec<u8> {
 }
 
 /// The kernel's report about one socket.
-pub(super) struct Response<'a> {
+pub(super) struct DiagResponse<'a> {
     pub(super) fixed: &'a [u8],
     attributes: &'a [u8],
 }
 
-impl Response<'_> {
+impl DiagResponse<'_> {
     /// Returns the number at this offset of the fixed part.
     pub(super) fn u32(&self, offset: usize) -> u32 {
         u32_at(self.fixed, offset)

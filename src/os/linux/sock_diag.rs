@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::netlink::{Response, Scope, array_at, query, u32_at};
+use super::netlink::{DiagResponse, Scope, array_at, query, u32_at};
 use super::socket_options::NO_INTERFACE;
 use crate::os::{Queue, TcpConnection, TcpListening, TcpState};
 
@@ -95,7 +95,7 @@ fn dump(
     address: SocketAddr,
     states: &[u8],
     extensions: u8,
-    each: impl FnMut(&Response<'_>),
+    each: impl FnMut(&DiagResponse<'_>),
 ) -> io::Result<()> {
     let family = match address {
         SocketAddr::V4(_) => libc::AF_INET,
@@ -113,7 +113,7 @@ fn dump(
 
 /// Computes the age of a handshake. The kernel retransmits its SYN-ACK after one second (`TCP_TIMEOUT_INIT`). Until
 /// then, the remaining time of that timer shows the age (`inet_req_diag_fill` in `net/ipv4/inet_diag.c`).
-fn handshake_age(socket: &Response<'_>) -> Duration {
+fn handshake_age(socket: &DiagResponse<'_>) -> Duration {
     let (retransmitted, remaining) = (socket.fixed[3] > 0, socket.u32(52));
     match FIRST_TIMEOUT.checked_sub(Duration::from_millis(remaining.into())) {
         Some(age) if !retransmitted => age,
@@ -133,7 +133,7 @@ fn address(fixed: &[u8], port: usize, ip: usize) -> SocketAddr {
 }
 
 /// Reads a connection and its counters from `struct tcp_info`. Counters that an old kernel does not report are 0.
-fn connection(socket: &Response<'_>) -> Option<TcpConnection> {
+fn connection(socket: &DiagResponse<'_>) -> Option<TcpConnection> {
     let state = match socket.fixed[1] {
         ESTABLISHED => TcpState::Open,
         CLOSE_WAIT => TcpState::PeerClosed,

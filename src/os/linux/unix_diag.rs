@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::sys::stat::{major, minor};
 
-use super::netlink::{Response, Scope, query, u32_at};
+use super::netlink::{DiagResponse, Scope, query, u32_at};
 use crate::os::{Queue, UnixConnection};
 
 const SHOW_NAME: u32 = 1;
@@ -100,14 +100,14 @@ fn request(states: u32, inode: u32, show: u32) -> Vec<u8> {
 }
 
 /// Returns the number of connections to accept (for a listener) or of bytes to read (for a connection).
-fn queue_length(socket: &Response<'_>) -> u32 {
+fn queue_length(socket: &DiagResponse<'_>) -> u32 {
     socket
         .attribute(RQLEN)
         .map_or(0, |content| u32_at(content, 0))
 }
 
 /// Returns the directions that have been shut down (`SHUTDOWN_MASK` in `include/net/sock.h`).
-fn shut_down(socket: &Response<'_>) -> u8 {
+fn shut_down(socket: &DiagResponse<'_>) -> u8 {
     let content = socket
         .attribute(SHUTDOWN)
         .and_then(|content| content.first());

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use super::{ReadyReason, inputs, listener, result, start};
 
 /// A server process, killed and reaped when the test ends.
-struct Server(Child);
+struct PythonServer(Child);
 
-impl Drop for Server {
+impl Drop for PythonServer {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -18,7 +18,7 @@ impl Drop for Server {
 }
 
 /// Starts the server. Without Python, the test fails in CI; elsewhere it is skipped with a message.
-fn python(socket: &TcpListener) -> Option<Server> {
+fn python(socket: &TcpListener) -> Option<PythonServer> {
     let script = "import http.server as h, socket, time\nserver = h.ThreadingHTTPServer(('127.0.0.1', 0), \
         h.SimpleHTTPRequestHandler, False)\nserver.socket = socket.socket(fileno=0)\nserver.server_name = ''\n\
         server.server_port = 0\nserver.serve_forever()";
@@ -31,7 +31,7 @@ fn python(socket: &TcpListener) -> Option<Server> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     match command.spawn() {
-        Ok(child) => Some(Server(child)),
+        Ok(child) => Some(PythonServer(child)),
         Err(error) => {
             assert!(
                 std::env::var("CI").is_err(),

@@ -157,7 +157,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_change_during_a_run_counts_for_that_run_even_if_the_event_is_late() {
     let started = Moment::now();
     let path = [PathBuf::from("made")];
-    let run = Run {
+    let run = LatestRun {
         started: started.monotonic,
         ended: Some(Moment {
             monotonic: started.monotonic + SECOND * 5,

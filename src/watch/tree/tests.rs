@@ -30,10 +30,13 @@ impl Watcher for Limited {
     }
 }
 
-fn tree(watches: usize) -> (Tree, UnboundedReceiver<Message>) {
+fn tree(watches: usize) -> (WatchTree, UnboundedReceiver<WatchMessage>) {
     let (messages, received) = unbounded_channel();
-    let source: Source = Box::new(Limited(watches));
-    (Tree::new(Some(source), Poll::IfNeeded, messages), received)
+    let source: EventSource = Box::new(Limited(watches));
+    (
+        WatchTree::new(Some(source), Poll::IfNeeded, messages),
+        received,
+    )
 }
 
 fn spec(dir: &TempDir) -> WatchSpec {
@@ -55,7 +58,7 @@ fn hc06_directories_beyond_the_limit_are_polled_and_the_limit_is_reported_once()
     assert_eq!(files.len(), 4, "all files must be found");
     assert_eq!((tree.watched.len(), tree.polled.dirs.len()), (2, 3));
     tree.cover(&mut Filter::new(&spec(&dir)).unwrap());
-    let Ok(Message::Trouble { text, hint }) = messages.try_recv() else {
+    let Ok(WatchMessage::Trouble { text, hint }) = messages.try_recv() else {
         panic!("the limit was not reported")
     };
     assert!(text.contains("only 2 watched directories"));

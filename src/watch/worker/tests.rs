@@ -12,18 +12,28 @@ use notify::NullWatcher;
 
 mod updates;
 
-fn start(root: &Path) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
+fn start(
+    root: &Path,
+) -> (
+    std_mpsc::Sender<WatchInput>,
+    UnboundedReceiver<WatchMessage>,
+) {
     start_with(&WatchSpec {
         roots: vec![root.to_owned()],
         ..WatchSpec::default()
     })
 }
 
-fn start_with(spec: &WatchSpec) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
+fn start_with(
+    spec: &WatchSpec,
+) -> (
+    std_mpsc::Sender<WatchInput>,
+    UnboundedReceiver<WatchMessage>,
+) {
     let (messages, reports) = mpsc::unbounded_channel();
     let (inputs, received) = std_mpsc::channel();
-    let source: Source = Box::new(NullWatcher);
-    let worker = Worker::new(spec.clone(), Some(source), received, messages).unwrap();
+    let source: EventSource = Box::new(NullWatcher);
+    let worker = WatchWorker::new(spec.clone(), Some(source), received, messages).unwrap();
     std::thread::spawn(move || worker.run());
     (inputs, reports)
 }
@@ -38,7 +48,7 @@ fn hc05_an_overflow_makes_hotrun_compare_all_files() {
     let (inputs, mut reports) = start(dir.path());
     assert!(matches!(
         reports.blocking_recv(),
-        Some(Message::Watching { dirs: 2, files: 2 })
+        Some(WatchMessage::Watching { dirs: 2, files: 2 })
     ));
     fs::write(path("sub/changed"), "two").unwrap();
     fs::create_dir(path("new")).unwrap();
@@ -46,13 +56,13 @@ fn hc05_an_overflow_makes_hotrun_compare_all_files() {
     fs::remove_file(path("gone")).unwrap();
     // The system may drop events more than once.
     for _ in 0..2 {
-        inputs.send(Input::Fs(FsEvent::Overflow)).unwrap();
+        inputs.send(WatchInput::Fs(FsEvent::Overflow)).unwrap();
     }
     assert!(matches!(
         reports.blocking_recv(),
-        Some(Message::Trouble { text, .. }) if text.contains("dropped events")
+        Some(WatchMessage::Trouble { text, .. }) if text.contains("dropped events")
     ));
-    let Some(Message::Changed { paths: changed, .. }) = reports.blocking_recv() else {
+    let Some(WatchMessage::Changed { paths: changed, .. }) = reports.blocking_recv() else {
         panic!("no change was reported")
     };
     assert_eq!(
@@ -67,18 +77,20 @@ fn hotrun_polls_when_file_events_stop() {
     let (inputs, mut reports) = start(dir.path());
     assert!(matches!(
         reports.blocking_recv(),
-        Some(Message::Watching { dirs: 1, .. })
+        Some(WatchMessage::Watching { dirs: 1, .. })
     ));
     let reason = "odd".to_owned();
-    inputs.send(Input::Fs(FsEvent::Failed(reason))).unwrap();
+    inputs
+        .send(WatchInput::Fs(FsEvent::Failed(reason)))
+        .unwrap();
     assert!(matches!(
         reports.blocking_recv(),
-        Some(Message::Trouble { text, .. }) if text.contains("sends no file events (odd)")
+        Some(WatchMessage::Trouble { text, .. }) if text.contains("sends no file events (odd)")
     ));
     let path = dir.path().join("new");
     fs::write(&path, "").unwrap();
     assert!(
-        matches!(reports.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
+        matches!(reports.blocking_recv(), Some(WatchMessage::Changed { paths, .. }) if paths == [path])
     );
     drop(inputs);
     assert!(
@@ -95,14 +107,14 @@ fn age() {
     }
 }
 
-fn worker(spec: &WatchSpec) -> (Worker, UnboundedReceiver<Message>) {
+fn worker(spec: &WatchSpec) -> (WatchWorker, UnboundedReceiver<WatchMessage>) {
     let (messages, reports) = mpsc::unbounded_channel();
-    let source: Option<Source> = match spec.poll {
+    let source: Option<EventSource> = match spec.poll {
         Poll::IfNeeded => Some(Box::new(NullWatcher)),
         Poll::Always | Poll::Every(_) => None,
     };
     let (_, inputs) = std_mpsc::channel();
-    let mut worker = Worker::new(spec.clone(), source, inputs, messages).unwrap();
+    let mut worker = WatchWorker::new(spec.clone(), source, inputs, messages).unwrap();
     worker.cover(worker.snapshot.started);
     (worker, reports)
 }
@@ -140,7 +152,10 @@ fn written(path: &Path) -> FsEvent {
 }
 
 /// Waits until the quiet period is over, and returns the reported changes.
-fn settled(worker: &mut Worker, reports: &mut UnboundedReceiver<Message>) -> Vec<PathBuf> {
+fn settled(
+    worker: &mut WatchWorker,
+    reports: &mut UnboundedReceiver<WatchMessage>,
+) -> Vec<PathBuf> {
     while let Some(deadline) = worker.debounce.deadline() {
         while Instant::now() < deadline {
             std::thread::yield_now();
@@ -148,7 +163,7 @@ fn settled(worker: &mut Worker, reports: &mut UnboundedReceiver<Message>) -> Vec
         worker.flush();
     }
     match reports.try_recv() {
-        Ok(Message::Changed { paths, .. }) => paths,
+        Ok(WatchMessage::Changed { paths, .. }) => paths,
         Ok(other) => panic!("{other:?}"),
         Err(_) => Vec::new(),
     }
@@ -184,7 +199,7 @@ fn hc11_a_removed_directory_is_no_longer_polled_unless_it_is_a_root() {
         poll: Poll::Always,
         ..WatchSpec::default()
     });
-    let scan = |worker: &mut Worker| {
+    let scan = |worker: &mut WatchWorker| {
         for dir in worker.tree.polled.dirs.clone() {
             worker.scan(&dir);
         }

@@ -40,12 +40,12 @@ fn an_input_removed_during_the_build_is_reported() {
     let (inputs, mut reports) = start_with(&spec);
     assert!(matches!(
         reports.blocking_recv(),
-        Some(Message::Watching { files: 0, .. })
+        Some(WatchMessage::Watching { files: 0, .. })
     ));
     // The file appears after the start, and turns out to be an input.
     let (path, since) = (root.join("read.rs"), SystemTime::now());
-    let event = || Input::Fs(FsEvent::Touched(path.clone(), FileState::Unknown));
-    inputs.send(Input::Build(since)).unwrap();
+    let event = || WatchInput::Fs(FsEvent::Touched(path.clone(), FileState::Unknown));
+    inputs.send(WatchInput::Build(since)).unwrap();
     fs::write(&path, "").unwrap();
     inputs.send(event()).unwrap();
     fs::remove_file(&path).unwrap();
@@ -61,9 +61,9 @@ fn an_input_removed_during_the_build_is_reported() {
         inputs: Some(named),
         since,
     };
-    inputs.send(Input::Update(update)).unwrap();
+    inputs.send(WatchInput::Update(update)).unwrap();
     assert!(
-        matches!(reports.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
+        matches!(reports.blocking_recv(), Some(WatchMessage::Changed { paths, .. }) if paths == [path])
     );
 }
 
@@ -118,7 +118,7 @@ fn events_for_other_files_are_remembered_only_during_a_build() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let (mut worker, _reports) = worker(&spec_of(&root, &["main.rs"]));
-    let upload = |worker: &mut Worker, name: &str| {
+    let upload = |worker: &mut WatchWorker, name: &str| {
         fs::write(root.join(name), "").unwrap();
         worker.fs_event(written(&root.join(name)));
         worker.uncounted.len()
