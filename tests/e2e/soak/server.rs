@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -364,7 +365,8 @@ impl Drop for Log {
             let log = self.read();
             let lines: Vec<_> = log.lines().collect();
             let end = &lines[lines.len().saturating_sub(100)..];
-            eprintln!(
+            let _ = writeln!(
+                std::io::stderr(),
                 "{:?}: hotrun's log ends with\n{}",
                 self.language,
                 end.join("\n")
