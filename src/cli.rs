@@ -24,7 +24,7 @@ use crate::watch::Poll;
 pub use clap::ColorChoice;
 pub use errors::{explain, variable};
 pub use help::{Generate, guide};
-pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusy};
+pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};
 
 /// Rebuild and restart a server when its files change, without losing a connection
 ///
@@ -94,7 +94,7 @@ pub struct Cli {
 
     /// What to do when files change during a build
     #[arg(long, value_name = "WHAT", default_value = "cancel")]
-    pub when_busy: WhenBusy,
+    pub when_busy: WhenBusyArg,
 
     /// Manage the sockets that the program opens itself
     ///

@@ -136,8 +136,8 @@ impl Config {
             mode,
             passes_sockets,
             when_busy: match self.cli.when_busy {
-                cli::WhenBusy::Cancel => WhenBusy::Cancel,
-                cli::WhenBusy::Queue => WhenBusy::Queue,
+                cli::WhenBusyArg::Cancel => WhenBusy::Cancel,
+                cli::WhenBusyArg::Queue => WhenBusy::Queue,
             },
             ready_timeout: self.cli.ready_timeout,
             stop_timeout: self.cli.stop_timeout,
@@ -270,15 +270,15 @@ fn rules(cli: &Cli, workdir: &Path) -> Result<Vec<Rule>, Failure> {
 fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
     Ok(ui::Options {
         mode: match cli.ui {
-            UiKind::Auto if ui::supports_live() => ui::Mode::Live,
-            UiKind::Auto | UiKind::Plain => ui::Mode::Plain,
-            UiKind::Live if std::io::stdout().is_terminal() => ui::Mode::Live,
+            UiKind::Auto if ui::supports_live() => ui::UiMode::Live,
+            UiKind::Auto | UiKind::Plain => ui::UiMode::Plain,
+            UiKind::Live if std::io::stdout().is_terminal() => ui::UiMode::Live,
             UiKind::Live => {
                 let message = "`--ui live` needs standard output to be a terminal";
                 return Err(Failure::usage(message).hint("`--ui plain` works without a terminal"));
             }
-            UiKind::Json => ui::Mode::Json,
-            UiKind::Off => ui::Mode::Off,
+            UiKind::Json => ui::UiMode::Json,
+            UiKind::Off => ui::UiMode::Off,
         },
         color: match cli.color {
             // JSON is read by programs, even on a terminal.

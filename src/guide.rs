@@ -12,7 +12,7 @@ macro_rules! pages {
         )*
 
         /// All pages, in the order in which `hotrun help` lists them.
-        pub const PAGES: &[Page] = &[$(Page {
+        pub const PAGES: &[GuidePage] = &[$(GuidePage {
             topic: stringify!($topic),
             text: include_str!(concat!("guide/", stringify!($topic), ".md")),
         }),*];
@@ -34,14 +34,14 @@ pages! {
 
 /// A page of the guide.
 #[derive(Clone, Copy, Debug)]
-pub struct Page {
+pub struct GuidePage {
     /// The word after `hotrun help`.
     pub topic: &'static str,
     /// The page in Markdown.
     pub text: &'static str,
 }
 
-impl Page {
+impl GuidePage {
     /// The heading of the page.
     pub fn title(&self) -> &'static str {
         let first = self.text.lines().next().unwrap_or_default();

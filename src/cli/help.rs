@@ -10,7 +10,7 @@ use console::Style;
 use roff::{Roff, roman};
 
 use crate::error::Failure;
-use crate::guide::{PAGES, Page};
+use crate::guide::{GuidePage, PAGES};
 
 /// The guide page that the command line asks for, or the list of topics.
 ///
@@ -41,7 +41,7 @@ pub fn guide(args: &[OsString], color: bool) -> Option<Result<String, Failure>> 
     Some(Ok(with_bold_headings(page, color)))
 }
 
-fn with_bold_headings(page: &Page, color: bool) -> String {
+fn with_bold_headings(page: &GuidePage, color: bool) -> String {
     let bold = Style::new().bold().force_styling(color);
     let line = |line: &str| match line.starts_with('#') {
         true => bold.apply_to(line).to_string() + "\n",

@@ -23,7 +23,7 @@ pub enum Adopt {
 
 /// The values of `--when-busy`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenBusy {
+pub enum WhenBusyArg {
     /// Cancel the build and build the new sources
     Cancel,
     /// Let the build finish, then build again

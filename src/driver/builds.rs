@@ -10,7 +10,7 @@ use crate::build::Plan;
 use crate::error::Failure;
 use crate::process::{Signal, Spawner, Spec};
 use crate::reload::{Action, BuildOutcome, Event, GenEvent, GenId};
-use crate::ui::{Level, Mode, Report};
+use crate::ui::{Level, Report, UiMode};
 use crate::watch::{LockFileWindow, Moment};
 
 use super::build::BuildTask;
@@ -41,11 +41,11 @@ impl Driver {
         let mut env: Vec<_> = env::vars_os().collect();
         match self.config.ui.mode {
             // Cargo has no terminal, so it prints its progress only on request.
-            Mode::Live | Mode::Json => {
+            UiMode::Live | UiMode::Json => {
                 env.retain(|(name, _)| PROGRESS.iter().all(|(ours, _)| name != ours));
                 env.extend(PROGRESS.map(|(name, value)| (name.into(), value.into())));
             }
-            Mode::Plain | Mode::Off => {}
+            UiMode::Plain | UiMode::Off => {}
         }
         let process = Spawner::default().spawn(Spec {
             cleanup: self.cleanup(),

@@ -16,7 +16,7 @@ use crate::os::hint_for_errno;
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Pty, Refusal, Reports, Step};
 use crate::reload::{GenEvent, GenId};
-use crate::ui::{Feed, Report, Stream};
+use crate::ui::{Feed, OutputStream, Report};
 
 use super::inbox::{Inbox, Input};
 
@@ -118,7 +118,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) async fn pass_pipe(mut self, stream: Stream, pipe: Receiver) {
+    pub(super) async fn pass_pipe(mut self, stream: OutputStream, pipe: Receiver) {
         let mut pieces = Lines::new(pipe);
         while let Some(Piece {
             mut bytes,
@@ -135,7 +135,7 @@ impl Output {
     /// Passes on what the program writes to its terminal, which does not distinguish standard output from standard
     /// error.
     pub(super) async fn pass_pty(mut self, pty: Arc<Pty>) {
-        let (id, stream) = (self.id, Stream::Stdout);
+        let (id, stream) = (self.id, OutputStream::Stdout);
         let mut buffer = vec![0; CHUNK];
         while let Ok(count @ 1..) = pty.read(&mut buffer).await {
             self.pass(stream, buffer[..count].to_vec()).await;
@@ -143,7 +143,7 @@ impl Output {
         self.feed.report(Report::OutputEnded { id, stream });
     }
 
-    async fn pass(&mut self, stream: Stream, bytes: Vec<u8>) {
+    async fn pass(&mut self, stream: OutputStream, bytes: Vec<u8>) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let Some(lines) = &self.lines else { break };
             self.line.extend_from_slice(piece);

@@ -13,7 +13,7 @@ use crate::process::signals::{Descendant, HotrunSignal};
 use crate::process::{Control, Signal};
 use crate::reload::{Event, Request};
 use crate::ui::keys::Key;
-use crate::ui::{self, Level, Mode, Report, TerminalEvent, TerminalInput, UiCommand};
+use crate::ui::{self, Level, Report, TerminalEvent, TerminalInput, UiCommand, UiMode};
 
 use super::state::Driver;
 
@@ -183,7 +183,7 @@ impl Driver {
 
     /// When to count connections next. `None` if the number is not shown or no program runs.
     pub(super) fn next_count(&self) -> Option<Instant> {
-        let shown = self.config.ui.mode == Mode::Live;
+        let shown = self.config.ui.mode == UiMode::Live;
         (shown && !self.generations.is_empty()).then_some(self.count_at)
     }
 

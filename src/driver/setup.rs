@@ -21,7 +21,7 @@ use crate::process::signals::Signals;
 use crate::reload::{ArtifactId, Event, Machine, Request};
 use crate::socket::{Sharing, Sockets};
 use crate::ui::feed::{self, UiThread};
-use crate::ui::{Feed, Level, Mode, TerminalInput, Ui};
+use crate::ui::{Feed, Level, TerminalInput, Ui, UiMode};
 use crate::watch::{Watch, WatchMessage, WatchSpec};
 
 use super::changes::{ignored, places};
@@ -68,7 +68,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     let on_quit: feed::OnQuit =
         Arc::new(move || quit.send(Input::Event(Event::Requested(Request::Quit))));
     let (feed, ui_thread) = feed::start(ui, on_quit.clone()).context("starting a thread")?;
-    if config.ui.mode == Mode::Live {
+    if config.ui.mode == UiMode::Live {
         ui_thread.quit_on_panic(on_quit);
     }
     let builds = plan.build_command()?.is_some();

@@ -16,7 +16,7 @@ use crate::ready::{self, Connect, LastUnreadyReason, ListenState, ReadyInputs, R
 use crate::reload::{ArtifactId, Event, GenEvent, GenId};
 use crate::socket::intercept::{self, InterceptEvent};
 use crate::socket::{Address, Joined, Passed, Route};
-use crate::ui::{Level, Mode, Report, Stream};
+use crate::ui::{Level, OutputStream, Report, UiMode};
 
 use super::generation::{Notify, Running, Terminal};
 use super::inbox::Input;
@@ -107,7 +107,7 @@ impl Driver {
             line: Vec::new(),
         };
         let (control, reports, terminal, tasks) = match self.config.ui.mode {
-            Mode::Live => {
+            UiMode::Live => {
                 let reads = self.config.cli.stdin == Stdin::Program;
                 let process = Spawner::default().spawn_on_pty(spec, self.size, reads)?;
                 let pty = Arc::new(process.pty);
@@ -115,10 +115,12 @@ impl Driver {
                 let terminal = Some(Terminal::new(pty));
                 (process.control, process.reports, terminal, vec![task])
             }
-            Mode::Plain | Mode::Json | Mode::Off => {
+            UiMode::Plain | UiMode::Json | UiMode::Off => {
                 let process = Spawner::default().spawn(spec)?;
-                let stdout = output.clone().pass_pipe(Stream::Stdout, process.stdout);
-                let stderr = output.pass_pipe(Stream::Stderr, process.stderr);
+                let stdout = output
+                    .clone()
+                    .pass_pipe(OutputStream::Stdout, process.stdout);
+                let stderr = output.pass_pipe(OutputStream::Stderr, process.stderr);
                 let tasks = vec![tokio::spawn(stdout), tokio::spawn(stderr)];
                 (process.control, process.reports, None, tasks)
             }

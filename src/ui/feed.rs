@@ -243,12 +243,12 @@ mod tests {
     use super::*;
     use crate::os::terminal::Size;
     use crate::reload::GenId;
-    use crate::ui::{Handles, Mode, Options, Stream, TerminalGuard};
+    use crate::ui::{Handles, Options, OutputStream, TerminalGuard, UiMode};
 
     /// A writer that accepts one write for each message in the channel.
-    struct Slow(Receiver<()>);
+    struct SlowWriter(Receiver<()>);
 
-    impl Write for Slow {
+    impl Write for SlowWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
             self.0.recv().map_err(gone).map(|()| bytes.len())
@@ -261,13 +261,13 @@ mod tests {
 
     fn slow() -> (Ui, Sender<()>) {
         let (go, gate) = mpsc::channel();
-        let options = Options::of(Mode::Live);
+        let options = Options::of(UiMode::Live);
         let size = Size {
             columns: 80,
             rows: 24,
         };
         let handles = Handles {
-            stdout: Box::new(Slow(gate)),
+            stdout: Box::new(SlowWriter(gate)),
             stderr: Box::new(io::sink()),
             same: true,
             clearable: true,
@@ -283,7 +283,7 @@ mod tests {
         for _ in 0..MAX_WAITING {
             feed.report(Report::Output {
                 id: GenId::FIRST,
-                stream: Stream::Stdout,
+                stream: OutputStream::Stdout,
                 bytes: [b"x".repeat(64 * 1024), b"\n".to_vec()].concat(),
             });
         }

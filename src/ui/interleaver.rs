@@ -4,8 +4,8 @@ use std::io;
 use crossterm::cursor::MoveTo;
 use crossterm::terminal::{Clear, ClearType};
 
-use super::Stream;
-use super::log::Screen;
+use super::OutputStream;
+use super::log::Printer;
 use super::model::Model;
 use super::stdio::Handles;
 use super::writer::TolerantWriter;
@@ -27,7 +27,7 @@ pub(super) struct Interleaver {
     /// For each stream, the generation whose line is unfinished.
     open: [Option<GenId>; 2],
     /// Unfinished lines that are held back.
-    held: BTreeMap<(GenId, Stream), Vec<u8>>,
+    held: BTreeMap<(GenId, OutputStream), Vec<u8>>,
 }
 
 impl Interleaver {
@@ -43,10 +43,10 @@ impl Interleaver {
     }
 
     /// Writes bytes unchanged.
-    pub(super) fn raw(&mut self, stream: Stream, bytes: &[u8]) {
+    pub(super) fn raw(&mut self, stream: OutputStream, bytes: &[u8]) {
         match stream {
-            Stream::Stdout => self.stdout.write(bytes),
-            Stream::Stderr => self.stderr.write(bytes),
+            OutputStream::Stdout => self.stdout.write(bytes),
+            OutputStream::Stderr => self.stderr.write(bytes),
         }
     }
 
@@ -56,7 +56,7 @@ impl Interleaver {
     }
 
     /// Writes a piece of a line. If `label` is set, labels it unless it continues a line of the same program.
-    fn piece(&mut self, id: GenId, stream: Stream, piece: &[u8], label: bool) {
+    fn piece(&mut self, id: GenId, stream: OutputStream, piece: &[u8], label: bool) {
         if piece.is_empty() {
             return;
         }
@@ -87,19 +87,19 @@ impl Interleaver {
         }
     }
 
-    fn index(&self, stream: Stream) -> usize {
+    fn index(&self, stream: OutputStream) -> usize {
         match stream {
-            Stream::Stdout => 0,
-            Stream::Stderr => usize::from(!self.same),
+            OutputStream::Stdout => 0,
+            OutputStream::Stderr => usize::from(!self.same),
         }
     }
 
-    fn continues(&self, id: GenId, stream: Stream) -> bool {
+    fn continues(&self, id: GenId, stream: OutputStream) -> bool {
         self.open[self.index(stream)] == Some(id)
     }
 
     /// Ends the current line if another source started it. hotrun's own lines have the source `None`.
-    fn start_line(&mut self, stream: Stream, source: Option<GenId>) {
+    fn start_line(&mut self, stream: OutputStream, source: Option<GenId>) {
         let index = self.index(stream);
         if self.open[index].is_some() && self.open[index] != source {
             self.open[index] = None;
@@ -108,16 +108,16 @@ impl Interleaver {
     }
 }
 
-impl Screen for Interleaver {
+impl Printer for Interleaver {
     const HAS_FOOTER: bool = false;
 
     fn lines(&mut self, lines: &[String]) {
-        self.start_line(Stream::Stderr, None);
+        self.start_line(OutputStream::Stderr, None);
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        self.raw(Stream::Stderr, text.as_bytes());
+        self.raw(OutputStream::Stderr, text.as_bytes());
     }
 
-    fn output(&mut self, id: GenId, stream: Stream, bytes: &[u8], label: bool) {
+    fn output(&mut self, id: GenId, stream: OutputStream, bytes: &[u8], label: bool) {
         let mut all = self.held.remove(&(id, stream)).unwrap_or_default();
         all.extend_from_slice(bytes);
         if !label {
@@ -135,7 +135,7 @@ impl Screen for Interleaver {
         }
     }
 
-    fn ended(&mut self, id: GenId, stream: Stream, label: bool) {
+    fn ended(&mut self, id: GenId, stream: OutputStream, label: bool) {
         if let Some(bytes) = self.held.remove(&(id, stream)) {
             self.piece(id, stream, &bytes, label);
         }
@@ -145,7 +145,7 @@ impl Screen for Interleaver {
         if self.clearable {
             self.open = [None; 2];
             let clear = format!("{}{}", Clear(ClearType::All), MoveTo(0, 0));
-            self.raw(Stream::Stdout, clear.as_bytes());
+            self.raw(OutputStream::Stdout, clear.as_bytes());
         }
     }
 }

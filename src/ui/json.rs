@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use super::writer::TolerantWriter;
-use super::{Options, Report, Stream, text};
+use super::{Options, OutputStream, Report, text};
 use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
 
 /// How many bytes of an unfinished line are held back at most.
@@ -21,14 +21,14 @@ pub(super) struct Json {
     color: bool,
     now: fn() -> SystemTime,
     /// Unfinished lines.
-    held: BTreeMap<(GenId, Stream), Vec<u8>>,
+    held: BTreeMap<(GenId, OutputStream), Vec<u8>>,
 }
 
 #[derive(serde::Serialize)]
 struct Line {
     time: String,
     #[serde(flatten)]
-    event: Event,
+    event: JsonEvent,
 }
 
 impl Json {
@@ -67,7 +67,7 @@ impl Json {
         self.out.take_error()
     }
 
-    fn output(&mut self, id: GenId, stream: Stream, bytes: &[u8]) {
+    fn output(&mut self, id: GenId, stream: OutputStream, bytes: &[u8]) {
         let mut all = self.held.remove(&(id, stream)).unwrap_or_default();
         all.extend_from_slice(bytes);
         let mut events = Vec::new();
@@ -87,12 +87,12 @@ impl Json {
         self.write(events);
     }
 
-    fn ended(&mut self, id: GenId, stream: Stream) {
+    fn ended(&mut self, id: GenId, stream: OutputStream) {
         let held = self.held.remove(&(id, stream));
         self.write(held.map(|bytes| output(id, stream, &bytes, true)));
     }
 
-    fn write(&mut self, events: impl IntoIterator<Item = Event>) {
+    fn write(&mut self, events: impl IntoIterator<Item = JsonEvent>) {
         let mut lines = Vec::new();
         for event in events {
             let time = humantime::format_rfc3339_millis((self.now)()).to_string();
@@ -113,12 +113,12 @@ fn incomplete(bytes: &[u8]) -> usize {
 }
 
 /// An event: its name, and its other fields in order.
-struct Event {
+struct JsonEvent {
     name: &'static str,
     fields: Vec<(&'static str, Value)>,
 }
 
-impl Event {
+impl JsonEvent {
     fn new(name: &'static str) -> Self {
         let fields = Vec::new();
         Self { name, fields }
@@ -146,7 +146,7 @@ impl Event {
     }
 }
 
-impl Serialize for Event {
+impl Serialize for JsonEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("event", self.name)?;
@@ -158,10 +158,10 @@ impl Serialize for Event {
 }
 
 /// The event for a line of output. `partial`: the line is incomplete.
-fn output(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> Event {
+fn output(id: GenId, stream: OutputStream, bytes: &[u8], partial: bool) -> JsonEvent {
     let text = String::from_utf8_lossy(bytes);
     let lossy = matches!(text, std::borrow::Cow::Owned(_));
-    Event::of(id, "output")
+    JsonEvent::of(id, "output")
         .with("stream", json!(stream))
         .with("text", text)
         .with_flag("lossy", lossy)
@@ -169,43 +169,50 @@ fn output(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> Event {
 }
 
 /// The event for a report, if it has one. `color`: whether to keep the compiler's colors.
-fn event(report: &Report, color: bool) -> Option<Event> {
+fn event(report: &Report, color: bool) -> Option<JsonEvent> {
     Some(match report {
-        Report::Notice(notice) => notice_event(*notice),
+        Report::Notice(Notice::Generation(id, notice)) => generation_event(*id, *notice),
+        Report::Notice(Notice::Paused) => JsonEvent::new("paused"),
+        Report::Notice(Notice::Resumed) => JsonEvent::new("resumed"),
+        Report::Notice(Notice::NothingToUndo) => JsonEvent::new("nothing_to_undo"),
+        Report::Notice(Notice::Waiting) => JsonEvent::new("waiting"),
+        Report::Notice(Notice::Quitting { timeout }) => {
+            JsonEvent::new("quitting").with("timeout_ms", ms(*timeout))
+        }
         Report::Watching { directories } => {
-            Event::new("watching").with("directories", *directories)
+            JsonEvent::new("watching").with("directories", *directories)
         }
         Report::Listening {
             name,
             address,
             first: true,
             ..
-        } => Event::new("listening")
+        } => JsonEvent::new("listening")
             .with("name", name.as_str())
             .with("address", address.as_str()),
         Report::Changed { paths } => {
             let paths = paths.iter().map(|path| path.to_string_lossy());
-            Event::new("changed").with("paths", paths.collect::<Value>())
+            JsonEvent::new("changed").with("paths", paths.collect::<Value>())
         }
         Report::Diagnostic {
             id,
             level,
             rendered,
-        } => Event::of(*id, "diagnostic")
+        } => JsonEvent::of(*id, "diagnostic")
             .with("level", json!(level))
             .with("rendered", text::colors(rendered, color)),
         Report::BuildLine { id, text } => {
-            Event::of(*id, "build_output").with("text", text::colors(text, color))
+            JsonEvent::of(*id, "build_output").with("text", text::colors(text, color))
         }
-        Report::Progress { id, done, all } => Event::of(*id, "progress")
+        Report::Progress { id, done, all } => JsonEvent::of(*id, "progress")
             .with("done", *done)
             .with("total", *all),
-        Report::Spawned { id, pid, program } => Event::of(*id, "spawned")
+        Report::Spawned { id, pid, program } => JsonEvent::of(*id, "spawned")
             .with("pid", *pid)
             .with("program", program.as_str()),
-        Report::MainProcess { id, pid } => Event::of(*id, "main_process").with("pid", *pid),
-        Report::Status { id, text } => Event::of(*id, "status").with("text", text.as_str()),
-        Report::Message { level, text, hint } => Event::new("message")
+        Report::MainProcess { id, pid } => JsonEvent::of(*id, "main_process").with("pid", *pid),
+        Report::Status { id, text } => JsonEvent::of(*id, "status").with("text", text.as_str()),
+        Report::Message { level, text, hint } => JsonEvent::new("message")
             .with("level", json!(level))
             .with("text", text.as_str())
             .with_some("hint", hint.as_deref()),
@@ -219,19 +226,8 @@ fn event(report: &Report, color: bool) -> Option<Event> {
     })
 }
 
-fn notice_event(notice: Notice) -> Event {
-    match notice {
-        Notice::Paused => Event::new("paused"),
-        Notice::Resumed => Event::new("resumed"),
-        Notice::NothingToUndo => Event::new("nothing_to_undo"),
-        Notice::Waiting => Event::new("waiting"),
-        Notice::Quitting { timeout } => Event::new("quitting").with("timeout_ms", ms(timeout)),
-        Notice::Generation(id, notice) => generation_event(id, notice),
-    }
-}
-
-fn generation_event(id: GenId, notice: GenNotice) -> Event {
-    let event = |name| Event::of(id, name);
+fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
+    let event = |name| JsonEvent::of(id, name);
     match notice {
         GenNotice::Building { cause } => event("building").with("cause", cause_name(cause)),
         GenNotice::BuildCancelled => event("build_cancelled"),
@@ -268,7 +264,7 @@ fn generation_event(id: GenId, notice: GenNotice) -> Event {
     }
 }
 
-fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Event {
+fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> JsonEvent {
     let (reason, ended) = match failure {
         Failure::Build => ("build", None),
         Failure::Start => ("start", None),
@@ -278,7 +274,7 @@ fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Event {
         Failure::Crashed(ended) => ("crashed", Some(ended)),
         Failure::Vanished => ("vanished", None),
     };
-    let event = Event::of(id, "failed")
+    let event = JsonEvent::of(id, "failed")
         .with("reason", reason)
         .with("text", failure.to_string())
         .with("live", live.map(GenId::get));

@@ -44,7 +44,7 @@ const CANCEL: u8 = 0x18;
 #[derive(Default)]
 pub struct KeyParser {
     parser: Parser,
-    input: Input,
+    input: KeyCollector,
     /// Whether an escape sequence may be unfinished.
     unfinished: bool,
     /// Whether the last byte was `ESC`.
@@ -77,7 +77,7 @@ impl KeyParser {
 
 /// Receives the characters and sequences that the parser recognizes.
 #[derive(Default)]
-struct Input {
+struct KeyCollector {
     keys: Vec<Key>,
     /// Whether pasted text has started and not ended.
     pasting: bool,
@@ -85,7 +85,7 @@ struct Input {
     skip: u8,
 }
 
-impl Perform for Input {
+impl Perform for KeyCollector {
     fn print(&mut self, character: char) {
         if self.skip > 0 {
             self.skip -= 1;

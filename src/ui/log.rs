@@ -6,11 +6,11 @@ use console::Style;
 
 use super::messages::describe;
 use super::model::Model;
-use super::{Level, Options, Report, Stream, Verbosity, text};
+use super::{Level, Options, OutputStream, Report, Verbosity, text};
 use crate::reload::{Failure, GenId, GenNotice, Notice};
 
 /// Prints hotrun's lines and the output of programs.
-pub(super) trait Screen {
+pub(super) trait Printer {
     /// Whether a footer shows the current state.
     const HAS_FOOTER: bool;
 
@@ -19,16 +19,16 @@ pub(super) trait Screen {
 
     /// Prints a program's output. `label`: whether to label lines with the generation, because another program is
     /// running.
-    fn output(&mut self, id: GenId, stream: Stream, bytes: &[u8], label: bool);
+    fn output(&mut self, id: GenId, stream: OutputStream, bytes: &[u8], label: bool);
 
     /// Ends a program's stream, and its last line.
-    fn ended(&mut self, id: GenId, stream: Stream, label: bool);
+    fn ended(&mut self, id: GenId, stream: OutputStream, label: bool);
 
     fn clear(&mut self);
 }
 
 /// Prints a report. `model` does not contain it yet.
-pub(super) fn print<S: Screen>(screen: &mut S, options: &Options, report: &Report, model: &Model) {
+pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Report, model: &Model) {
     let verbosity = options.verbosity;
     match report {
         Report::Notice(notice) => {
@@ -82,14 +82,14 @@ pub(super) fn print<S: Screen>(screen: &mut S, options: &Options, report: &Repor
     }
 }
 
-fn say(screen: &mut impl Screen, options: &Options, level: Level, text: &str) {
+fn say(screen: &mut impl Printer, options: &Options, level: Level, text: &str) {
     if options.shows(level) {
         screen.lines(&options.lines(level, text));
     }
 }
 
 /// Prints a build's output.
-pub(super) fn print_build(screen: &mut impl Screen, options: &Options, text: &str) {
+pub(super) fn print_build(screen: &mut impl Printer, options: &Options, text: &str) {
     let text = text::colors(text, options.color);
     let text = text.trim_end_matches('\n');
     if !text.is_empty() {

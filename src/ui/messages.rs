@@ -10,48 +10,55 @@ use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Stopped};
 
 /// A message for the log.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct LogMessage {
     pub(super) level: Level,
     pub(super) text: String,
     /// Whether the live terminal's footer shows the same information.
     pub(super) in_footer: bool,
 }
 
-impl Message {
+impl LogMessage {
     fn logged(mut self) -> Self {
         self.in_footer = false;
         self
     }
 }
 
-fn message(level: Level, text: impl Into<String>) -> Message {
-    Message {
+fn message(level: Level, text: impl Into<String>) -> LogMessage {
+    LogMessage {
         level,
         text: text.into(),
         in_footer: true,
     }
 }
 
-fn detail(text: impl Into<String>) -> Message {
+fn detail(text: impl Into<String>) -> LogMessage {
     message(Level::Detail, text)
 }
 
-fn info(text: impl Into<String>) -> Message {
+fn info(text: impl Into<String>) -> LogMessage {
     message(Level::Info, text)
 }
 
-fn success(text: impl Into<String>) -> Message {
+fn success(text: impl Into<String>) -> LogMessage {
     message(Level::Success, text)
 }
 
-fn error(text: impl Into<String>) -> Message {
+fn error(text: impl Into<String>) -> LogMessage {
     message(Level::Error, text)
 }
 
 /// The message about a report, if it has one. `model` does not contain the report yet.
-pub(super) fn describe(report: &Report, model: &Model) -> Option<Message> {
+pub(super) fn describe(report: &Report, model: &Model) -> Option<LogMessage> {
     Some(match report {
-        Report::Notice(notice) => describe_notice(*notice, model),
+        Report::Notice(Notice::Generation(id, notice)) => describe_generation(*id, *notice, model),
+        Report::Notice(Notice::Paused) => info("paused"),
+        Report::Notice(Notice::Resumed) => info("resumed"),
+        Report::Notice(Notice::NothingToUndo) => info("nothing to undo").logged(),
+        Report::Notice(Notice::Waiting) => info("waiting for a change"),
+        Report::Notice(Notice::Quitting { timeout }) => {
+            info(format!("stopping, for up to {}", Human(*timeout)))
+        }
         Report::Watching { directories: 1 } => info("watching 1 directory"),
         Report::Watching { directories } => info(format!("watching {directories} directories")),
         Report::Listening {
@@ -83,18 +90,7 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<Message> {
     })
 }
 
-fn describe_notice(notice: Notice, model: &Model) -> Message {
-    match notice {
-        Notice::Paused => info("paused"),
-        Notice::Resumed => info("resumed"),
-        Notice::NothingToUndo => info("nothing to undo").logged(),
-        Notice::Waiting => info("waiting for a change"),
-        Notice::Quitting { timeout } => info(format!("stopping, for up to {}", Human(timeout))),
-        Notice::Generation(id, notice) => describe_generation(id, notice, model),
-    }
-}
-
-fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> Message {
+fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> LogMessage {
     match notice {
         GenNotice::Building { cause } => info(format!("gen {id} building{}", because(cause))),
         GenNotice::BuildCancelled => info(format!("gen {id} build cancelled")),
@@ -158,17 +154,17 @@ fn because(cause: Cause) -> &'static str {
 
 /// After a build, the start is a detail. A roll back must be noticed, because the running program does not contain the
 /// last saved changes.
-fn starting(id: GenId, cause: Cause, model: &Model) -> Message {
+fn starting(id: GenId, cause: Cause, model: &Model) -> LogMessage {
     let built = model.generations.contains_key(&id);
     let text = format!("gen {id} starting{}", because(cause));
-    Message {
+    LogMessage {
         in_footer: cause != Cause::RollBack,
         ..if built { detail(text) } else { info(text) }
     }
 }
 
 /// Leaves out the duration of the switch, which is too short to matter to users.
-fn live(id: GenId, model: &Model) -> Message {
+fn live(id: GenId, model: &Model) -> LogMessage {
     let generation = model.generations.get(&id);
     success(match generation.and_then(|known| known.ready) {
         Some(ready) => format!("gen {id} live, ready in {}", Human(ready)),
@@ -176,7 +172,7 @@ fn live(id: GenId, model: &Model) -> Message {
     })
 }
 
-fn aborting(id: GenId, after: Option<Duration>) -> Message {
+fn aborting(id: GenId, after: Option<Duration>) -> LogMessage {
     error(match after {
         Some(after) => format!(
             "gen {id} sent no watchdog ping for {}, aborting it",
@@ -187,7 +183,7 @@ fn aborting(id: GenId, after: Option<Duration>) -> Message {
     .logged()
 }
 
-fn killing(id: GenId, why: Stopped, after: Duration) -> Message {
+fn killing(id: GenId, why: Stopped, after: Duration) -> LogMessage {
     match why {
         Stopped::TimedOut => {
             let after = Human(after);
@@ -199,7 +195,7 @@ fn killing(id: GenId, why: Stopped, after: Duration) -> Message {
 }
 
 /// Only a detail if the generation's failure has already been reported.
-fn gone(id: GenId, how: Stopped, took: Duration, model: &Model) -> Message {
+fn gone(id: GenId, how: Stopped, took: Duration, model: &Model) -> LogMessage {
     let took = Human(took);
     let text = match how {
         Stopped::Drained => format!("gen {id} drained in {took}"),
@@ -212,13 +208,13 @@ fn gone(id: GenId, how: Stopped, took: Duration, model: &Model) -> Message {
     }
 }
 
-fn failed(id: GenId, reason: Failure, live: Option<GenId>, model: &Model) -> Message {
+fn failed(id: GenId, reason: Failure, live: Option<GenId>, model: &Model) -> LogMessage {
     let outcome = match live {
         Some(live) if was_live(id, reason, model) => format!("; gen {live} is live again"),
         Some(live) => format!("; gen {live} still live"),
         None => String::new(),
     };
-    Message {
+    LogMessage {
         in_footer: reason == Failure::Build,
         ..error(format!("gen {id} {reason}{outcome}"))
     }

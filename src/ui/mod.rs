@@ -25,9 +25,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 pub use feed::Feed;
-pub use options::{Mode, Options, Verbosity};
+pub use options::{Options, UiMode, Verbosity};
 pub use recent_output::RecentOutput;
-pub use report::{Level, Report, Stream, UiCommand};
+pub use report::{Level, OutputStream, Report, UiCommand};
 pub use stdio::{Handles, print, print_error, supports_color, supports_live};
 pub use terminal_guard::{TerminalGuard, panic_for_test, restore_permanently, restore_terminal};
 pub use terminal_input::{TerminalEvent, TerminalInput};
@@ -69,13 +69,13 @@ impl Ui {
     /// A user interface that writes to these handles.
     pub fn new(options: Options, handles: Handles) -> Self {
         let renderer = match options.mode {
-            Mode::Live => {
+            UiMode::Live => {
                 let out = TolerantWriter::new(handles.stdout);
                 Renderer::Live(Box::new(Live::new(options.clone(), out, handles.terminal)))
             }
-            Mode::Plain => Renderer::Plain(Interleaver::new(handles)),
-            Mode::Json => Renderer::Json(Json::new(&options, handles.stdout)),
-            Mode::Off => Renderer::Off(Interleaver::new(handles)),
+            UiMode::Plain => Renderer::Plain(Interleaver::new(handles)),
+            UiMode::Json => Renderer::Json(Json::new(&options, handles.stdout)),
+            UiMode::Off => Renderer::Off(Interleaver::new(handles)),
         };
         Self {
             options,
@@ -106,12 +106,7 @@ impl Ui {
         self.model.fold(report, now);
         match &mut self.renderer {
             Renderer::Plain(output) => output.release_alone(&self.model),
-            Renderer::Live(live) => {
-                live.changed();
-                if live.is_full() {
-                    live.draw(&self.model, now);
-                }
-            }
+            Renderer::Live(live) => live.changed(&self.model, now),
             Renderer::Json(_) | Renderer::Off(_) => {}
         }
         self.result()

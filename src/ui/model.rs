@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::text::shortened;
 use super::{Level, Report};
-pub(super) use facts::{BuildLog, Building, Generation, LastResult, Problem};
+pub(super) use facts::{BuildLog, BuildProgress, LastResult, Problem, ShownGeneration};
 
 use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Phase, Stopped};
 
@@ -21,14 +21,14 @@ const MAX_FILES: usize = 4;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Model {
     /// The generations that are not gone.
-    pub(super) generations: BTreeMap<GenId, Generation>,
+    pub(super) generations: BTreeMap<GenId, ShownGeneration>,
     /// The sockets that hotrun opened: name and address.
     pub(super) listening: Vec<(String, String)>,
     /// The addresses that the live generation's program has opened. If no generation is live: those of the last live
     /// one, or of a newer one that has opened an address since.
     program_addresses: Vec<String>,
     /// The build in progress.
-    pub(super) building: Option<Building>,
+    pub(super) building: Option<BuildProgress>,
     /// Why the newest generation was built or started.
     pub(super) cause: Option<Cause>,
     /// The first of the changed files that triggered the newest generation.
@@ -123,7 +123,7 @@ impl Model {
         }
     }
 
-    fn update(&mut self, id: GenId, change: impl FnOnce(&mut Generation)) {
+    fn update(&mut self, id: GenId, change: impl FnOnce(&mut ShownGeneration)) {
         if let Some(generation) = self.generations.get_mut(&id) {
             change(generation);
         }
@@ -235,7 +235,7 @@ impl Model {
         self.errors = Default::default();
         self.build_log = BuildLog::default();
         self.last = LastResult::default();
-        self.building = Some(Building {
+        self.building = Some(BuildProgress {
             id,
             since: now,
             progress: None,
@@ -341,8 +341,11 @@ impl Model {
         (errors, count)
     }
 
-    fn enter(&mut self, id: GenId, phase: Phase, now: Duration) -> &mut Generation {
-        let generation = self.generations.entry(id).or_insert_with(Generation::new);
+    fn enter(&mut self, id: GenId, phase: Phase, now: Duration) -> &mut ShownGeneration {
+        let generation = self
+            .generations
+            .entry(id)
+            .or_insert_with(ShownGeneration::new);
         generation.phase = phase;
         generation.since = now;
         generation

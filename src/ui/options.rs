@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 /// The kind of user interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum UiMode {
     /// The program's output above a footer that shows the current state.
     Live,
     /// The program's output unchanged, and hotrun's own lines on stderr.
@@ -28,7 +28,7 @@ pub enum Verbosity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The kind of user interface.
-    pub mode: Mode,
+    pub mode: UiMode,
     /// Whether hotrun's own lines and the compiler's lines have colors. The program's output is never changed.
     pub color: bool,
     /// Whether to clear the terminal before each build.
@@ -48,7 +48,7 @@ pub struct Options {
 #[cfg(test)]
 impl Options {
     /// Options for tests.
-    pub(crate) fn of(mode: Mode) -> Self {
+    pub(crate) fn of(mode: UiMode) -> Self {
         Self {
             mode,
             color: false,

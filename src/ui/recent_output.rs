@@ -180,7 +180,7 @@ fn clean(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::reload::{Cause, Ended};
-    use crate::ui::Stream;
+    use crate::ui::OutputStream;
 
     const ID: GenId = GenId::FIRST;
     const CRASH: Failure = Failure::Crashed(Ended::Code(1));
@@ -209,7 +209,7 @@ mod tests {
     fn printed(id: GenId, text: &str) -> Report {
         Report::Output {
             id,
-            stream: Stream::Stdout,
+            stream: OutputStream::Stdout,
             bytes: text.into(),
         }
     }

@@ -9,7 +9,7 @@ use crate::reload::{GenId, Notice};
 /// One of a program's two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stream {
+pub enum OutputStream {
     /// Descriptor 1.
     Stdout,
     /// Descriptor 2.
@@ -129,7 +129,7 @@ pub enum Report {
         /// The generation.
         id: GenId,
         /// The stream.
-        stream: Stream,
+        stream: OutputStream,
         /// The output.
         bytes: Vec<u8>,
     },
@@ -138,7 +138,7 @@ pub enum Report {
         /// The generation.
         id: GenId,
         /// The stream.
-        stream: Stream,
+        stream: OutputStream,
     },
     /// Any other message.
     Message {

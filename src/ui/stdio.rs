@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
-use super::{Mode, Options, TerminalGuard};
+use super::{Options, TerminalGuard, UiMode};
 use crate::os::terminal;
 
 /// Where a user interface writes.
@@ -36,8 +36,8 @@ impl Handles {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let terminal = stdout.as_fd().try_clone_to_owned();
         let terminal = match (options.mode, terminal) {
-            (Mode::Live, Ok(terminal)) => TerminalGuard::new(terminal, options.keys),
-            (Mode::Live | Mode::Plain | Mode::Json | Mode::Off, _) => {
+            (UiMode::Live, Ok(terminal)) => TerminalGuard::new(terminal, options.keys),
+            (UiMode::Live | UiMode::Plain | UiMode::Json | UiMode::Off, _) => {
                 TerminalGuard::without_terminal(terminal::size())
             }
         };

@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
-use super::Mode;
+use super::UiMode;
 use super::keys::{Key, KeyParser};
 use crate::os::signals::is_ignored;
 use crate::os::terminal::{self, Size};
@@ -50,10 +50,10 @@ impl TerminalInput {
     ///
     /// # Panics
     /// If called outside of a tokio runtime with I/O.
-    pub fn new(mode: Mode, for_program: bool) -> io::Result<Self> {
+    pub fn new(mode: UiMode, for_program: bool) -> io::Result<Self> {
         // Only the live user interface reads the terminal.
         let input =
-            (mode == Mode::Live).then(|| terminal::reopen(io::stdin()).and_then(terminal::watch));
+            (mode == UiMode::Live).then(|| terminal::reopen(io::stdin()).and_then(terminal::watch));
         Ok(Self {
             input: input.and_then(Result::ok),
             for_program,

@@ -25,11 +25,11 @@ use self::footer::Frame;
 use self::output_filter::harmless;
 use self::pending_output::PendingOutput;
 use self::viewport::Viewport;
-use super::log::{Screen, print_build};
+use super::log::{Printer, print_build};
 use super::model::Model;
 use super::terminal_guard::panic_for_test;
 use super::writer::TolerantWriter;
-use super::{Level, Options, Stream, TerminalGuard, UiCommand};
+use super::{Level, Options, OutputStream, TerminalGuard, UiCommand};
 use crate::os::terminal::Size;
 use crate::reload::GenId;
 
@@ -140,9 +140,12 @@ impl Live {
         self.output.line(&format!("{text}{rule}"));
     }
 
-    /// Notes that the model has changed.
-    pub(super) fn changed(&mut self) {
+    /// Notes that the model has changed. Draws at once if much output is pending.
+    pub(super) fn changed(&mut self, model: &Model, now: Duration) {
         self.dirty = true;
+        if self.is_full() {
+            self.draw(model, now);
+        }
     }
 
     /// How long until [`Self::draw`] has something to do, unless a report arrives first.
@@ -160,7 +163,7 @@ impl Live {
     }
 
     /// Whether so much output is pending that it should be written before more is accepted.
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.output.len() > FULL
     }
 
@@ -228,7 +231,7 @@ impl Live {
 }
 
 /// Output is collected, and written with the next frame.
-impl Screen for Live {
+impl Printer for Live {
     const HAS_FOOTER: bool = true;
 
     fn lines(&mut self, lines: &[String]) {
@@ -238,11 +241,11 @@ impl Screen for Live {
             .for_each(|line| self.output.line(&harmless(line)));
     }
 
-    fn output(&mut self, id: GenId, _: Stream, bytes: &[u8], label: bool) {
+    fn output(&mut self, id: GenId, _: OutputStream, bytes: &[u8], label: bool) {
         self.output.output(id, bytes, label, self.size.columns);
     }
 
-    fn ended(&mut self, id: GenId, _: Stream, label: bool) {
+    fn ended(&mut self, id: GenId, _: OutputStream, label: bool) {
         self.output.ended(id, label);
     }
 

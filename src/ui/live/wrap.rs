@@ -9,7 +9,8 @@ pub(super) const END_LINK: &str = "\x1b]8;;\x1b\\";
 /// Splits a line into rows as the terminal would wrap it. Each row repeats the colors and the link in effect, and ends
 /// with both off.
 pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
-    let (mut rows, mut row, mut state, mut used) = (Vec::new(), String::new(), State::default(), 0);
+    let (mut rows, mut row, mut state, mut used) =
+        (Vec::new(), String::new(), OpenSequences::default(), 0);
     for (piece, is_sequence) in pieces(line) {
         if is_sequence {
             row.push_str(piece);
@@ -68,12 +69,12 @@ pub(super) fn plain(text: &str) -> String {
 
 /// The sequences in effect at some point in a line.
 #[derive(Default)]
-struct State<'a> {
+struct OpenSequences<'a> {
     style: String,
     link: Option<&'a str>,
 }
 
-impl<'a> State<'a> {
+impl<'a> OpenSequences<'a> {
     fn apply(&mut self, sequence: &'a str) {
         if sequence.starts_with("\x1b]8;") {
             self.link = (sequence != END_LINK).then_some(sequence);

@@ -6,7 +6,7 @@ use crate::ui::text::shortened;
 
 /// A generation that is not gone. Times are on the user interface's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::ui) struct Generation {
+pub(in crate::ui) struct ShownGeneration {
     pub(in crate::ui) phase: Phase,
     /// When the generation entered this phase.
     pub(in crate::ui) since: Duration,
@@ -31,7 +31,7 @@ pub(in crate::ui) struct Generation {
     pub(in crate::ui) killed: bool,
 }
 
-impl Generation {
+impl ShownGeneration {
     pub(in crate::ui) fn new() -> Self {
         Self {
             phase: Phase::Building,
@@ -52,7 +52,7 @@ impl Generation {
 
 /// A build in progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::ui) struct Building {
+pub(in crate::ui) struct BuildProgress {
     pub(in crate::ui) id: GenId,
     /// When the build began, on the user interface's clock.
     pub(in crate::ui) since: Duration,

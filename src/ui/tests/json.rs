@@ -4,7 +4,7 @@ pub(super) fn json(reports: &[Report]) -> String {
     let recorder = Recorder::default();
     let epoch = || SystemTime::UNIX_EPOCH + ms(1_767_323_045_678);
     let mut json =
-        Json::new(&Options::of(Mode::Json), handles(&recorder, true).stdout).with_clock(epoch);
+        Json::new(&Options::of(UiMode::Json), handles(&recorder, true).stdout).with_clock(epoch);
     for report in reports {
         json.show(report);
     }
@@ -16,7 +16,7 @@ pub(super) fn json(reports: &[Report]) -> String {
 
 #[test]
 fn every_json_line_has_the_time_and_the_event() {
-    let recorder = render(Options::of(Mode::Json), true, &[notice(Notice::Waiting)]);
+    let recorder = render(Options::of(UiMode::Json), true, &[notice(Notice::Waiting)]);
     let value: serde_json::Value = serde_json::from_str(&recorder.all()).unwrap();
     assert_eq!(value["event"], "waiting");
     let time = value["time"].as_str().unwrap();
@@ -26,7 +26,7 @@ fn every_json_line_has_the_time_and_the_event() {
 fn output(bytes: &[u8]) -> Report {
     Report::Output {
         id: ONE,
-        stream: Stream::Stdout,
+        stream: OutputStream::Stdout,
         bytes: bytes.to_vec(),
     }
 }
@@ -137,7 +137,7 @@ fn a_reload_in_json() {
 fn output_in_json_is_split_into_lines() {
     let bytes = |bytes: &[u8]| Report::Output {
         id: ONE,
-        stream: Stream::Stderr,
+        stream: OutputStream::Stderr,
         bytes: bytes.to_vec(),
     };
     assert_eq!(

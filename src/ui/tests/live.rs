@@ -5,14 +5,14 @@ use std::num::NonZero;
 use super::*;
 
 /// A user interface that draws on an emulator.
-struct Terminal {
+struct EmulatedTerminal {
     ui: Ui,
     recorder: Recorder,
     parser: vt100::Parser,
     read: usize,
 }
 
-impl Terminal {
+impl EmulatedTerminal {
     fn new(options: Options, columns: u16, rows: u16) -> Self {
         let recorder = Recorder::default();
         let terminal = TerminalGuard::without_terminal(Size { columns, rows });
@@ -77,8 +77,8 @@ fn lines(from: usize, to: usize) -> String {
     (from..=to).map(|line| format!("line {line}\n")).collect()
 }
 
-fn live_one() -> Terminal {
-    let mut terminal = Terminal::new(Options::of(Mode::Live), 60, 8);
+fn live_one() -> EmulatedTerminal {
+    let mut terminal = EmulatedTerminal::new(Options::of(UiMode::Live), 60, 8);
     terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
     terminal
 }
@@ -170,7 +170,7 @@ fn the_log_of_a_failed_build_is_available_during_the_next_build() {
         id,
         text: text.into(),
     };
-    let build_log = |terminal: &mut Terminal, mark: &str| {
+    let build_log = |terminal: &mut EmulatedTerminal, mark: &str| {
         terminal.execute(UiCommand::Mark);
         terminal.execute(UiCommand::ShowBuildLog);
         terminal.draw();
@@ -179,7 +179,7 @@ fn the_log_of_a_failed_build_is_available_during_the_next_build() {
         let lines = shown.lines().skip(1).take_while(|line| !line.is_empty());
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
-    let mut terminal = Terminal::new(Options::of(Mode::Live), 60, 20);
+    let mut terminal = EmulatedTerminal::new(Options::of(UiMode::Live), 60, 20);
     assert_eq!(
         build_log(&mut terminal, "mark 1"),
         ["hotrun: no build has printed anything yet"]

@@ -22,9 +22,9 @@ const TWO: GenId = GenId::new(2);
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<Piece>>>);
 
-type Piece = (Stream, Vec<u8>);
+type Piece = (OutputStream, Vec<u8>);
 
-struct Handle(Recorder, Stream);
+struct Handle(Recorder, OutputStream);
 
 impl Write for Handle {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -38,7 +38,7 @@ impl Write for Handle {
 }
 
 impl Recorder {
-    fn text(&self, wanted: &[Stream]) -> String {
+    fn text(&self, wanted: &[OutputStream]) -> String {
         let pieces = self.0.lock().unwrap();
         let bytes: Vec<u8> = pieces
             .iter()
@@ -49,15 +49,15 @@ impl Recorder {
     }
 
     fn all(&self) -> String {
-        self.text(&[Stream::Stdout, Stream::Stderr])
+        self.text(&[OutputStream::Stdout, OutputStream::Stderr])
     }
 }
 
 fn handles(recorder: &Recorder, same: bool) -> Handles {
     let handle = |stream| Box::new(Handle(recorder.clone(), stream));
     Handles {
-        stdout: handle(Stream::Stdout),
-        stderr: handle(Stream::Stderr),
+        stdout: handle(OutputStream::Stdout),
+        stderr: handle(OutputStream::Stderr),
         same,
         clearable: true,
         terminal: TerminalGuard::without_terminal(Size {
@@ -78,7 +78,7 @@ fn render(options: Options, same: bool, reports: &[Report]) -> Recorder {
 }
 
 fn plain(reports: &[Report]) -> String {
-    render(Options::of(Mode::Plain), true, reports).all()
+    render(Options::of(UiMode::Plain), true, reports).all()
 }
 
 fn ms(millis: u64) -> Duration {
@@ -134,7 +134,7 @@ fn leave(id: GenId) -> Vec<Report> {
 fn out(id: GenId, text: &str) -> Report {
     Report::Output {
         id,
-        stream: Stream::Stdout,
+        stream: OutputStream::Stdout,
         bytes: text.into(),
     }
 }
@@ -142,7 +142,7 @@ fn out(id: GenId, text: &str) -> Report {
 fn err(id: GenId, text: &str) -> Report {
     Report::Output {
         id,
-        stream: Stream::Stderr,
+        stream: OutputStream::Stderr,
         bytes: text.into(),
     }
 }

@@ -12,12 +12,12 @@ fn the_output_of_a_single_program_passes_through_byte_for_byte() {
 #[test]
 fn output_keeps_its_stream() {
     let recorder = render(
-        Options::of(Mode::Plain),
+        Options::of(UiMode::Plain),
         false,
         &[out(ONE, "a\n"), err(ONE, "b\n"), out(ONE, "c")],
     );
-    assert_eq!(recorder.text(&[Stream::Stdout]), "a\nc");
-    assert_eq!(recorder.text(&[Stream::Stderr]), "b\n");
+    assert_eq!(recorder.text(&[OutputStream::Stdout]), "a\nc");
+    assert_eq!(recorder.text(&[OutputStream::Stderr]), "b\n");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn an_unfinished_line_is_completed_or_broken_when_another_program_prints() {
 #[test]
 fn an_open_line_is_continued_without_a_label() {
     let separate = |reports: &[Report]| {
-        render(Options::of(Mode::Plain), false, reports).text(&[Stream::Stdout])
+        render(Options::of(UiMode::Plain), false, reports).text(&[OutputStream::Stdout])
     };
     let start = |id| {
         notice(Notice::Generation(
@@ -91,26 +91,29 @@ fn an_open_line_is_continued_without_a_label() {
 #[test]
 fn held_back_output_is_printed_when_the_other_program_is_gone() {
     let recorder = Recorder::default();
-    let mut ui = Ui::new(Options::of(Mode::Plain), handles(&recorder, false));
+    let mut ui = Ui::new(Options::of(UiMode::Plain), handles(&recorder, false));
     for report in [two_run(), go_live(TWO), vec![out(TWO, "prompt> ")]].concat() {
         ui.report(&report).unwrap();
     }
-    assert_eq!(recorder.text(&[Stream::Stdout]), "");
+    assert_eq!(recorder.text(&[OutputStream::Stdout]), "");
     for report in leave(ONE) {
         ui.report(&report).unwrap();
     }
-    assert_eq!(recorder.text(&[Stream::Stdout]), "prompt> ");
+    assert_eq!(recorder.text(&[OutputStream::Stdout]), "prompt> ");
 }
 
 #[test]
 fn held_back_output_is_printed_when_its_stream_ends() {
     let ended = Report::OutputEnded {
         id: ONE,
-        stream: Stream::Stdout,
+        stream: OutputStream::Stdout,
     };
     let reports = [two_run(), vec![out(ONE, "bye"), ended, out(TWO, "hello\n")]].concat();
-    let recorder = render(Options::of(Mode::Plain), false, &reports);
-    assert_eq!(recorder.text(&[Stream::Stdout]), "[1] bye\n[2] hello\n");
+    let recorder = render(Options::of(UiMode::Plain), false, &reports);
+    assert_eq!(
+        recorder.text(&[OutputStream::Stdout]),
+        "[1] bye\n[2] hello\n"
+    );
 }
 
 #[test]
@@ -121,9 +124,9 @@ fn an_overlong_line_is_not_held_back() {
         vec![out(ONE, &long), out(TWO, "y\n"), out(ONE, "z\n")],
     ]
     .concat();
-    let recorder = render(Options::of(Mode::Plain), false, &reports);
+    let recorder = render(Options::of(UiMode::Plain), false, &reports);
     assert_eq!(
-        recorder.text(&[Stream::Stdout]),
+        recorder.text(&[OutputStream::Stdout]),
         format!("[1] {long}\n[2] y\n[1] z\n")
     );
 }
@@ -137,7 +140,8 @@ fn no_byte_is_lost_no_matter_how_the_output_is_split() {
             .chunks(size)
             .map(|piece| out(ONE, std::str::from_utf8(piece).unwrap()));
         let reports = two_run().into_iter().chain(pieces).collect::<Vec<_>>();
-        let shown = render(Options::of(Mode::Plain), false, &reports).text(&[Stream::Stdout]);
+        let shown =
+            render(Options::of(UiMode::Plain), false, &reports).text(&[OutputStream::Stdout]);
         assert_eq!(shown.replace("[1] ", ""), text);
         assert_eq!(shown.matches("[1] ").count(), 500);
     }
@@ -151,7 +155,7 @@ fn mode_off_prints_only_the_programs_output() {
     ]
     .concat();
     assert_eq!(
-        render(Options::of(Mode::Off), true, &reports).all(),
+        render(Options::of(UiMode::Off), true, &reports).all(),
         "ab\nc"
     );
 }
@@ -172,7 +176,7 @@ fn a_closed_pipe_is_reported_once_and_the_other_stream_continues() {
         stdout: Box::new(Closed),
         ..handles(&recorder, false)
     };
-    let mut ui = Ui::new(Options::of(Mode::Plain), broken);
+    let mut ui = Ui::new(Options::of(UiMode::Plain), broken);
     assert_eq!(
         ui.report(&out(ONE, "a\n")).unwrap_err().kind(),
         io::ErrorKind::BrokenPipe

@@ -119,7 +119,7 @@ hotrun: gen 1 killed at its timeout, after 12.02s
 
 #[test]
 fn quiet_prints_failures_and_the_output_of_the_failed_build() {
-    let mut quiet = Options::of(Mode::Plain);
+    let mut quiet = Options::of(UiMode::Plain);
     quiet.verbosity = Verbosity::Quiet;
     let reports = [
         begin(ONE, Cause::Begin),
@@ -154,7 +154,7 @@ fn quiet_prints_failures_and_the_output_of_the_failed_build() {
 
 #[test]
 fn quiet_prints_a_hint_only_with_its_message() {
-    let mut quiet = Options::of(Mode::Plain);
+    let mut quiet = Options::of(UiMode::Plain);
     quiet.verbosity = Verbosity::Quiet;
     let message = |level| Report::Message {
         level,
@@ -167,7 +167,7 @@ fn quiet_prints_a_hint_only_with_its_message() {
 
 #[test]
 fn verbose_adds_details() {
-    let mut verbose = Options::of(Mode::Plain);
+    let mut verbose = Options::of(UiMode::Plain);
     verbose.verbosity = Verbosity::Verbose;
     let reports = [begin(ONE, Cause::Request), go_live(ONE)];
     assert_eq!(
@@ -186,7 +186,7 @@ hotrun: gen 1 live, ready in 31ms
 
 #[test]
 fn why_prints_a_limited_number_of_files() {
-    let mut why = Options::of(Mode::Plain);
+    let mut why = Options::of(UiMode::Plain);
     why.why = true;
     let paths = (0..22)
         .map(|number| PathBuf::from(format!("/app/{number}.rs")))
@@ -204,7 +204,7 @@ fn why_prints_a_limited_number_of_files() {
 
 #[test]
 fn the_terminal_is_cleared_before_a_build_but_not_before_the_start_that_follows() {
-    let mut clear = Options::of(Mode::Plain);
+    let mut clear = Options::of(UiMode::Plain);
     clear.clear = true;
     let text = render(clear, true, &begin(ONE, Cause::Begin)).all();
     assert!(
@@ -216,7 +216,7 @@ fn the_terminal_is_cleared_before_a_build_but_not_before_the_start_that_follows(
 
 #[test]
 fn only_hotruns_own_lines_are_colored() {
-    let mut color = Options::of(Mode::Plain);
+    let mut color = Options::of(UiMode::Plain);
     color.color = true;
     let reports = [notice(Notice::Waiting), out(ONE, "plain\n")];
     let text = render(color, true, &reports).all();

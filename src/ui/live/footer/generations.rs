@@ -6,7 +6,7 @@ use console::truncate_str;
 
 use super::row::{Frame, Segments, Tint, left, running, up};
 use crate::reload::{GenId, Phase};
-use crate::ui::model::Generation;
+use crate::ui::model::ShownGeneration;
 use crate::ui::{Human, text};
 
 /// How many draining generations get their own row.
@@ -33,7 +33,7 @@ pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
 }
 
 /// Rows for the newest draining generations, newest first, and the number of the others.
-fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &Generation)], room: usize) -> Vec<String> {
+fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &ShownGeneration)], room: usize) -> Vec<String> {
     let shown = match all.len() <= room.min(MAX_DRAINING) {
         true => all.len(),
         false => room.saturating_sub(1).min(MAX_DRAINING),
@@ -54,7 +54,7 @@ fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &Generation)], room: usize) -
     rows
 }
 
-fn live_row(frame: &Frame<'_>, id: GenId, live: &Generation) -> String {
+fn live_row(frame: &Frame<'_>, id: GenId, live: &ShownGeneration) -> String {
     let mut row = Segments::titled(frame, Tint::Good, "●", format!("gen {id} live"));
     row.add(3, Tint::Plain, text::text(&live.program));
     row.add(5, Tint::Plain, pid(live));
@@ -81,7 +81,7 @@ fn nothing_live(frame: &Frame<'_>) -> Option<String> {
     Some(row.fit(frame.columns()))
 }
 
-fn starting_row(frame: &Frame<'_>, id: GenId, starting: &Generation) -> String {
+fn starting_row(frame: &Frame<'_>, id: GenId, starting: &ShownGeneration) -> String {
     let mut row = Segments::titled(frame, Tint::Busy, "◔", format!("gen {id} starting"));
     row.add(3, Tint::Plain, text::text(&starting.program));
     row.add(2, Tint::Plain, pid(starting));
@@ -90,7 +90,7 @@ fn starting_row(frame: &Frame<'_>, id: GenId, starting: &Generation) -> String {
     row.fit(frame.columns())
 }
 
-fn draining_row(frame: &Frame<'_>, id: GenId, draining: &Generation) -> String {
+fn draining_row(frame: &Frame<'_>, id: GenId, draining: &ShownGeneration) -> String {
     let state = match (draining.killed, draining.failed) {
         (true, _) => "being killed",
         (false, true) => "stopping",
@@ -112,12 +112,12 @@ fn draining_row(frame: &Frame<'_>, id: GenId, draining: &Generation) -> String {
     row.fit(frame.columns())
 }
 
-fn pid(generation: &Generation) -> String {
+fn pid(generation: &ShownGeneration) -> String {
     let pid = generation.pid.map(|pid| format!("pid {pid}"));
     pid.unwrap_or_default()
 }
 
-fn connections(generation: &Generation) -> String {
+fn connections(generation: &ShownGeneration) -> String {
     match generation.connections {
         None => String::new(),
         Some(1) => "1 conn".into(),
@@ -126,7 +126,7 @@ fn connections(generation: &Generation) -> String {
 }
 
 /// The status that the program reports, shortened to leave room for the rest of the row.
-fn status(generation: &Generation) -> String {
+fn status(generation: &ShownGeneration) -> String {
     const MAX_COLUMNS: usize = 40;
     truncate_str(&text::text(&generation.status), MAX_COLUMNS, "…").into_owned()
 }
@@ -140,7 +140,7 @@ pub(super) fn time_left(age: Duration, timeout: Duration) -> String {
 }
 
 /// What the generation must wait for before it can exit.
-fn waits_for(draining: &Generation) -> String {
+fn waits_for(draining: &ShownGeneration) -> String {
     match draining.connections {
         Some(0) if !draining.failed => "no conns, shutting down".into(),
         Some(0) | None => String::new(),

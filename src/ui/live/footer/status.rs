@@ -3,7 +3,7 @@
 use super::generations::time_left;
 use super::row::{Frame, Segments, Tint, running};
 use crate::reload::Cause;
-use crate::ui::model::{Building, Model, Problem};
+use crate::ui::model::{BuildProgress, Model, Problem};
 use crate::ui::{Human, text};
 
 /// The maximum width of a progress bar.
@@ -25,7 +25,7 @@ pub(super) fn segments(frame: &Frame<'_>) -> Result<Segments, Segments> {
     })
 }
 
-fn in_progress(frame: &Frame<'_>, building: &Building) -> Segments {
+fn in_progress(frame: &Frame<'_>, building: &BuildProgress) -> Segments {
     let elapsed = running(frame.age(building.since));
     let title = format!("building gen {}", building.id);
     let mut row = Segments::titled(frame, Tint::Busy, "◔", title);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::*;
 use crate::os::terminal::Size;
 use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
-use crate::ui::{Level, Mode, Model, Options, Report};
+use crate::ui::{Level, Model, Options, Report, UiMode};
 
 const ONE: GenId = GenId::new(1);
 const TWO: GenId = GenId::new(2);
@@ -133,7 +133,7 @@ impl Story {
             color,
             keys: self.keys,
             error_page: self.error_page,
-            ..Options::of(Mode::Live)
+            ..Options::of(UiMode::Live)
         };
         let frame = Frame {
             model: &self.model,

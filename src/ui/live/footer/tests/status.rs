@@ -3,12 +3,12 @@ use std::time::Duration;
 use crate::os::terminal::Size;
 use crate::reload::{GenId, GenNotice, Notice};
 use crate::ui::live::footer::{Frame, rows};
-use crate::ui::{Mode, Model, Options, Report};
+use crate::ui::{Model, Options, Report, UiMode};
 
 const ONE: GenId = GenId::FIRST;
 
 fn shown(model: &Model, columns: u16, now: Duration) -> String {
-    let options = Options::of(Mode::Live);
+    let options = Options::of(UiMode::Live);
     let frame = Frame {
         model,
         options: &options,
