@@ -118,7 +118,7 @@
 //! | how cargo is called and its output read | [`build`] |
 //! | which listener gets connections, and when a listener is closed | [`socket`], its `table` |
 //! | the replies to a program's `bind` and `listen` | [`socket::intercept`] |
-//! | the 503 response while no generation is live | [`socket::pending`] |
+//! | the 503 response while no generation is live | [`socket::respond`] |
 //! | what counts as ready | [`ready`] |
 //! | the `--doctor` checks | [`doctor`] |
 //! | the messages that a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |

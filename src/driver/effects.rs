@@ -10,7 +10,7 @@ use crate::process::Signal;
 use crate::reload::{
     BuildOutcome, Effect, Ended, Event, Failure, GenEffect, GenEvent, GenId, GenNotice, Notice,
 };
-use crate::socket::pending::{self, Reason};
+use crate::socket::respond::{self, Reason};
 use crate::ui::{Level, Report};
 
 use super::generation::Running;
@@ -157,7 +157,7 @@ impl Driver {
                 details: recent.explain(id, failure),
             }
         };
-        let responds = self.sockets.respond(pending::responder(reason));
+        let responds = self.sockets.respond(respond::responder(reason));
         self.report_failure("responding to connections", responds);
     }
 

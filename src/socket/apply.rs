@@ -14,12 +14,11 @@ use tokio::sync::watch;
 use super::address::Address;
 use super::drain::MonitoredListener;
 use super::endpoint::Transport;
-use super::forward::{Places, Respond, Unclaimed};
-use super::forwarder::{Forwarder, Work};
 use super::open::{listen, refuse_strangers, sharing};
 use super::opened::{At, Group, Listener, Sharing};
 use super::scan::sight;
 use super::table::{GroupId, Input, Kernel, ListenerId, Op, Place, UnclaimedPolicy};
+use super::unclaimed::{Forwarder, Unclaimed};
 use super::unix_path::{Name, UnixPath};
 use crate::os::cleanup::Cleanup;
 use crate::os::{self, Queue};
@@ -38,9 +37,7 @@ pub(super) struct Applier {
     listeners: HashMap<ListenerId, Listener>,
     /// What comes with the next input.
     pub(super) incoming: Option<Incoming>,
-    responder: Option<Arc<Respond>>,
-    runtime: Handle,
-    places: Arc<Places>,
+    pub(super) unclaimed: Arc<Unclaimed>,
     started: Instant,
     /// Receives inputs from other threads and tasks.
     report: Arc<dyn Fn(Input) + Send + Sync>,
@@ -55,9 +52,7 @@ impl Applier {
             groups: HashMap::new(),
             listeners: HashMap::new(),
             incoming: None,
-            responder: None,
-            runtime: Handle::current(),
-            places: Arc::default(),
+            unclaimed: Arc::new(Unclaimed::new(Handle::current())),
             started: Instant::now(),
             report,
         }
@@ -70,20 +65,6 @@ impl Applier {
     /// Hands over the socket or path that comes with the next input.
     pub(super) fn bring(&mut self, incoming: Incoming) {
         self.incoming = Some(incoming);
-    }
-
-    /// Sets the responder for groups whose policy is [`UnclaimedPolicy::Respond`].
-    pub(super) fn set_responder(&mut self, responder: Arc<Respond>) {
-        for group in self.groups.values() {
-            group.unclaimed.send_if_modified(|unclaimed| {
-                let responds = matches!(unclaimed, Unclaimed::Respond(_));
-                if responds {
-                    *unclaimed = Unclaimed::Respond(responder.clone());
-                }
-                responds
-            });
-        }
-        self.responder = Some(responder);
     }
 
     pub(super) fn inode(&self, listener: ListenerId) -> Option<u64> {
@@ -170,7 +151,7 @@ impl Applier {
                 At::Path(at) => Address::Unix(at.path.clone()),
             },
             at,
-            unclaimed: watch::Sender::default(),
+            policy: watch::Sender::default(),
         };
         self.groups.insert(id, group);
         Ok(())
@@ -271,21 +252,20 @@ impl Applier {
         let listener = self.listener(id)?;
         let group = self.group(listener.group)?;
         let report = self.report.clone();
-        let forwarder = Forwarder::start(Work {
+        let forwarder = Forwarder {
             socket: listener.socket.clone(),
             address: group.address.clone(),
-            unclaimed: group.unclaimed.subscribe(),
-            runtime: self.runtime.clone(),
-            places: self.places.clone(),
+            policy: group.policy.subscribe(),
+            unclaimed: self.unclaimed.clone(),
             shut_down: Box::new(move || report(Input::ShutDown(id))),
-        })?;
-        self.listener_mut(id)?.forwarder = Some(forwarder);
+        };
+        self.listener_mut(id)?.forwarder = Some(forwarder.start()?);
         Ok(())
     }
 
     fn stop_forwarding(&mut self, id: ListenerId) -> io::Result<()> {
         let listener = self.listener_mut(id)?;
-        if !listener.forwarder.as_ref().is_none_or(Forwarder::end_idle) {
+        if !listener.forwarder.as_ref().is_none_or(|one| one.end_idle()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         listener.forwarder = None;
@@ -294,7 +274,7 @@ impl Applier {
 
     fn watch(&mut self, id: ListenerId) -> io::Result<()> {
         let (socket, report) = (self.duplicate(id)?, self.report.clone());
-        let task = self.runtime.spawn(async move {
+        let task = self.unclaimed.runtime.spawn(async move {
             if os::hung_up(socket).await.is_ok() {
                 report(Input::ShutDown(id));
             }
@@ -309,18 +289,10 @@ impl Applier {
             "{}: policy for unclaimed connections: {policy:?}",
             group.address
         );
-        group
-            .unclaimed
-            .send_replace(match (policy, &self.responder) {
-                (UnclaimedPolicy::Forward, _) => Unclaimed::Forward,
-                (UnclaimedPolicy::Respond, Some(responder)) => {
-                    Unclaimed::Respond(responder.clone())
-                }
-                (UnclaimedPolicy::Respond, None) | (UnclaimedPolicy::Wait, _) => Unclaimed::Wait,
-            });
+        group.policy.send_replace(policy);
         let listeners = self.listeners.values().filter(|one| one.group == id);
         let forwarders = listeners.filter_map(|one| one.forwarder.as_ref());
-        forwarders.for_each(Forwarder::wake);
+        forwarders.for_each(|forwarder| forwarder.wake());
         Ok(())
     }
 
@@ -329,7 +301,7 @@ impl Applier {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let (since, ours, report) = (self.now(), self.inodes(), self.report.clone());
-        self.runtime.spawn_blocking(move || {
+        self.unclaimed.runtime.spawn_blocking(move || {
             let sight = sight(since, endpoint, &ours, handshakes);
             report(Input::Scanned { group, sight });
         });

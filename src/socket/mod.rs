@@ -23,8 +23,8 @@
 //! - `owner` is the thread that owns the table and the sockets, so they need no lock. It never blocks: other threads
 //!   and tasks scan the machine's sockets, and accept and forward connections. It replies to a request before it tidies
 //!   up.
-//! - `apply` performs the ops on real sockets (`opened`). `forwarder` accepts connections that no program accepts, and
-//!   `forward` handles each of them: it waits, gets a response ([`pending`]), or is forwarded.
+//! - `apply` performs the ops on real sockets (`opened`). `unclaimed` accepts connections that no program accepts. Each
+//!   of them waits, gets a response ([`respond`]), or is forwarded (`forward`).
 //! - `drain` finds out whether a generation has finished; `scan` queries the kernel for all sockets.
 //! - [`intercept`] replies to the `bind` and `listen` calls of programs.
 //!
@@ -42,25 +42,26 @@ mod apply;
 mod drain;
 mod endpoint;
 mod forward;
-mod forwarder;
 pub mod intercept;
 mod open;
 mod opened;
 mod owner;
-pub mod pending;
+pub mod respond;
 mod route;
 mod scan;
 mod sockets;
 mod table;
+mod unclaimed;
 mod unix_path;
 
 pub use address::{Address, ListenSpec, Listening, ParseListenError};
 pub use adopter::{Adopter, Joined, Neighbours, Opened};
 pub use drain::DrainMonitor;
 pub use endpoint::{Endpoint, Transport};
-pub use forward::{Respond, Response, Stream};
+pub use forward::Connection;
 pub use open::OpenError;
 pub use opened::Sharing;
+pub use respond::{Responder, ResponderOutcome};
 pub use route::Route;
 pub use sockets::{Passed, Sockets};
 

@@ -9,9 +9,8 @@ use tokio::task::AbortHandle;
 
 use super::address::Address;
 use super::endpoint::Endpoint;
-use super::forward::Unclaimed;
-use super::forwarder::Forwarder;
-use super::table::GroupId;
+use super::table::{GroupId, UnclaimedPolicy};
+use super::unclaimed::ForwarderControl;
 use super::unix_path::{Name, UnixPath};
 
 /// How generations share an address.
@@ -28,7 +27,7 @@ pub enum Sharing {
 pub(super) struct Group {
     pub(super) address: Address,
     pub(super) at: At,
-    pub(super) unclaimed: watch::Sender<Unclaimed>,
+    pub(super) policy: watch::Sender<UnclaimedPolicy>,
 }
 
 pub(super) enum At {
@@ -45,7 +44,7 @@ pub(super) struct Listener {
     /// The inode of the socket itself, not that of its path.
     pub(super) inode: u64,
     pub(super) name: Option<Name>,
-    pub(super) forwarder: Option<Forwarder>,
+    pub(super) forwarder: Option<Arc<ForwarderControl>>,
     /// The task that waits for the program to shut the socket down. It has a duplicate.
     pub(super) watch: Option<AbortHandle>,
 }

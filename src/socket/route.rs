@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tokio::net::{TcpSocket, UnixStream};
 
 use super::address::Address;
-use super::forward::Stream;
+use super::forward::Connection;
 use super::owner::{Inbox, Owner};
 use super::table::{Group, GroupId, Input};
 use crate::reload::GenId;
@@ -31,7 +31,7 @@ enum Way {
 impl Route {
     /// Connects to the listener, without a timeout. This may be called any number of times, even concurrently. Fails
     /// with [`io::ErrorKind::NotFound`] if the generation no longer listens there.
-    pub async fn dial(&self) -> io::Result<Box<dyn Stream>> {
+    pub async fn dial(&self) -> io::Result<Box<dyn Connection>> {
         match &self.way {
             Way::Path(path) => Ok(Box::new(UnixStream::connect(path).await?)),
             Way::Port(inbox, group, id, address) => {

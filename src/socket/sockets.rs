@@ -8,10 +8,10 @@ use super::address::{Address, ListenSpec, Listening, name_all};
 use super::adopter::Adopter;
 use super::apply::Incoming;
 use super::drain::{DrainMonitor, MonitoredListener};
-use super::forward::Respond;
 use super::open::{OpenError, addresses, check_unix_path, exclusive_tcp};
 use super::opened::Sharing;
 use super::owner::{Inbox, Owner};
+use super::respond::Responder;
 use super::route::Route;
 use super::table::{Input, Place};
 use super::unix_path::UnixPath;
@@ -132,9 +132,9 @@ impl Sockets {
     /// Responds to new and waiting connections until [`Self::stop_responding`], because no generation is live or about
     /// to start. A connection that gets no response waits, and is forwarded to the next live generation. Where
     /// generations share their sockets, all connections wait.
-    pub fn respond(&mut self, responder: Arc<Respond>) -> io::Result<()> {
+    pub fn respond(&mut self, responder: Arc<Responder>) -> io::Result<()> {
         self.inbox.ask(move |owner| {
-            owner.applier.set_responder(responder);
+            owner.applier.unclaimed.set_responder(responder);
             owner.handle(Input::Respond)
         })?
     }

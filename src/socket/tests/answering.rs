@@ -8,13 +8,13 @@ const NOBODY: u32 = 503;
 const SLOW: u32 = 408;
 
 /// Responds to `?`, like a program; needs more bytes after `~`; treats everything else as another protocol.
-fn respond_to(received: &[u8], last: bool) -> Response {
-    let answer = |number: u32| Response::Send(number.to_le_bytes().into());
+fn respond_to(received: &[u8], last: bool) -> ResponderOutcome {
+    let answer = |number: u32| ResponderOutcome::Send(number.to_le_bytes().into());
     match received.first() {
         Some(b'?') => answer(NOBODY),
         Some(b'~') if last => answer(SLOW),
-        Some(b'~') | None => Response::NeedMore,
-        Some(_) => Response::Wait,
+        Some(b'~') | None => ResponderOutcome::NeedMore,
+        Some(_) => ResponderOutcome::Wait,
     }
 }
 

@@ -57,17 +57,17 @@ mod page {
 mod request {
     use super::*;
 
-    const TEXT: Request = Request::Http {
+    const TEXT: HttpRequest = HttpRequest::Http {
         page: false,
         body: true,
     };
-    const PAGE: Request = Request::Http {
+    const PAGE: HttpRequest = HttpRequest::Http {
         page: true,
         body: true,
     };
 
-    fn parse(text: &str) -> Request {
-        Request::parse(text.as_bytes(), false)
+    fn parse(text: &str) -> HttpRequest {
+        HttpRequest::parse(text.as_bytes(), false)
     }
 
     #[test]
@@ -80,7 +80,7 @@ mod request {
         let head = "HEAD / HTTP/1.1\r\n\r\n";
         assert_eq!(
             parse(head),
-            Request::Http {
+            HttpRequest::Http {
                 page: false,
                 body: false
             }
@@ -92,14 +92,18 @@ mod request {
         let whole = "OPTIONS * HTTP/1.1\r\nAccept: text/html\r\n\r\n";
         for end in 0..whole.len() {
             let part = &whole.as_bytes()[..end];
-            assert_eq!(Request::parse(part, false), Request::Incomplete, "{end}");
+            assert_eq!(
+                HttpRequest::parse(part, false),
+                HttpRequest::Incomplete,
+                "{end}"
+            );
             let has_line = end >= "OPTIONS * HTTP/1.1".len();
             let expected = if has_line {
                 TEXT
             } else {
-                Request::OtherProtocol
+                HttpRequest::OtherProtocol
             };
-            assert_eq!(Request::parse(part, true), expected, "{end}");
+            assert_eq!(HttpRequest::parse(part, true), expected, "{end}");
         }
     }
 
@@ -128,8 +132,8 @@ mod request {
         for other in others {
             let text = String::from_utf8_lossy(other);
             assert_eq!(
-                Request::parse(other, false),
-                Request::OtherProtocol,
+                HttpRequest::parse(other, false),
+                HttpRequest::OtherProtocol,
                 "{text}"
             );
         }
@@ -138,8 +142,8 @@ mod request {
     proptest::proptest! {
         #[test]
         fn any_bytes_can_be_parsed(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), last: bool) {
-            let parsed = Request::parse(&bytes, last);
-            proptest::prop_assert!(!last || parsed != Request::Incomplete);
+            let parsed = HttpRequest::parse(&bytes, last);
+            proptest::prop_assert!(!last || parsed != HttpRequest::Incomplete);
         }
     }
 }

@@ -1,15 +1,19 @@
 //! The 503 response to HTTP requests while no server is running. It shows the reason as text, or as a page that reloads
 //! itself once the program is back.
 //!
-//! Connections of other protocols wait. [`Request::parse`] recognizes them.
+//! Connections of other protocols wait. [`HttpRequest::parse`] recognizes them.
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use httparse::{Header, Status};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
-use super::forward::{Respond, Response};
+use super::forward::Connection;
 
 /// The reason why no server is running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,26 +33,63 @@ impl Reason {
     }
 }
 
+/// How long the client may take to read its response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long, and how many bytes, the rest of the request is read after the response. Closing the connection with unread
+/// bytes would reset it, and the client could lose the response (RFC 9112, 9.6).
+const LINGER: Duration = Duration::from_secs(1);
+const MOST_DISCARDED: u64 = 16 << 20;
 /// The value of `Retry-After`, in seconds. The page polls at the same interval.
 const RETRY_AFTER: u32 = 1;
 
+/// Responds in place of a program, given all bytes received so far. If the flag is set, no more bytes will be read,
+/// because the request is too long, took too long, or has ended; [`ResponderOutcome::NeedMore`] is then treated like
+/// [`ResponderOutcome::Wait`]. It runs on the driver's thread, so it must be fast.
+pub type Responder = dyn Fn(&[u8], bool) -> ResponderOutcome + Send + Sync;
+
+/// How to respond to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResponderOutcome {
+    /// Read more bytes before deciding.
+    NeedMore,
+    /// Let the client wait for a program, because it speaks another protocol.
+    Wait,
+    /// Send these bytes and close the connection.
+    Send(Vec<u8>),
+}
+
 /// Returns a responder for HTTP requests while no server is running. It calls `reason` for each request, because more
 /// output may have arrived.
-pub fn responder(reason: impl Fn() -> Reason + Send + Sync + 'static) -> Arc<Respond> {
+pub fn responder(reason: impl Fn() -> Reason + Send + Sync + 'static) -> Arc<Responder> {
     Arc::new(
-        move |received: &[u8], last| match Request::parse(received, last) {
-            Request::Incomplete => Response::NeedMore,
-            Request::OtherProtocol => Response::Wait,
-            Request::Http { page, body } => Response::Send(response(&reason(), page, body)),
+        move |received: &[u8], last| match HttpRequest::parse(received, last) {
+            HttpRequest::Incomplete => ResponderOutcome::NeedMore,
+            HttpRequest::OtherProtocol => ResponderOutcome::Wait,
+            HttpRequest::Http { page, body } => {
+                ResponderOutcome::Send(response(&reason(), page, body))
+            }
         },
     )
+}
+
+/// Sends the response and closes the connection.
+pub(super) async fn send(mut client: Box<dyn Connection>, response: &[u8]) -> io::Result<()> {
+    timeout(WRITE_TIMEOUT, async {
+        client.write_all(response).await?;
+        client.shutdown().await
+    })
+    .await??;
+    let mut rest = client.take(MOST_DISCARDED);
+    let mut nowhere = tokio::io::sink();
+    let discarded = tokio::io::copy(&mut rest, &mut nowhere);
+    timeout(LINGER, discarded).await?.map(drop)
 }
 
 /// Builds the response, as an HTML `page` or as text, and with a `body` unless the method is `HEAD`.
 fn response(reason: &Reason, page: bool, body: bool) -> Vec<u8> {
     let (kind, policy, text) = match page {
         true => {
-            let Page { html, policy } = self::page(reason);
+            let ErrorPage { html, policy } = self::page(reason);
             ("text/html", Some(policy), html)
         }
         false => ("text/plain", None, plain(reason)),
@@ -90,7 +131,7 @@ const MOST_HEADERS: usize = 128;
 
 /// The kind of request that a connection starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum HttpRequest {
     /// Too few bytes have arrived to tell.
     Incomplete,
     /// The protocol is not HTTP/1.
@@ -104,7 +145,7 @@ pub enum Request {
     },
 }
 
-impl Request {
+impl HttpRequest {
     /// Parses the bytes received so far. `last` means that no more will be received; a complete request line is then
     /// enough.
     #[must_use]
@@ -139,7 +180,7 @@ const MARK: &str = "Hotrun-Reason";
 
 /// A page and its `Content-Security-Policy`, which allows the page only to use its own style and script and to send
 /// requests to its origin.
-struct Page {
+struct ErrorPage {
     html: String,
     policy: String,
 }
@@ -167,7 +208,7 @@ async function poll() {
 setTimeout(poll, 1000);
 ";
 
-fn page(reason: &Reason) -> Page {
+fn page(reason: &Reason) -> ErrorPage {
     let (summary, mark, nonce) = (escape(&reason.summary), reason.mark(), nonce());
     let details = reason.details.iter().map(|text| {
         let text = escape(text.trim_end());
@@ -192,7 +233,7 @@ fn page(reason: &Reason) -> Page {
         "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; \
          base-uri 'none'; form-action 'none'"
     );
-    Page { html, policy }
+    ErrorPage { html, policy }
 }
 
 /// Escapes text for use anywhere in a page (HTML, 13.3 "Serializing HTML fragments"). Replaces control characters with

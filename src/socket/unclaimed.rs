@@ -1,0 +1,390 @@
+//! Accepts connections that no program accepts, and handles each of them by its group's [`UnclaimedPolicy`]: it waits,
+//! gets a response, or is forwarded.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::Socket;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::address::Address;
+use super::forward::{Connection, forward};
+use super::respond::{Responder, ResponderOutcome, send};
+use super::table::UnclaimedPolicy;
+
+/// How many connections hotrun handles at the same time. A forwarded connection uses two descriptors, and a process may
+/// have only 1024 by default.
+const PLACES: usize = 256;
+/// How long a forwarder waits before it retries if all places or all descriptors are in use.
+const CROWDED: Duration = Duration::from_millis(50);
+/// How many clients that have shut down their sending side may wait without a place.
+const MOST_HALF_CLOSED: u64 = 64;
+/// The largest part of a request that is read, in bytes. Servers accept 8 to 64 kilobytes of headers.
+const MOST_READ: usize = 32 << 10;
+/// How long a request is read after its first byte has arrived: a slow client takes up capacity that others are waiting
+/// for.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The state that the unclaimed connections of all addresses share. Connections beyond these limits wait in the queues.
+pub(super) struct Unclaimed {
+    /// The runtime whose tasks handle the connections.
+    pub(super) runtime: Handle,
+    places: Arc<Semaphore>,
+    /// How many clients have shut down their sending side so far.
+    half_closed: watch::Sender<u64>,
+    responder: watch::Sender<Arc<Responder>>,
+}
+
+impl Unclaimed {
+    pub(super) fn new(runtime: Handle) -> Self {
+        let none: Arc<Responder> = Arc::new(|_, _| ResponderOutcome::Wait);
+        Self {
+            runtime,
+            places: Arc::new(Semaphore::new(PLACES)),
+            half_closed: watch::Sender::default(),
+            responder: watch::Sender::new(none),
+        }
+    }
+
+    /// Sets the responder for groups whose policy is [`UnclaimedPolicy::Respond`].
+    pub(super) fn set_responder(&self, responder: Arc<Responder>) {
+        self.responder.send_replace(responder);
+    }
+}
+
+/// A thread that accepts connections from one listener.
+///
+/// The socket is shared with the program, so `O_NONBLOCK` and `SO_RCVTIMEO` would affect the program as well
+/// (`open(2)`, "open file description"), and `SO_RCVTIMEO` even the connections that it accepts. `accept4` has no flag
+/// to make a single call non-blocking. So the old program may accept a connection between our `poll` and our `accept`,
+/// and our `accept` then blocks. This is why a thread is needed. A blocked thread does no harm: it waits for the next
+/// connection, as it would anyway. It exits when the listener is closed, because that shuts the socket down. Once the
+/// process tree is gone, only hotrun has the socket, and makes it non-blocking.
+pub(super) struct Forwarder {
+    pub(super) socket: Arc<Socket>,
+    pub(super) address: Address,
+    pub(super) policy: watch::Receiver<UnclaimedPolicy>,
+    pub(super) unclaimed: Arc<Unclaimed>,
+    /// Called when a program has shut down the socket.
+    pub(super) shut_down: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Controls a [`Forwarder`]. It has no lock, so the owner of the sockets never waits for the thread.
+pub(super) struct ForwarderControl {
+    state: AtomicU8,
+    /// Wakes the thread. Writing never blocks: if the buffer is full, the thread is about to wake anyway.
+    bell: net::UnixStream,
+}
+
+/// The thread is waiting for a connection.
+const WAITING: u8 = 0;
+/// The thread is accepting a connection, which may take a long time.
+const ACCEPTING: u8 = 1;
+/// The thread accepts no more connections.
+const ENDED: u8 = 2;
+
+impl ForwarderControl {
+    /// Wakes the thread to check the policy again.
+    pub(super) fn wake(&self) {
+        let _ = (&self.bell).write(&[0]);
+    }
+
+    /// Stops the thread. If it is blocked in `accept`, the caller must also shut down the socket.
+    pub(super) fn end(&self) {
+        self.state.store(ENDED, Ordering::Release);
+        self.wake();
+    }
+
+    /// Stops the thread unless it is accepting a connection. Returns whether it was stopped: it accepts no more
+    /// connections, although it may run a little longer.
+    pub(super) fn end_idle(&self) -> bool {
+        let ended = self.change(WAITING, ENDED) || self.ended();
+        self.wake();
+        ended
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        let exchanged = self.state.compare_exchange(from, to, success, failure);
+        exchanged.is_ok()
+    }
+
+    fn ended(&self) -> bool {
+        self.state.load(Ordering::Acquire) == ENDED
+    }
+}
+
+impl Forwarder {
+    /// Starts the thread. Fails if the system has no free descriptor or thread.
+    pub(super) fn start(self) -> io::Result<Arc<ForwarderControl>> {
+        let (bell, ringer) = net::UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ringer.set_nonblocking(true)?;
+        let control = Arc::new(ForwarderControl {
+            state: AtomicU8::new(WAITING),
+            bell: ringer,
+        });
+        // The kernel truncates the name to 15 bytes.
+        let name = match &self.address {
+            Address::Tcp(address) => format!("forward {}", address.port()),
+            Address::Unix(_) => "forward unix".to_owned(),
+        };
+        let controlled_by = control.clone();
+        let thread = thread::Builder::new().name(name);
+        thread.spawn(move || self.run(&controlled_by, &bell))?;
+        Ok(control)
+    }
+
+    fn run(&self, control: &ForwarderControl, bell: &net::UnixStream) {
+        while !control.ended() {
+            let shut_down = match self.wait(bell) {
+                Ok(woken) if woken.contains(PollFlags::POLLHUP) => true,
+                Ok(woken) if woken.contains(PollFlags::POLLIN) => self.accept(control),
+                Ok(_) => false,
+                // Keep this thread running, because no other would be started.
+                Err(_) => {
+                    thread::sleep(CROWDED);
+                    false
+                }
+            };
+            if shut_down && !control.ended() {
+                return (self.shut_down)();
+            }
+        }
+    }
+
+    /// Waits for an event on the listener or for a wake-up. Returns the listener's events.
+    fn wait(&self, bell: &net::UnixStream) -> io::Result<PollFlags> {
+        let accepts = *self.policy.borrow() != UnclaimedPolicy::Wait;
+        let crowded = accepts && self.unclaimed.places.available_permits() == 0;
+        // While connections have to wait, or no place is free, leave them in the queue.
+        let wanted = match accepts && !crowded {
+            true => PollFlags::POLLIN,
+            false => PollFlags::empty(),
+        };
+        let timeout = match crowded {
+            true => PollTimeout::try_from(CROWDED).unwrap_or(PollTimeout::MAX),
+            false => PollTimeout::NONE,
+        };
+        let mut fds = [
+            PollFd::new(self.socket.as_fd(), wanted),
+            PollFd::new(bell.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, timeout) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(PollFlags::empty()),
+            Err(error) => return Err(error.into()),
+        }
+        let [listener, rung] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        if rung.contains(PollFlags::POLLIN) {
+            let _ = { bell }.read(&mut [0; 64]);
+            return Ok(PollFlags::empty());
+        }
+        Ok(listener)
+    }
+
+    /// Accepts a connection, and handles it in a task. Takes a place first, because a connection that cannot be handled
+    /// yet should stay in the queue. Returns whether the socket was shut down, either by us or by the program.
+    fn accept(&self, control: &ForwarderControl) -> bool {
+        let Ok(place) = self.unclaimed.places.clone().try_acquire_owned() else {
+            return false;
+        };
+        if !control.change(WAITING, ACCEPTING) {
+            return false;
+        }
+        let accepted = self.socket.accept();
+        control.change(ACCEPTING, WAITING);
+        match accepted {
+            Ok((client, _)) => {
+                let (address, policy) = (self.address.clone(), self.policy.clone());
+                let handled = handle(client, address, policy, self.unclaimed.clone(), place);
+                self.unclaimed.runtime.spawn(handled);
+            }
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => return true,
+            Err(error) if is_temporary(&error) => {}
+            // No descriptors or memory are left. This may be temporary, and the connection stays in the queue.
+            Err(_) => thread::sleep(CROWDED),
+        }
+        false
+    }
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+    )
+}
+
+/// Handles one connection by the current policy until it is closed.
+async fn handle(
+    socket: Socket,
+    address: Address,
+    mut policy: watch::Receiver<UnclaimedPolicy>,
+    unclaimed: Arc<Unclaimed>,
+    place: OwnedSemaphorePermit,
+) {
+    // If this fails, the client's connection is closed.
+    let Ok(stream) = accepted(socket, &address) else {
+        return;
+    };
+    let mut client = PendingConnection {
+        stream,
+        received: Vec::new(),
+        until: None,
+        may_respond: true,
+        place: Some(place),
+        half_closed: None,
+        unclaimed,
+    };
+    loop {
+        let responds = match *policy.borrow_and_update() {
+            UnclaimedPolicy::Forward => break,
+            UnclaimedPolicy::Respond => true,
+            UnclaimedPolicy::Wait => false,
+        };
+        tokio::select! {
+            biased;
+            changed = policy.changed() => if changed.is_err() {
+                return;
+            },
+            response = client.wait(responds) => {
+                if let Some(response) = response {
+                    let _ = send(client.stream, &response).await;
+                }
+                return;
+            }
+        }
+    }
+    if client.place.is_none() {
+        let places = client.unclaimed.places.clone();
+        client.place = places.acquire_owned().await.ok();
+    }
+    let _ = forward(client.stream, &client.received, &address).await;
+}
+
+fn accepted(socket: Socket, address: &Address) -> io::Result<Box<dyn Connection>> {
+    socket.set_nonblocking(true)?;
+    Ok(match address {
+        Address::Tcp(_) => {
+            socket.set_tcp_nodelay(true)?;
+            Box::new(TcpStream::from_std(socket.into())?)
+        }
+        Address::Unix(_) => Box::new(UnixStream::from_std(OwnedFd::from(socket).into())?),
+    })
+}
+
+/// An accepted connection that is not forwarded yet.
+struct PendingConnection {
+    stream: Box<dyn Connection>,
+    /// The bytes that have been read so far. They are forwarded first.
+    received: Vec<u8>,
+    /// When to stop reading.
+    until: Option<Instant>,
+    /// Whether the client may still get a response.
+    may_respond: bool,
+    place: Option<OwnedSemaphorePermit>,
+    /// The client's number among those that have shut down their sending side.
+    half_closed: Option<u64>,
+    unclaimed: Arc<Unclaimed>,
+}
+
+impl PendingConnection {
+    /// Waits until the client can get a response, if `responds` is set, or until it has gone. Returns the response. Cancel
+    /// safe.
+    async fn wait(&mut self, responds: bool) -> Option<Vec<u8>> {
+        if responds && self.may_respond {
+            match self.response().await {
+                Ok(None) => self.may_respond = false,
+                Ok(Some(response)) => return Some(response),
+                Err(_) => return None,
+            }
+        }
+        self.gone().await;
+        None
+    }
+
+    /// Returns when the client has gone. A client that has shut down its sending side may still be waiting, so it gives up
+    /// its place, and only the newest such clients wait. Cancel safe.
+    async fn gone(&mut self) {
+        let number = loop {
+            if let Some(number) = self.half_closed {
+                break number;
+            }
+            if self.received.len() >= MOST_READ {
+                return std::future::pending().await;
+            }
+            match self.read().await {
+                Ok(0) => {
+                    let half_closed = &self.unclaimed.half_closed;
+                    half_closed.send_modify(|count| *count += 1);
+                    self.half_closed = Some(*half_closed.borrow());
+                    self.place = None;
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        };
+        let mut count = self.unclaimed.half_closed.subscribe();
+        let _ = count
+            .wait_for(|count| *count >= number + MOST_HALF_CLOSED)
+            .await;
+    }
+
+    /// Returns the response, or `None` if the client has to wait. Cancel safe.
+    async fn response(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut last = false;
+        loop {
+            if !self.received.is_empty() {
+                let responder = self.unclaimed.responder.borrow().clone();
+                match responder(&self.received, last) {
+                    ResponderOutcome::Send(response) => return Ok(Some(response)),
+                    ResponderOutcome::Wait => return Ok(None),
+                    ResponderOutcome::NeedMore if last => return Ok(None),
+                    ResponderOutcome::NeedMore => {}
+                }
+            }
+            last = self.read_more().await?;
+        }
+    }
+
+    /// Reads more of the request. Returns whether no more will be read.
+    async fn read_more(&mut self) -> io::Result<bool> {
+        let read = match self.until {
+            None => self.read().await?,
+            Some(until) => tokio::select! {
+                // Accept bytes that have arrived, even after the deadline.
+                biased;
+                read = self.read() => read?,
+                () = sleep_until(until) => return Ok(true),
+            },
+        };
+        if self.received.is_empty() {
+            // The connection was closed before its first byte.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(read == 0 || self.received.len() >= MOST_READ)
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        let room = (MOST_READ - self.received.len()) as u64;
+        let mut limited = (&mut self.stream).take(room);
+        let read = limited.read_buf(&mut self.received).await?;
+        if read > 0 {
+            self.until
+                .get_or_insert_with(|| Instant::now() + READ_TIMEOUT);
+        }
+        Ok(read)
+    }
+}
