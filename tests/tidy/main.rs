@@ -9,9 +9,11 @@ mod words;
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use regex::Regex;
+
+use files::{root, rust_files, without_comments};
 
 /// The modules that each module may import. All other imports are forbidden.
 const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
@@ -74,57 +76,13 @@ const TOP: &[&str] = &[
     "tests",
 ];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// All Rust files below a directory, except the programs in `tests/apps`.
-fn rust_files(directory: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![root().join(directory)];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && !path.ends_with("tests/apps") {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    assert!(!found.is_empty());
-    found
-}
-
-fn short(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap().display().to_string()
-}
-
-/// The top-level module that a file in `src` belongs to.
-fn module(path: &Path) -> String {
-    let inner = path.strip_prefix(root().join("src")).unwrap();
-    let first = inner
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_str()
-        .unwrap();
-    first.trim_end_matches(".rs").to_owned()
-}
-
-/// The source without comments, because documentation may link anywhere without importing anything.
-fn code(source: &str) -> String {
-    let lines = source
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
-    lines.collect::<Vec<_>>().join("\n")
-}
+/// Where an `unsafe` block, function, implementation or extern block begins.
+static UNSAFE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\bunsafe\b *(\{|fn|impl|extern)").unwrap());
 
 /// The modules that a source names with `crate::…`, alone or in a group.
 fn imports(source: &str) -> Vec<String> {
-    let code = code(source);
+    let code = without_comments(source);
     let single = Regex::new(r"\bcrate::([a-z_]+)").unwrap();
     let group = Regex::new(r"\bcrate::\{([^;]*)\};").unwrap();
     let nested = Regex::new(r"\{[^{}]*\}").unwrap();
@@ -155,17 +113,13 @@ fn forbidden(from: &str, source: &str) -> Vec<String> {
 #[test]
 fn modules_import_only_what_they_may() {
     let mut wrong = Vec::new();
-    for path in rust_files("src")
-        .iter()
-        .filter(|path| !path.ends_with("src/main.rs") && !path.ends_with("src/fuzz.rs"))
-    {
-        let source = fs::read_to_string(path).unwrap();
-        let names = forbidden(&module(path), &source);
-        wrong.extend(
-            names
-                .iter()
-                .map(|name| format!("{} imports `{name}`", short(path))),
-        );
+    for source in rust_files("src") {
+        let module = source.module();
+        if module == "main" || module == "fuzz" {
+            continue;
+        }
+        let names = forbidden(&module, &source.text).into_iter();
+        wrong.extend(names.map(|name| format!("{} imports `{name}`", source.name())));
     }
     assert!(wrong.is_empty(), "forbidden imports:\n{}", wrong.join("\n"));
 }
@@ -193,7 +147,8 @@ fn a_forbidden_import_is_found_in_every_form() {
 
 #[test]
 fn main_uses_the_library_and_none_of_its_modules() {
-    let main = code(&fs::read_to_string(root().join("src/main.rs")).unwrap());
+    let main = fs::read_to_string(root().join("src/main.rs")).unwrap();
+    let main = without_comments(&main);
     for (module, _) in ALLOWED_IMPORTS {
         assert!(
             !main.contains(&format!("hotrun::{module}::")),
@@ -222,46 +177,49 @@ fn every_module_has_a_list_of_allowed_imports() {
 /// `.ci/run` also checks that the release binary contains no hooks.
 #[test]
 fn test_hooks_are_read_in_one_place_behind_their_feature() {
-    let place = root().join("src/os/mod.rs");
-    for path in rust_files("src").iter().filter(|path| **path != place) {
-        let code = code(&fs::read_to_string(path).unwrap());
-        let named = code.contains("HOTRUN_TEST") || code.contains("test-hooks");
-        assert!(!named, "{} bypasses `os::test_hook`", short(path));
+    for source in rust_files("src") {
+        let (name, code) = (source.name(), without_comments(&source.text));
+        let reads = code.contains("HOTRUN_TEST") || code.contains("test-hooks");
+        assert!(
+            !reads || name == "src/os/mod.rs",
+            "{name} bypasses `os::test_hook`"
+        );
     }
 }
 
 #[test]
 fn the_core_uses_no_clock_runtime_or_system() {
-    let tests = root().join("src/reload/tests");
-    for path in rust_files("src/reload")
-        .iter()
-        .filter(|path| !path.starts_with(&tests))
-    {
-        let code = code(&fs::read_to_string(path).unwrap());
+    for source in rust_files("src/reload") {
+        if source.is_test() {
+            continue;
+        }
+        let code = without_comments(&source.text);
         for word in NOT_IN_RELOAD {
             let used = Regex::new(&format!(r"\b{}\b", regex::escape(word))).unwrap();
-            assert!(!used.is_match(&code), "{} uses `{word}`", short(path));
+            assert!(!used.is_match(&code), "{} uses `{word}`", source.name());
         }
     }
 }
 
 #[test]
 fn only_os_has_unsafe_code() {
-    let used = Regex::new(r"\bunsafe\b *(\{|fn|impl|extern)").unwrap();
-    for path in rust_files("src").iter().filter(|path| module(path) != "os") {
-        let code = code(&fs::read_to_string(path).unwrap());
-        assert!(!used.is_match(&code), "{} has unsafe code", short(path));
+    for source in rust_files("src") {
+        let found = UNSAFE.is_match(&without_comments(&source.text));
+        assert!(
+            !found || source.module() == "os",
+            "{} has unsafe code",
+            source.name()
+        );
     }
 }
 
 /// The `unsafe` blocks, functions and implementations in a source: the line on which each one begins, and how many
 /// lines it has.
 fn unsafe_parts(source: &str) -> Vec<(usize, usize)> {
-    let begins = Regex::new(r"\bunsafe\b *(\{|fn|impl|extern)").unwrap();
     let lines: Vec<&str> = source.lines().collect();
     let part = |(at, line): (usize, &&str)| {
         let code = line.split("//").next().unwrap_or_default();
-        let from = begins.find(code)?.start();
+        let from = UNSAFE.find(code)?.start();
         let (mut depth, mut opened) = (0_i32, false);
         for (count, line) in lines[at..].iter().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
@@ -297,12 +255,14 @@ fn is_explained(source: &str, at: usize) -> bool {
 fn unsafe_code_is_short_and_explained() {
     const MAX_LINES: usize = 14;
     let (mut count, mut longest) = (0, 0);
-    for path in rust_files("src/os") {
-        let source = fs::read_to_string(&path).unwrap();
-        for (at, lines) in unsafe_parts(&source) {
-            let place = format!("{}:{}", short(&path), at + 1);
+    for source in rust_files("src/os") {
+        for (at, lines) in unsafe_parts(&source.text) {
+            let place = format!("{}:{}", source.name(), at + 1);
             assert!(lines <= MAX_LINES, "{place}: {lines} lines of unsafe code");
-            assert!(is_explained(&source, at), "{place}: no `SAFETY:` comment");
+            assert!(
+                is_explained(&source.text, at),
+                "{place}: no `SAFETY:` comment"
+            );
             count += 1;
             longest = longest.max(lines);
         }
