@@ -11,7 +11,9 @@ use nix::sys::time::TimeValLike as _;
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
-use crate::harness::{BUILD_PATIENCE, Project, Run, Running, apps, http, kept, say, skip, until};
+use crate::harness::{
+    BUILD_TIMEOUT, Project, Run, Running, app_builds, apps, http, say, skip, until,
+};
 
 /// The number of process pairs. Several are needed because the memory layout of a process affects its speed.
 const ROUNDS: usize = 10;
@@ -22,7 +24,7 @@ const MACHINE: f64 = 0.01;
 
 /// Builds the first example in axum's documentation in release mode. It takes its port from `PORT`.
 fn server() -> PathBuf {
-    let dir = kept().join("bench-axum");
+    let dir = app_builds().join("bench-axum");
     for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
         let text = std::fs::read_to_string(apps::sources("hello-axum").join(file));
         let text = text.expect("can read the app's source files");
@@ -54,7 +56,7 @@ fn free() -> SocketAddr {
 }
 
 /// Two processes of the same program at the same time: one without hotrun, and one under hotrun.
-struct Pair {
+struct ProcessPair {
     bare: Child,
     bare_at: SocketAddr,
     hotrun: Running,
@@ -62,7 +64,7 @@ struct Pair {
     _project: Project,
 }
 
-impl Pair {
+impl ProcessPair {
     fn start(server: &Path) -> Self {
         let (bare_at, at, project) = (free(), free(), Project::new());
         let port = |address: SocketAddr| address.port().to_string();
@@ -77,7 +79,7 @@ impl Pair {
         let generation = hotrun.live();
         let program = hotrun.pid_of(generation);
         for address in [bare_at, at] {
-            until("the server responds", BUILD_PATIENCE, || {
+            until("the server responds", BUILD_TIMEOUT, || {
                 http::get(address, "/").ok()
             });
         }
@@ -211,7 +213,7 @@ fn judge(what: &str, (all, servers): &(Shares, Shares), aim: f64) {
 }
 
 /// The number of requests that a client counted, and its processor time.
-struct Load {
+struct ClientRun {
     requests: f64,
     cpu_nanos: f64,
 }
@@ -224,7 +226,7 @@ fn ask(client: &[&str], to: SocketAddr) -> Child {
 }
 
 /// Waits for `wrk` or `hey`, and reads its output. No other child may be waited for at the same time.
-fn answered(client: Child) -> Load {
+fn answered(client: Child) -> ClientRun {
     let before = children_cpu_nanos();
     let output = client.wait_with_output().expect("can wait for the client");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -238,7 +240,7 @@ fn answered(client: Child) -> Load {
         lines.find_map(|line| line.split_once(label)?.0.trim().parse().ok())
     };
     let requests: Option<f64> = before_label(" requests in").or_else(|| after("[200]"));
-    Load {
+    ClientRun {
         requests: requests.unwrap_or_else(|| panic!("{text}")),
         cpu_nanos: children_cpu_nanos() - before,
     }
@@ -268,7 +270,7 @@ fn throughput_of_an_adopted_program() {
     let (mut wrk, mut hey) = <[(Shares, Shares); 2]>::default().into();
     let one = last_processor();
     for _ in 0..ROUNDS {
-        let mut pair = Pair::start(&server);
+        let mut pair = ProcessPair::start(&server);
         keep_to(&one, pid(&pair.bare));
         keep_to(&one, pair.program);
         for (shares, client) in [(&mut wrk, WRK), (&mut hey, HEY)] {
@@ -334,7 +336,7 @@ fn bind_and_listen_of_an_adopted_program() {
     let run = Run::new(&project).env("PORT", free().port().to_string());
     let mut run = run.program([python, "app.py"]).spawn();
     for call in ["ask", "bind", "listen"] {
-        let event = run.expect_that(call, BUILD_PATIENCE, |event| {
+        let event = run.expect_that(call, BUILD_TIMEOUT, |event| {
             event.is("output") && event.text("text").starts_with(call)
         });
         let numbers = event.text("text").split(' ').skip(1);

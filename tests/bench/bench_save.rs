@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::figures::Figures;
 use crate::harness::bare::Bare;
-use crate::harness::{BUILD_PATIENCE, Project, Run, Running, apps, http, kept, say, until};
+use crate::harness::{BUILD_TIMEOUT, Project, Run, Running, app_builds, apps, http, say, until};
 
 /// The number of edits of each kind in a round.
 const EDITS: u32 = 20;
@@ -26,7 +26,7 @@ struct ByHand {
 
 impl ByHand {
     fn new() -> Self {
-        let dir = kept().join("by-hand");
+        let dir = app_builds().join("by-hand");
         let executable = apps::copy_of_axum(&dir, "by-hand");
         Self { dir, executable }
     }
@@ -54,7 +54,7 @@ impl ByHotrun {
         apps::copy_of_axum(&project.work(), "by-hotrun");
         let run = Run::new(&project).env("CARGO_TARGET_DIR", apps::target_dir());
         let mut run = run.listen().program(["cargo", "run"]).spawn();
-        run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"));
+        run.expect_that("live", BUILD_TIMEOUT, |event| event.is("live"));
         Self { project, run }
     }
 
@@ -65,7 +65,7 @@ impl ByHotrun {
         // Send no requests during the build, as in the measurement by hand: 500 requests per second would slow it down.
         // The program can't respond before it is started anyway.
         self.run
-            .expect_that("starting", BUILD_PATIENCE, |event| event.is("starting"));
+            .expect_that("starting", BUILD_TIMEOUT, |event| event.is("starting"));
         answered(self.run.address(), version);
         let took = began.elapsed();
         // The next measurement begins when hotrun is idle again.
@@ -78,7 +78,7 @@ impl ByHotrun {
 /// Sends requests until this version responds. Both measurements pause 2 ms between requests.
 fn answered(address: SocketAddr, version: u32) {
     let wanted = format!("version {version}.");
-    until(&wanted, BUILD_PATIENCE, || {
+    until(&wanted, BUILD_TIMEOUT, || {
         http::get(address, "/")
             .is_ok_and(|body| body.contains(&wanted))
             .then_some(())

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::harness::{PATIENCE, Project, Run, Running, say};
+use crate::harness::{Project, Run, Running, TIMEOUT, say};
 
 const SAVES: usize = 200;
 const MEDIAN: Duration = Duration::from_millis(15);
@@ -112,7 +112,7 @@ fn a_large_tree() {
         starts.push(watching.at - began);
         assert_eq!(watching.number("directories"), WATCHED as u64);
         assert_eq!(watches(run.pid().as_raw()), WATCHED);
-        run.expect_that("live", PATIENCE, |event| event.is("live"));
+        run.expect_that("live", TIMEOUT, |event| event.is("live"));
         if start == STARTS {
             costs(&run);
         }

@@ -5,14 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::{
-    BUILD_PATIENCE, PATIENCE, Project, Run, Running, gunicorn, http, kept, skip, until,
+    BUILD_TIMEOUT, PYTHON, Project, Run, Running, TIMEOUT, app_builds, gunicorn, http, skip, until,
 };
 
-/// Debian's Python, which finds Debian's packages.
-const PYTHON: &str = "/usr/bin/python3";
-
 /// Whether the command succeeds. If it does not, prints that the test is skipped.
-fn works(program: &str, arguments: &[&str], packages: &str) -> bool {
+fn works_or_skip(program: &str, arguments: &[&str], packages: &str) -> bool {
     let output = Command::new(program).args(arguments).output();
     let found = output.is_ok_and(|output| output.status.success());
     if !found {
@@ -59,7 +56,7 @@ fn source(file: &str, word: &str) -> String {
 #[ignore = "needs python3"]
 fn libsystemd_gets_the_socket_and_its_name_and_reports_readiness() {
     let load = "import ctypes; ctypes.CDLL('libsystemd.so.0')";
-    if !works(PYTHON, &["-c", load], "python3 libsystemd0") {
+    if !works_or_skip(PYTHON, &["-c", load], "python3 libsystemd0") {
         return;
     }
     let project = Project::new();
@@ -76,7 +73,7 @@ fn libsystemd_gets_the_socket_and_its_name_and_reports_readiness() {
 #[test]
 #[ignore = "needs uvicorn"]
 fn uvicorn_uses_the_descriptor_from_its_command_line() {
-    if !works(PYTHON, &["-m", "uvicorn", "--version"], "python3-uvicorn") {
+    if !works_or_skip(PYTHON, &["-m", "uvicorn", "--version"], "python3-uvicorn") {
         return;
     }
     let project = Project::new();
@@ -92,7 +89,7 @@ fn uvicorn_uses_the_descriptor_from_its_command_line() {
 #[test]
 #[ignore = "needs gunicorn"]
 fn gunicorn_detects_the_socket() {
-    if !works("/usr/bin/gunicorn", &["--version"], "gunicorn") {
+    if !works_or_skip("/usr/bin/gunicorn", &["--version"], "gunicorn") {
         return;
     }
     let project = Project::new();
@@ -117,7 +114,7 @@ fn gunicorn_detects_the_socket() {
 #[ignore = "needs go"]
 fn go_systemd_detects_the_socket() {
     let packages = "/usr/share/gocode/src/github.com/coreos/go-systemd/activation";
-    if !works("go", &["version"], "golang-go") {
+    if !works_or_skip("go", &["version"], "golang-go") {
         return;
     }
     if !Path::new(packages).is_dir() {
@@ -127,7 +124,7 @@ fn go_systemd_detects_the_socket() {
     }
     let project = Project::new();
     project.save("main.go", &source("main.go", "one"));
-    let cache = kept().join("go");
+    let cache = app_builds().join("go");
     let run = Run::new(&project).listen().env("GOCACHE", &cache);
     let run = run
         .env("GO111MODULE", "off")
@@ -152,7 +149,7 @@ fn warm_cache(work: &Path, cache: &PathBuf) {
         .env("GO111MODULE", "off")
         .env("GOPATH", "/usr/share/gocode");
     let mut child = build.spawn().expect("can start `go`");
-    let status = until("the first build ends", BUILD_PATIENCE, || {
+    let status = until("the first build ends", BUILD_TIMEOUT, || {
         child.try_wait().expect("can wait for `go`")
     });
     assert!(status.success());
@@ -162,7 +159,7 @@ fn warm_cache(work: &Path, cache: &PathBuf) {
 #[test]
 #[ignore = "needs gunicorn"]
 fn a_program_that_gunicorn_cannot_load_keeps_the_live_generation() {
-    if !works("/usr/bin/gunicorn", &["--version"], "gunicorn") {
+    if !works_or_skip("/usr/bin/gunicorn", &["--version"], "gunicorn") {
         return;
     }
     let project = Project::new();
@@ -189,7 +186,7 @@ fn a_program_that_gunicorn_cannot_load_keeps_the_live_generation() {
 #[test]
 #[ignore = "needs node"]
 fn a_request_in_flight_is_finished_although_node_has_no_stop_handler() {
-    if !works("node", &["--version"], "nodejs") {
+    if !works_or_skip("node", &["--version"], "nodejs") {
         return;
     }
     let project = Project::new();
@@ -201,7 +198,7 @@ fn a_request_in_flight_is_finished_although_node_has_no_stop_handler() {
     assert_eq!(run.live(), 1);
     let address = run.address();
     let long = std::thread::spawn(move || http::get(address, "/slow"));
-    until("the request is in flight", PATIENCE, || {
+    until("the request is in flight", TIMEOUT, || {
         (crate::harness::sockets::established(address) > 0).then_some(())
     });
     project.save("server.js", &source("server.js", "two"));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{PATIENCE, Project, Run};
+use crate::harness::{Project, Run, TIMEOUT};
 
 /// Checks that hotrun exits with this code, prints all of these words, and leaves nothing behind.
 #[track_caller]
@@ -123,7 +123,7 @@ fn a_failed_build_that_prints_nothing_is_reported_with_its_exit_status() {
     let project = Project::new();
     let run = Run::new(&project).args(["--build", "exit 3"]);
     let mut run = run.program(["true"]).spawn();
-    run.expect_that("the exit status of the build", PATIENCE, |event| {
+    run.expect_that("the exit status of the build", TIMEOUT, |event| {
         event.is("message") && event.mentions("exit status 3")
     });
     assert_eq!(run.expect("failed").text("reason"), "build");

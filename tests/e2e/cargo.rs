@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{BUILD_PATIENCE, Event, Project, Run, Running, http, leftovers, until};
+use crate::harness::{BUILD_TIMEOUT, Event, Project, Run, Running, http, leftovers, until};
 
 const MANIFEST: &str = "[package]\nname = \"small\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
                         [profile.dev]\ndebug = false\n";
@@ -47,13 +47,13 @@ fn main() {
 "#;
 
 /// A package whose server runs under load.
-struct Served {
+struct ServedPackage {
     project: Project,
     run: Running,
     load: RequestLoop,
 }
 
-impl Served {
+impl ServedPackage {
     fn new() -> Self {
         let project = Project::new();
         fs::create_dir(project.work().join("src")).expect("can create the directory");
@@ -62,7 +62,7 @@ impl Served {
         save(&project, "one");
         let run = Run::new(&project).listen().program(["cargo", "run"]);
         let mut run = run.spawn();
-        run.expect_that("the first generation to go live", BUILD_PATIENCE, |event| {
+        run.expect_that("the first generation to go live", BUILD_TIMEOUT, |event| {
             event.is("live")
         });
         let load = RequestLoop::start(run.address());
@@ -75,7 +75,7 @@ impl Served {
         fs::write(self.project.beside("closed"), "").expect("can write the file");
         save(&self.project, version);
         let waits = self.project.beside("waits");
-        until("the build script blocks", BUILD_PATIENCE, || {
+        until("the build script blocks", BUILD_TIMEOUT, || {
             waits.exists().then_some(())
         });
     }
@@ -91,7 +91,7 @@ impl Served {
         let wanted = format!("version {version}\n");
         until(
             &format!("version {version} responds"),
-            BUILD_PATIENCE,
+            BUILD_TIMEOUT,
             || {
                 http::get(self.run.address(), "/")
                     .ok()
@@ -105,7 +105,7 @@ impl Served {
     fn assert_build_fails(&mut self, words: &str) {
         let failed = self
             .run
-            .expect_that("the build to fail", BUILD_PATIENCE, |event| {
+            .expect_that("the build to fail", BUILD_TIMEOUT, |event| {
                 event.is("failed")
             });
         assert_eq!(
@@ -115,7 +115,7 @@ impl Served {
         );
         let says = |event: &Event| event.mentions(words);
         if !self.run.so_far().iter().any(says) {
-            self.run.expect_that(words, BUILD_PATIENCE, says);
+            self.run.expect_that(words, BUILD_TIMEOUT, says);
         }
         self.wait_for_version("one");
     }
@@ -147,17 +147,17 @@ fn save(project: &Project, version: &str) {
 
 #[test]
 fn hc16_a_build_waits_for_the_lock_of_another_cargo_and_says_so() {
-    let mut served = Served::new();
+    let mut served = ServedPackage::new();
     fs::write(served.project.beside("closed"), "").expect("can write the file");
     let mut other = other_cargo(&served.project);
     let waits = served.project.beside("waits");
-    until("the build script blocks", BUILD_PATIENCE, || {
+    until("the build script blocks", BUILD_TIMEOUT, || {
         waits.exists().then_some(())
     });
     save(&served.project, "two");
     served
         .run
-        .expect_that("cargo's message about the lock", BUILD_PATIENCE, |event| {
+        .expect_that("cargo's message about the lock", BUILD_TIMEOUT, |event| {
             event.mentions("Blocking waiting for file lock on ")
         });
     served.wait_for_version("one");
@@ -178,7 +178,7 @@ fn other_cargo(project: &Project) -> Child {
 
 #[test]
 fn a_killed_cargo_is_reported_as_a_failed_build() {
-    let mut served = Served::new();
+    let mut served = ServedPackage::new();
     served.save_and_block("two");
     kill(Pid::from_raw(served.cargo_pid()), Signal::SIGKILL).expect("can kill cargo");
     served.assert_build_fails("the build was killed by signal 9");
@@ -188,7 +188,7 @@ fn a_killed_cargo_is_reported_as_a_failed_build() {
 
 #[test]
 fn a_target_directory_deleted_during_a_build_is_recreated() {
-    let mut served = Served::new();
+    let mut served = ServedPackage::new();
     served.save_and_block("two");
     fs::remove_dir_all(served.project.work().join("target")).expect("can remove the directory");
     served.unblock();
@@ -196,13 +196,13 @@ fn a_target_directory_deleted_during_a_build_is_recreated() {
     let over = |event: &Event| event.is("failed") || event.is("live");
     served
         .run
-        .expect_that("the build to end", BUILD_PATIENCE, over);
+        .expect_that("the build to end", BUILD_TIMEOUT, over);
     served.assert_recovers();
 }
 
 #[test]
 fn hc17_a_broken_manifest_fails_the_build() {
-    let mut served = Served::new();
+    let mut served = ServedPackage::new();
     served
         .project
         .save("Cargo.toml", "[package\nname = \"small\"\n");
@@ -213,7 +213,7 @@ fn hc17_a_broken_manifest_fails_the_build() {
 
 #[test]
 fn hc17_a_renamed_binary_is_started_under_its_new_name() {
-    let served = Served::new();
+    let served = ServedPackage::new();
     let renamed = format!("{MANIFEST}\n[[bin]]\nname = \"renamed\"\npath = \"src/main.rs\"\n");
     served.project.save("Cargo.toml", &renamed);
     save(&served.project, "renamed");
@@ -223,7 +223,7 @@ fn hc17_a_renamed_binary_is_started_under_its_new_name() {
 
 #[test]
 fn hc17_a_removed_binary_fails_the_build() {
-    let mut served = Served::new();
+    let mut served = ServedPackage::new();
     fs::remove_file(served.project.work().join("src/main.rs")).expect("can remove `main.rs`");
     served.assert_build_fails("no targets specified in the manifest");
     served.assert_recovers();
@@ -231,7 +231,7 @@ fn hc17_a_removed_binary_fails_the_build() {
 
 #[test]
 fn hc17_several_new_binaries_are_listed() {
-    let mut served = Served::new();
+    let mut served = ServedPackage::new();
     let other = served.project.work().join("src/bin");
     fs::create_dir(&other).expect("can create the directory");
     served.project.save("src/bin/other.rs", "fn main() {}\n");
@@ -259,26 +259,27 @@ fn hc08_a_build_script_that_writes_sources_is_reported_and_does_not_rebuild_fore
     save(&project, "one");
     let run = Run::new(&project).listen().program(["cargo", "run"]);
     let mut run = run.spawn();
-    let named = run.expect_that(
-        "a warning about the written file",
-        BUILD_PATIENCE,
-        |event| event.is("message") && event.mentions("made.rs"),
-    );
+    let named = run.expect_that("a warning about the written file", BUILD_TIMEOUT, |event| {
+        event.is("message") && event.mentions("made.rs")
+    });
     assert!(
         named.mentions("the build rewrites its own input"),
         "{named}"
     );
+    // Three changes cancel a build, and two postpone the next one. There may be more builds on a busy machine, where the
+    // build script writes its file at a different time in each of them.
+    let builds = run.count("building");
+    assert!(builds >= 6, "only {builds} builds before the warning");
     run.wait_until_quiet(Duration::from_secs(2));
-    // As in every self-triggered loop, three builds are cancelled and three end.
-    run.assert_count("building", 6);
+    run.assert_count("building", builds);
     assert_eq!(run.get("/"), "version one\n");
     // Changes to sources still trigger builds.
     save(&project, "two");
-    until("version two responds", BUILD_PATIENCE, || {
+    until("version two responds", BUILD_TIMEOUT, || {
         (run.get("/") == "version two\n").then_some(())
     });
     run.wait_until_quiet(Duration::from_secs(2));
-    run.assert_count("building", 7);
+    run.assert_count("building", builds + 1);
     run.quit();
 }
 
@@ -325,7 +326,7 @@ fn hc15_a_build_identical_to_a_draining_generation_can_be_rolled_back_to() {
             .args(["--stop-timeout", "60s", "--rollback-within", "60s"]);
     let mut run = run.program(["cargo", "run"]).spawn();
     let live = |run: &mut Running| {
-        let live = run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"));
+        let live = run.expect_that("live", BUILD_TIMEOUT, |event| event.is("live"));
         live.generation()
     };
     assert_eq!(live(&mut run), 1);
@@ -345,11 +346,9 @@ fn hc15_a_build_identical_to_a_draining_generation_can_be_rolled_back_to() {
     );
     run.wait_until_gone(3);
     let _ = http::get(run.address(), "/crash");
-    let starting = run.expect_that(
-        "the restored generation to start",
-        BUILD_PATIENCE,
-        |event| event.is("starting"),
-    );
+    let starting = run.expect_that("the restored generation to start", BUILD_TIMEOUT, |event| {
+        event.is("starting")
+    });
     assert_eq!(starting.text("cause"), "roll_back", "{starting}");
     assert_eq!(live(&mut run), 5);
     let body = http::get(run.address(), "/").expect("a complete response");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Builds, Project, Run, can, skip};
+use crate::harness::{Builds, Project, Run, skip, succeeds};
 
 /// Runs a command in the watched directory.
 #[track_caller]
@@ -50,7 +50,7 @@ fn hc01_fifty_saves_within_the_debounce_trigger_one_build() {
 #[test]
 #[ignore = "needs vim"]
 fn hc02_each_save_with_vim_triggers_one_build() {
-    if !can("vim", &["--version"]) {
+    if !succeeds("vim", &["--version"]) {
         return skip("`vim` is not installed (`apt install vim`)");
     }
     // 20 ms is the default debounce; it suffices because vim writes its file in one go.
@@ -100,7 +100,7 @@ fn hc02_each_save_with_other_tools_triggers_one_build() {
 #[test]
 #[ignore = "needs git"]
 fn hc03_switching_branches_with_five_thousand_files_triggers_one_build_of_the_complete_tree() {
-    if !can("git", &["--version"]) {
+    if !succeeds("git", &["--version"]) {
         return skip("`git` is not installed (`apt install git`)");
     }
     let project = Project::new();
@@ -220,7 +220,7 @@ fn hc05_no_change_is_missed_when_the_event_queue_overflows() {
 
 /// Runs hotrun in a user namespace, in which this shell redirection can set a limit without privileges.
 fn limited(project: &Project, limit: &str) -> Option<Run> {
-    if !can("unshare", &["-Ur", "true"]) {
+    if !succeeds("unshare", &["-Ur", "true"]) {
         skip("user namespaces are not allowed here");
         return None;
     }
@@ -316,7 +316,7 @@ fn hc10_ignored_files_need_no_watch_and_trigger_no_build() {
 #[test]
 #[ignore = "needs python3"]
 fn hc11_a_mount_without_events_is_reported_and_polled() {
-    if !can("unshare", &["-Urm", "true"]) || fs::File::open("/dev/fuse").is_err() {
+    if !succeeds("unshare", &["-Urm", "true"]) || fs::File::open("/dev/fuse").is_err() {
         return skip("`/dev/fuse` and user namespaces are needed");
     }
     let project = Project::new();

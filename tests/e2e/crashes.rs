@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{PATIENCE, Project, Run, Running, apps, http, until};
+use crate::harness::{Project, Run, Running, TIMEOUT, apps, http, until};
 
 /// How many requests a program may have in flight when it crashes: those from the load, which has two clients.
 const IN_FLIGHT: usize = 2;
@@ -38,7 +38,7 @@ fn load(run: &Running) -> RequestLoop {
 #[track_caller]
 fn wait_for_version(run: &Running, version: &str) {
     let wanted = format!("version {version}\n");
-    until(&format!("version {version} responds"), PATIENCE, || {
+    until(&format!("version {version} responds"), TIMEOUT, || {
         let body = http::get(run.address(), "/").ok()?;
         body.ends_with(&wanted).then_some(())
     });

@@ -1,16 +1,16 @@
-"""A file system that reports no events for changes made on the other side. It mounts FOLDER read-only at PLACE through
-FUSE, in its own mount namespace, and executes COMMAND there. Usage: far.py PLACE FOLDER COMMAND..."""
+"""A file system that reports no events for changes made on the other side. It mounts DIRECTORY read-only at PLACE through
+FUSE, in its own mount namespace, and executes COMMAND there. Usage: far.py PLACE DIRECTORY COMMAND..."""
 
 import ctypes, errno, os, select, stat, struct, sys
 
-place, folder, command = sys.argv[1], sys.argv[2], sys.argv[3:]
+place, directory, command = sys.argv[1], sys.argv[2], sys.argv[3:]
 fuse = os.open("/dev/fuse", os.O_RDWR)
 options = b"fd=%d,rootmode=40000,user_id=%d,group_id=%d" % (fuse, os.getuid(), os.getgid())
 libc = ctypes.CDLL(None, use_errno=True)
 if libc.mount(b"far", place.encode(), b"fuse", 0, options) != 0:
     sys.exit("mount: " + os.strerror(ctypes.get_errno()))
 
-paths, numbers = {1: os.fsencode(folder)}, {os.fsencode(folder): 1}
+paths, numbers = {1: os.fsencode(directory)}, {os.fsencode(directory): 1}
 
 
 def attributes(path):

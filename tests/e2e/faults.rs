@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::harness::{Event, PATIENCE, Project, Run, Running, apps};
+use crate::harness::{Event, Project, Run, Running, TIMEOUT, apps};
 
 fn serving(project: &Project, options: &[&str]) -> Running {
     project.server("good");
@@ -77,7 +77,7 @@ fn a_newer_save_does_not_wait_for_a_hung_start() {
     let project = Project::new();
     let mut run = serving(&project, &["--ready-timeout", "60s"]);
     project.faulty("hang");
-    run.expect_that("the program to hang", PATIENCE, |event| {
+    run.expect_that("the program to hang", TIMEOUT, |event| {
         event.mentions("hanging")
     });
     project.server("better");
@@ -114,7 +114,7 @@ fn hc26_a_flood_of_output_is_shown_in_full() {
     project.faulty("flood=100000 one");
     let mut run = project.run().listen().spawn();
     run.live();
-    run.expect_that("the last line", PATIENCE, |event| {
+    run.expect_that("the last line", TIMEOUT, |event| {
         event.mentions("line 100000 of 100000")
     });
     let lines = run

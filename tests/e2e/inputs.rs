@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::harness::{BUILD_PATIENCE, Project, Run, Running};
+use crate::harness::{BUILD_TIMEOUT, Project, Run, Running};
 
 /// A workspace in which `app` uses `used` and a file next to the workspace, but not `unused`.
 struct Workspace {
@@ -58,7 +58,7 @@ impl Workspace {
             .args(["-C", "app"])
             .program(["cargo", "run", "--offline", "--quiet"])
             .spawn();
-        run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"));
+        run.expect_that("live", BUILD_TIMEOUT, |event| event.is("live"));
         Self {
             project,
             run,
@@ -90,7 +90,7 @@ impl Workspace {
             event.is("built") || event.is("failed") || event.is("unchanged")
         };
         self.run
-            .expect_that("the end of the build", BUILD_PATIENCE, over);
+            .expect_that("the end of the build", BUILD_TIMEOUT, over);
         self.builds += 1;
         self.run.wait_until_quiet(Duration::from_millis(300));
         assert_eq!(self.run.count("building"), self.builds, "builds for {name}");

@@ -5,13 +5,11 @@ mod stopped;
 
 use std::net::SocketAddr;
 
-use crate::harness::{PATIENCE, Project, Run, Running, say, skip};
+use crate::harness::{PYTHON, Project, Run, Running, TIMEOUT, say, skip};
 use clients::Clients;
 
-const PYTHON: &str = "/usr/bin/python3";
-
 /// Whether Python is installed and can pass descriptors. If not, prints that the test is skipped.
-fn has_python() -> bool {
+fn python_or_skip() -> bool {
     let asked = std::process::Command::new(PYTHON)
         .args(["-c", "import socket, os; socket.send_fds, os.memfd_create"])
         .status();
@@ -100,7 +98,7 @@ fn assert_clients_stay_connected(project: &Project, mut run: Running, extra: u64
 #[test]
 #[ignore = "needs python3"]
 fn websocket_clients_stay_connected_through_ten_reloads() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -115,7 +113,7 @@ fn websocket_clients_stay_connected_through_ten_reloads() {
 #[test]
 #[ignore = "needs python3"]
 fn clients_whose_connections_are_stored_on_the_stop_signal_stay_connected() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -161,7 +159,7 @@ fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
 #[test]
 #[ignore = "needs python3"]
 fn a_passed_listener_that_is_stored_is_still_steered() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -174,7 +172,7 @@ fn a_passed_listener_that_is_stored_is_still_steered() {
 #[test]
 #[ignore = "needs python3"]
 fn an_adopted_listener_that_is_stored_is_still_steered() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -191,7 +189,7 @@ fn an_adopted_listener_that_is_stored_is_still_steered() {
 #[test]
 #[ignore = "needs python3"]
 fn a_starting_program_can_extend_its_timeout() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -203,10 +201,10 @@ notify("READY=1\nSTATUS=serves")
 server().serve_forever()"#;
     let run = run(&project, body).args(["--ready", "notify", "--ready-timeout", "3s"]);
     let mut run = run.spawn();
-    run.expect_that("the first status", PATIENCE, |event| {
+    run.expect_that("the first status", TIMEOUT, |event| {
         event.is("status") && event.text("text") == "loading, 0"
     });
-    run.expect_that("the last status", PATIENCE, |event| {
+    run.expect_that("the last status", TIMEOUT, |event| {
         event.text("text") == "serves"
     });
     assert_eq!(run.live(), 1);
@@ -217,7 +215,7 @@ server().serve_forever()"#;
 #[test]
 #[ignore = "needs python3"]
 fn a_stopping_program_can_extend_its_timeout() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -236,7 +234,7 @@ server().serve_forever()"#;
     project.save("app.py", &script(&format!("{body} # edited")));
     assert_eq!(run.live(), 2);
     assert_eq!(run.wait_until_gone(1).text("outcome"), "drained");
-    run.printed(1, "cleaned up");
+    run.wait_for_line(1, "cleaned up");
     run.quit();
 }
 
@@ -244,7 +242,7 @@ server().serve_forever()"#;
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_stops_its_watchdog_pings_is_aborted() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -263,7 +261,7 @@ time.sleep(1000)"#;
     assert_eq!(run.live(), 1);
     let aborted = run.expect("aborting");
     assert_eq!(aborted.generation(), 1);
-    run.printed(1, "hangs");
+    run.wait_for_line(1, "hangs");
     let failed = run.expect("failed");
     assert_eq!(
         (failed.text("reason"), failed.number("signal")),
@@ -276,7 +274,7 @@ time.sleep(1000)"#;
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_triggers_its_watchdog_is_aborted() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -298,7 +296,7 @@ time.sleep(1000)"#;
 #[test]
 #[ignore = "needs python3"]
 fn mainpid_names_the_main_process() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -317,7 +315,7 @@ os._exit(3)"#;
     let main = run.expect("main_process").number("pid");
     assert_eq!(run.live(), 1);
     assert_ne!(run.pid_of(1), main);
-    run.printed(1, "still running");
+    run.wait_for_line(1, "still running");
     assert_eq!(run.count("failed"), 0, "{:?}", run.so_far());
     assert_eq!(run.get("/"), "1");
     // The generation has crashed when the main process exits with an error.
@@ -332,7 +330,7 @@ os._exit(3)"#;
 #[test]
 #[ignore = "needs python3"]
 fn a_barrier_is_released_once_every_earlier_notification_is_handled() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -349,17 +347,17 @@ notify("FDSTORE=1")
 print("through", flush=True)
 server().serve_forever()"#;
     let mut run = run(&project, body).args(["--ready", "notify"]).spawn();
-    run.expect_that("the reported `ERRNO`", PATIENCE, |event| {
+    run.expect_that("the reported `ERRNO`", TIMEOUT, |event| {
         event.mentions("No such file or directory") && event.mentions("errno 2")
     });
     run.expect_that(
         "a warning about the unexpected descriptors",
-        PATIENCE,
+        TIMEOUT,
         |event| event.mentions("2 descriptors without `FDSTORE=1`"),
     );
-    run.expect_that("a warning about a missing descriptor", PATIENCE, |event| {
+    run.expect_that("a warning about a missing descriptor", TIMEOUT, |event| {
         event.mentions("no descriptor arrived")
     });
-    run.printed(1, "through");
+    run.wait_for_line(1, "through");
     run.quit();
 }

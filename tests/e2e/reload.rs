@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 #[path = "../../src/reload/tests/replay.rs"]
 mod replay;
 
-use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, apps, http};
+use crate::harness::{BUILD_TIMEOUT, Event, Project, Run, Running, TIMEOUT, apps, http};
 
 /// A copy of the axum example in the watched directory, which the test edits.
 struct Example {
@@ -53,7 +53,7 @@ impl Example {
 }
 
 fn live_after_a_build(run: &mut Running) -> Event {
-    run.expect_that("a generation to go live", BUILD_PATIENCE, |event| {
+    run.expect_that("a generation to go live", BUILD_TIMEOUT, |event| {
         event.is("live")
     })
 }
@@ -81,7 +81,7 @@ fn hc13_a_broken_cargo_build_keeps_the_live_generation_and_shows_the_error() {
     live_after_a_build(&mut run);
 
     example.break_source();
-    run.expect_that("cargo's error", BUILD_PATIENCE, |event| {
+    run.expect_that("cargo's error", BUILD_TIMEOUT, |event| {
         event.is("diagnostic") && event.text("rendered").contains("error")
     });
     let failed = run.expect("failed");
@@ -109,7 +109,7 @@ fn without_a_command_hotrun_runs_the_package() {
     );
     let target = project.beside("target");
     let mut run = Run::new(&project).env("CARGO_TARGET_DIR", target).spawn();
-    run.expect_that("the program's output", BUILD_PATIENCE, |event| {
+    run.expect_that("the program's output", BUILD_TIMEOUT, |event| {
         event.mentions("it was cargo")
     });
     run.expect("live");
@@ -140,7 +140,7 @@ fn a_build_command_runs_first() {
     let start = format!("exec '{server}' \"$(cat '{}')\"", built.display());
     let run = Run::new(&project).listen().args(["--build", &line]);
     let mut run = run.program(["sh", "-c", &start]).spawn();
-    run.expect_that("the build's output", PATIENCE, |event| {
+    run.expect_that("the build's output", TIMEOUT, |event| {
         event.mentions("the build was run")
     });
     run.live();

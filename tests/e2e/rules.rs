@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::harness::{PATIENCE, Project, Running, apps, until};
+use crate::harness::{Project, Running, TIMEOUT, apps, until};
 
 /// A server that reads `config/app.toml` when it starts and on `SIGHUP`.
 const SERVER: &str = "
@@ -60,7 +60,7 @@ pub(crate) fn configured(project: &Project, handles: &str, rules: &[&str]) -> Ru
 
 #[track_caller]
 pub(crate) fn wait_for_value(run: &Running, value: &str) {
-    until(&format!("the server responds `{value}`"), PATIENCE, || {
+    until(&format!("the server responds `{value}`"), TIMEOUT, || {
         (run.get("/") == format!("{value}\n")).then_some(())
     });
 }
@@ -123,7 +123,7 @@ fn neither_a_restart_nor_a_command_needs_a_build() {
     let mut run = run.program(["sh", "-c", &start]).spawn();
     run.live();
     project.save("style.css", "a\n");
-    run.expect_that("the command's output", PATIENCE, |event| {
+    run.expect_that("the command's output", TIMEOUT, |event| {
         event.mentions("styled")
     });
     project.save(".env", "A=1\n");
@@ -150,7 +150,7 @@ fn a_simultaneous_build_and_restart_lead_to_one_start() {
     run.live();
     project.save("a.toml", "a\n");
     project.save("source", "v2\n");
-    until("version v2 responds", PATIENCE, || {
+    until("version v2 responds", TIMEOUT, || {
         run.get("/").ends_with(" version v2\n").then_some(())
     });
     run.wait_until_quiet(Duration::from_millis(500));
@@ -166,7 +166,7 @@ fn hc08_a_self_triggered_command_is_reported_and_stops() {
     let mut run = project.run().listen().args(["--on", rule]).spawn();
     run.live();
     project.save("style.css", "a\n");
-    let named = run.expect_that("a warning about `made.css`", PATIENCE, |event| {
+    let named = run.expect_that("a warning about `made.css`", TIMEOUT, |event| {
         event.mentions("rewrites its own input")
     });
     assert!(named.mentions("made.css"), "{named}");
@@ -174,12 +174,15 @@ fn hc08_a_self_triggered_command_is_reported_and_stops() {
         let events = run.so_far().iter();
         events.filter(|event| event.mentions("running `")).count()
     };
+    // There may be more runs on a busy machine, where the command writes its file at a different time in each of them.
+    let before = runs(&mut run);
+    assert!(before >= 6, "only {before} runs before the warning");
     run.wait_until_quiet(Duration::from_millis(700));
-    assert_eq!(runs(&mut run), 6, "as many runs as self-triggered builds");
+    assert_eq!(runs(&mut run), before, "runs after the warning");
     // A user's save still triggers a run.
     project.save("style.css", "b\n");
     run.wait_until_quiet(Duration::from_millis(1500));
-    assert_eq!(runs(&mut run), 7);
+    assert_eq!(runs(&mut run), before + 1);
     run.assert_count("starting", 1);
     run.quit();
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{Event, PATIENCE, Project, Run, apps, http, say, until};
+use crate::harness::{Event, Project, Run, TIMEOUT, apps, http, say, until};
 
 /// A small file system, mounted for the test.
 struct SmallDisk(PathBuf);
@@ -61,7 +61,7 @@ impl Drop for SmallDisk {
 
 fn wait_for_version(to: SocketAddr, version: &str) {
     let wanted = format!("version {version}\n");
-    until(&format!("version {version} responds"), PATIENCE, || {
+    until(&format!("version {version} responds"), TIMEOUT, || {
         http::get(to, "/")
             .ok()
             .filter(|body| body.ends_with(&wanted))
@@ -95,7 +95,7 @@ fn a_full_disk_under_the_log_breaks_nothing_and_later_output_appears() {
     wait_for_version(address, "four");
     let log = disk.0.join("log");
     let is_live = |event: &Event| event.is("live") && event.generation() == 4;
-    until("generation 4 is in the log", PATIENCE, || {
+    until("generation 4 is in the log", TIMEOUT, || {
         let text = fs::read(&log).expect("can read the log");
         let text = String::from_utf8_lossy(&text).into_owned();
         text.lines()
@@ -167,7 +167,7 @@ fn hotrun_raises_only_its_own_limit_on_open_files() {
     let build = ["--build", limit];
     let mut run = run.args(build).program(["sh", "start"]).spawn();
     run.live();
-    run.printed(1, "limit 300");
+    run.wait_for_line(1, "limit 300");
     let built = run
         .so_far()
         .iter()

@@ -41,7 +41,7 @@ fn relative_snapshot(root: &Path) -> Contents {
 #[test]
 #[ignore = "takes a minute"]
 fn the_last_build_sees_the_result_of_every_random_script() {
-    let outside = TempDir::new().expect("can create a temporary folder");
+    let outside = TempDir::new().expect("can create a temporary directory");
     let project = Project::with(&["a/x", "b/e/z"]);
     fs::write(project.work().join(".gitignore"), "ignored\nbeside\n").expect("can write the file");
     // The build copies the files that it sees, and takes long enough for edits to happen during it.

@@ -11,7 +11,7 @@ use std::{fs, io, thread};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
-use crate::harness::{PATIENCE, Project, Run, apps, http, say, until};
+use crate::harness::{Project, Run, TIMEOUT, apps, http, say, until};
 
 /// Raises the file limit of this process and its children to the hard limit.
 fn raise_file_limit() {
@@ -209,18 +209,14 @@ fn hc22_a_killed_hotrun_leaves_no_socket_file_behind_and_a_stale_one_is_replaced
     let mut run = project.run().args(["--listen", &unix]).spawn();
     run.live();
     run.kill_and_check();
-    until(
-        "the guardian has removed the socket files",
-        PATIENCE,
-        || {
-            let beside = fs::read_dir(path.parent()?).ok()?.flatten();
-            let names: Vec<_> = beside.map(|entry| entry.file_name()).collect();
-            let left = |name: &std::ffi::OsString| {
-                name == "socket" || name.to_string_lossy().starts_with(".hotrun-")
-            };
-            (!names.iter().any(left)).then_some(())
-        },
-    );
+    until("the guardian has removed the socket files", TIMEOUT, || {
+        let beside = fs::read_dir(path.parent()?).ok()?.flatten();
+        let names: Vec<_> = beside.map(|entry| entry.file_name()).collect();
+        let left = |name: &std::ffi::OsString| {
+            name == "socket" || name.to_string_lossy().starts_with(".hotrun-")
+        };
+        (!names.iter().any(left)).then_some(())
+    });
     drop(UnixListener::bind(&path).expect("can bind the path"));
     let mut run = project.run().args(["--listen", &unix]).spawn();
     run.live();

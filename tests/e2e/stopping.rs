@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{PATIENCE, Project, Run, apps, http, leftovers, say, until};
+use crate::harness::{Project, Run, TIMEOUT, apps, http, leftovers, say, until};
 
 /// Whether this process, and thus every process that it starts, ignores the signal.
 fn is_ignored(signal: Signal) -> bool {
@@ -58,7 +58,7 @@ fn quitting_finishes_the_requests_in_flight() {
     run.live();
     let address = run.address();
     let long = std::thread::spawn(move || http::get(address, "/slow?ms=1000"));
-    until("the request is in flight", PATIENCE, || {
+    until("the request is in flight", TIMEOUT, || {
         (crate::harness::sockets::established(address) > 0).then_some(())
     });
     run.quit();
@@ -106,7 +106,7 @@ fn hc19_an_open_stream_delays_only_its_own_generation() {
     run.live();
     let address = run.address();
     let endless = std::thread::spawn(move || http::get(address, "/slow?ms=60000"));
-    until("the request is in flight", PATIENCE, || {
+    until("the request is in flight", TIMEOUT, || {
         (crate::harness::sockets::established(address) > 0).then_some(())
     });
     project.server("v2");
@@ -152,10 +152,10 @@ fn hc20_a_cleanup_is_not_interrupted_and_the_stop_signal_is_sent_once() {
     run.live();
     project.server("two");
     run.live();
-    run.expect_that("the stop signal", PATIENCE, |event| {
+    run.expect_that("the stop signal", TIMEOUT, |event| {
         event.mentions("stop signal 1")
     });
-    run.expect_that("the end of the cleanup", PATIENCE, |event| {
+    run.expect_that("the end of the cleanup", TIMEOUT, |event| {
         event.mentions("cleaned up")
     });
     run.wait_until_gone(1);
@@ -192,7 +192,7 @@ fn hc21_no_process_of_a_tree_survives() {
         .spawn();
     run.live();
     // The server may be ready before the daemon has forked twice.
-    until("the daemon runs", PATIENCE, || {
+    until("the daemon runs", TIMEOUT, || {
         let first = leftovers::marked(&run.mark);
         let daemon = |(_, line): &(i32, String)| line.contains("sleep 1001");
         first.iter().any(daemon).then_some(())

@@ -10,7 +10,7 @@ use crate::harness::bare::Bare;
 use crate::harness::hey::{self, Load, Pressure};
 use crate::harness::slow::Slow;
 use crate::harness::sockets::established;
-use crate::harness::{PATIENCE, Project, Run, Running, apps, say, skip, until};
+use crate::harness::{Project, Run, Running, TIMEOUT, apps, say, until};
 
 const RELOADS: usize = 30;
 const REQUESTS: usize = 150_000;
@@ -27,14 +27,6 @@ const LIGHT: Pressure = Pressure {
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn hey_is_installed() -> bool {
-    if !hey::installed() {
-        skip("`hey` is not installed (`apt install hey`)");
-        return false;
-    }
-    true
 }
 
 /// The requests sent during a test: fast ones from `hey`, and slow ones.
@@ -63,12 +55,12 @@ impl Traffic {
             failures.len()
         ));
         assert_eq!(
-            figures.answered, figures.asked,
+            figures.succeeded, figures.sent,
             "{what}: `hey` reports failed requests"
         );
         assert!(failures.is_empty(), "{what}: {failures:?}");
         assert!(
-            figures.asked > 0 && answered > 0,
+            figures.sent > 0 && answered > 0,
             "{what}: no request was sent"
         );
     }
@@ -80,7 +72,7 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
     let began = Instant::now();
     let traffic = Traffic::start(run.address(), HEAVY, REQUESTS / 15);
     let mut switches = Vec::new();
-    while switches.len() < RELOADS || traffic.load.asked() < REQUESTS {
+    while switches.len() < RELOADS || traffic.load.sent() < REQUESTS {
         save(switches.len() + 2);
         let live = run.expect("live");
         switches.push(live.took());
@@ -120,7 +112,7 @@ fn reloads() -> usize {
 #[ignore = "takes minutes, needs hey"]
 fn reload_after_reload_loses_no_request_and_hotrun_does_not_grow() {
     let _alone = alone();
-    if !hey_is_installed() {
+    if !hey::installed_or_skip() {
         return;
     }
     let project = Project::new();
@@ -151,7 +143,7 @@ fn reload_after_reload_loses_no_request_and_hotrun_does_not_grow() {
         switches.len()
     ));
     assert_eq!(
-        figures.answered, figures.asked,
+        figures.succeeded, figures.sent,
         "`hey` reports failed requests"
     );
     assert!(
@@ -175,7 +167,7 @@ fn resident(pid: nix::unistd::Pid) -> usize {
 #[ignore = "takes minutes, needs hey"]
 fn control_no_request_fails_without_hotrun() {
     let _alone = alone();
-    if !hey_is_installed() {
+    if !hey::installed_or_skip() {
         return;
     }
     let server = Bare::start(&apps::axum().v1);
@@ -188,13 +180,13 @@ fn control_no_request_fails_without_hotrun() {
 #[ignore = "takes minutes, needs hey"]
 fn control_a_plain_restart_loses_requests() {
     let _alone = alone();
-    if !hey_is_installed() {
+    if !hey::installed_or_skip() {
         return;
     }
     let server = Bare::start(&apps::std().server);
     let address = server.address();
     let traffic = Traffic::start(address, HEAVY, 10_000);
-    until("some requests are in flight", PATIENCE, || {
+    until("some requests are in flight", TIMEOUT, || {
         (established(address) > 10).then_some(())
     });
     drop(server);
@@ -206,7 +198,7 @@ fn control_a_plain_restart_loses_requests() {
         failures.len()
     ));
     assert!(
-        figures.answered < figures.asked,
+        figures.succeeded < figures.sent,
         "`hey` reports lost requests"
     );
     assert!(
@@ -219,7 +211,7 @@ fn control_a_plain_restart_loses_requests() {
 #[ignore = "takes minutes, needs hey"]
 fn thirty_reloads_of_the_axum_example_lose_no_request() {
     let _alone = alone();
-    if !hey_is_installed() {
+    if !hey::installed_or_skip() {
         return;
     }
     let project = Project::new();
@@ -235,7 +227,7 @@ fn thirty_reloads_of_the_axum_example_lose_no_request() {
 #[ignore = "takes minutes, needs hey"]
 fn thirty_reloads_of_a_std_server_lose_no_request() {
     let _alone = alone();
-    if !hey_is_installed() {
+    if !hey::installed_or_skip() {
         return;
     }
     let project = Project::new();
@@ -248,7 +240,7 @@ fn thirty_reloads_of_a_std_server_lose_no_request() {
 /// version must go live.
 fn fails_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOnce(&Project)) {
     let _alone = alone();
-    if !hey_is_installed() {
+    if !hey::installed_or_skip() {
         return;
     }
     let project = Project::new();

@@ -60,8 +60,8 @@ async fn refusal(argv: &[&str], workdir: &Path) -> (Step, String) {
     (error.step, error.to_string())
 }
 
-fn file(folder: &Path, name: &str, text: &str, mode: u32) -> String {
-    let path = folder.join(name);
+fn file(directory: &Path, name: &str, text: &str, mode: u32) -> String {
+    let path = directory.join(name);
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     path.to_str().unwrap().to_owned()
@@ -69,8 +69,8 @@ fn file(folder: &Path, name: &str, text: &str, mode: u32) -> String {
 
 #[tokio::test]
 async fn a_refusal_names_the_failed_step_and_the_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
     let missing = "no such file or directory".to_owned();
     let denied = "permission denied".to_owned();
     for name in [
@@ -80,27 +80,34 @@ async fn a_refusal_names_the_failed_step_and_the_error() {
         "",
     ] {
         assert_eq!(
-            refusal(&[name], folder).await,
+            refusal(&[name], directory).await,
             (Step::Exec, missing.clone()),
             "{name}"
         );
     }
-    let plain = file(folder, "plain", "text", 0o644);
+    let plain = file(directory, "plain", "text", 0o644);
     for name in [plain.as_str(), "./plain", "/tmp"] {
         assert_eq!(
-            refusal(&[name], folder).await,
+            refusal(&[name], directory).await,
             (Step::Exec, denied.clone()),
             "{name}"
         );
     }
-    assert_eq!(refusal(&["/bin/sh/x"], folder).await.1, "not a directory");
-    let (step, text) = refusal(&[&file(folder, "script", "#!/no/such/sh\n", 0o755)], folder).await;
+    assert_eq!(
+        refusal(&["/bin/sh/x"], directory).await.1,
+        "not a directory"
+    );
+    let (step, text) = refusal(
+        &[&file(directory, "script", "#!/no/such/sh\n", 0o755)],
+        directory,
+    )
+    .await;
     assert_eq!(
         (step, text.contains(&missing)),
         (Step::Interpreter, true),
         "{text}"
     );
-    let (step, text) = refusal(&["true"], &folder.join("nowhere")).await;
+    let (step, text) = refusal(&["true"], &directory.join("nowhere")).await;
     assert_eq!(
         (step, text.contains(&missing)),
         (Step::Workdir, true),
@@ -110,8 +117,8 @@ async fn a_refusal_names_the_failed_step_and_the_error() {
 
 #[tokio::test]
 async fn the_shell_runs_a_script_without_an_interpreter_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let script = file(folder.path(), "script", "echo $0 $1; exit 4", 0o755);
+    let directory = tempfile::tempdir().unwrap();
+    let script = file(directory.path(), "script", "echo $0 $1; exit 4", 0o755);
     let mark = Mark::new();
     let mut running = Running::start(spec(&mark, &[&script, "word"]));
     running.started().await;
@@ -121,15 +128,20 @@ async fn the_shell_runs_a_script_without_an_interpreter_line() {
 
 #[tokio::test]
 async fn the_search_in_path_skips_files_that_are_not_executable() {
-    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    file(folders[0].path(), "prog", "", 0o644);
-    file(folders[1].path(), "prog", "#!/bin/sh\necho found", 0o755);
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    file(directories[0].path(), "prog", "", 0o644);
+    file(
+        directories[1].path(),
+        "prog",
+        "#!/bin/sh\necho found",
+        0o755,
+    );
     let mark = Mark::new();
     let mut spec = spec(&mark, &["prog"]);
     let path = format!(
         "/no/such:{}:{}",
-        folders[0].path().display(),
-        folders[1].path().display()
+        directories[0].path().display(),
+        directories[1].path().display()
     );
     spec.env[0].1 = path.into();
     let mut running = Running::start(spec);

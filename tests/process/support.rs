@@ -63,8 +63,8 @@ impl Drop for Mark {
 }
 
 /// Returns the numeric names in a directory, which are pids or descriptors.
-pub(crate) fn numbers(folder: &str) -> Vec<i32> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+pub(crate) fn numbers(directory: &str) -> Vec<i32> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect()
@@ -252,11 +252,11 @@ pub(crate) async fn has_only(pid: i32, numbers: &[i32]) {
 
 /// The open files of a process.
 pub(crate) fn open_files(pid: i32) -> Vec<(i32, String)> {
-    let folder = format!("/proc/{pid}/fd");
-    let mut all: Vec<_> = numbers(&folder)
+    let directory = format!("/proc/{pid}/fd");
+    let mut all: Vec<_> = numbers(&directory)
         .into_iter()
         .filter_map(|fd| {
-            let target = fs::read_link(format!("{folder}/{fd}")).ok()?;
+            let target = fs::read_link(format!("{directory}/{fd}")).ok()?;
             Some((fd, target.to_str()?.to_owned()))
         })
         .collect();

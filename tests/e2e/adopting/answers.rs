@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{App, PYTHON, has};
-use crate::harness::{PATIENCE, http, say, until};
+use super::{App, PYTHON, installed_or_skip};
+use crate::harness::{TIMEOUT, http, say, until};
 
 /// Runs the program without hotrun, as the first generation, and as the second one while the first is live. It must
 /// print the same output each time, ending with `done`. Returns the number of lines.
@@ -13,7 +13,7 @@ fn assert_same_results_as_without_hotrun(body: &str) -> usize {
     app.save(&format!("{body}\nserve(open_socket(port=port + 2))"));
     let mut run = app.run().arg("--ready-timeout=120s").spawn();
     for generation in 1..=2 {
-        run.printed(generation, "done");
+        run.wait_for_line(generation, "done");
         assert_eq!(run.live(), generation);
         let mut printed = String::new();
         for event in run.so_far() {
@@ -77,7 +77,7 @@ print('done', flush=True)
 #[test]
 #[ignore = "needs python3"]
 fn two_sockets_of_one_program_conflict_as_without_hotrun() {
-    if has(PYTHON) {
+    if installed_or_skip(PYTHON) {
         let pairs = assert_same_results_as_without_hotrun(PAIRS);
         say(&format!(
             "{pairs} pairs of sockets on one port: the same results without hotrun and in both generations"
@@ -122,7 +122,7 @@ print('done', flush=True)
 #[test]
 #[ignore = "needs python3"]
 fn invalid_arguments_lead_to_the_kernels_errors() {
-    if has(PYTHON) {
+    if installed_or_skip(PYTHON) {
         assert_same_results_as_without_hotrun(NONSENSE);
     }
 }
@@ -141,7 +141,7 @@ print('done', flush=True)
 #[test]
 #[ignore = "needs python3"]
 fn a_privileged_port_is_refused_to_an_unprivileged_program() {
-    if has(PYTHON) {
+    if installed_or_skip(PYTHON) {
         assert_same_results_as_without_hotrun(PRIVILEGED);
     }
 }
@@ -179,14 +179,14 @@ print('done', flush=True)
 #[test]
 #[ignore = "needs python3"]
 fn every_call_gets_a_reply_under_load() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(&format!("{STORM}\nserve(open_socket())"));
     let mut run = app.run().arg("--ready-timeout=120s").spawn();
-    run.printed(1, "done");
+    run.wait_for_line(1, "done");
     assert_eq!(run.live(), 1);
-    until("the program responds", PATIENCE, || {
+    until("the program responds", TIMEOUT, || {
         http::get(app.address(), "/").ok()
     });
     for event in run.so_far() {

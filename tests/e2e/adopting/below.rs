@@ -2,8 +2,8 @@
 
 use nix::sys::signal::Signal;
 
-use super::{App, PYTHON, has, serving};
-use crate::harness::{PATIENCE, Project, http, until};
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
+use crate::harness::{Project, TIMEOUT, http, until};
 
 /// A server that signals hotrun, which is the guardian's parent, at `/up`.
 const REBEL: &str = "
@@ -19,14 +19,14 @@ serve(open_socket(), act)
 #[test]
 #[ignore = "needs python3"]
 fn signals_from_the_program_do_not_stop_hotrun_and_are_reported_once() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(REBEL);
     let mut run = app.run().spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     assert_eq!(run.get("/up"), "generation 1");
-    let report = run.expect_that("a report of the ignored signal", PATIENCE, |event| {
+    let report = run.expect_that("a report of the ignored signal", TIMEOUT, |event| {
         event.text("text").starts_with("ignored a SIG")
     });
     let text = report.text("text");
@@ -63,17 +63,17 @@ serve(s, f'generation {generation} pid {os.getpid()}')
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_restarts_itself_stays_the_same_generation() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(SUCCESSOR);
     let mut run = app.run().spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     let first = run.pid_of(1);
     assert_eq!(run.get("/"), format!("generation 1 pid {first}"));
     let program = nix::unistd::Pid::from_raw(i32::try_from(first).expect("a pid fits into an i32"));
     nix::sys::signal::kill(program, Signal::SIGHUP).expect("can signal the program");
-    let second = until("only the successor is left", PATIENCE, || {
+    let second = until("only the successor is left", TIMEOUT, || {
         // A request may fail here, because the first process drops its connections when it exits.
         let answer = http::get(app.address(), "/").ok()?;
         let gone = nix::sys::signal::kill(program, None).is_err();

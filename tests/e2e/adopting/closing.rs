@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{App, PYTHON, has, serving};
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{PATIENCE, http, say, until};
+use crate::harness::{TIMEOUT, http, say, until};
 
 /// A server that changes its listener on request: `/again` listens again with other backlogs, `/reopen` closes the
 /// socket and opens another one, and `/shut` shuts the socket down and listens again.
@@ -31,20 +31,20 @@ while True: time.sleep(60)
 #[test]
 #[ignore = "needs python3"]
 fn a_program_may_listen_again_and_close_and_reopen_its_listener() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(RESTLESS);
     let mut run = app.run().spawn();
     for generation in 1..=3 {
         assert_eq!(run.live(), generation);
-        until("the program responds", PATIENCE, || {
+        until("the program responds", TIMEOUT, || {
             http::get(app.address(), "/").ok()
         });
         for path in ["/again", "/reopen", "/again", "/shut", "/reopen"] {
             // Other clients may be refused while this happens, as without hotrun. This client gets its response.
             assert_eq!(run.get(path), format!("generation {generation}"), "{path}");
-            until("the program responds", PATIENCE, || {
+            until("the program responds", TIMEOUT, || {
                 http::get(app.address(), "/").ok()
             });
         }
@@ -66,12 +66,12 @@ serve(open_socket())
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_checks_its_port_first_loses_no_request() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(CHECKER);
     let mut run = app.run().spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     let asking = RequestLoop::start(app.address());
     for generation in 2..=6 {
         app.save(&format!("{CHECKER}\n# {generation}"));
@@ -82,7 +82,7 @@ fn a_program_that_checks_its_port_first_loses_no_request() {
     let outcome = asking.assert_none_lost();
     say(&format!(
         "a program that binds its port 80 times before it listens: 5 reloads, {} requests, none lost",
-        outcome.answered
+        outcome.succeeded
     ));
     assert!(
         outcome.slowest < Duration::from_secs(10),

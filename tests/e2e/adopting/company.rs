@@ -1,7 +1,7 @@
 //! Programs that cannot run twice at a time, and programs without sockets.
 
-use super::{App, PYTHON, has, serving};
-use crate::harness::PATIENCE;
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
+use crate::harness::TIMEOUT;
 use crate::harness::request_loop::RequestLoop;
 
 const LOCKED: &str = "
@@ -17,12 +17,12 @@ serve(open_socket())
 #[test]
 #[ignore = "needs python3"]
 fn hc18_stop_first_is_suggested_once_for_a_program_that_cannot_run_twice() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(LOCKED);
     let mut run = app.run().spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     for generation in 2..=3 {
         app.save(&format!("{LOCKED}\n# {generation}"));
         let failed = run.expect("failed");
@@ -47,12 +47,12 @@ fn hc18_stop_first_is_suggested_once_for_a_program_that_cannot_run_twice() {
 #[test]
 #[ignore = "needs python3"]
 fn hc18_connections_wait_while_stop_first_restarts_the_program() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(LOCKED);
     let mut run = app.run().arg("--stop-first").spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     let asking = RequestLoop::start(app.address());
     for generation in 2..=5 {
         app.save(&format!("{LOCKED}\n# {generation}"));
@@ -70,7 +70,7 @@ const WORKS: &str = "print('at work', flush=True)\ntime.sleep(1000)";
 #[test]
 #[ignore = "needs python3"]
 fn a_program_without_sockets_is_stopped_first() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(WORKS);
@@ -91,16 +91,16 @@ fn a_program_without_sockets_is_stopped_first() {
 #[test]
 #[ignore = "needs python3"]
 fn stop_first_is_not_suggested_if_the_port_is_in_use() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python("serve(open_socket())");
     let mut run = app.run().spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     let other = std::net::TcpListener::bind(("127.0.0.1", app.port + 1)).expect("the port is free");
     app.save("serve_all(open_socket(), open_socket(port=port + 1))");
     // hotrun needs some time to find the holder, and the program may have exited in the meantime.
-    let report = run.expect_that("a report that the port is in use", PATIENCE, |event| {
+    let report = run.expect_that("a report that the port is in use", TIMEOUT, |event| {
         event.mentions("is in use by")
     });
     assert!(report.mentions(&std::process::id().to_string()), "{report}");

@@ -3,8 +3,8 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use super::{App, PYTHON, has};
-use crate::harness::{PATIENCE, until};
+use super::{App, PYTHON, installed_or_skip};
+use crate::harness::{TIMEOUT, until};
 
 const ECHO: &str = "
 s = open_socket(kind=socket.SOCK_DGRAM)
@@ -28,7 +28,7 @@ fn ask(client: &UdpSocket, app: &App, number: usize) -> Option<u64> {
 #[test]
 #[ignore = "needs python3"]
 fn a_fixed_datagram_port_moves_to_the_next_generation() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(ECHO);
@@ -38,13 +38,13 @@ fn a_fixed_datagram_port_moves_to_the_next_generation() {
     client
         .set_read_timeout(Some(Duration::from_millis(500)))
         .expect("can set a timeout");
-    until("the first generation responds", PATIENCE, || {
+    until("the first generation responds", TIMEOUT, || {
         ask(&client, &app, 0)
     });
     let mut number = 0;
     for generation in 2..=6 {
         app.save(&format!("{ECHO}# {generation}"));
-        let answered = until("the new generation responds", PATIENCE, || {
+        let answered = until("the new generation responds", TIMEOUT, || {
             number += 1;
             let answered = ask(&client, &app, number).expect("no datagram is lost");
             assert!((generation - 1..=generation).contains(&answered));
@@ -83,16 +83,16 @@ serve(open_socket())
 #[test]
 #[ignore = "needs python3"]
 fn sockets_on_port_0_unix_sockets_and_shared_datagram_sockets_are_not_adopted() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(OTHERS);
     let mut run = app.run().spawn();
     for generation in 1..=2 {
-        run.printed(generation, "shares 0");
-        run.printed(generation, &format!("errno {}", nix::libc::EADDRINUSE));
+        run.wait_for_line(generation, "shares 0");
+        run.wait_for_line(generation, &format!("errno {}", nix::libc::EADDRINUSE));
         assert_eq!(run.live(), generation);
-        until("the new generation responds", PATIENCE, || {
+        until("the new generation responds", TIMEOUT, || {
             let body = crate::harness::http::get(app.address(), "/").ok()?;
             (body == format!("generation {generation}")).then_some(())
         });

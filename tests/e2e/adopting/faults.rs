@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use super::{App, PYTHON, has};
-use crate::harness::{PATIENCE, http, until};
+use super::{App, PYTHON, installed_or_skip};
+use crate::harness::{TIMEOUT, http, until};
 
 const FRAGILE: &str = "
 def act(path):
@@ -15,7 +15,7 @@ serve(open_socket(), act)
 #[test]
 #[ignore = "needs python3"]
 fn hc15_after_a_crash_connections_wait_for_the_next_save() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(FRAGILE);
@@ -25,7 +25,7 @@ fn hc15_after_a_crash_connections_wait_for_the_next_save() {
     let mut run = run.spawn();
     for generation in [1, 2] {
         run.live();
-        until("the program responds", PATIENCE, || {
+        until("the program responds", TIMEOUT, || {
             http::get(app.address(), "/").ok()
         });
         let _ = http::get(app.address(), "/crash");
@@ -49,7 +49,7 @@ fn hc15_after_a_crash_connections_wait_for_the_next_save() {
         }
     }
     assert_eq!(run.live(), 3);
-    let last = until("the program responds", PATIENCE, || {
+    let last = until("the program responds", TIMEOUT, || {
         http::get(app.address(), "/").ok()
     });
     assert_eq!(last, "generation 3");

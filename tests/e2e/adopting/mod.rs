@@ -16,10 +16,10 @@ mod workers;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
-use crate::harness::{PATIENCE, Project, Run, Running, http, skip, until};
+use crate::harness::{PYTHON, Project, Run, Running, TIMEOUT, http, skip, until};
 
 /// Whether a program is installed. If it is not, prints that the test is skipped; in CI this is a failure.
-pub(crate) fn has(program: &str) -> bool {
+pub(crate) fn installed_or_skip(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version");
     let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -29,9 +29,6 @@ pub(crate) fn has(program: &str) -> bool {
     }
     found
 }
-
-/// Debian's Python, because a Python behind a wrapper script would start slowly.
-pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// The code at the beginning of every Python program. `generation` is 0 without hotrun.
 const PRELUDE: &str = "import os, signal, socket, sys, threading, time
@@ -127,9 +124,9 @@ impl App {
 
 /// Waits until the first generation responds. It may go live before it listens, like a program without sockets.
 #[track_caller]
-pub(crate) fn serving(run: &mut Running) {
+pub(crate) fn wait_until_serving(run: &mut Running) {
     assert_eq!(run.live(), 1);
-    until("the first generation responds", PATIENCE, || {
+    until("the first generation responds", TIMEOUT, || {
         http::get(run.address(), "/").ok()
     });
 }

@@ -2,20 +2,20 @@
 
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 
-use super::{App, PYTHON, has, serving};
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{PATIENCE, http, until};
+use crate::harness::{TIMEOUT, http, until};
 
 #[test]
 #[ignore = "needs python3"]
 fn hc32_a_generation_may_open_more_or_fewer_or_different_ports() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python("serve(open_socket())");
     let at = |n: u16| SocketAddr::from(([127, 0, 0, 1], app.port + n));
     let mut run = app.run().spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     let first = RequestLoop::start(at(0));
     app.save("serve_all(open_socket(), open_socket(port=port + 1))");
     assert_eq!(run.live(), 2);
@@ -34,7 +34,7 @@ fn hc32_a_generation_may_open_more_or_fewer_or_different_ports() {
     app.save("serve(open_socket(port=port + 1))");
     assert_eq!(run.live(), 4);
     run.wait_until_gone(3);
-    until("the first port is closed", PATIENCE, || {
+    until("the first port is closed", TIMEOUT, || {
         TcpStream::connect(at(0)).err()
     });
     second.more(20);
@@ -46,7 +46,7 @@ fn hc32_a_generation_may_open_more_or_fewer_or_different_ports() {
         "generation 5"
     );
     run.wait_until_gone(4);
-    until("the second port is closed", PATIENCE, || {
+    until("the second port is closed", TIMEOUT, || {
         TcpStream::connect(at(1)).err()
     });
     // A released port may be opened again.
@@ -59,7 +59,7 @@ fn hc32_a_generation_may_open_more_or_fewer_or_different_ports() {
 #[test]
 #[ignore = "needs python3"]
 fn a_program_may_change_between_one_dual_stack_socket_and_two_sockets() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let only = "options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)]";
@@ -67,7 +67,7 @@ fn a_program_may_change_between_one_dual_stack_socket_and_two_sockets() {
     let app = App::python(&each);
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, app.port));
     let mut run = app.run().spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     let both = "serve(open_socket('::', options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]))";
     let mapped = "serve_all(open_socket('::ffff:127.0.0.1', options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]), \
                   open_socket('::1'))";
@@ -77,7 +77,7 @@ fn a_program_may_change_between_one_dual_stack_socket_and_two_sockets() {
         app.save(&format!("{text} # {generation}"));
         assert_eq!(run.live(), generation);
         let answer = format!("generation {generation}");
-        until("the new generation responds", PATIENCE, || {
+        until("the new generation responds", TIMEOUT, || {
             let (v4, v6) = (http::get(app.address(), "/"), http::get(v6, "/"));
             (v4.ok()? == answer && v6.ok()? == answer).then_some(())
         });

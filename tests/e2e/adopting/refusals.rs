@@ -1,7 +1,7 @@
 //! If the system does not let hotrun adopt sockets, the program still runs, and hotrun reports why.
 
-use super::{App, PYTHON, has};
-use crate::harness::PATIENCE;
+use super::{App, PYTHON, installed_or_skip};
+use crate::harness::TIMEOUT;
 
 const SERVER: &str = "s = open_socket()\nprint('bound', flush=True)\nserve(s)";
 const REASON: &str = "the old program will be stopped before the new one starts";
@@ -10,13 +10,13 @@ const REASON: &str = "the old program will be stopped before the new one starts"
 fn assert_stopped_first(refusal: &str, words: &str) {
     let app = App::python(SERVER);
     let mut run = app.run().env("HOTRUN_TEST_REFUSE", refusal).spawn();
-    let report = run.expect_that(REASON, PATIENCE, |event| {
+    let report = run.expect_that(REASON, TIMEOUT, |event| {
         event.text("text").starts_with(REASON)
     });
     assert!(report.text("text").contains(words), "{report}");
     assert!(report.text("hint").contains("--listen"), "{report}");
     assert_eq!(run.live(), 1);
-    run.printed(1, "bound");
+    run.wait_for_line(1, "bound");
     assert_eq!(run.get("/"), "generation 1");
     app.save(&format!("{SERVER}\n# again"));
     run.expect("gone");
@@ -25,7 +25,7 @@ fn assert_stopped_first(refusal: &str, words: &str) {
         "generation 1 is gone before generation 2 starts"
     );
     assert_eq!(run.live(), 2);
-    run.printed(2, "bound");
+    run.wait_for_line(2, "bound");
     assert_eq!(run.get("/"), "generation 2");
     let times = run.so_far().iter().filter(|event| event.mentions(REASON));
     assert_eq!(times.count(), 1);
@@ -35,7 +35,7 @@ fn assert_stopped_first(refusal: &str, words: &str) {
 #[test]
 #[ignore = "needs python3"]
 fn every_refusal_is_reported_once_and_leads_to_stop_first() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     assert_stopped_first("kernel", "is older than");
@@ -48,17 +48,17 @@ fn every_refusal_is_reported_once_and_leads_to_stop_first() {
 #[test]
 #[ignore = "needs python3"]
 fn a_nested_hotrun_reports_why_it_cannot_adopt_sockets_and_the_outer_one_adopts_them() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(SERVER);
     let inner = env!("CARGO_BIN_EXE_hotrun");
     let run = app.run_as([inner, "--ui", "plain", "--", PYTHON, "app.py"]);
     let mut run = run.spawn();
-    run.expect_that(REASON, PATIENCE, |event| {
+    run.expect_that(REASON, TIMEOUT, |event| {
         event.is("output") && event.mentions(REASON) && event.mentions("another hotrun")
     });
-    run.printed(1, "bound");
+    run.wait_for_line(1, "bound");
     assert_eq!(run.get("/"), "generation 1");
     run.expect("listening");
     let times = run.so_far().iter().filter(|event| event.mentions(REASON));

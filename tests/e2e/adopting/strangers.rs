@@ -1,17 +1,17 @@
 //! Two instances of hotrun on one port.
 
-use super::{App, PYTHON, has, serving};
-use crate::harness::PATIENCE;
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
+use crate::harness::TIMEOUT;
 use crate::harness::request_loop::RequestLoop;
 
 /// Checks that a second hotrun on the same port names the holder, while the first one keeps serving.
 fn assert_second_instance_names_the_holder(server: &str) {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(server);
     let mut first = app.run().spawn();
-    serving(&mut first);
+    wait_until_serving(&mut first);
     let asking = RequestLoop::start(app.address());
     let other = App {
         project: crate::harness::Project::new(),
@@ -20,7 +20,7 @@ fn assert_second_instance_names_the_holder(server: &str) {
     for round in 1..=3 {
         other.save(server);
         let mut second = other.run().spawn();
-        let report = second.expect_that("a report that the port is in use", PATIENCE, |event| {
+        let report = second.expect_that("a report that the port is in use", TIMEOUT, |event| {
             event.mentions("is in use by")
         });
         let holder = report

@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
-use super::{App, PYTHON, has, serving};
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::skip;
 
 /// Whether the tests run as root. If they do not, prints that the test is skipped.
-fn is_root() -> bool {
+fn root_or_skip() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
         skip("needs root");
@@ -28,17 +28,17 @@ serve(s)
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_drops_its_privileges_after_bind_reloads() {
-    if !has(PYTHON) || !is_root() {
+    if !installed_or_skip(PYTHON) || !root_or_skip() {
         return;
     }
     let app = App::python(DROPS);
     let mut run = app.run().spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     let asking = RequestLoop::start(app.address());
     for generation in 2..=5 {
         app.save(&format!("{DROPS}# {generation}"));
         assert_eq!(run.live(), generation);
-        run.printed(generation, "user 65534");
+        run.wait_for_line(generation, "user 65534");
         assert_eq!(run.get("/"), format!("generation {generation}"));
         asking.more(20);
         run.wait_until_gone(generation - 1);
@@ -60,7 +60,7 @@ serve(open_socket())
 #[test]
 #[ignore = "needs python3"]
 fn a_listener_in_another_network_namespace_is_not_adopted() {
-    if !has(PYTHON) || !has("unshare") || !is_root() {
+    if !installed_or_skip(PYTHON) || !installed_or_skip("unshare") || !root_or_skip() {
         return;
     }
     let can = Command::new("unshare").args(["-n", "true"]).status();
@@ -69,13 +69,13 @@ fn a_listener_in_another_network_namespace_is_not_adopted() {
     }
     let app = App::python(TWO_NETWORKS);
     let mut run = app.run().spawn();
-    serving(&mut run);
-    run.printed(1, "elsewhere");
+    wait_until_serving(&mut run);
+    run.wait_for_line(1, "elsewhere");
     let asking = RequestLoop::start(app.address());
     for generation in 2..=4 {
         app.save(&format!("{TWO_NETWORKS}# {generation}"));
         assert_eq!(run.live(), generation);
-        run.printed(generation, "elsewhere");
+        run.wait_for_line(generation, "elsewhere");
         assert_eq!(run.get("/"), format!("generation {generation}"));
         asking.more(20);
     }

@@ -1,6 +1,6 @@
 //! Programs that start other programs. The whole process tree is one generation.
 
-use super::{App, PYTHON, has, serving};
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::say;
 
@@ -11,7 +11,7 @@ const RELOADS: u64 = 5;
 fn assert_no_request_is_lost(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
     save(1);
     let mut run = app.run_as([]).program(argv.iter().copied()).spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     let asking = RequestLoop::start(app.address());
     for generation in 2..=1 + RELOADS {
         save(generation);
@@ -27,7 +27,7 @@ fn assert_no_request_is_lost(what: &str, app: &App, argv: &[&str], save: impl Fn
     let outcome = asking.assert_none_lost();
     say(&format!(
         "{what}: {RELOADS} reloads, {} requests, none lost",
-        outcome.answered
+        outcome.succeeded
     ));
     run.quit();
 }
@@ -37,7 +37,7 @@ const SERVER: &str = "serve(open_socket())";
 #[test]
 #[ignore = "needs python3"]
 fn a_shell_that_starts_the_server_belongs_to_its_generation() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::new();
@@ -54,7 +54,7 @@ fn a_shell_that_starts_the_server_belongs_to_its_generation() {
 #[test]
 #[ignore = "needs python3"]
 fn a_script_that_forwards_no_signals_does_not_prevent_reloads() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::new();
@@ -76,7 +76,7 @@ const NODE: &str =
 #[test]
 #[ignore = "needs npm"]
 fn npm_start_is_reloaded() {
-    if !has("node") || !has("npm") {
+    if !installed_or_skip("node") || !installed_or_skip("npm") {
         return;
     }
     let app = App::new();
@@ -94,7 +94,7 @@ else SERVER";
 #[test]
 #[ignore = "needs node"]
 fn the_workers_of_a_node_cluster_are_one_generation() {
-    if !has("node") {
+    if !installed_or_skip("node") {
         return;
     }
     let app = App::new();

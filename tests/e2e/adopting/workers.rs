@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{App, PYTHON, has, serving};
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{PATIENCE, http, say, until};
+use crate::harness::{TIMEOUT, http, say, until};
 
 /// A server with three workers, each with its own socket on the port. `/end` kills the worker that receives the
 /// request; after a while, a new worker replaces it.
@@ -28,12 +28,12 @@ while True:
 #[test]
 #[ignore = "needs python3"]
 fn a_killed_worker_loses_no_connection_of_the_others() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(WORKERS);
     let mut run = app.run().spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     let get = || http::get(app.address(), "/").expect("a response");
     let all_respond = || {
         let seen: HashSet<String> = (0..40).map(|_| get()).collect();
@@ -41,7 +41,7 @@ fn a_killed_worker_loses_no_connection_of_the_others() {
     };
     let mut slowest = Vec::new();
     for _ in 0..6 {
-        until("all three workers respond", PATIENCE, all_respond);
+        until("all three workers respond", TIMEOUT, all_respond);
         let asking = RequestLoop::start(app.address());
         asking.more(20);
         // The worker is killed while it is handling this request.
@@ -58,7 +58,7 @@ fn a_killed_worker_loses_no_connection_of_the_others() {
     assert!(slowest[3] < Duration::from_millis(60), "{slowest:?}");
     app.save(&format!("{WORKERS}\n# again"));
     assert_eq!(run.live(), 2);
-    until("only new workers respond", PATIENCE, || {
+    until("only new workers respond", TIMEOUT, || {
         (0..20)
             .all(|_| get().starts_with("generation 2"))
             .then_some(())
@@ -69,12 +69,12 @@ fn a_killed_worker_loses_no_connection_of_the_others() {
 #[test]
 #[ignore = "needs python3"]
 fn workers_that_share_a_port_are_switched_together() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(WORKERS);
     let mut run = app.run().spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     let asking = RequestLoop::start(app.address());
     for generation in 2..=6 {
         app.save(&format!("{WORKERS}\n# {generation}"));

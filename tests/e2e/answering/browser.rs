@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::chromium::{Chromium, installed};
-use crate::harness::{BUILD_PATIENCE, Project, Run, skip};
+use crate::harness::{BUILD_TIMEOUT, Project, Run, skip};
 
 const MANIFEST: &str = "[package]\nname = \"shown\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
 
@@ -42,7 +42,7 @@ fn a_browser_shows_the_errors_and_reloads_the_page_when_the_build_is_fixed() {
     let target = project.beside("target");
     let run = Run::new(&project).env("CARGO_TARGET_DIR", target).listen();
     let mut run = run.spawn();
-    run.expect_that("the build to fail", BUILD_PATIENCE, |event| {
+    run.expect_that("the build to fail", BUILD_TIMEOUT, |event| {
         event.is("failed")
     });
 

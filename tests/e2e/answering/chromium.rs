@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, until};
+use crate::harness::{TIMEOUT, until};
 
 /// A browser with one page.
 pub(super) struct Chromium {
@@ -28,15 +28,15 @@ pub(super) fn installed() -> bool {
 }
 
 impl Chromium {
-    /// Starts the browser. `folder` is its profile folder.
-    pub(super) fn start(folder: &Path) -> Self {
+    /// Starts the browser. `directory` is its profile directory.
+    pub(super) fn start(directory: &Path) -> Self {
         // The pipes must be descriptors 3 and 4. The sandbox does not work as root or in a container.
         let line = "exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
                     --user-data-dir=\"$0\" --remote-debugging-pipe 3<&0 4>&1 </dev/null >/dev/null 2>&1";
         let mut command = Command::new("sh");
-        command.args(["-c", line]).arg(folder);
+        command.args(["-c", line]).arg(directory);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        command.env("HOME", folder).stderr(Stdio::null());
+        command.env("HOME", directory).stderr(Stdio::null());
         let mut child = command.spawn().expect("can start a shell");
         let to = child.stdin.take().expect("stdin is piped");
         let from = BufReader::new(child.stdout.take().expect("stdout is piped"));
@@ -71,7 +71,7 @@ impl Chromium {
     /// Waits until the page shows this text, and returns all of its text.
     #[track_caller]
     pub(super) fn wait_for_text(&mut self, text: &str) -> String {
-        until(&format!("the page shows `{text}`"), PATIENCE * 2, || {
+        until(&format!("the page shows `{text}`"), TIMEOUT * 2, || {
             // A page that is still loading may show only its beginning.
             let whole = "document.readyState === 'complete' ? document.body.innerText : ''";
             let shown = self.evaluate(whole);

@@ -9,8 +9,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::adopting::{App, PYTHON, has, serving};
-use crate::harness::{PATIENCE, Project, Run, apps, http};
+use crate::adopting::{App, installed_or_skip, wait_until_serving};
+use crate::harness::{PYTHON, Project, Run, TIMEOUT, apps, http};
 
 /// Runs hotrun with the std server and the build script `build`.
 fn run(project: &Project) -> Run {
@@ -27,8 +27,8 @@ fn build(project: &Project, script: &str) {
 }
 
 fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&to, PATIENCE).expect("can connect");
-    let timeout = stream.set_read_timeout(Some(PATIENCE));
+    let stream = TcpStream::connect_timeout(&to, TIMEOUT).expect("can connect");
+    let timeout = stream.set_read_timeout(Some(TIMEOUT));
     timeout.expect("can set a timeout");
     stream
 }
@@ -132,12 +132,12 @@ while True:
 #[test]
 #[ignore = "needs python3"]
 fn http_clients_of_an_adopted_listener_get_the_reason_for_a_crash() {
-    if !has(PYTHON) {
+    if !installed_or_skip(PYTHON) {
         return;
     }
     let app = App::python(SERVER);
     let mut run = app.run().args(["--rollback-within", "0s"]).spawn();
-    serving(&mut run);
+    wait_until_serving(&mut run);
     for generation in 1..4 {
         let _crash = http::get(run.address(), "/crash");
         run.expect("failed");

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::kept;
+use super::app_builds;
 use super::run::without_cargo;
 
 /// The package name of the axum example.
 const AXUM: &str = "hotrun-example-axum";
 
 /// Two builds of the axum example that differ in their version.
-pub(crate) struct Pair {
+pub(crate) struct AxumPair {
     pub(crate) v1: PathBuf,
     pub(crate) v2: PathBuf,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Std {
     pub(crate) faulty: PathBuf,
 }
 
-/// The source folder of an app.
+/// The source directory of an app.
 pub(crate) fn sources(app: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/apps")
@@ -32,10 +32,10 @@ pub(crate) fn sources(app: &str) -> PathBuf {
 
 /// The target directory that all apps share.
 pub(crate) fn target_dir() -> PathBuf {
-    kept().join("target")
+    app_builds().join("target")
 }
 
-/// Runs `cargo build` in this folder.
+/// Runs `cargo build` in this directory.
 pub(crate) fn cargo_build(dir: &Path) {
     let mut cargo = Command::new("cargo");
     without_cargo(&mut cargo);
@@ -53,16 +53,16 @@ pub(crate) fn cargo_build(dir: &Path) {
 }
 
 /// Builds the axum example in two versions.
-pub(crate) fn axum() -> &'static Pair {
-    static PAIR: OnceLock<Pair> = OnceLock::new();
-    PAIR.get_or_init(|| Pair {
+pub(crate) fn axum() -> &'static AxumPair {
+    static PAIR: OnceLock<AxumPair> = OnceLock::new();
+    PAIR.get_or_init(|| AxumPair {
         v1: axum_version(1),
         v2: axum_version(2),
     })
 }
 
 fn axum_version(version: u32) -> PathBuf {
-    let dir = kept().join(format!("axum-v{version}"));
+    let dir = app_builds().join(format!("axum-v{version}"));
     let executable = copy_of_axum(&dir, &format!("v{version}"));
     set_version(&dir, version);
     cargo_build(&dir);
@@ -82,7 +82,7 @@ pub(crate) fn std() -> &'static Std {
     })
 }
 
-/// Copies the axum example into a folder, and returns the path that its executable will have.
+/// Copies the axum example into a directory, and returns the path that its executable will have.
 ///
 /// The copies share one target directory, and thus the builds of their dependencies. Each needs its own name: cargo
 /// hashes a package's path relative to its workspace, so two copies with the same name would be the same package to
@@ -106,7 +106,8 @@ pub(crate) fn write_if_other(path: &Path, text: &str) {
     if fs::read_to_string(path).is_ok_and(|current| current == text) {
         return;
     }
-    fs::create_dir_all(path.parent().expect("a file has a parent")).expect("can create the folder");
+    fs::create_dir_all(path.parent().expect("a file has a parent"))
+        .expect("can create the directory");
     fs::write(path, text).expect("can write the file");
 }
 

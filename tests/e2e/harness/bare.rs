@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{PATIENCE, until};
+use super::{TIMEOUT, until};
 
 /// The running program. Dropping this kills it.
 pub(crate) struct Bare {
@@ -23,7 +23,7 @@ impl Bare {
 
     pub(crate) fn start_on(program: &Path, address: SocketAddr) -> Self {
         let bind = || TcpListener::bind(address).ok();
-        Self::with(program, until("the port is free", PATIENCE, bind))
+        Self::with(program, until("the port is free", TIMEOUT, bind))
     }
 
     /// Starts the program through a shell. `Command` can pass the socket only as a standard stream, so the shell moves

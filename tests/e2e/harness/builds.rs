@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{PATIENCE, Project, Run, Running};
+use super::{Project, Run, Running, TIMEOUT};
 
 /// A running hotrun that counts its builds for the test.
 pub(crate) struct Builds {
     project: Project,
     run: Running,
-    /// The folder with the files that the test edits.
+    /// The directory with the files that the test edits.
     edited: PathBuf,
     built: usize,
-    marks: usize,
+    checkpoints: usize,
     watched: u64,
 }
 
 impl Builds {
-    /// Starts in a folder with these files, each with the contents `one`. The debounce is longer than any tool takes to
-    /// save.
+    /// Starts in a directory with these files, each with the contents `one`. The debounce is longer than any tool needs
+    /// for a save.
     pub(crate) fn new(files: &[&str]) -> Self {
         Self::start(Project::with(files), |run| run, "true", "300ms")
     }
@@ -43,15 +43,15 @@ impl Builds {
         Self::begin(project, run, (build, debounce), edited)
     }
 
-    /// Like [`Self::from`], but with the edited files in another folder.
+    /// Like [`Self::from`], but with the edited files in another directory.
     pub(crate) fn far(project: Project, run: Run, edited: PathBuf) -> Self {
         Self::begin(project, run, ("true", "100ms"), edited)
     }
 
     fn begin(project: Project, run: Run, (build, debounce): (&str, &str), edited: PathBuf) -> Self {
         let build = format!("{build}; false");
-        let mark = "mark=run:echo \"<$(cat mark)>\"";
-        let run = run.args(["--build", &build, "--debounce", debounce, "--on", mark]);
+        let rule = "checkpoint=run:echo \"<$(cat checkpoint)>\"";
+        let run = run.args(["--build", &build, "--debounce", debounce, "--on", rule]);
         let mut run = run.program(["sleep", "1000"]).spawn();
         let watched = run.expect("watching").number("directories");
         run.expect("failed");
@@ -60,7 +60,7 @@ impl Builds {
             run,
             edited,
             built: 1,
-            marks: 0,
+            checkpoints: 0,
             watched,
         };
         // A file written just before the start may trigger one more build.
@@ -78,7 +78,7 @@ impl Builds {
         self.project.work()
     }
 
-    /// Writes a file in the folder with the edited files.
+    /// Writes a file in the directory with the edited files.
     pub(crate) fn save(&self, name: &str, text: &str) {
         write(&self.edited.join(name), text);
     }
@@ -87,7 +87,7 @@ impl Builds {
     #[track_caller]
     pub(crate) fn assert_count(&mut self, expected: usize, what: &str) {
         if expected > 0 {
-            // Wait for the first build, so that the mark does not become part of the same change.
+            // Wait for the first build, so that the checkpoint does not become part of the same change.
             self.run.expect("building");
             self.run.expect("failed");
         }
@@ -102,8 +102,8 @@ impl Builds {
     #[track_caller]
     pub(crate) fn at_rest(&mut self) -> usize {
         loop {
-            self.mark();
-            // Count only the events before the mark. After it, a build may have begun whose end has not been reported
+            self.checkpoint();
+            // Count only the events before the checkpoint. After it, a build may have begun whose end has not been reported
             // yet.
             let past = |name| {
                 self.run
@@ -117,18 +117,18 @@ impl Builds {
                 return built;
             }
             let over = |event: &super::Event| event.is("failed") || event.is("build_cancelled");
-            self.run.expect_that("a build to end", PATIENCE, over);
+            self.run.expect_that("a build to end", TIMEOUT, over);
         }
     }
 
     /// Saves a file that a rule prints, and waits for the output. By then, every earlier change has been handled.
     #[track_caller]
-    fn mark(&mut self) {
-        self.marks += 1;
-        self.save("mark", &self.marks.to_string());
-        let marked = format!("<{}>", self.marks);
+    fn checkpoint(&mut self) {
+        self.checkpoints += 1;
+        self.save("checkpoint", &self.checkpoints.to_string());
+        let reached = format!("<{}>", self.checkpoints);
         self.run
-            .expect_that(&marked, PATIENCE, |event| event.mentions(&marked));
+            .expect_that(&reached, TIMEOUT, |event| event.mentions(&reached));
     }
 
     /// The number of events that mention this text.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{PATIENCE, until};
+use super::{TIMEOUT, until};
 
 /// Waits until gunicorn's workers have installed their signal handlers.
 ///
@@ -14,7 +14,7 @@ use super::{PATIENCE, until};
 pub(crate) fn wait_for_handlers(master: u64, workers: usize) {
     until(
         "the workers have their signal handlers",
-        PATIENCE * 2,
+        TIMEOUT * 2,
         || {
             let path = format!("/proc/{master}/task/{master}/children");
             let children = fs::read_to_string(path).unwrap_or_default();

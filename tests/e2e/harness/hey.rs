@@ -8,12 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Whether `hey` is installed.
-pub(crate) fn installed() -> bool {
+use super::skip;
+
+/// Returns whether `hey` is installed; if not, reports the test as skipped.
+pub(crate) fn installed_or_skip() -> bool {
     let run = Command::new("hey")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
+    if run.is_err() {
+        skip("`hey` is not installed (`apt install hey`)");
+    }
     run.is_ok()
 }
 
@@ -21,7 +26,7 @@ pub(crate) fn installed() -> bool {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Connections {
     New,
-    Kept,
+    KeepAlive,
 }
 
 /// The number of concurrent connections, and the requests per second on each.
@@ -34,15 +39,15 @@ pub(crate) struct Pressure {
 /// Requests sent in batches until the load is stopped.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
-    thread: JoinHandle<Figures>,
+    sent: Arc<AtomicUsize>,
+    thread: JoinHandle<LoadResults>,
 }
 
 /// The results of a load.
 #[derive(Default)]
-pub(crate) struct Figures {
-    pub(crate) asked: usize,
-    pub(crate) answered: usize,
+pub(crate) struct LoadResults {
+    pub(crate) sent: usize,
+    pub(crate) succeeded: usize,
     /// Responses with status 503.
     pub(crate) unavailable: usize,
     /// Sorted once the load has stopped.
@@ -50,7 +55,7 @@ pub(crate) struct Figures {
 }
 
 impl Load {
-    /// Sends batches of `batch` requests on new connections; at least one batch.
+    /// Sends batches of `batch` requests on new connections, at least one batch.
     pub(crate) fn start(to: SocketAddr, pressure: Pressure, batch: usize) -> Self {
         Self::on(Connections::New, to, pressure, batch)
     }
@@ -63,40 +68,36 @@ impl Load {
         batch: usize,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::new(AtomicUsize::new(0));
-        let (until, count) = (Arc::clone(&stop), Arc::clone(&asked));
+        let sent = Arc::new(AtomicUsize::new(0));
+        let (until, count) = (Arc::clone(&stop), Arc::clone(&sent));
         let thread = thread::spawn(move || {
-            let mut figures = Figures::default();
+            let mut results = LoadResults::default();
             loop {
-                figures.add(batch, &run(connections, to, pressure, batch));
-                count.store(figures.asked, Ordering::Relaxed);
+                results.add(batch, &run(connections, to, pressure, batch));
+                count.store(results.sent, Ordering::Relaxed);
                 if until.load(Ordering::Relaxed) {
                     break;
                 }
             }
-            figures.latencies.sort_unstable();
-            figures
+            results.latencies.sort_unstable();
+            results
         });
-        Self {
-            stop,
-            asked,
-            thread,
-        }
+        Self { stop, sent, thread }
     }
 
-    /// The number of requests in the finished batches.
-    pub(crate) fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    /// The number of requests that the finished batches have sent.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Waits for the last batch to end, and returns the results.
-    pub(crate) fn stop(self) -> Figures {
+    pub(crate) fn stop(self) -> LoadResults {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the load has not panicked")
     }
 }
 
-/// Runs `hey` once, and returns its CSV, which has a line for each response, and none for a request that failed.
+/// Runs `hey` once, and returns its CSV, which has a line for each response. A failed request has no line.
 fn run(connections: Connections, to: SocketAddr, pressure: Pressure, count: usize) -> String {
     let mut hey = Command::new("hey");
     if connections == Connections::New {
@@ -117,15 +118,15 @@ fn run(connections: Connections, to: SocketAddr, pressure: Pressure, count: usiz
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-impl Figures {
+impl LoadResults {
     /// Adds a batch. Column 1 is the time in seconds from dialing to the end of the response. Column 7 is the status.
-    fn add(&mut self, asked: usize, csv: &str) {
-        self.asked += asked;
+    fn add(&mut self, sent: usize, csv: &str) {
+        self.sent += sent;
         for line in csv.lines().skip(1) {
             let fields: Vec<_> = line.split(',').collect();
             self.unavailable += usize::from(fields.get(6) == Some(&"503"));
             if fields.get(6) == Some(&"200") {
-                self.answered += 1;
+                self.succeeded += 1;
                 let seconds = fields[0].parse().expect("`hey` prints seconds");
                 self.latencies.push(Duration::from_secs_f64(seconds));
             }
@@ -145,11 +146,11 @@ impl Figures {
     }
 }
 
-impl fmt::Display for Figures {
+impl fmt::Display for LoadResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (p50, p999, worst) = (self.quantile(0.5), self.quantile(0.999), self.quantile(1.0));
-        let (asked, failed) = (self.asked, self.asked - self.answered);
-        write!(f, "{asked} requests on new connections, {failed} failed; ")?;
+        let (sent, failed) = (self.sent, self.sent - self.succeeded);
+        write!(f, "{sent} requests on new connections, {failed} failed; ")?;
         write!(f, "p50 {p50:.1?}, p99.9 {p999:.1?}, worst {worst:.1?}")
     }
 }

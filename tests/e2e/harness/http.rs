@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -20,18 +20,14 @@ pub(crate) enum Failure {
 
 /// Sends a request on a new connection, and returns the whole body.
 pub(crate) fn get(to: SocketAddr, path: &str) -> Result<String, Failure> {
-    get_within(to, path, PATIENCE)
+    get_within(to, path, TIMEOUT)
 }
 
 /// Like [`get`], but with this timeout.
-pub(crate) fn get_within(
-    to: SocketAddr,
-    path: &str,
-    patience: Duration,
-) -> Result<String, Failure> {
-    let stream = TcpStream::connect_timeout(&to, patience).map_err(Failure::Connect)?;
+pub(crate) fn get_within(to: SocketAddr, path: &str, timeout: Duration) -> Result<String, Failure> {
+    let stream = TcpStream::connect_timeout(&to, timeout).map_err(Failure::Connect)?;
     stream
-        .set_read_timeout(Some(patience))
+        .set_read_timeout(Some(timeout))
         .map_err(Failure::Broken)?;
     ask(stream, path)
 }
@@ -89,9 +85,9 @@ fn content_length(head: &str) -> Option<usize> {
 
 /// Sends a request on a new connection. [`finish`] reads the response.
 pub(crate) fn open(to: SocketAddr, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).expect("can connect");
+    let mut stream = TcpStream::connect_timeout(&to, TIMEOUT).expect("can connect");
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(TIMEOUT))
         .expect("can set a timeout");
     stream
         .write_all(request(path).as_bytes())

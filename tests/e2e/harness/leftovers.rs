@@ -67,10 +67,10 @@ pub(crate) fn port_free(address: SocketAddr) {
     });
 }
 
-/// Checks that the folder is empty.
+/// Checks that the directory is empty.
 #[track_caller]
 pub(crate) fn empty(dir: &Path) {
-    let entries = fs::read_dir(dir).expect("can read the folder");
+    let entries = fs::read_dir(dir).expect("can read the directory");
     let names: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.file_name()))
         .collect();

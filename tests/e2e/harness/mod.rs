@@ -31,10 +31,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The time limit for everything except builds. Only a failing test waits this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Debian's Python: it finds Debian's packages, and starts faster than a Python behind a wrapper script.
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// The time limit for building one of the apps on a cold, busy machine.
-pub(crate) const BUILD_PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const BUILD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Prints a line even if the test passes: libtest captures only `println!`. The line is also appended to the file named
 /// by `E2E_FIGURES`, in which CI collects the figures of all tests.
@@ -53,7 +56,7 @@ pub(crate) fn skip(why: &str) {
 }
 
 /// Whether the command can be run and succeeds.
-pub(crate) fn can(command: &str, args: &[&str]) -> bool {
+pub(crate) fn succeeds(command: &str, args: &[&str]) -> bool {
     let status = Command::new(command)
         .args(args)
         .stdout(Stdio::null())
@@ -64,22 +67,22 @@ pub(crate) fn can(command: &str, args: &[&str]) -> bool {
 
 /// Calls `ask` until it returns a result. `what` says what the test is waiting for, as a statement.
 #[track_caller]
-pub(crate) fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
         assert!(
-            began.elapsed() < patience,
-            "timed out after {patience:?}: {what}"
+            began.elapsed() < timeout,
+            "timed out after {timeout:?}: {what}"
         );
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// The folder for builds that are reused by later test runs: `target/apps`.
-pub(crate) fn kept() -> PathBuf {
+/// The directory for builds that are reused by later test runs: `target/apps`.
+pub(crate) fn app_builds() -> PathBuf {
     let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     tmp.parent()
         .expect("cargo's temporary directory is in the target directory")

@@ -1,4 +1,4 @@
-//! A project folder for hotrun, and ways to edit it.
+//! A project directory for hotrun, and ways to edit it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::run::NOBODY;
 use super::{Run, apps};
 
-/// A temporary folder: hotrun watches `work/`, and `tmp/` is its `TMPDIR`.
+/// A temporary directory: hotrun watches `work/`, and `tmp/` is its `TMPDIR`.
 pub(crate) struct Project {
     root: TempDir,
 }
@@ -19,14 +19,14 @@ impl Project {
     pub(crate) fn new() -> Self {
         let root = tempfile::Builder::new().prefix("hotrun-e2e-").tempdir();
         let project = Self {
-            root: root.expect("can create a temporary folder"),
+            root: root.expect("can create a temporary directory"),
         };
         fs::create_dir(project.work()).expect("can create `work`");
         fs::create_dir(project.tmp()).expect("can create `tmp`");
         project
     }
 
-    /// Creates a project with these files in the watched folder, each with the contents `one`.
+    /// Creates a project with these files in the watched directory, each with the contents `one`.
     pub(crate) fn with(files: &[&str]) -> Self {
         let project = Self::new();
         for name in files {
@@ -43,12 +43,12 @@ impl Project {
         self.root.path().join("tmp")
     }
 
-    /// The path of a file next to the watched folder.
+    /// The path of a file next to the watched directory.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
-    /// Saves a file in the watched folder atomically, as editors do: writes it elsewhere and renames it.
+    /// Saves a file in the watched directory atomically, as editors do: writes it elsewhere and renames it.
     pub(crate) fn save(&self, name: &str, text: &str) {
         let new = self.beside("new");
         fs::write(&new, text).expect("can write the new file");
@@ -86,16 +86,16 @@ impl Project {
     /// the same reason.
     pub(crate) fn swap_by_copy(&self, executable: &Path) {
         let new = self.beside("new");
-        done(Command::new("cp").arg(executable).arg(&new));
+        run_to_success(Command::new("cp").arg(executable).arg(&new));
         fs::rename(new, self.work().join("server")).expect("can replace the executable");
     }
 
     /// Copies the executable into the project, and makes the user `nobody` its owner. Returns the path of the copy.
     pub(super) fn hand_to_nobody(&self, executable: &str) -> PathBuf {
         let copy = self.beside("hotrun");
-        done(Command::new("cp").arg(executable).arg(&copy));
+        run_to_success(Command::new("cp").arg(executable).arg(&copy));
         let owner = format!("{NOBODY}:{NOBODY}");
-        done(
+        run_to_success(
             Command::new("chown")
                 .args(["-R", &owner])
                 .arg(self.root.path()),
@@ -103,28 +103,28 @@ impl Project {
         copy
     }
 
-    /// Runs hotrun with `sh start`, in the watched folder.
+    /// Runs hotrun with `sh start`, in the watched directory.
     pub(crate) fn run(&self) -> Run {
         Run::new(self).program(["sh", "start"])
     }
 
-    /// Checks that a run has left nothing behind: `TMPDIR` is empty, and the watched folder contains only these files.
+    /// Checks that a run has left nothing behind: `TMPDIR` is empty, and the watched directory contains only these files.
     #[track_caller]
     pub(crate) fn assert_untouched(&self, files: &[&str]) {
         super::leftovers::empty(&self.tmp());
-        let entries = fs::read_dir(self.work()).expect("can read the watched folder");
+        let entries = fs::read_dir(self.work()).expect("can read the watched directory");
         let mut names: Vec<_> = entries
             .map(|entry| entry.expect("can read the entry").file_name().into_string())
             .map(|name| name.expect("the name is UTF-8"))
             .collect();
         names.sort();
-        assert_eq!(names, files, "files in the watched folder");
+        assert_eq!(names, files, "files in the watched directory");
     }
 }
 
 /// Runs a command that must succeed.
 #[track_caller]
-pub(crate) fn done(command: &mut Command) {
+pub(crate) fn run_to_success(command: &mut Command) {
     let status = command.status();
     assert!(status.is_ok_and(|status| status.success()), "{command:?}");
 }

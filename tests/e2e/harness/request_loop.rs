@@ -1,21 +1,23 @@
+//! A light load of requests from clients in this process.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, http, until};
+use super::{TIMEOUT, http, until};
 
 /// Two clients that send requests in a loop, each on a new connection.
 pub(crate) struct RequestLoop {
     stop: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<Outcome>>,
 }
 
 #[derive(Default)]
 pub(crate) struct Outcome {
-    pub(crate) answered: usize,
+    pub(crate) succeeded: usize,
     pub(crate) failures: Vec<String>,
     pub(crate) slowest: Duration,
 }
@@ -28,14 +30,14 @@ impl RequestLoop {
 
     /// Like [`Self::start`], but with this pause after each response.
     pub(crate) fn paced(to: SocketAddr, pause: Duration) -> Self {
-        let (stop, asked) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let (stop, ended) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
         let client = |_| {
-            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+            let (stop, ended) = (Arc::clone(&stop), Arc::clone(&ended));
             thread::spawn(move || {
                 let mut outcome = Outcome::default();
                 while !stop.load(Ordering::Relaxed) {
-                    outcome.ask(to);
-                    asked.fetch_add(1, Ordering::Relaxed);
+                    outcome.request(to);
+                    ended.fetch_add(1, Ordering::Relaxed);
                     thread::sleep(pause);
                 }
                 outcome
@@ -44,16 +46,16 @@ impl RequestLoop {
         Self {
             clients: (0..2).map(client).collect(),
             stop,
-            asked,
+            ended,
         }
     }
 
     /// Waits until this many more requests have succeeded or failed.
     #[track_caller]
     pub(crate) fn more(&self, count: usize) {
-        let goal = self.asked.load(Ordering::Relaxed) + count;
-        until("more requests have ended", PATIENCE, || {
-            (self.asked.load(Ordering::Relaxed) >= goal).then_some(())
+        let goal = self.ended.load(Ordering::Relaxed) + count;
+        until("more requests have ended", TIMEOUT, || {
+            (self.ended.load(Ordering::Relaxed) >= goal).then_some(())
         });
     }
 
@@ -62,7 +64,7 @@ impl RequestLoop {
         let mut all = Outcome::default();
         for client in self.clients {
             let one = client.join().expect("the client has not panicked");
-            all.answered += one.answered;
+            all.succeeded += one.succeeded;
             all.failures.extend(one.failures);
             all.slowest = all.slowest.max(one.slowest);
         }
@@ -76,8 +78,8 @@ impl RequestLoop {
         let failures = &outcome.failures;
         assert!(
             failures.len() <= lost,
-            "{} answered, lost: {failures:?}",
-            outcome.answered
+            "{} requests succeeded, lost: {failures:?}",
+            outcome.succeeded
         );
         outcome
     }
@@ -89,19 +91,19 @@ impl RequestLoop {
         let failures = &outcome.failures;
         assert!(
             failures.is_empty(),
-            "{} answered, lost: {failures:?}",
-            outcome.answered
+            "{} requests succeeded, lost: {failures:?}",
+            outcome.succeeded
         );
-        assert!(outcome.answered > 0);
+        assert!(outcome.succeeded > 0);
         outcome
     }
 }
 
 impl Outcome {
-    fn ask(&mut self, to: SocketAddr) {
+    fn request(&mut self, to: SocketAddr) {
         let began = Instant::now();
         match http::get(to, "/") {
-            Ok(_) => self.answered += 1,
+            Ok(_) => self.succeeded += 1,
             Err(failure) => self.failures.push(failure.to_string()),
         }
         self.slowest = self.slowest.max(began.elapsed());

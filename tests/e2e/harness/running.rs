@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Event, PATIENCE, Run, http, leftovers};
+use super::{Event, Run, TIMEOUT, http, leftovers};
 
 /// A running hotrun and its events so far. Dropping this kills all of its processes.
 pub(crate) struct Running {
@@ -59,7 +59,7 @@ impl Running {
     /// Waits for the next event of this name, and consumes it.
     #[track_caller]
     pub(crate) fn expect(&mut self, name: &str) -> Event {
-        self.expect_that(name, PATIENCE, |event| event.is(name))
+        self.expect_that(name, TIMEOUT, |event| event.is(name))
     }
 
     /// Waits for the next matching event, and consumes it.
@@ -67,10 +67,10 @@ impl Running {
     pub(crate) fn expect_that(
         &mut self,
         what: &str,
-        patience: Duration,
+        timeout: Duration,
         fits: impl Fn(&Event) -> bool,
     ) -> Event {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
             while self.cursor < self.seen.len() {
                 self.cursor += 1;
@@ -121,13 +121,13 @@ impl Running {
 
     /// Waits until this generation's program has printed this line.
     #[track_caller]
-    pub(crate) fn printed(&mut self, generation: u64, line: &str) {
+    pub(crate) fn wait_for_line(&mut self, generation: u64, line: &str) {
         let printed = |event: &Event| {
             event.is("output") && event.generation() == generation && event.text("text") == line
         };
         if !self.so_far().iter().any(printed) {
             let at = self.cursor;
-            self.expect_that(line, PATIENCE * 2, printed);
+            self.expect_that(line, TIMEOUT * 2, printed);
             self.cursor = at;
         }
     }
@@ -139,7 +139,7 @@ impl Running {
         let seen = self.so_far().iter().find(|event| wanted(event)).cloned();
         seen.unwrap_or_else(|| {
             let at = self.cursor;
-            let event = self.expect_that(name, PATIENCE, wanted);
+            let event = self.expect_that(name, TIMEOUT, wanted);
             self.cursor = at;
             event
         })
@@ -158,7 +158,7 @@ impl Running {
 
     /// Waits until both output streams are closed, and returns all events as text.
     pub(crate) fn wait_for_all_events(&mut self) -> String {
-        while let Ok(event) = self.events.recv_timeout(PATIENCE) {
+        while let Ok(event) = self.events.recv_timeout(TIMEOUT) {
             self.seen.push(event);
         }
         let lines: Vec<_> = self.seen.iter().map(ToString::to_string).collect();
@@ -200,7 +200,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("can wait for hotrun") {
                 return status;
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > TIMEOUT {
                 self.fail("hotrun did not exit");
             }
             thread::sleep(Duration::from_millis(2));

@@ -7,16 +7,13 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use crate::harness::apps::{cargo_build, sources, target_dir, write_if_other};
-use crate::harness::{kept, skip};
+use crate::harness::{PYTHON, app_builds, skip};
 
-/// Debian's Python.
-pub(super) const PYTHON: &str = "/usr/bin/python3";
-
-/// Serializes downloads, because the tests share the download folders.
+/// Serializes downloads, because the tests share the download directories.
 static DOWNLOAD: Mutex<()> = Mutex::new(());
 
 /// Whether the program is installed. If it is not, prints that the test is skipped.
-pub(super) fn is_installed(program: &str, version: &str, packages: &str) -> bool {
+pub(super) fn installed_or_skip(program: &str, version: &str, packages: &str) -> bool {
     let output = Command::new(program).arg(version).output();
     let found = output.is_ok_and(|output| output.status.success());
     if !found {
@@ -27,7 +24,7 @@ pub(super) fn is_installed(program: &str, version: &str, packages: &str) -> bool
     found
 }
 
-/// Installs `express` with its dependencies, and returns the folder that contains `node_modules`.
+/// Installs `express` with its dependencies, and returns the directory that contains `node_modules`.
 pub(super) fn npm() -> Option<PathBuf> {
     let mut install = Command::new("npm");
     install.args(["ci", "--no-audit", "--no-fund"]);
@@ -35,7 +32,7 @@ pub(super) fn npm() -> Option<PathBuf> {
     install_once("express", "hello-express", &files, "npm", install)
 }
 
-/// Installs the Python packages, and returns the folder that contains them.
+/// Installs the Python packages, and returns the directory that contains them.
 pub(super) fn pip() -> Option<PathBuf> {
     let mut install = Command::new(PYTHON);
     install.args([
@@ -58,31 +55,34 @@ pub(super) fn pip() -> Option<PathBuf> {
     )
 }
 
-/// Copies these files from the app into a folder and runs `install` there, unless that was done before with the same
+/// Copies these files from the app into a directory and runs `install` there, unless that was done before with the same
 /// files.
 fn install_once(
-    folder: &str,
+    directory: &str,
     app: &str,
     files: &[&str],
     packages: &str,
     mut install: Command,
 ) -> Option<PathBuf> {
     let _lock = DOWNLOAD.lock();
-    let (folder, done) = (kept().join(folder), kept().join(format!("{folder}.done")));
+    let (directory, done) = (
+        app_builds().join(directory),
+        app_builds().join(format!("{directory}.done")),
+    );
     let texts = files.iter().map(|file| read(&sources(app).join(file)));
     let wanted: Vec<String> = texts.collect();
     if fs::read_to_string(&done).is_ok_and(|current| current == wanted.concat()) {
-        return Some(folder);
+        return Some(directory);
     }
-    let _ = fs::remove_dir_all(&folder);
+    let _ = fs::remove_dir_all(&directory);
     for (file, text) in files.iter().zip(&wanted) {
-        write_if_other(&folder.join(file), text);
+        write_if_other(&directory.join(file), text);
     }
-    let output = install.current_dir(&folder).output();
+    let output = install.current_dir(&directory).output();
     let why = match output {
         Ok(output) if output.status.success() => {
             write_if_other(&done, &wanted.concat());
-            return Some(folder);
+            return Some(directory);
         }
         Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Err(error) => error.to_string(),
@@ -101,7 +101,7 @@ pub(super) fn cargo(
     name: &str,
     change: impl Fn(&str) -> String,
 ) -> PathBuf {
-    let folder = kept().join(name);
+    let directory = app_builds().join(name);
     for entry in ["Cargo.toml", "Cargo.lock"] {
         let text = read(&sources(app).join(entry));
         let named = format!("name = \"{package}\"");
@@ -109,35 +109,40 @@ pub(super) fn cargo(
         if entry == "Cargo.toml" {
             text.push_str("\n[workspace]\n");
         }
-        write_if_other(&folder.join(entry), &text);
+        write_if_other(&directory.join(entry), &text);
     }
     let script = sources(app).join("build.rs");
     if script.exists() {
-        write_if_other(&folder.join("build.rs"), &read(&script));
+        write_if_other(&directory.join("build.rs"), &read(&script));
     }
     let main = read(&sources(app).join("src/main.rs"));
-    write_if_other(&folder.join("src/main.rs"), &change(&main));
-    cargo_build(&folder);
+    write_if_other(&directory.join("src/main.rs"), &change(&main));
+    cargo_build(&directory);
     target_dir().join("debug").join(name)
 }
 
 /// Builds a static executable from a Go app with a changed source.
 pub(super) fn go(app: &str, name: &str, change: impl Fn(&str) -> String) -> PathBuf {
-    let folder = kept().join(name);
-    write_if_other(&folder.join("go.mod"), &read(&sources(app).join("go.mod")));
+    let directory = app_builds().join(name);
+    write_if_other(
+        &directory.join("go.mod"),
+        &read(&sources(app).join("go.mod")),
+    );
     let main = read(&sources(app).join("main.go"));
-    write_if_other(&folder.join("main.go"), &change(&main));
+    write_if_other(&directory.join("main.go"), &change(&main));
     let mut build = Command::new("go");
-    build.args(["build", "-o", name, "."]).current_dir(&folder);
+    build
+        .args(["build", "-o", name, "."])
+        .current_dir(&directory);
     build.env("CGO_ENABLED", "0").env("GOCACHE", go_cache());
     let output = build.output().expect("can start `go`");
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "building {name}:\n{printed}");
-    folder.join(name)
+    directory.join(name)
 }
 
 pub(super) fn go_cache() -> PathBuf {
-    kept().join("go")
+    app_builds().join("go")
 }
 
 fn read(path: &Path) -> String {

@@ -9,10 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::dependencies::{self, PYTHON, is_installed};
+use super::dependencies::{self, installed_or_skip};
 use super::program::Program;
-use super::{RunAs, Served, Size, full};
-use crate::harness::{PATIENCE, Project, say, until};
+use super::{RunAs, ServedProgram, Size, full};
+use crate::harness::{PYTHON, Project, TIMEOUT, say, until};
 
 /// The minimum duration of the calls.
 fn call_duration() -> Duration {
@@ -34,8 +34,8 @@ const SERVER_FAULT: &str = "GOAWAY received; Error code: 1;";
 struct Calls(Child);
 
 /// A client's results.
-struct Results {
-    answered: usize,
+struct CallResults {
+    succeeded: usize,
     latency: String,
     failures: Vec<String>,
 }
@@ -51,16 +51,16 @@ impl Calls {
     }
 
     /// Closes the client's standard input, and returns the results.
-    fn stop(self) -> Results {
+    fn stop(self) -> CallResults {
         let output = self.0.wait_with_output().expect("can wait for the client");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut lines = printed.lines().map(str::to_owned);
-        let answered = lines
+        let succeeded = lines
             .next()
             .and_then(|line| line.rsplit(' ').next()?.parse().ok());
         let (_failed, latency) = (lines.next(), lines.next());
-        Results {
-            answered: answered.unwrap_or_else(|| panic!("{printed}")),
+        CallResults {
+            succeeded: succeeded.unwrap_or_else(|| panic!("{printed}")),
             latency: latency.unwrap_or_else(|| panic!("{printed}")),
             failures: lines.filter(|line| !line.is_empty()).collect(),
         }
@@ -74,9 +74,9 @@ fn tonic(executable: &Path) -> Command {
 }
 
 /// Reloads while this client is making calls.
-fn reload_during_calls(program: Program, client: impl FnOnce(&Project) -> Command) -> Results {
+fn reload_during_calls(program: Program, client: impl FnOnce(&Project) -> Command) -> CallResults {
     let (what, size) = (program.what(), Size::of(0));
-    let mut served = Served::start(program, RunAs::CurrentUser);
+    let mut served = ServedProgram::start(program, RunAs::CurrentUser);
     let calls = Calls::start(&mut client(&served.project), served.run.address());
     let began = Instant::now();
     while served.reloads < size.reloads || began.elapsed() < call_duration() {
@@ -88,18 +88,18 @@ fn reload_during_calls(program: Program, client: impl FnOnce(&Project) -> Comman
     results
 }
 
-fn report(what: &str, results: &Results) {
-    let (answered, failed) = (results.answered, results.failures.len());
+fn report(what: &str, results: &CallResults) {
+    let (succeeded, failed) = (results.succeeded, results.failures.len());
     let latency = &results.latency;
     say(&format!(
-        "{what}; {answered} calls on one channel succeeded, {failed} failed; {latency}"
+        "{what}; {succeeded} calls on one channel succeeded, {failed} failed; {latency}"
     ));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn no_call_fails_with_grpcs_own_client() {
-    let packages = is_installed(PYTHON, "--version", "python3")
+    let packages = installed_or_skip(PYTHON, "--version", "python3")
         .then(dependencies::pip)
         .flatten();
     let Some(packages) = packages else { return };
@@ -112,7 +112,7 @@ fn no_call_fails_with_grpcs_own_client() {
     let by_hotrun = |failure: &&String| !failure.contains(SERVER_FAULT);
     let failures: Vec<_> = results.failures.iter().filter(by_hotrun).collect();
     assert!(failures.is_empty(), "{failures:?}");
-    assert!(results.answered > 0);
+    assert!(results.succeeded > 0);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn no_call_fails_after_it_has_begun_with_tonics_channel() {
     let begun = |failure: &&String| !NOT_BEGUN.iter().any(|not| failure.contains(not));
     let begun: Vec<_> = results.failures.iter().filter(begun).collect();
     assert!(begun.is_empty(), "{begun:?}");
-    assert!(results.answered > 0);
+    assert!(results.succeeded > 0);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn control_calls_fail_with_tonics_channel_without_hotrun() {
         .args(["recycle", &program.address().to_string()])
         .spawn();
     let mut server = server.expect("can start the server");
-    until("the server listens", PATIENCE, || {
+    until("the server listens", TIMEOUT, || {
         std::net::TcpStream::connect(program.address()).ok()
     });
     let calls = Calls::start(&mut tonic(&executable), program.address());
@@ -151,7 +151,7 @@ fn control_calls_fail_with_tonics_channel_without_hotrun() {
         "grpc control: no hotrun, no reload, a `GOAWAY` every half second",
         &results,
     );
-    assert!(results.answered > 0);
+    assert!(results.succeeded > 0);
     // A short run may happen to have no failures.
     let lucky = results.failures.is_empty();
     assert!(

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use super::program::Program;
-use super::{RunAs, Served, full, hey_is_installed};
-use crate::harness::hey::{Connections, Load, Pressure};
+use super::{RunAs, ServedProgram, full};
+use crate::harness::hey::{self, Connections, Load, Pressure};
 use crate::harness::{say, skip};
 
 /// The number of clients, with one connection each.
@@ -15,12 +15,13 @@ const RATE: usize = 40;
 /// Measures with two clients. If a reused connection turns out to be closed, `hey` retries the request on another one,
 /// as HTTP allows; `wrk` counts an error.
 fn measure(program: Program) {
-    if !hey_is_installed() || !program.can_run() {
+    if !hey::installed_or_skip() || !program.can_run_or_skip() {
         return;
     }
     let what = program.what();
     // A connection that is never idle is closed only when the stop timeout expires.
-    let mut served = Served::start_with(program, RunAs::CurrentUser, &["--stop-timeout", "2s"]);
+    let mut served =
+        ServedProgram::start_with(program, RunAs::CurrentUser, &["--stop-timeout", "2s"]);
     with_hey(&what, &mut served);
     match Wrk::start(served.run.address()) {
         Some(wrk) => with_wrk(&what, &mut served, wrk),
@@ -33,20 +34,25 @@ fn reloads() -> usize {
     if full() { 10 } else { 2 }
 }
 
-fn with_hey(what: &str, served: &mut Served) {
+fn with_hey(what: &str, served: &mut ServedProgram) {
     let pressure = Pressure {
         clients: CLIENTS,
         rate: RATE,
     };
     let (address, reloads) = (served.run.address(), reloads());
-    let load = Load::on(Connections::Kept, address, pressure, CLIENTS * RATE * 3);
+    let load = Load::on(
+        Connections::KeepAlive,
+        address,
+        pressure,
+        CLIENTS * RATE * 3,
+    );
     while served.reloads < reloads {
         served.reload();
     }
     let figures = load.stop();
-    let (asked, failed) = (figures.asked, figures.asked - figures.answered);
+    let (sent, failed) = (figures.sent, figures.sent - figures.succeeded);
     say(&format!(
-        "{what}, {reloads} reloads, {CLIENTS} clients that retry: {asked} requests, {failed} failed"
+        "{what}, {reloads} reloads, {CLIENTS} clients that retry: {sent} requests, {failed} failed"
     ));
     assert!(
         failed <= CLIENTS * reloads,
@@ -54,7 +60,7 @@ fn with_hey(what: &str, served: &mut Served) {
     );
 }
 
-fn with_wrk(what: &str, served: &mut Served, mut wrk: Wrk) {
+fn with_wrk(what: &str, served: &mut ServedProgram, mut wrk: Wrk) {
     let before = served.reloads;
     while !wrk.has_ended() {
         served.reload();

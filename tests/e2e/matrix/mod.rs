@@ -19,9 +19,7 @@ use clients::StrictClient;
 use program::Program;
 
 use crate::harness::hey::{self, Load, Pressure};
-use crate::harness::{
-    BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, gunicorn, say, skip, until,
-};
+use crate::harness::{BUILD_TIMEOUT, Event, Project, Run, Running, TIMEOUT, gunicorn, say, until};
 
 /// About 800 connections per second, which leaves half a core to the server.
 const STEADY: Pressure = Pressure {
@@ -70,16 +68,8 @@ enum RunAs {
     Nobody,
 }
 
-fn hey_is_installed() -> bool {
-    if !hey::installed() {
-        skip("`hey` is not installed (`apt install hey`)");
-        return false;
-    }
-    true
-}
-
 /// A program under hotrun, and its project.
-struct Served {
+struct ServedProgram {
     program: Program,
     project: Project,
     run: Running,
@@ -87,7 +77,7 @@ struct Served {
     reloads: usize,
 }
 
-impl Served {
+impl ServedProgram {
     fn start(program: Program, who: RunAs) -> Self {
         Self::start_with(program, who, &[])
     }
@@ -105,11 +95,11 @@ impl Served {
             None => run,
         };
         let mut run = program.environment(run, &project).spawn();
-        let first = run.expect_that("the first generation to go live", BUILD_PATIENCE, |event| {
+        let first = run.expect_that("the first generation to go live", BUILD_TIMEOUT, |event| {
             event.is("live")
         });
         // A program that has not opened a listener goes live after a short time, so it may open its socket later.
-        until("the program listens", PATIENCE, || {
+        until("the program listens", TIMEOUT, || {
             TcpStream::connect(program.address()).ok()
         });
         let mut served = Self {
@@ -157,7 +147,7 @@ impl Served {
 
 /// Reloads under load, and checks that no request fails.
 fn reload_under_load(program: Program, who: RunAs, requests: usize) {
-    if !hey_is_installed() || !program.can_run() {
+    if !hey::installed_or_skip() || !program.can_run_or_skip() {
         return;
     }
     let what = program.what();
@@ -166,11 +156,11 @@ fn reload_under_load(program: Program, who: RunAs, requests: usize) {
             "{what}: skipped, because the tests already run as a user other than root"
         ));
     }
-    let (mut served, size) = (Served::start(program, who), Size::of(requests));
+    let (mut served, size) = (ServedProgram::start(program, who), Size::of(requests));
     let began = Instant::now();
     let load = Load::start(served.run.address(), STEADY, size.batch());
     let strict = StrictClient::start(served.run.address());
-    while served.reloads < size.reloads || load.asked() < size.requests {
+    while served.reloads < size.reloads || load.sent() < size.requests {
         let word = served.reload();
         assert!(
             served.run.get("/").contains(&word),
@@ -185,12 +175,12 @@ fn reload_under_load(program: Program, who: RunAs, requests: usize) {
         failures.len()
     ));
     assert_eq!(
-        figures.answered, figures.asked,
+        figures.succeeded, figures.sent,
         "{what}: `hey` reports failed requests"
     );
     assert!(failures.is_empty(), "{what}: {failures:?}");
     assert!(
-        figures.asked >= size.requests && answered > 0,
+        figures.sent >= size.requests && answered > 0,
         "{what}: too few requests"
     );
     served.quit();

@@ -7,10 +7,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::dependencies::{self, PYTHON, is_installed};
+use super::dependencies::{self, installed_or_skip};
 use crate::harness::apps::sources;
-use crate::harness::project::done;
-use crate::harness::{Project, Run};
+use crate::harness::project::run_to_success;
+use crate::harness::{PYTHON, Project, Run};
 
 /// The programs' ports. They are below the range from which the kernel assigns ports to clients
 /// (`net.ipv4.ip_local_port_range` begins at 32768), so no client happens to hold one.
@@ -136,21 +136,23 @@ impl Program {
     }
 
     /// Whether the program can run here. If it cannot, prints that the test is skipped.
-    pub(super) fn can_run(&self) -> bool {
+    pub(super) fn can_run_or_skip(&self) -> bool {
         match self.kind {
             Kind::Cargo { .. } => true,
-            Kind::Go => is_installed("go", "version", "golang-go"),
+            Kind::Go => installed_or_skip("go", "version", "golang-go"),
             Kind::Run { runtime, .. } => match runtime {
-                Runtime::Go => is_installed("go", "version", "golang-go"),
-                Runtime::Node => is_installed("node", "--version", "nodejs"),
+                Runtime::Go => installed_or_skip("go", "version", "golang-go"),
+                Runtime::Node => installed_or_skip("node", "--version", "nodejs"),
                 Runtime::Express => {
-                    is_installed("node", "--version", "nodejs") && dependencies::npm().is_some()
+                    installed_or_skip("node", "--version", "nodejs")
+                        && dependencies::npm().is_some()
                 }
-                Runtime::Python => is_installed(PYTHON, "--version", "python3"),
+                Runtime::Python => installed_or_skip(PYTHON, "--version", "python3"),
                 Runtime::PythonPackages => {
-                    is_installed(PYTHON, "--version", "python3") && dependencies::pip().is_some()
+                    installed_or_skip(PYTHON, "--version", "python3")
+                        && dependencies::pip().is_some()
                 }
-                Runtime::Java => is_installed("java", "--version", "default-jdk-headless"),
+                Runtime::Java => installed_or_skip("java", "--version", "default-jdk-headless"),
             },
         }
     }
@@ -174,7 +176,7 @@ impl Program {
             Kind::Run { runtime, .. } => match runtime {
                 Runtime::Express => {
                     let packages =
-                        dependencies::npm().expect("`can_run` has installed the packages");
+                        dependencies::npm().expect("`can_run_or_skip` has installed the packages");
                     copy(
                         &packages.join("node_modules"),
                         &project.beside("node_modules"),
@@ -182,7 +184,7 @@ impl Program {
                 }
                 Runtime::PythonPackages => {
                     let packages =
-                        dependencies::pip().expect("`can_run` has installed the packages");
+                        dependencies::pip().expect("`can_run_or_skip` has installed the packages");
                     copy(&packages, &project.beside("packages"));
                 }
                 Runtime::Go => {
@@ -286,7 +288,7 @@ fn word(version: usize) -> String {
     format!("H{version:04}")
 }
 
-/// Copies a folder instead of linking it, because `nobody` may not be able to read the original.
+/// Copies a directory instead of linking it, because `nobody` may not be able to read the original.
 fn copy(from: &Path, to: &Path) {
-    done(Command::new("cp").arg("-r").args([from, to]));
+    run_to_success(Command::new("cp").arg("-r").args([from, to]));
 }

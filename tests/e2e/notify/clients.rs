@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tungstenite::{Message, WebSocket, client};
 
-use crate::harness::{PATIENCE, until};
+use crate::harness::{TIMEOUT, until};
 
 /// The responses to one client so far.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ struct Seen {
 }
 
 /// The responses to all clients combined.
-pub(super) struct Results {
+pub(super) struct MessageResults {
     pub(super) connections: usize,
     pub(super) messages: u64,
     pub(super) newest: u64,
@@ -80,7 +80,7 @@ impl Clients {
 
     #[track_caller]
     fn wait_for_all(&self, what: &str, fits: impl Fn(&Seen) -> bool) {
-        until(what, PATIENCE, || {
+        until(what, TIMEOUT, || {
             let failure = self
                 .failure
                 .lock()
@@ -93,7 +93,7 @@ impl Clients {
 
     /// Stops the clients, and checks that none of them failed.
     #[track_caller]
-    pub(super) fn stop(self) -> Results {
+    pub(super) fn stop(self) -> MessageResults {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
             thread.join().expect("the client has not panicked");
@@ -111,7 +111,7 @@ impl Clients {
                 .collect::<Vec<_>>()
         };
         let most = |values: Vec<u64>| values.into_iter().max().unwrap_or(0);
-        Results {
+        MessageResults {
             connections: self.seen.len(),
             messages: all(|seen| &seen.messages).iter().sum(),
             newest: most(all(|seen| &seen.generation)),
@@ -157,8 +157,8 @@ fn ask(address: SocketAddr, client: usize, stop: &AtomicBool, seen: &Seen) -> Re
 
 fn connect(address: SocketAddr) -> Result<WebSocket<TcpStream>, String> {
     let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
-    let patience = stream.set_read_timeout(Some(PATIENCE));
-    patience.map_err(|error| error.to_string())?;
+    let timeout = stream.set_read_timeout(Some(TIMEOUT));
+    timeout.map_err(|error| error.to_string())?;
     let (socket, _) =
         client(format!("ws://{address}/"), stream).map_err(|error| error.to_string())?;
     Ok(socket)

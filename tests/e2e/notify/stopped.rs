@@ -5,14 +5,14 @@ use std::{fs, thread};
 
 use nix::sys::signal::Signal;
 
-use super::{has_python, run};
-use crate::harness::{PATIENCE, Project};
+use super::{python_or_skip, run};
+use crate::harness::{Project, TIMEOUT};
 
 /// `kill -STOP`, a debugger, or Ctrl-Z can stop hotrun. The first stop is so short that hotrun may not notice it.
 #[test]
 #[ignore = "needs python3"]
 fn a_watchdog_ping_is_not_missed_while_hotrun_is_stopped() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -40,7 +40,7 @@ time.sleep(1000)"#,
         run.signal(Signal::SIGCONT);
         // Fifty more beats take longer than the timeout.
         let printed = run.count("output");
-        run.expect_that("fifty more beats", PATIENCE, |event| {
+        run.expect_that("fifty more beats", TIMEOUT, |event| {
             let number = event.text("text").strip_prefix("beat ").map(str::to_owned);
             number.is_some_and(|number| {
                 number
@@ -59,7 +59,7 @@ time.sleep(1000)"#,
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_gets_ready_while_hotrun_is_stopped_goes_live() {
-    if !has_python() {
+    if !python_or_skip() {
         return;
     }
     let project = Project::new();
@@ -75,7 +75,7 @@ server().serve_forever()"#,
     );
     let run = run(&project, &body).args(["--ready", "notify", "--ready-timeout", "2s"]);
     let mut run = run.spawn();
-    run.expect_that("the program's first line", PATIENCE, |event| {
+    run.expect_that("the program's first line", TIMEOUT, |event| {
         event.mentions("waits")
     });
     run.signal(Signal::SIGSTOP);

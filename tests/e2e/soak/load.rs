@@ -8,7 +8,7 @@ use crate::harness::http;
 
 /// Two clients that send requests in a loop, each on a new connection, and record when each failed request began and
 /// ended.
-pub(super) struct Load {
+pub(super) struct TimedLoad {
     stop: Arc<AtomicBool>,
     paused: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Counts>>,
@@ -24,7 +24,7 @@ struct Crash {
 
 #[derive(Default)]
 pub(super) struct Counts {
-    pub(super) answered: usize,
+    pub(super) succeeded: usize,
     pub(super) slowest: Duration,
     failed: Vec<Lost>,
 }
@@ -36,7 +36,7 @@ pub(super) struct Lost {
     pub(super) error: String,
 }
 
-impl Load {
+impl TimedLoad {
     pub(super) fn start(to: SocketAddr) -> Self {
         let (stop, paused) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
         let clients = (0..2)
@@ -74,7 +74,7 @@ impl Load {
         let mut all = Counts::default();
         for client in self.clients {
             let one = client.join().expect("the client has not panicked");
-            all.answered += one.answered;
+            all.succeeded += one.succeeded;
             all.slowest = all.slowest.max(one.slowest);
             all.failed.extend(one.failed);
         }
@@ -103,7 +103,7 @@ fn ask(to: SocketAddr, stop: &AtomicBool, paused: &AtomicBool) -> Counts {
         let began = Instant::now();
         match http::get(to, "/") {
             Ok(_) => {
-                counts.answered += 1;
+                counts.succeeded += 1;
                 counts.slowest = counts.slowest.max(began.elapsed());
             }
             Err(failure) => counts.failed.push(Lost {

@@ -13,16 +13,16 @@ mod terminal;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{can, say, skip};
+use crate::harness::{say, skip, succeeds};
 use random::Random;
-use server::{Language, Served};
+use server::{Language, SoakServer};
 use terminal::Usage;
 
 const SHORT: Duration = Duration::from_secs(20);
 /// The shortest run that checks for growth. It compares the usage at the end with the usage after a fifth of the time.
 const LONG: Duration = Duration::from_secs(240);
 /// A developer's actions, including those that go wrong.
-const ACTIONS: [fn(&mut Served, &mut Random); 11] = [
+const ACTIONS: [fn(&mut SoakServer, &mut Random); 11] = [
     |served, _| served.save_and_wait(),
     |served, _| served.save_and_wait(),
     |served, random| served.save_in_a_burst(random),
@@ -47,7 +47,7 @@ fn duration() -> Duration {
 #[test]
 #[ignore = "takes minutes, needs python3 and node"]
 fn random_actions_in_any_order_lose_no_request() {
-    if !can("script", &["--version"]) {
+    if !succeeds("script", &["--version"]) {
         return skip("`script` from util-linux is not installed");
     }
     let (time, seed) = (duration(), Random::seed());
@@ -71,7 +71,7 @@ fn soak(language: Language, time: Duration, mut random: Random) {
     if !language.is_installed() {
         return skip(&format!("{language:?} is not installed"));
     }
-    let mut served = Served::start(language);
+    let mut served = SoakServer::start(language);
     let began = Instant::now();
     let mut first: Option<Usage> = None;
     while began.elapsed() < time {
@@ -81,13 +81,13 @@ fn soak(language: Language, time: Duration, mut random: Random) {
         }
     }
     let last = served.measure();
-    let figures = served.end();
+    let results = served.end();
     say(&format!(
         "soak, {language:?}: {} actions, {} requests, {} lost in a crash, slowest {:.1?}; from {} to {last}",
-        figures.actions,
-        figures.answered,
-        figures.lost_in_crash,
-        figures.slowest,
+        results.actions,
+        results.succeeded,
+        results.lost_in_crash,
+        results.slowest,
         first.map_or_else(String::new, |first| first.to_string()),
     ));
     if let Some(first) = first.filter(|_| time >= LONG) {

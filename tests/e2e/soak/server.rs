@@ -4,10 +4,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::load::{Load, Lost};
+use super::load::{Lost, TimedLoad};
 use super::random::Random;
 use super::terminal::{LOG, Terminal, Usage, short_pause};
-use crate::harness::{PATIENCE, Project, apps, can, http, until};
+use crate::harness::{Project, TIMEOUT, apps, http, succeeds, until};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Language {
@@ -86,8 +86,8 @@ impl Language {
     pub(super) fn is_installed(self) -> bool {
         match self {
             Self::Rust => true,
-            Self::Python => can("python3", &["--version"]),
-            Self::Node => can("node", &["--version"]),
+            Self::Python => succeeds("python3", &["--version"]),
+            Self::Node => succeeds("node", &["--version"]),
         }
     }
 
@@ -116,9 +116,9 @@ const PAUSE: Duration = Duration::from_millis(150);
 const IDLE: Duration = Duration::from_secs(3);
 
 /// The results of a soak.
-pub(super) struct Figures {
+pub(super) struct SoakResults {
     pub(super) actions: usize,
-    pub(super) answered: usize,
+    pub(super) succeeded: usize,
     pub(super) lost_in_crash: usize,
     pub(super) slowest: Duration,
 }
@@ -130,15 +130,15 @@ struct Log {
 }
 
 /// A server behind hotrun, under load.
-pub(super) struct Served {
+pub(super) struct SoakServer {
     language: Language,
-    /// Declared before `project`, so that hotrun exits before the folder is removed.
+    /// Declared before `project`, so that hotrun exits before the directory is removed.
     terminal: Terminal,
     log: Log,
     project: Project,
     /// The time of hotrun's start, to which the times in its log are relative.
     began: Instant,
-    load: Load,
+    load: TimedLoad,
     address: SocketAddr,
     /// The number of saved versions.
     versions: usize,
@@ -148,7 +148,7 @@ pub(super) struct Served {
     actions: usize,
 }
 
-impl Served {
+impl SoakServer {
     pub(super) fn start(language: Language) -> Self {
         let project = Project::new();
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
@@ -165,7 +165,7 @@ impl Served {
         );
         let began = Instant::now();
         let terminal = Terminal::start(&project, &arguments);
-        until("the first version responds", PATIENCE, || {
+        until("the first version responds", TIMEOUT, || {
             http::get(address, "/").ok()
         });
         Self {
@@ -177,7 +177,7 @@ impl Served {
             project,
             terminal,
             began,
-            load: Load::start(address),
+            load: TimedLoad::start(address),
             address,
             versions: 0,
             values: 0,
@@ -201,7 +201,7 @@ impl Served {
     fn wait_for_response(&self, wanted: &str) {
         until(
             &format!("the {:?} server responds `{wanted}`", self.language),
-            PATIENCE,
+            TIMEOUT,
             || {
                 let body = http::get(self.address, "/").ok()?;
                 body.split_terminator(['\n'])
@@ -329,7 +329,7 @@ impl Served {
     }
 
     #[track_caller]
-    pub(super) fn end(self) -> Figures {
+    pub(super) fn end(self) -> SoakResults {
         let (counts, lost_in_crash, lost) = self.load.end();
         self.terminal.quit();
         let log = self.log.read();
@@ -339,14 +339,14 @@ impl Served {
             .collect();
         assert!(
             lost.is_empty(),
-            "{} answered, lost: {}",
-            counts.answered,
+            "{} requests succeeded, lost: {}",
+            counts.succeeded,
             lost.join("\n")
         );
         crate::harness::leftovers::empty(&self.project.tmp());
-        Figures {
+        SoakResults {
             actions: self.actions,
-            answered: counts.answered,
+            succeeded: counts.succeeded,
             lost_in_crash,
             slowest: counts.slowest,
         }

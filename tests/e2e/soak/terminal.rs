@@ -8,9 +8,9 @@ use std::time::Duration;
 use hotrun::os::process_tree;
 
 use crate::harness::leftovers::{self, MARK, new_mark};
-use crate::harness::{PATIENCE, Project, until};
+use crate::harness::{Project, TIMEOUT, until};
 
-/// The name of hotrun's log, next to the watched folder.
+/// The name of hotrun's log, next to the watched directory.
 pub(super) const LOG: &str = "log";
 
 /// hotrun on its own terminal, which `script` records.
@@ -49,7 +49,7 @@ impl Terminal {
             .expect("can start `script`");
         let keys = script.stdin.take().expect("stdin is piped");
         let pid = i32::try_from(script.id()).expect("a pid fits into an i32");
-        let hotrun = until("hotrun runs on its terminal", PATIENCE, || {
+        let hotrun = until("hotrun runs on its terminal", TIMEOUT, || {
             let mut children = process_tree::children(pid).into_iter();
             children.find(|child| comm(*child) == "hotrun")
         });
@@ -69,7 +69,7 @@ impl Terminal {
 
     /// Waits until only one generation is running.
     pub(super) fn wait_until_idle(&self) {
-        until("only one generation is running", PATIENCE, || {
+        until("only one generation is running", TIMEOUT, || {
             let children = process_tree::children(self.hotrun);
             (children.len() == 1).then_some(())
         });
@@ -105,7 +105,7 @@ impl Terminal {
     /// Quits hotrun, and checks that no process is left behind.
     pub(super) fn quit(mut self) {
         self.press("q");
-        let status = until("hotrun exits", PATIENCE, || {
+        let status = until("hotrun exits", TIMEOUT, || {
             self.script.try_wait().expect("can wait for `script`")
         });
         assert!(status.success(), "hotrun exited with {status}");

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use super::State::Live;
 use super::live::expect_crash;
 use super::{Fault, Scenario};
-use crate::harness::{PATIENCE, apps, http, until};
+use crate::harness::{TIMEOUT, apps, http, until};
 
 /// A script line that starts a daemon with its own process group, session and environment, whose parent has exited. It
 /// ignores every signal that can be ignored.
@@ -23,13 +23,13 @@ fn replace_with_daemon(scenario: &mut Scenario, server: &Path) -> i32 {
         .script(&format!("{DAEMON}; exec '{server}' two"));
     scenario.expect_event("live", 2);
     let path = scenario.project.beside("daemon");
-    until("the daemon runs", PATIENCE, || {
+    until("the daemon runs", TIMEOUT, || {
         fs::read_to_string(&path).ok()?.trim().parse().ok()
     })
 }
 
 fn wait_until_gone(pid: i32) {
-    until("the daemon is gone", PATIENCE, || {
+    until("the daemon is gone", TIMEOUT, || {
         nix::sys::signal::kill(Pid::from_raw(pid), None)
             .is_err()
             .then_some(())

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::State::Live;
 use super::{Fault, Scenario};
-use crate::harness::{PATIENCE, apps, http, until};
+use crate::harness::{TIMEOUT, apps, http, until};
 
 /// Sends a signal. Ignores errors, because the process may just have exited.
 pub(super) fn kill(pid: i32, signal: Signal) {
@@ -40,7 +40,7 @@ fn crash_with(scenario: &mut Scenario, signal: Signal) {
     if signal == Signal::SIGSEGV {
         // Rust's handler only checks the first SIGSEGV for a stack overflow, and restores the default action for the
         // next one.
-        until("the program is killed", PATIENCE, || {
+        until("the program is killed", TIMEOUT, || {
             kill(program, signal);
             scenario
                 .run()
@@ -132,7 +132,7 @@ fn after_a_save() -> Vec<Fault> {
             |scenario| {
                 scenario.project.faulty("few=20 two");
                 scenario.expect_event("live", 2);
-                scenario.run().printed(2, "closed");
+                scenario.run().wait_for_line(2, "closed");
                 scenario.add_waiting_client();
                 scenario.recover();
             },
@@ -176,7 +176,7 @@ fn after_a_save() -> Vec<Fault> {
                 ));
                 scenario.expect_event("live", 2);
                 let shell = scenario.program(2);
-                until("the shell exits", PATIENCE, || {
+                until("the shell exits", TIMEOUT, || {
                     hotrun::os::process_tree::status(shell)
                         .is_none()
                         .then_some(())

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use scenario::Figures;
+use scenario::RequestCounts;
 
 use crate::harness::{apps, say};
 
@@ -82,8 +82,8 @@ impl Fault {
     }
 
     /// Injects the fault. Returns an error if the outcome is not the expected one, and the figures in either case.
-    fn check(&self) -> (Result<(), String>, Figures) {
-        let mut figures = Figures::default();
+    fn check(&self) -> (Result<(), String>, RequestCounts) {
+        let mut figures = RequestCounts::default();
         let checked = catch_unwind(AssertUnwindSafe(|| {
             let mut scenario = Scenario::new(self.options);
             scenario.unprivileged = self.unprivileged;
@@ -152,10 +152,10 @@ fn every_fault_has_the_expected_outcome() {
     rows.sort_by_key(|(fault, ..)| (fault.state, fault.what));
     let mut wrong = Vec::new();
     for (fault, checked, figures, took) in rows {
-        let Figures { answered, lost } = figures;
+        let RequestCounts { succeeded, lost } = figures;
         let sign = if checked.is_ok() { "ok" } else { "WRONG" };
         say(&format!(
-            "{} {answered:>5} answered {lost} lost {took:>5.1?} {sign}",
+            "{} {succeeded:>5} succeeded {lost} lost {took:>5.1?} {sign}",
             fault.row()
         ));
         wrong.extend(checked.err().map(|why| format!("{}\n{why}", fault.row())));

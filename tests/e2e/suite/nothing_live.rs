@@ -9,7 +9,7 @@ use super::State::{FirstBuild, FirstStart, Held};
 use super::live::kill;
 use crate::harness::http::get_with_retry;
 
-const TIMEOUT: &[&str] = &["--ready-timeout", "3s"];
+const SHORT_TIMEOUTS: &[&str] = &["--ready-timeout", "3s"];
 
 pub(super) fn faults() -> Vec<Fault> {
     let mut all = first();
@@ -97,7 +97,7 @@ fn first() -> Vec<Fault> {
                 scenario.recover();
             },
         )
-        .with(TIMEOUT),
+        .with(SHORT_TIMEOUTS),
         Fault::new(
             FirstStart,
             "the program's guardian is killed",
@@ -161,7 +161,7 @@ fn held() -> Vec<Fault> {
                 scenario.recover();
             },
         )
-        .with(TIMEOUT),
+        .with(SHORT_TIMEOUTS),
         Fault::new(
             Held,
             "the next generation crashes, too",

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::State::{Building, Draining, Live, Starting};
 use super::{Fault, Scenario};
-use crate::harness::project::done;
+use crate::harness::project::run_to_success;
 use crate::harness::run::NOBODY;
 
 pub(super) fn faults() -> Vec<Fault> {
@@ -43,7 +43,7 @@ fn set_limit(scenario: &mut Scenario, what: &str) {
             "prlimit",
         ]);
     }
-    done(command.args(["--pid", &pid, what]));
+    run_to_success(command.args(["--pid", &pid, what]));
 }
 
 fn descriptors() -> Vec<Fault> {
@@ -182,7 +182,8 @@ fn files() -> Vec<Fault> {
             |scenario| {
                 let closed = scenario.project.work().join("closed");
                 fs::create_dir(&closed).expect("can create the directory");
-                let mode = |mode: &str| done(Command::new("chmod").arg(mode).arg(&closed));
+                let mode =
+                    |mode: &str| run_to_success(Command::new("chmod").arg(mode).arg(&closed));
                 mode("000");
                 scenario.recover();
                 mode("700");

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::State;
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{Event, PATIENCE, Project, Run, Running, http, leftovers, until};
+use crate::harness::{Event, Project, Run, Running, TIMEOUT, http, leftovers, until};
 
 /// A hotrun in some state with its clients, and the checks that follow a fault.
 pub(crate) struct Scenario {
@@ -30,19 +30,19 @@ pub(crate) struct Scenario {
     /// Whether there was a time when no generation was live.
     was_held: bool,
     recoveries: usize,
-    pub(super) figures: Figures,
+    pub(super) figures: RequestCounts,
 }
 
 #[derive(Clone, Copy, Default)]
-pub(super) struct Figures {
-    pub(super) answered: usize,
+pub(super) struct RequestCounts {
+    pub(super) succeeded: usize,
     pub(super) lost: usize,
 }
 
 /// The options that make hotrun restart or roll back after a crash.
 pub(super) const RECOVERY: [&str; 2] = ["--rollback-within", "10s"];
 
-/// A script line that waits for the file `gate` next to the watched folder, then runs the file `then` if it exists.
+/// A script line that waits for the file `gate` next to the watched directory, then runs the file `then` if it exists.
 const GATE: &str = "echo at the gate; until [ -e ../gate ]; do sleep 0.02; done; if [ -e ../then ]; then . ../then; fi; ";
 
 impl Scenario {
@@ -67,7 +67,7 @@ impl Scenario {
             held: false,
             was_held: false,
             recoveries: 0,
-            figures: Figures::default(),
+            figures: RequestCounts::default(),
         }
     }
 
@@ -189,7 +189,7 @@ impl Scenario {
     #[track_caller]
     pub(super) fn wait_for_gate(&mut self, generation: u64) {
         self.run()
-            .expect_that("the script to reach the gate", PATIENCE, |event| {
+            .expect_that("the script to reach the gate", TIMEOUT, |event| {
                 event.text("text") == "at the gate" && event.generation() == generation
             });
     }
@@ -208,7 +208,7 @@ impl Scenario {
     #[track_caller]
     pub(super) fn expect_event(&mut self, name: &str, generation: u64) -> Event {
         let what = format!("the `{name}` event of generation {generation}");
-        self.run().expect_that(&what, PATIENCE, |event| {
+        self.run().expect_that(&what, TIMEOUT, |event| {
             event.is(name) && event.generation() == generation
         })
     }
@@ -228,7 +228,7 @@ impl Scenario {
     pub(super) fn expect_text(&mut self, text: &str) {
         let mentions = |event: &Event| event.mentions(text);
         if !self.run().so_far().iter().any(mentions) {
-            self.run().expect_that(text, PATIENCE, mentions);
+            self.run().expect_that(text, TIMEOUT, mentions);
         }
     }
 
@@ -237,7 +237,7 @@ impl Scenario {
     pub(super) fn expect_version(&mut self, version: &str) {
         let address = self.run().address();
         let wanted = format!("version {version}\n");
-        until(&format!("version {version} responds"), PATIENCE, || {
+        until(&format!("version {version} responds"), TIMEOUT, || {
             let body = http::get(address, "/").ok()?;
             body.ends_with(&wanted).then_some(())
         });
@@ -275,7 +275,7 @@ impl Scenario {
     #[track_caller]
     fn count(&mut self, load: RequestLoop) {
         let outcome = load.stop();
-        self.figures.answered = outcome.answered;
+        self.figures.succeeded = outcome.succeeded;
         let mut lost = outcome.failures;
         // A 503 is a correct response while nothing is live.
         lost.retain(|failure| !self.was_held || !http::is_unavailable(failure));
@@ -346,7 +346,7 @@ impl Scenario {
                 return false;
             }
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < TIMEOUT,
                 "processes are left: children {children:?}, all {all:?}"
             );
             thread::sleep(Duration::from_millis(20));

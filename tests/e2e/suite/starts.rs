@@ -10,7 +10,7 @@ use super::live::kill;
 use super::{Fault, Scenario};
 use crate::harness::apps;
 
-const TIMEOUT: &[&str] = &["--ready-timeout", "3s", "--stop-timeout", "500ms"];
+const SHORT_TIMEOUTS: &[&str] = &["--ready-timeout", "3s", "--stop-timeout", "500ms"];
 
 pub(super) fn faults() -> Vec<Fault> {
     let mut all = ends();
@@ -121,7 +121,7 @@ fn hangs() -> Vec<Fault> {
                 scenario.recover();
             },
         )
-        .with(TIMEOUT),
+        .with(SHORT_TIMEOUTS),
         Fault::new(
             Starting,
             "the program never becomes ready and ignores TERM",
@@ -133,13 +133,13 @@ fn hangs() -> Vec<Fault> {
                 scenario.recover();
             },
         )
-        .with(TIMEOUT),
+        .with(SHORT_TIMEOUTS),
         Fault::new(Starting, "the program stops itself", "killed", |scenario| {
             scenario.proceed_with("kill -STOP $$");
             scenario.expect_failure("ready_timeout", 1);
             scenario.recover();
         })
-        .with(TIMEOUT),
+        .with(SHORT_TIMEOUTS),
         Fault::new(
             Starting,
             "the program closes its socket and is never ready",
@@ -150,7 +150,7 @@ fn hangs() -> Vec<Fault> {
                 scenario.recover();
             },
         )
-        .with(TIMEOUT),
+        .with(SHORT_TIMEOUTS),
         Fault::new(
             Starting,
             "a newer version is saved",

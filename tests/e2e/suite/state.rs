@@ -89,7 +89,7 @@ impl State {
                 scenario.serve("cleanup=1500 one");
                 scenario.project.server("two");
                 scenario.expect_event("live", 2);
-                scenario.run().printed(1, "stop signal 1");
+                scenario.run().wait_for_line(1, "stop signal 1");
             }
             Self::Held => {
                 scenario.serve("one");
@@ -101,7 +101,7 @@ impl State {
                 scenario.stop_load();
                 scenario.run().signal(Signal::SIGINT);
                 scenario.run().expect("quitting");
-                scenario.run().printed(1, "stop signal 1");
+                scenario.run().wait_for_line(1, "stop signal 1");
             }
         }
     }

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::Write;
 
-use super::{LIGHT, alone, hey_is_installed};
-use crate::harness::hey::Load;
-use crate::harness::{BUILD_PATIENCE, Project, say, until};
+use super::{LIGHT, alone};
+use crate::harness::hey::{self, Load};
+use crate::harness::{BUILD_TIMEOUT, Project, say, until};
 use crate::rules::{configured, wait_for_value};
 
 /// The minimum number of requests.
@@ -14,19 +14,19 @@ const REQUESTS: usize = 5_000;
 /// Waits for enough requests, stops the load, and checks that every request succeeded.
 #[track_caller]
 fn assert_none_lost(load: Load, what: &str) {
-    until("enough requests have ended", BUILD_PATIENCE, || {
-        (load.asked() >= REQUESTS).then_some(())
+    until("enough requests have ended", BUILD_TIMEOUT, || {
+        (load.sent() >= REQUESTS).then_some(())
     });
     let figures = load.stop();
     say(&format!("{what}: {figures}"));
-    assert_eq!(figures.answered, figures.asked, "{what}");
+    assert_eq!(figures.succeeded, figures.sent, "{what}");
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
 fn a_configuration_change_loses_no_request_and_restarts_nothing() {
     let _alone = alone();
-    if !hey_is_installed() {
+    if !hey::installed_or_skip() {
         return;
     }
     let project = Project::new();
@@ -34,7 +34,7 @@ fn a_configuration_change_loses_no_request_and_restarts_nothing() {
     run.live();
     let load = Load::start(run.address(), LIGHT, 1_000);
     let mut changes = 0;
-    while changes < 20 || load.asked() < REQUESTS {
+    while changes < 20 || load.sent() < REQUESTS {
         changes += 1;
         let value = format!("value {changes}");
         project.save("config/app.toml", &format!("{value}\n"));
@@ -51,7 +51,7 @@ fn a_configuration_change_loses_no_request_and_restarts_nothing() {
 #[ignore = "takes minutes, needs hey"]
 fn replacing_large_data_that_loads_slowly_loses_no_request() {
     let _alone = alone();
-    if !hey_is_installed() {
+    if !hey::installed_or_skip() {
         return;
     }
     let project = Project::new();
