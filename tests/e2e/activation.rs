@@ -1,5 +1,5 @@
-//! `--listen` passes sockets as systemd does. Each test uses a different library to receive them; the axum example uses
-//! `listenfd`.
+//! `--listen` passes sockets as systemd does. Each test receives them with a different library. The tests with the axum
+//! example do it with `listenfd`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::harness::{
     BUILD_TIMEOUT, PYTHON, Project, Run, Running, TIMEOUT, app_builds, gunicorn, http, skip, until,
 };
 
-/// Whether the command succeeds. If it does not, prints that the test is skipped.
+/// Returns whether the command succeeds; if not, reports the test as skipped.
 fn works_or_skip(program: &str, arguments: &[&str], packages: &str) -> bool {
     let output = Command::new(program).args(arguments).output();
     let found = output.is_ok_and(|output| output.status.success());
@@ -22,12 +22,17 @@ fn works_or_skip(program: &str, arguments: &[&str], packages: &str) -> bool {
 }
 
 /// Checks that the program can be reloaded. It must use the passed socket, because it does not know the port.
-fn reloads(run: Run, project: &Project, edit: &str) {
-    reloads_when(run, project, edit, |_, _| {});
+fn assert_reloads(run: Run, project: &Project, edit: &str) {
+    assert_reloads_once_started(run, project, edit, |_, _| {});
 }
 
-/// Like [`reloads`], but calls `complete` after each switch to wait until the generation has fully started.
-fn reloads_when(run: Run, project: &Project, edit: &str, complete: impl Fn(&mut Running, u64)) {
+/// Like [`assert_reloads`], but after each switch, `complete` waits until the generation has fully started.
+fn assert_reloads_once_started(
+    run: Run,
+    project: &Project,
+    edit: &str,
+    complete: impl Fn(&mut Running, u64),
+) {
     let mut run = run.spawn();
     assert_eq!(run.live(), 1);
     assert!(run.get("/").starts_with("one"), "{}", run.get("/"));
@@ -39,7 +44,7 @@ fn reloads_when(run: Run, project: &Project, edit: &str, complete: impl Fn(&mut 
     run.quit();
 }
 
-/// The source of a program that responds with this word.
+/// Returns the source of a program that responds with this word.
 fn source(file: &str, word: &str) -> String {
     let source = match file {
         "asgi.py" => include_str!("activation/asgi.py"),
@@ -62,7 +67,7 @@ fn libsystemd_gets_the_socket_and_its_name_and_reports_readiness() {
     let project = Project::new();
     project.save("libsystemd.py", &source("libsystemd.py", "one"));
     let run = Run::new(&project).listen_on("api=127.0.0.1:0");
-    reloads(
+    assert_reloads(
         run.args(["--ready", "notify"])
             .program([PYTHON, "libsystemd.py"]),
         &project,
@@ -79,7 +84,7 @@ fn uvicorn_uses_the_descriptor_from_its_command_line() {
     let project = Project::new();
     project.save("asgi.py", &source("asgi.py", "one"));
     let run = Run::new(&project).listen();
-    reloads(
+    assert_reloads(
         run.program([PYTHON, "-B", "-m", "uvicorn", "asgi:app", "--fd", "3"]),
         &project,
         "asgi.py",
@@ -105,7 +110,7 @@ fn gunicorn_detects_the_socket() {
         "/dev/shm",
         "wsgi:app",
     ];
-    reloads_when(run.program(line), &project, "wsgi.py", |run, id| {
+    assert_reloads_once_started(run.program(line), &project, "wsgi.py", |run, id| {
         gunicorn::wait_for_handlers(run.pid_of(id), 2);
     });
 }
@@ -130,7 +135,7 @@ fn go_systemd_detects_the_socket() {
         .env("GO111MODULE", "off")
         .env("GOPATH", "/usr/share/gocode");
     warm_cache(&project.work(), &cache);
-    reloads(
+    assert_reloads(
         run.args(["--build", "go build -o ../app main.go"])
             .program(["../app"]),
         &project,
@@ -138,7 +143,8 @@ fn go_systemd_detects_the_socket() {
     );
 }
 
-/// Fills the build cache: the first build compiles the standard library, which may take longer than the test waits.
+/// Fills the build cache: the first build compiles the standard library, which may take longer than the test's time
+/// limit.
 fn warm_cache(work: &Path, cache: &PathBuf) {
     let mut build = Command::new("go");
     build
@@ -158,7 +164,7 @@ fn warm_cache(work: &Path, cache: &PathBuf) {
 /// gunicorn's master sends `READY=1` before a worker has loaded the application.
 #[test]
 #[ignore = "needs gunicorn"]
-fn a_program_that_gunicorn_cannot_load_keeps_the_live_generation() {
+fn the_live_generation_stays_if_gunicorn_cannot_load_the_new_program() {
     if !works_or_skip("/usr/bin/gunicorn", &["--version"], "gunicorn") {
         return;
     }
@@ -185,7 +191,7 @@ fn a_program_that_gunicorn_cannot_load_keeps_the_live_generation() {
 /// Node catches the stop signal to restore the terminal, then exits without finishing its requests.
 #[test]
 #[ignore = "needs node"]
-fn a_request_in_flight_is_finished_although_node_has_no_stop_handler() {
+fn a_request_in_flight_finishes_even_though_node_has_no_stop_handler() {
     if !works_or_skip("node", &["--version"], "nodejs") {
         return;
     }
@@ -199,7 +205,7 @@ fn a_request_in_flight_is_finished_although_node_has_no_stop_handler() {
     let address = run.address();
     let long = std::thread::spawn(move || http::get(address, "/slow"));
     until("the request is in flight", TIMEOUT, || {
-        (crate::harness::sockets::established(address) > 0).then_some(())
+        (crate::harness::sockets::established_connections(address) > 0).then_some(())
     });
     project.save("server.js", &source("server.js", "two"));
     assert_eq!(run.live(), 2);

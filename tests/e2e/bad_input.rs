@@ -6,7 +6,7 @@ use crate::harness::{Project, Run, TIMEOUT};
 
 /// Checks that hotrun exits with this code, prints all of these words, and leaves nothing behind.
 #[track_caller]
-fn refuses(run: Run, wanted: i32, words: &[&str]) {
+fn assert_refused(run: Run, wanted: i32, words: &[&str]) {
     let (code, printed) = run.output();
     assert_eq!(code, Some(wanted), "{printed}");
     for word in words {
@@ -16,9 +16,9 @@ fn refuses(run: Run, wanted: i32, words: &[&str]) {
 }
 
 #[test]
-fn an_unknown_flag() {
+fn an_unknown_flag_is_refused() {
     let project = Project::new();
-    refuses(
+    assert_refused(
         Run::new(&project).arg("--lisen").program(["true"]),
         2,
         &["--lisen", "--listen"],
@@ -27,23 +27,23 @@ fn an_unknown_flag() {
 }
 
 #[test]
-fn an_unknown_value() {
+fn an_unknown_value_is_refused() {
     let project = Project::new();
     let run = Run::new(&project)
         .args(["--ready", "htp:/"])
         .program(["true"]);
-    refuses(run, 2, &["--ready", "htp:/"]);
+    assert_refused(run, 2, &["--ready", "htp:/"]);
 }
 
 #[test]
-fn no_package_and_no_command() {
+fn a_run_without_a_package_or_a_command_is_refused() {
     let project = Project::new();
-    refuses(Run::new(&project), 2, &["Cargo.toml"]);
+    assert_refused(Run::new(&project), 2, &["Cargo.toml"]);
     project.assert_untouched(&[]);
 }
 
 #[test]
-fn several_binaries_and_no_default() {
+fn several_binaries_without_a_default_are_refused() {
     let project = Project::new();
     fs::create_dir_all(project.work().join("src/bin")).expect("can create the directory");
     project.save(
@@ -52,11 +52,11 @@ fn several_binaries_and_no_default() {
     );
     project.save("src/bin/first.rs", "fn main() {}\n");
     project.save("src/bin/second.rs", "fn main() {}\n");
-    refuses(Run::new(&project), 2, &["first", "second", "--bin"]);
+    assert_refused(Run::new(&project), 2, &["first", "second", "--bin"]);
 }
 
 #[test]
-fn no_cargo() {
+fn a_missing_cargo_is_reported() {
     let project = Project::new();
     project.save(
         "Cargo.toml",
@@ -65,16 +65,16 @@ fn no_cargo() {
     let run = Run::new(&project)
         .env("PATH", project.tmp())
         .program(["cargo", "run"]);
-    refuses(run, 1, &["cargo"]);
+    assert_refused(run, 1, &["cargo"]);
 }
 
 #[test]
-fn a_unix_path_that_is_a_file() {
+fn a_regular_file_at_a_unix_path_is_refused() {
     let project = Project::new();
     project.save("file", "precious");
     let path = project.work().join("file");
     let run = Run::new(&project).args(["--listen", &format!("unix:{}", path.display())]);
-    refuses(run.program(["true"]), 1, &["file"]);
+    assert_refused(run.program(["true"]), 1, &["file"]);
     assert_eq!(
         fs::read_to_string(path).expect("the file still exists"),
         "precious"
@@ -82,32 +82,32 @@ fn a_unix_path_that_is_a_file() {
 }
 
 #[test]
-fn a_wrong_address() {
+fn an_invalid_address_is_refused() {
     let project = Project::new();
     let run = Run::new(&project)
         .args(["--listen", "127.0.0.1:port"])
         .program(["true"]);
-    refuses(run, 2, &["--listen", "127.0.0.1:port"]);
+    assert_refused(run, 2, &["--listen", "127.0.0.1:port"]);
 }
 
 #[test]
-fn a_command_that_does_not_exist() {
+fn a_missing_command_is_reported() {
     let project = Project::new();
     let run = Run::new(&project).program(["no-such-command-anywhere"]);
-    refuses(run, 2, &["no-such-command-anywhere"]);
+    assert_refused(run, 2, &["no-such-command-anywhere"]);
 }
 
 #[test]
-fn a_command_that_is_not_executable() {
+fn a_command_that_is_not_executable_is_reported() {
     let project = Project::new();
     project.save("script", "true");
     let run = Run::new(&project).program(["./script"]);
-    refuses(run, 2, &["./script", "executable"]);
+    assert_refused(run, 2, &["./script", "executable"]);
     project.assert_untouched(&["script"]);
 }
 
 #[test]
-fn a_port_that_needs_privileges() {
+fn a_port_that_needs_privileges_is_refused() {
     // Cannot be tested as root, or where the system lets every user bind port 1.
     if std::net::TcpListener::bind("127.0.0.1:1").is_ok() {
         crate::harness::say("not tested: this user may bind port 1");
@@ -115,7 +115,7 @@ fn a_port_that_needs_privileges() {
     }
     let project = Project::new();
     let run = Run::new(&project).listen_on("127.0.0.1:1");
-    refuses(run.program(["true"]), 1, &["127.0.0.1:1", "1024"]);
+    assert_refused(run.program(["true"]), 1, &["127.0.0.1:1", "1024"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Failures of a real cargo build.
+//! Real cargo builds that fail, block or write their own sources.
 
 use std::fs;
 use std::io::Write;
@@ -146,7 +146,7 @@ fn save(project: &Project, version: &str) {
 }
 
 #[test]
-fn hc16_a_build_waits_for_the_lock_of_another_cargo_and_says_so() {
+fn hc16_a_build_that_waits_for_another_cargos_lock_says_so() {
     let mut served = ServedPackage::new();
     fs::write(served.project.beside("closed"), "").expect("can write the file");
     let mut other = other_cargo(&served.project);
@@ -266,8 +266,8 @@ fn hc08_a_build_script_that_writes_sources_is_reported_and_does_not_rebuild_fore
         named.mentions("the build rewrites its own input"),
         "{named}"
     );
-    // Three changes cancel a build, and two postpone the next one. There may be more builds on a busy machine, where the
-    // build script writes its file at a different time in each of them.
+    // Three changes cancel a build, and two postpone the next one. There may be more builds on a busy machine, where
+    // the build script writes its file at a different time in each of them.
     let builds = run.count("building");
     assert!(builds >= 6, "only {builds} builds before the warning");
     run.wait_until_quiet(Duration::from_secs(2));
@@ -310,9 +310,9 @@ fn main() {
 }
 "#;
 
-/// The draining generation's artifact may already have been released.
+/// By the time of the crash, the draining generation's artifact may have been released.
 #[test]
-fn hc15_a_build_identical_to_a_draining_generation_can_be_rolled_back_to() {
+fn hc15_a_rollback_can_restore_a_build_that_equals_a_draining_generation() {
     let project = Project::new();
     let save = |version: &str| {
         project.save("src/main.rs", &CRASHES.replace("VERSION", version));
@@ -326,7 +326,9 @@ fn hc15_a_build_identical_to_a_draining_generation_can_be_rolled_back_to() {
             .args(["--stop-timeout", "60s", "--rollback-within", "60s"]);
     let mut run = run.program(["cargo", "run"]).spawn();
     let live = |run: &mut Running| {
-        let live = run.expect_that("live", BUILD_TIMEOUT, |event| event.is("live"));
+        let live = run.expect_that("a generation to go live", BUILD_TIMEOUT, |event| {
+            event.is("live")
+        });
         live.generation()
     };
     assert_eq!(live(&mut run), 1);

@@ -204,7 +204,7 @@ fn hc05_no_change_is_missed_when_the_event_queue_overflows() {
     builds.assert_count(1, "an overflow");
     assert_eq!(builds.count_mentions("the system dropped events"), 1);
     let seen = fs::read_to_string(counted).expect("the build has written its count");
-    // The entries of both directories, their names, and a blank line.
+    // `ls` prints the entries of both directories, the directories' names, and a blank line.
     let expected = (limit / 2 + 1 + 1 + 3).to_string();
     assert_eq!(
         seen.lines().last(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::sockets::established;
+use crate::harness::sockets::established_connections;
 use crate::harness::{Project, Run, Running, TIMEOUT, apps, http, until};
 
 /// Many times the debounce: if nothing happens for this long, nothing will.
@@ -70,7 +70,7 @@ fn hc01_a_save_during_a_drain_goes_live_at_once() {
     long.write_all(b"GET / HTTP/1.1\r\n")
         .expect("can send the first line");
     until("generation 1 has the request", TIMEOUT, || {
-        (established(run.address()) > 0).then_some(())
+        (established_connections(run.address()) > 0).then_some(())
     });
     project.server("v2");
     assert_eq!(run.live(), 2);
@@ -94,7 +94,7 @@ fn hc01_the_newest_of_fifty_saves_in_a_row_goes_live() {
     run.live();
     for n in 1..=50 {
         project.save("source", &format!("v{n}\n"));
-        // Each save is built before the next one, but may not go live. Some generation always responds.
+        // Each save is built before the next one, but need not go live. Some generation always responds.
         run.expect("built");
         run.get("/");
     }
@@ -203,8 +203,8 @@ fn hc08_self_triggered_builds_are_reported_and_stop() {
         named.mentions("the build rewrites its own input"),
         "{named}"
     );
-    // Three changes cancel a build, and two postpone the next one. There may be more builds on a busy machine, where the
-    // build writes its file at a different time in each of them.
+    // Three changes cancel a build, and two postpone the next one. There may be more builds on a busy machine, where
+    // the build writes its file at a different time in each of them.
     let builds = run.count("building");
     assert!(builds >= 6, "only {builds} builds before the warning");
     run.wait_until_quiet(QUIET);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{Project, Run, Running, TIMEOUT, apps, http, until};
 
-/// How many requests a program may have in flight when it crashes: those from the load, which has two clients.
+/// How many requests a program may have in flight when it crashes: one for each of the load's two clients.
 const IN_FLIGHT: usize = 2;
 
 /// Saves the program as a single executable file, which hotrun can keep as an artifact.

@@ -14,7 +14,7 @@ fn serving(project: &Project, options: &[&str]) -> Running {
 
 /// Saves a faulty version, and checks that it fails for this reason while the old generation stays live. Then saves a
 /// good version, which must go live.
-fn fails_with(run: &mut Running, project: &Project, faults: &str, reason: &str) -> Event {
+fn assert_fails_with(run: &mut Running, project: &Project, faults: &str, reason: &str) -> Event {
     project.faulty(faults);
     let failed = run.expect("failed");
     assert_eq!(
@@ -33,7 +33,7 @@ fn fails_with(run: &mut Running, project: &Project, faults: &str, reason: &str) 
 fn hc14_a_program_that_panics_before_it_is_ready_does_not_go_live() {
     let project = Project::new();
     let mut run = serving(&project, &[]);
-    let failed = fails_with(&mut run, &project, "panic", "exited_early");
+    let failed = assert_fails_with(&mut run, &project, "panic", "exited_early");
     assert_eq!(failed.number("exit_code"), 101, "{failed}");
     let shown = run
         .so_far()
@@ -47,7 +47,7 @@ fn hc14_a_program_that_panics_before_it_is_ready_does_not_go_live() {
 fn hc14_a_program_that_exits_before_it_is_ready_does_not_go_live() {
     let project = Project::new();
     let mut run = serving(&project, &[]);
-    let failed = fails_with(&mut run, &project, "exit=3", "exited_early");
+    let failed = assert_fails_with(&mut run, &project, "exit=3", "exited_early");
     assert_eq!(failed.number("exit_code"), 3, "{failed}");
     run.quit();
 }
@@ -56,7 +56,7 @@ fn hc14_a_program_that_exits_before_it_is_ready_does_not_go_live() {
 fn hc14_a_program_that_hangs_is_killed_at_the_timeout() {
     let project = Project::new();
     let mut run = serving(&project, &["--ready-timeout", "1s"]);
-    fails_with(&mut run, &project, "hang", "ready_timeout");
+    assert_fails_with(&mut run, &project, "hang", "ready_timeout");
     run.quit();
 }
 

@@ -58,7 +58,9 @@ impl Workspace {
             .args(["-C", "app"])
             .program(["cargo", "run", "--offline", "--quiet"])
             .spawn();
-        run.expect_that("live", BUILD_TIMEOUT, |event| event.is("live"));
+        run.expect_that("a generation to go live", BUILD_TIMEOUT, |event| {
+            event.is("live")
+        });
         Self {
             project,
             run,
@@ -83,21 +85,21 @@ impl Workspace {
 
     /// Checks that exactly one build follows, triggered by this file.
     #[track_caller]
-    fn builds_for(&mut self, name: &str) {
+    fn assert_builds_for(&mut self, name: &str) {
         let changed = self.run.expect("changed");
-        assert!(changed.mentions(name), "{changed} is not about {name}");
+        assert!(changed.mentions(name), "{changed} does not mention {name}");
         let over = |event: &crate::harness::Event| {
             event.is("built") || event.is("failed") || event.is("unchanged")
         };
         self.run
-            .expect_that("the end of the build", BUILD_TIMEOUT, over);
+            .expect_that("the build to end", BUILD_TIMEOUT, over);
         self.builds += 1;
         self.run.wait_until_quiet(Duration::from_millis(300));
         assert_eq!(self.run.count("building"), self.builds, "builds for {name}");
     }
 
     #[track_caller]
-    fn does_not_build(&mut self) {
+    fn assert_no_build(&mut self) {
         self.run.wait_until_quiet(Duration::from_millis(500));
         assert_eq!(self.run.count("building"), self.builds);
     }
@@ -115,7 +117,7 @@ fn hc09_only_the_inputs_trigger_builds() {
         "used/README.md",
         "used/examples/new.rs",
     ]);
-    workspace.does_not_build();
+    workspace.assert_no_build();
     for (from, to) in [
         ("app/README.md", "app/READ.md"),
         ("used/README.md", "used/src/README.md"),
@@ -126,7 +128,7 @@ fn hc09_only_the_inputs_trigger_builds() {
         fs::remove_file(workspace.path(name)).expect("can remove the file");
     }
     fs::remove_dir_all(workspace.path("app/tests")).expect("can remove the directory");
-    workspace.does_not_build();
+    workspace.assert_no_build();
     for name in [
         "app/src/main.rs",
         "app/data/deep/x",
@@ -139,10 +141,10 @@ fn hc09_only_the_inputs_trigger_builds() {
         "Cargo.toml",
     ] {
         workspace.append(&[name]);
-        workspace.builds_for(name.trim_start_matches("../"));
+        workspace.assert_builds_for(name.trim_start_matches("../"));
     }
     fs::remove_dir_all(workspace.path("app/data")).expect("can remove the directory");
-    workspace.builds_for("app/data");
+    workspace.assert_builds_for("app/data");
     workspace.run.quit();
 }
 
@@ -150,15 +152,15 @@ fn hc09_only_the_inputs_trigger_builds() {
 fn hc09_a_new_path_dependency_is_watched() {
     let mut workspace = Workspace::start();
     workspace.append(&["later/src/lib.rs"]);
-    workspace.does_not_build();
+    workspace.assert_no_build();
     let both = "[dependencies]\nused = { path = '../used' }\nlater = { path = '../later' }\n";
     fs::write(workspace.path("app/Cargo.toml"), package("app", both)).expect("can write the file");
-    workspace.builds_for("app/Cargo.toml");
+    workspace.assert_builds_for("app/Cargo.toml");
     let main = MAIN.replace("used::word()", "later::word()");
     fs::write(workspace.path("app/src/main.rs"), main).expect("can write the file");
-    workspace.builds_for("app/src/main.rs");
+    workspace.assert_builds_for("app/src/main.rs");
     workspace.append(&["later/src/lib.rs"]);
-    workspace.builds_for("later/src/lib.rs");
+    workspace.assert_builds_for("later/src/lib.rs");
     workspace.run.quit();
 }
 
@@ -168,12 +170,12 @@ fn hc13_a_missing_input_outside_the_package_triggers_a_build_when_it_reappears()
     let text = workspace.path("../text");
     let before = fs::read(&text).expect("can read `text`");
     fs::remove_file(&text).expect("can remove the file");
-    workspace.builds_for("text");
+    workspace.assert_builds_for("text");
     // Wait until the failed build's inputs are watched.
-    workspace.does_not_build();
+    workspace.assert_no_build();
     assert_eq!(workspace.run.count("failed"), 1);
     fs::write(&text, before).expect("can write the file");
-    workspace.builds_for("text");
+    workspace.assert_builds_for("text");
     workspace.run.quit();
 }
 
@@ -182,14 +184,14 @@ fn hc13_new_files_trigger_builds_after_a_failed_build() {
     let mut workspace = Workspace::start();
     let main = format!("mod new;\n{MAIN}");
     fs::write(workspace.path("app/src/main.rs"), main).expect("can write the file");
-    workspace.builds_for("app/src/main.rs");
+    workspace.assert_builds_for("app/src/main.rs");
     workspace.append(&["app/src/new.rs"]);
-    workspace.builds_for("app/src/new.rs");
+    workspace.assert_builds_for("app/src/new.rs");
     assert_eq!(workspace.run.count("failed"), 1);
     workspace.append(&["app/src/new.rs"]);
-    workspace.builds_for("app/src/new.rs");
+    workspace.assert_builds_for("app/src/new.rs");
     workspace.append(&["app/README.md"]);
-    workspace.does_not_build();
+    workspace.assert_no_build();
     workspace.run.quit();
 }
 
@@ -198,7 +200,7 @@ fn hc07_an_unchanged_executable_is_not_restarted() {
     let mut workspace = Workspace::start();
     // A line added at the end moves no other line, so the debug information stays the same.
     workspace.append(&["app/src/main.rs"]);
-    workspace.builds_for("app/src/main.rs");
+    workspace.assert_builds_for("app/src/main.rs");
     assert_eq!(workspace.run.count("unchanged"), 1);
     assert_eq!(workspace.run.count("starting"), 1);
     workspace.run.signal(nix::sys::signal::Signal::SIGUSR1);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use crate::harness::{PYTHON, Project, Run, Running, TIMEOUT, say, skip};
 use clients::Clients;
 
-/// Whether Python is installed and can pass descriptors. If not, prints that the test is skipped.
+/// Returns whether Python is installed and can pass descriptors; if not, reports the test as skipped.
 fn python_or_skip() -> bool {
     let asked = std::process::Command::new(PYTHON)
         .args(["-c", "import socket, os; socket.send_fds, os.memfd_create"])
@@ -109,7 +109,7 @@ fn websocket_clients_stay_connected_through_ten_reloads() {
 }
 
 /// The descriptors that a program stores while it is stopping arrive after the next generation has started, so hotrun
-/// restarts that generation. From then on, it runs one generation at a time. The program opens its port itself.
+/// restarts that generation. From then on, hotrun runs one generation at a time. The program opens its port itself.
 #[test]
 #[ignore = "needs python3"]
 fn clients_whose_connections_are_stored_on_the_stop_signal_stay_connected() {
@@ -140,7 +140,7 @@ socket.send_fds(manager, [b"FDSTORE=1\nFDNAME=http"], [listener.fileno()])
 notify("READY=1")
 server.serve_forever()"#;
 
-/// Checks that hotrun does not store the listener. It shuts a listener down when its generation is gone, so a
+/// Checks that hotrun does not store the listener. hotrun shuts a listener down when its generation is gone, so a
 /// generation that inherited the listener would get no connections.
 fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
     for generation in 1..4 {

@@ -214,7 +214,7 @@ fn the_log_of_a_run_can_be_replayed() {
 }
 
 #[test]
-fn a_superseded_start_finishes_the_requests_that_it_has_accepted() {
+fn a_superseded_generation_finishes_the_requests_that_it_has_accepted() {
     let project = Project::new();
     project.server("one");
     // The program never gets ready, but accepts connections, and does not handle the stop signal.
@@ -243,7 +243,7 @@ fn a_probe_reaches_only_the_new_generation() {
     project.server("one");
     let mut run = project.run().listen().args(["--ready", "http:/"]).spawn();
     run.live();
-    // The new generation does not respond for half a second. A probe answered by the old one would succeed at once.
+    // The new generation does not respond for half a second. A probe that reaches the old one would succeed at once.
     project.faulty("late=500 two");
     let live = run.expect("live");
     let starting = run

@@ -25,7 +25,7 @@ fn quit_with_signal(signal: Signal, code: i32) {
     let socket = project.beside("socket");
     let unix = format!("unix:{}", socket.display());
     project.faulty("unix one");
-    // hotrun runs in its own session, so that it has no terminal at `SIGHUP`, as after the terminal was closed.
+    // hotrun runs in its own session without a terminal, as it does once its terminal has been closed.
     let run = Run::through(&project, "exec setsid \"$0\" \"$@\"");
     let run = run.args(["--listen", &unix]).program(["sh", "start"]);
     let mut run = run.spawn();
@@ -59,7 +59,7 @@ fn quitting_finishes_the_requests_in_flight() {
     let address = run.address();
     let long = std::thread::spawn(move || http::get(address, "/slow?ms=1000"));
     until("the request is in flight", TIMEOUT, || {
-        (crate::harness::sockets::established(address) > 0).then_some(())
+        (crate::harness::sockets::established_connections(address) > 0).then_some(())
     });
     run.quit();
     let answer = long
@@ -107,7 +107,7 @@ fn hc19_an_open_stream_delays_only_its_own_generation() {
     let address = run.address();
     let endless = std::thread::spawn(move || http::get(address, "/slow?ms=60000"));
     until("the request is in flight", TIMEOUT, || {
-        (crate::harness::sockets::established(address) > 0).then_some(())
+        (crate::harness::sockets::established_connections(address) > 0).then_some(())
     });
     project.server("v2");
     assert_eq!(run.live(), 2);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::bare::Bare;
 use crate::harness::hey::{self, Load, Pressure};
-use crate::harness::slow::Slow;
-use crate::harness::sockets::established;
+use crate::harness::slow::SlowClients;
+use crate::harness::sockets::established_connections;
 use crate::harness::{Project, Run, Running, TIMEOUT, apps, say, until};
 
 const RELOADS: usize = 30;
@@ -32,12 +32,12 @@ fn alone() -> MutexGuard<'static, ()> {
 /// The requests sent during a test: fast ones from `hey`, and slow ones.
 struct Traffic {
     load: Load,
-    slow: Slow,
+    slow: SlowClients,
 }
 
 impl Traffic {
     fn start(to: SocketAddr, pressure: Pressure, batch: usize) -> Self {
-        let slow = Slow::start(to, 10, Duration::from_secs(2));
+        let slow = SlowClients::start(to, 10, Duration::from_secs(2));
         Self {
             load: Load::start(to, pressure, batch),
             slow,
@@ -187,7 +187,7 @@ fn control_a_plain_restart_loses_requests() {
     let address = server.address();
     let traffic = Traffic::start(address, HEAVY, 10_000);
     until("some requests are in flight", TIMEOUT, || {
-        (established(address) > 10).then_some(())
+        (established_connections(address) > 10).then_some(())
     });
     drop(server);
     let _next = Bare::start_on(&apps::std().server, address);

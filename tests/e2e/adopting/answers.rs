@@ -86,7 +86,7 @@ fn two_sockets_of_one_program_conflict_as_without_hotrun() {
 }
 
 /// Calls `bind` and `listen` with invalid arguments.
-const NONSENSE: &str = "
+const INVALID_CALLS: &str = "
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 def bind(fd, address, length):
@@ -121,9 +121,9 @@ print('done', flush=True)
 
 #[test]
 #[ignore = "needs python3"]
-fn invalid_arguments_lead_to_the_kernels_errors() {
+fn calls_with_invalid_arguments_return_the_kernels_errors() {
     if installed_or_skip(PYTHON) {
-        assert_same_results_as_without_hotrun(NONSENSE);
+        assert_same_results_as_without_hotrun(INVALID_CALLS);
     }
 }
 
@@ -140,7 +140,7 @@ print('done', flush=True)
 
 #[test]
 #[ignore = "needs python3"]
-fn a_privileged_port_is_refused_to_an_unprivileged_program() {
+fn an_unprivileged_program_cannot_bind_a_privileged_port() {
     if installed_or_skip(PYTHON) {
         assert_same_results_as_without_hotrun(PRIVILEGED);
     }
@@ -174,8 +174,8 @@ open_socket(port=port + 1).close()
 print('done', flush=True)
 ";
 
-/// The program makes a thousand binds, and starts a hundred children that bind and exit, and fifty that are killed
-/// while they are binding in a loop.
+/// The program binds a thousand times. It starts a hundred children that bind and exit, and fifty that are killed while
+/// they bind in a loop.
 #[test]
 #[ignore = "needs python3"]
 fn every_call_gets_a_reply_under_load() {

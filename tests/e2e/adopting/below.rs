@@ -1,11 +1,12 @@
-//! Programs that signal their parent to exit, like libraries that restart the program (endless and grace for Go).
+//! Programs that ask their parent to exit, as some libraries do to restart a program (such as endless and grace for
+//! Go).
 
 use nix::sys::signal::Signal;
 
 use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::{Project, TIMEOUT, http, until};
 
-/// A server that signals hotrun, which is the guardian's parent, at `/up`.
+/// A server that, on a request for `/up`, sends signals to hotrun, which is its guardian's parent.
 const REBEL: &str = "
 def act(path):
     if path == '/up':
@@ -45,8 +46,8 @@ fn signals_from_the_program_do_not_stop_hotrun_and_are_reported_once() {
     run.quit();
 }
 
-/// A server that starts a successor with its socket on `SIGHUP`. Each process signals its parent to exit: the first one
-/// signals its guardian, and the successor signals the first one.
+/// A server that starts a successor on `SIGHUP` and passes its socket on. Each process asks its parent to exit: the
+/// first one asks its guardian, and the successor asks the first one.
 const SUCCESSOR: &str = "
 import subprocess
 inherited = os.environ.get('INHERITED')
@@ -88,9 +89,9 @@ fn a_program_that_restarts_itself_stays_the_same_generation() {
     run.quit();
 }
 
-/// A child that existed before hotrun does not belong to a generation.
+/// A child that the shell started before it became hotrun belongs to no generation.
 #[test]
-fn a_signal_from_an_earlier_child_of_the_shell_is_obeyed() {
+fn a_signal_from_a_process_outside_the_generations_stops_hotrun() {
     let project = Project::new();
     project.server("one");
     let go = project.beside("go");

@@ -1,4 +1,4 @@
-//! Programs that cannot run twice at a time, and programs without sockets.
+//! Programs of which only one instance can run at a time, and programs without sockets.
 
 use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::TIMEOUT;

@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::{PYTHON, Project, Run, Running, TIMEOUT, http, skip, until};
 
-/// Whether a program is installed. If it is not, prints that the test is skipped; in CI this is a failure.
+/// Returns whether a program is installed; if not, reports the test as skipped.
 pub(crate) fn installed_or_skip(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version");
@@ -122,7 +122,8 @@ impl App {
     }
 }
 
-/// Waits until the first generation responds. It may go live before it listens, like a program without sockets.
+/// Waits until the first generation responds. It may go live before it listens, because hotrun does not know that it
+/// will open a socket.
 #[track_caller]
 pub(crate) fn wait_until_serving(run: &mut Running) {
     assert_eq!(run.live(), 1);

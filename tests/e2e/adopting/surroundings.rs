@@ -6,7 +6,7 @@ use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::skip;
 
-/// Whether the tests run as root. If they do not, prints that the test is skipped.
+/// Returns whether the tests run as root; if not, reports the test as skipped.
 fn root_or_skip() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -27,7 +27,7 @@ serve(s)
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_that_drops_its_privileges_after_bind_reloads() {
+fn a_program_that_drops_its_privileges_after_bind_can_be_reloaded() {
     if !installed_or_skip(PYTHON) || !root_or_skip() {
         return;
     }

@@ -42,7 +42,7 @@ fn a_shell_that_starts_the_server_belongs_to_its_generation() {
     }
     let app = App::new();
     let save = |n: u64| app.save(&format!("{SERVER}# {n}"));
-    // With a second command, the shell does not replace itself with the server, and so it gets the stop signal.
+    // Because of the second command, the shell does not replace itself with the server. The shell gets the stop signal.
     assert_no_request_is_lost(
         "sh -c",
         &app,
@@ -75,7 +75,7 @@ const NODE: &str =
 
 #[test]
 #[ignore = "needs npm"]
-fn npm_start_is_reloaded() {
+fn npm_start_can_be_reloaded() {
     if !installed_or_skip("node") || !installed_or_skip("npm") {
         return;
     }

@@ -27,7 +27,7 @@ while True:
 
 #[test]
 #[ignore = "needs python3"]
-fn a_killed_worker_loses_no_connection_of_the_others() {
+fn killing_a_worker_loses_no_connection_to_the_other_workers() {
     if !installed_or_skip(PYTHON) {
         return;
     }

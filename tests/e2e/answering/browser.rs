@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::chromium::{Chromium, installed};
+use super::chromium::{Chromium, is_installed};
 use crate::harness::{BUILD_TIMEOUT, Project, Run, skip};
 
 const MANIFEST: &str = "[package]\nname = \"shown\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
@@ -19,7 +19,7 @@ use std::os::fd::FromRawFd;
 
 fn main() {
     let listener = unsafe { std::net::TcpListener::from_raw_fd(3) };
-    // A thread for each connection, because browsers open connections in advance.
+    // Each connection gets its own thread, because browsers open connections in advance.
     for mut stream in listener.incoming().flatten() {
         std::thread::spawn(move || {
             let _ = stream.read(&mut [0; 4096]);
@@ -32,7 +32,7 @@ fn main() {
 #[test]
 #[ignore = "needs chromium"]
 fn a_browser_shows_the_errors_and_reloads_the_page_when_the_build_is_fixed() {
-    if !installed() {
+    if !is_installed() {
         return skip("`chromium` is not installed (`apt install chromium`)");
     }
     let project = Project::new();
@@ -54,7 +54,7 @@ fn a_browser_shows_the_errors_and_reloads_the_page_when_the_build_is_fixed() {
     assert!(shown.contains(markup), "{shown}");
     assert!(
         shown.contains("--> src/main.rs:1:1"),
-        "the location is missing in: {shown}"
+        "no source location in: {shown}"
     );
     assert!(!shown.contains('\u{1b}'), "{shown}");
     let title = chromium.evaluate("document.title");

@@ -18,7 +18,7 @@ pub(super) struct Chromium {
     number: u64,
 }
 
-pub(super) fn installed() -> bool {
+pub(super) fn is_installed() -> bool {
     let mut command = Command::new("chromium");
     let quiet = command
         .arg("--version")
@@ -28,7 +28,7 @@ pub(super) fn installed() -> bool {
 }
 
 impl Chromium {
-    /// Starts the browser. `directory` is its profile directory.
+    /// Starts the browser with this profile directory.
     pub(super) fn start(directory: &Path) -> Self {
         // The pipes must be descriptors 3 and 4. The sandbox does not work as root or in a container.
         let line = "exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \

@@ -75,10 +75,14 @@ fn http_clients_get_the_errors_of_a_broken_first_build() {
     build(&project, &format!("{wait}; echo another; exit 1"));
     run.expect("building");
     let mut waiting = http::open(run.address(), "/");
-    waiting.set_nonblocking(true).expect("can change the mode");
+    waiting
+        .set_nonblocking(true)
+        .expect("can change the blocking mode");
     let early = waiting.read(&mut [0]);
     assert!(early.is_err(), "a response during a build: {early:?}");
-    waiting.set_nonblocking(false).expect("can change the mode");
+    waiting
+        .set_nonblocking(false)
+        .expect("can change the blocking mode");
     fs::write(&go, "").expect("can create `go`");
     let response = rest(waiting);
     assert!(response.contains("gen 2 failed to build"), "{response}");

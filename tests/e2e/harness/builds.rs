@@ -103,11 +103,11 @@ impl Builds {
     pub(crate) fn at_rest(&mut self) -> usize {
         loop {
             self.checkpoint();
-            // Count only the events before the checkpoint. After it, a build may have begun whose end has not been reported
-            // yet.
+            // Count only the events before the checkpoint. After it, a build may have begun whose end has not been
+            // reported yet.
             let past = |name| {
                 self.run
-                    .past()
+                    .consumed()
                     .iter()
                     .filter(|event| event.is(name))
                     .count()
@@ -121,7 +121,7 @@ impl Builds {
         }
     }
 
-    /// Saves a file that a rule prints, and waits for the output. By then, every earlier change has been handled.
+    /// Saves a file that a rule prints, and waits for the output. By that time, every earlier change has been handled.
     #[track_caller]
     fn checkpoint(&mut self) {
         self.checkpoints += 1;

@@ -1,5 +1,5 @@
-//! Helpers for the tests. Every wait has a deadline and waits for something observable: a `--ui json` event, a
-//! response, or the exit of a process.
+//! Helpers for the tests. Every wait has a deadline, and ends on something observable: a `--ui json` event, a response,
+//! or the exit of a process.
 
 pub(crate) mod apps;
 pub(crate) mod bare;
@@ -55,7 +55,7 @@ pub(crate) fn skip(why: &str) {
     say(&format!("SKIPPED: {why}"));
 }
 
-/// Whether the command can be run and succeeds.
+/// Whether this command succeeds.
 pub(crate) fn succeeds(command: &str, args: &[&str]) -> bool {
     let status = Command::new(command)
         .args(args)
@@ -81,7 +81,7 @@ pub(crate) fn until<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> O
     }
 }
 
-/// The directory for builds that are reused by later test runs: `target/apps`.
+/// The directory for builds that later test runs reuse: `target/apps`.
 pub(crate) fn app_builds() -> PathBuf {
     let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     tmp.parent()

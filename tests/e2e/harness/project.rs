@@ -73,7 +73,7 @@ impl Project {
     }
 
     /// Replaces the executable `work/server` atomically with a hard link. The tests never open an executable for
-    /// writing: if another thread forked in the meantime, `exec` would fail with `ETXTBSY`.
+    /// writing: if another thread forked at that time, `exec` would fail with `ETXTBSY`.
     pub(crate) fn swap(&self, executable: &Path) {
         let new = self.beside("new");
         fs::hard_link(executable, &new)
@@ -82,8 +82,8 @@ impl Project {
         fs::rename(new, self.work().join("server")).expect("can replace the executable");
     }
 
-    /// Like [`Self::swap`], but with a copy, which a user without access to the original can read. `cp` makes it, for
-    /// the same reason.
+    /// Like [`Self::swap`], but with a copy, which a user without access to the original can read. `cp` makes the copy,
+    /// so that this process does not open the executable for writing.
     pub(crate) fn swap_by_copy(&self, executable: &Path) {
         let new = self.beside("new");
         run_to_success(Command::new("cp").arg(executable).arg(&new));
@@ -108,7 +108,8 @@ impl Project {
         Run::new(self).program(["sh", "start"])
     }
 
-    /// Checks that a run has left nothing behind: `TMPDIR` is empty, and the watched directory contains only these files.
+    /// Checks that a run has left nothing behind: `TMPDIR` is empty, and the watched directory contains only these
+    /// files.
     #[track_caller]
     pub(crate) fn assert_untouched(&self, files: &[&str]) {
         super::leftovers::empty(&self.tmp());

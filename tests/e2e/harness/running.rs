@@ -146,7 +146,7 @@ impl Running {
     }
 
     /// The events that the test has consumed.
-    pub(crate) fn past(&self) -> &[Event] {
+    pub(crate) fn consumed(&self) -> &[Event] {
         &self.seen[..self.cursor]
     }
 
@@ -259,7 +259,8 @@ impl Drop for Running {
     }
 }
 
-/// Sends each line as an event. A line that is not an event becomes one named `text`, so that a failing test shows it.
+/// Sends each line as an event. A line that is not an event becomes an event named `text`, so that a failing test shows
+/// it.
 fn read_lines(from: impl Read + Send + 'static, to: &Sender<Event>) {
     let to = to.clone();
     thread::spawn(move || {

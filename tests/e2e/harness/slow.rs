@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use super::http;
 
 /// Clients that request `/slow` in a loop.
-pub(crate) struct Slow {
+pub(crate) struct SlowClients {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Vec<Result<(), String>>>>,
 }
 
-impl Slow {
+impl SlowClients {
     /// Starts this many clients. Their first requests take different times, so that the later ones are spread evenly.
     pub(crate) fn start(to: SocketAddr, clients: u32, takes: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));

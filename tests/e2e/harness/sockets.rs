@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The number of established connections to this IPv4 address, from `/proc/net/tcp` (see `proc(5)`): an address is
 /// hexadecimal with its four bytes in native order, and state 1 means established.
-pub(crate) fn established(to: SocketAddr) -> usize {
+pub(crate) fn established_connections(to: SocketAddr) -> usize {
     let IpAddr::V4(ip) = to.ip() else { return 0 };
     let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), to.port());
     let table = fs::read_to_string("/proc/net/tcp").expect("can read `/proc/net/tcp`");

@@ -12,7 +12,7 @@ use crate::harness::{PYTHON, app_builds, skip};
 /// Serializes downloads, because the tests share the download directories.
 static DOWNLOAD: Mutex<()> = Mutex::new(());
 
-/// Whether the program is installed. If it is not, prints that the test is skipped.
+/// Returns whether the program is installed; if not, reports the test as skipped.
 pub(super) fn installed_or_skip(program: &str, version: &str, packages: &str) -> bool {
     let output = Command::new(program).arg(version).output();
     let found = output.is_ok_and(|output| output.status.success());
@@ -55,8 +55,8 @@ pub(super) fn pip() -> Option<PathBuf> {
     )
 }
 
-/// Copies these files from the app into a directory and runs `install` there, unless that was done before with the same
-/// files.
+/// Copies these files from the app into a directory and runs `install` there, unless that has already been done with
+/// the same files.
 fn install_once(
     directory: &str,
     app: &str,
@@ -93,8 +93,8 @@ fn install_once(
     None
 }
 
-/// Builds a Rust app with a changed source, and returns the executable. It needs another name for the reason given at
-/// [`copy_of_axum`](crate::harness::apps::copy_of_axum).
+/// Builds a Rust app with a changed source, and returns the executable. The executable needs another name, for the
+/// reason given at [`copy_of_axum`](crate::harness::apps::copy_of_axum).
 pub(super) fn cargo(
     app: &str,
     package: &str,

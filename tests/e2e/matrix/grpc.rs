@@ -1,7 +1,6 @@
 //! Continuous gRPC calls on one channel to a tonic server that shuts down gracefully. The server announces the shutdown
-//! with a `GOAWAY`, and does not begin calls that are on their way at that time. gRPC's own library retries those
-//! calls, but tonic's channel returns an error. The last test shows that this happens without hotrun and without a
-//! reload, too.
+//! with a `GOAWAY`, and does not begin calls that arrive after that. gRPC's own library retries those calls, but
+//! tonic's channel returns an error. The last test shows that this happens without hotrun and without a reload, too.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -129,7 +128,7 @@ fn no_call_fails_after_it_has_begun_with_tonics_channel() {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn control_calls_fail_with_tonics_channel_without_hotrun() {
+fn control_tonics_channel_loses_calls_even_without_hotrun() {
     let mut program = Program::grpc("grpc_control");
     let project = Project::new();
     program.set_up(&project);

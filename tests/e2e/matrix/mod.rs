@@ -98,7 +98,7 @@ impl ServedProgram {
         let first = run.expect_that("the first generation to go live", BUILD_TIMEOUT, |event| {
             event.is("live")
         });
-        // A program that has not opened a listener goes live after a short time, so it may open its socket later.
+        // hotrun lets a program without a listener go live after a short time, so the program may listen only later.
         until("the program listens", TIMEOUT, || {
             TcpStream::connect(program.address()).ok()
         });

@@ -135,7 +135,7 @@ impl Program {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Whether the program can run here. If it cannot, prints that the test is skipped.
+    /// Returns whether the program can run here; if not, reports the test as skipped.
     pub(super) fn can_run_or_skip(&self) -> bool {
         match self.kind {
             Kind::Cargo { .. } => true,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::program::Program;
 use super::{RunAs, ServedProgram, Size};
 use crate::harness::say;
-use crate::harness::slow::Slow;
+use crate::harness::slow::SlowClients;
 
 const CLIENTS: u32 = 20;
 const TAKES: Duration = Duration::from_secs(2);
@@ -18,7 +18,7 @@ fn assert_no_request_is_lost(program: Program) {
     let (what, size) = (program.what(), Size::of(0));
     let mut served = ServedProgram::start(program, RunAs::CurrentUser);
     let began = Instant::now();
-    let slow = Slow::start(served.run.address(), CLIENTS, TAKES);
+    let slow = SlowClients::start(served.run.address(), CLIENTS, TAKES);
     while served.reloads < size.reloads {
         served.reload();
     }

@@ -83,7 +83,7 @@ fn soak(language: Language, time: Duration, mut random: Random) {
     let last = served.measure();
     let results = served.end();
     say(&format!(
-        "soak, {language:?}: {} actions, {} requests, {} lost in a crash, slowest {:.1?}; from {} to {last}",
+        "soak, {language:?}: {} actions, {} requests, {} lost in a crash, slowest {:.1?}; usage from {} to {last}",
         results.actions,
         results.succeeded,
         results.lost_in_crash,

@@ -122,7 +122,7 @@ impl Scenario {
     }
 
     pub(super) fn spawn(&mut self) {
-        // hotrun runs in its own session, so that it has no terminal, as after the terminal was closed. The default
+        // hotrun runs in its own session without a terminal, as it does once its terminal has been closed. The default
         // action of HUP is restored, because the tests may run under `nohup`.
         let run = match self.unprivileged && nix::unistd::geteuid().is_root() {
             true => Run::as_nobody(&self.project),
