@@ -1,7 +1,10 @@
-//! The task that reads a build's output and collects its result.
+//! Starts a build, reads its output in a task, and uses its result.
 
+use std::env;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use anyhow::{Context, Result};
 use cargo_metadata::diagnostic::DiagnosticLevel;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -11,12 +14,24 @@ use crate::build::{BuildOutput, OutputLine, Plan, take_progress};
 use crate::error::Failure;
 use crate::os::hint_for_errno;
 use crate::process::output::{Lines, Piece};
-use crate::process::{self, Process, Reports, Signal};
-use crate::reload::{Ended, GenId};
-use crate::ui::{Feed, Level, Report};
-use crate::watch::LockFileWindow;
+use crate::process::{Process, Signal, Spawner, Spec};
+use crate::reload::{Action, BuildOutcome, Ended, Event, GenEvent, GenId};
+use crate::ui::{Feed, Level, Report, UiMode};
+use crate::watch::{LockFileWindow, Moment};
 
-use super::inbox::{Built, Inbox, Input, Inputs};
+use super::setup;
+use super::state::{ActiveBuild, Driver, Running};
+use super::task_message::{Built, Inputs, TaskMessage, TaskSender};
+
+/// How long a cancelled build may take to remove unfinished files, as `make` does on `SIGTERM`. If it were killed at
+/// once, the next build would treat these files as complete.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Environment variables that make cargo print its progress.
+const PROGRESS: [(&str, &str); 2] = [
+    ("CARGO_TERM_PROGRESS_WHEN", "always"),
+    ("CARGO_TERM_PROGRESS_WIDTH", "60"),
+];
 
 /// After the build has ended, its output counts as complete once nothing has arrived for this long. Usually the pipes
 /// end first, but a process that the build leaves running, such as a compiler cache's daemon, keeps them open.
@@ -27,14 +42,162 @@ const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// kilobytes.
 const MAX_LINE: usize = 16 << 20;
 
+impl Driver {
+    /// Starts a build, which sends [`TaskMessage::Built`] when it has ended.
+    pub(super) fn build(&mut self, id: GenId) -> Result<()> {
+        // This build includes the changes for which a build was postponed.
+        self.builds.trigger.cancel();
+        self.watch.watch.build_begins();
+        let began = Moment::now();
+        let plan = self.builds.plan.clone();
+        let command = plan.build_command()?.context("there is nothing to build")?;
+        let mut env: Vec<_> = env::vars_os().collect();
+        match self.config.ui.mode {
+            // Cargo has no terminal, so it prints its progress only on request.
+            UiMode::Live | UiMode::Json => {
+                env.retain(|(name, _)| PROGRESS.iter().all(|(ours, _)| name != ours));
+                env.extend(PROGRESS.map(|(name, value)| (name.into(), value.into())));
+            }
+            UiMode::Plain | UiMode::Off => {}
+        }
+        let process = Spawner::default().spawn(Spec {
+            cleanup: self.cleanup(),
+            ..Spec::new(command.argv, env, command.workdir)
+        })?;
+        let control = process.control.clone();
+        let known = |(id, running): (&GenId, &Running)| Some((*id, running.fingerprint.clone()?));
+        let lock_file = LockFileWindow {
+            started: began.wall,
+            until: Arc::default(),
+        };
+        let task = BuildTask {
+            id,
+            lock_file: lock_file.clone(),
+            known: self.generations.iter().filter_map(known).collect(),
+            output: plan.output(),
+            silent: true,
+            plan,
+            sender: self.sender.clone(),
+            feed: self.feed.clone(),
+        };
+        tokio::spawn(task.run(process));
+        self.builds.trigger.started(began.monotonic);
+        self.builds.lock_file = Some(lock_file);
+        let cancelled = false;
+        self.builds.active = Some(ActiveBuild { control, cancelled });
+        Ok(())
+    }
+
+    /// Cancels the active build without waiting for it to end.
+    pub(super) fn cancel_build(&mut self) {
+        let Some(build) = &mut self.builds.active else {
+            return;
+        };
+        build.cancelled = true;
+        build.control.stop(Signal::SIGTERM);
+        let control = build.control.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(CANCEL_TIMEOUT).await;
+            control.kill();
+        });
+    }
+
+    /// Requests the postponed build.
+    pub(super) fn start_postponed_build(&mut self) {
+        self.builds.trigger.cancel();
+        self.handle(Event::Changed(Action::Build));
+    }
+
+    /// Keeps the artifact of a build, and passes the result on to the machine.
+    pub(super) fn built(&mut self, id: GenId, built: Result<Box<Built>, Option<Failure>>) {
+        let now = Moment::now();
+        self.builds.trigger.ended(now);
+        if let Some(window) = &self.builds.lock_file {
+            window.until.get_or_init(|| now.wall);
+        }
+        let build = self.builds.active.take();
+        let cancelled = build.is_some_and(|build| build.cancelled);
+        let outcome = match built {
+            // The machine does not want the result, even if the build ended before it was killed.
+            Ok(_) | Err(_) if cancelled => BuildOutcome::Cancelled,
+            Ok(built) => self.keep(id, *built),
+            Err(failure) => {
+                if let Some(failure) = failure {
+                    self.feed.error(failure.message(), failure.first_hint());
+                }
+                BuildOutcome::Failed
+            }
+        };
+        self.handle(Event::Generation(id, GenEvent::BuildEnded(outcome)));
+    }
+
+    fn keep(&mut self, id: GenId, built: Built) -> BuildOutcome {
+        let Built {
+            launch,
+            fingerprint,
+            like,
+        } = built;
+        let machine = &self.machine;
+        // The matching generation may have begun to drain in the meantime.
+        let like = like.filter(|like| machine.phase(*like).stays());
+        if let Some((like, artifact)) = like.and_then(|like| Some((like, machine.artifact(like)?)))
+        {
+            self.artifacts.set_newest(artifact, launch, fingerprint);
+            return BuildOutcome::Unchanged { like };
+        }
+        let needed = |artifact| machine.needs(artifact);
+        let (artifact, kept) = match self.artifacts.keep(&launch, needed) {
+            Ok(Some((artifact, new))) => {
+                if new {
+                    self.feed.report(Report::ArtifactKept { id });
+                }
+                (artifact, true)
+            }
+            Ok(None) => (self.artifacts.new_id(), false),
+            // The artifact can still be started, but hotrun cannot roll back to it.
+            Err(error) => {
+                let text = format!("cannot keep gen {id}'s executable: {error}");
+                self.feed.message(Level::Detail, text, None);
+                (self.artifacts.new_id(), false)
+            }
+        };
+        self.artifacts.set_newest(artifact, launch, fingerprint);
+        BuildOutcome::Built { artifact, kept }
+    }
+
+    /// Reads cargo's configuration and the toolchain again, in a blocking thread, because rustup may take minutes to
+    /// install a toolchain.
+    pub(super) fn renew_plan(&mut self) {
+        let (config, sender) = (self.config.clone(), self.sender.clone());
+        self.builds.plan_requests += 1;
+        let number = self.builds.plan_requests;
+        tokio::task::spawn_blocking(move || {
+            let planned = Plan::new(&setup::plan_options(&config));
+            sender.send(TaskMessage::Planned { number, planned });
+        });
+    }
+
+    /// Uses the new plan, unless a later request is pending: if there are two requests, the older one may finish last.
+    pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, Failure>) {
+        match planned {
+            Ok(_) | Err(_) if number < self.builds.plan_requests => {}
+            Ok(plan) => self.builds.plan = plan,
+            // The next build will fail with cargo's own message.
+            Err(error) => self
+                .feed
+                .message(Level::Warning, error.message(), error.first_hint()),
+        }
+    }
+}
+
 /// An output stream of the build, read line by line.
-struct Stream {
+struct BuildStream {
     pieces: Lines,
     line: Vec<u8>,
     open: bool,
 }
 
-impl Stream {
+impl BuildStream {
     fn new(pipe: Receiver) -> Self {
         Self {
             pieces: Lines::new(pipe),
@@ -63,7 +226,7 @@ pub(super) struct BuildTask {
     pub(super) lock_file: LockFileWindow,
     /// The fingerprints of the running generations.
     pub(super) known: Vec<(GenId, Fingerprint)>,
-    pub(super) inbox: Inbox,
+    pub(super) sender: TaskSender,
     pub(super) feed: Feed,
 }
 
@@ -77,7 +240,7 @@ impl BuildTask {
             stdout,
             stderr,
         } = process;
-        let (mut out, mut err) = (Stream::new(stdout), Stream::new(stderr));
+        let (mut out, mut err) = (BuildStream::new(stdout), BuildStream::new(stderr));
         let mut end = None;
         let mut ended_at = Instant::now();
         while end.is_none() || out.open || err.open {
@@ -86,36 +249,41 @@ impl BuildTask {
                 () = sleep_until(ended_at + OUTPUT_TIMEOUT), if end.is_some() => break,
                 piece = out.pieces.next(), if out.open => self.stdout(&mut out, piece).await,
                 piece = err.pieces.next(), if err.open => self.stderr(&mut err, piece).await,
-                found = first_end(&mut reports), if end.is_none() => {
-                    end = Some(found);
+                exit = reports.first_exit(), if end.is_none() => {
+                    end = Some(exit);
                     ended_at = Instant::now();
                 }
                 // Output that cargo has already written is read first: the branches above are polled before this one,
                 // and the runtime polls the pipes during the yield.
                 () = tokio::task::yield_now(), if self.output.is_complete() => {
-                    end = Some(Ok(Ended::Code(0)));
+                    end = Some(Ok(Some(Ended::Code(0))));
                     break;
                 }
                 () = sleep(QUIET), if end.is_some() => break,
             }
         }
-        if let Some(Ok(Ended::Signal(_))) = end {
+        if let Some(Ok(Some(Ended::Signal(_)))) = end {
             // Remaining processes of a killed build would interfere with the next one.
             control.kill();
             while reports.next().await.is_some() {}
         }
         let built = match end {
-            Some(Ok(ended)) => self.finish(ended).await,
-            Some(Err(failure)) => Err(Some(failure)),
+            Some(Ok(Some(ended))) => self.finish(ended).await,
+            Some(Ok(None)) => Err(Some(Failure::environment("the build's processes vanished"))),
+            Some(Err(refusal)) => {
+                let text = format!("cannot start the build: {refusal}");
+                let failure = Failure::environment(text).hints(hint_for_errno(refusal.errno));
+                Err(Some(failure))
+            }
             None => Err(None),
         };
-        self.inbox.send(Input::Built { id: self.id, built });
+        self.sender.send(TaskMessage::Built { id: self.id, built });
         // Otherwise, its feed would keep the user interface open while processes that the build left behind are running.
         drop(self);
         while reports.next().await.is_some() {}
     }
 
-    async fn stdout(&mut self, out: &mut Stream, piece: Option<Piece>) {
+    async fn stdout(&mut self, out: &mut BuildStream, piece: Option<Piece>) {
         if let Some(line) = out.take(piece) {
             self.lock_file.until.get_or_init(SystemTime::now);
             let line = self.output.stdout(&line);
@@ -123,7 +291,7 @@ impl BuildTask {
         }
     }
 
-    async fn stderr(&mut self, err: &mut Stream, piece: Option<Piece>) {
+    async fn stderr(&mut self, err: &mut BuildStream, piece: Option<Piece>) {
         let mut line = err.take(piece);
         if let Some((done, all)) = take_progress(line.as_mut().unwrap_or(&mut err.line)) {
             let id = self.id;
@@ -178,7 +346,7 @@ impl BuildTask {
         }
         let launch = self.plan.launch(&mut self.output).map_err(Some)?;
         match self.plan.inputs(&self.output, &launch) {
-            Some(inputs) => self.inbox.send(Input::Inputs(Box::new(Inputs {
+            Some(inputs) => self.sender.send(TaskMessage::Inputs(Box::new(Inputs {
                 id: self.id,
                 began: self.lock_file.started,
                 files: Ok(inputs),
@@ -207,32 +375,16 @@ impl BuildTask {
 
     /// Asks cargo in a blocking thread which files the next build may need.
     fn ask_cargo(&self) {
-        let (id, began, inbox) = (self.id, self.lock_file.started, self.inbox.clone());
+        let (id, began, sender) = (self.id, self.lock_file.started, self.sender.clone());
         let plan = self.plan.clone();
         if let Plan::Cargo(_) = &plan {
             tokio::task::spawn_blocking(move || {
                 // If cargo cannot read a manifest, the watched directories stay the same.
                 let files = Err(plan.watch_roots().unwrap_or_default());
-                inbox.send(Input::Inputs(Box::new(Inputs { id, began, files })));
+                sender.send(TaskMessage::Inputs(Box::new(Inputs { id, began, files })));
             });
         }
     }
-}
-
-/// Waits until the build's first process has ended. The processes that it leaves running are not part of the build.
-async fn first_end(reports: &mut Reports) -> Result<Ended, Failure> {
-    while let Some(report) = reports.next().await {
-        match report {
-            process::Report::Started { .. } => {}
-            process::Report::Exited { ended, .. } => return Ok(ended),
-            process::Report::Refused { error } => {
-                let text = format!("cannot start the build: {error}");
-                return Err(Failure::environment(text).hints(hint_for_errno(error.errno)));
-            }
-            process::Report::Gone => break,
-        }
-    }
-    Err(Failure::environment("the build's processes vanished"))
 }
 
 /// The failure to report if something other than hotrun killed the build.

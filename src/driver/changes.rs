@@ -12,8 +12,8 @@ use crate::reload::{Action, Event};
 use crate::ui::{Level, Report};
 use crate::watch::{Batch, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, action_for};
 
-use super::inbox::Inputs;
 use super::state::{Driver, WatchSet};
+use super::task_message::Inputs;
 
 impl Driver {
     pub(super) fn watched(&mut self, message: WatchMessage) {

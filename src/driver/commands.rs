@@ -7,12 +7,12 @@ use anyhow::Result;
 use tokio::net::unix::pipe::Receiver;
 
 use crate::process::output::Lines;
-use crate::process::{Control, Process, Report, Reports, Spawner, Spec};
+use crate::process::{Control, Process, Spawner, Spec};
 use crate::ui::{self, Feed, Level};
 use crate::watch::Moment;
 
-use super::inbox::Input;
 use super::state::Driver;
+use super::task_message::TaskMessage;
 
 impl Driver {
     /// Runs a command. If the command is already running or hotrun is paused, runs it afterwards.
@@ -58,12 +58,12 @@ impl Driver {
         let text = format!("running `{line}`");
         self.feed.message(Level::Info, text, None);
         let control = process.control.clone();
-        let (line, feed, inbox) = (line.to_owned(), self.feed.clone(), self.inbox.clone());
+        let (line, feed, sender) = (line.to_owned(), self.feed.clone(), self.sender.clone());
         tokio::spawn(async move {
             if let Some(failure) = monitor(process, &feed).await {
                 feed.message(Level::Warning, format!("`{line}` failed: {failure}"), None);
             }
-            inbox.send(Input::CommandEnded { line });
+            sender.send(TaskMessage::CommandEnded { line });
         });
         Ok(control)
     }
@@ -100,30 +100,22 @@ async fn monitor(process: Process, feed: &Feed) -> Option<String> {
     ui::panic_for_test();
     let Process {
         control,
-        reports,
+        mut reports,
         stdout,
         stderr,
     } = process;
     let ended = async {
-        let failure = failure(reports).await;
+        let failure = match reports.first_exit().await {
+            Ok(Some(ended)) if ended.success() => None,
+            Ok(Some(ended)) => Some(ended.to_string()),
+            Ok(None) => Some("its processes vanished".to_owned()),
+            Err(refusal) => Some(refusal.to_string()),
+        };
         // Processes that the command leaves running would keep its output open.
         control.kill();
         failure
     };
     tokio::join!(ended, show(stdout, feed), show(stderr, feed)).0
-}
-
-async fn failure(mut reports: Reports) -> Option<String> {
-    while let Some(report) = reports.next().await {
-        match report {
-            Report::Started { .. } => {}
-            Report::Refused { error } => return Some(error.to_string()),
-            Report::Exited { ended, .. } if ended.success() => return None,
-            Report::Exited { ended, .. } => return Some(ended.to_string()),
-            Report::Gone => break,
-        }
-    }
-    Some("its processes vanished".to_owned())
 }
 
 async fn show(pipe: Receiver, feed: &Feed) {

@@ -13,8 +13,7 @@ use crate::reload::{
 use crate::socket::respond::{self, Reason};
 use crate::ui::{Level, Report};
 
-use super::generation::Running;
-use super::state::{Driver, Outcome};
+use super::state::{Driver, Outcome, Running};
 
 /// How long a response may pause before it counts as complete.
 const RESPONSE_PAUSE: Duration = Duration::from_secs(5);
@@ -124,7 +123,7 @@ impl Driver {
 
     /// Starts a task that reports when a draining generation is quiescent or, if `idle` is set, idle.
     fn await_drained(&mut self, id: GenId, idle: bool) {
-        let (mut monitor, inbox) = (self.sockets.drain_monitor(id), self.inbox.clone());
+        let (mut monitor, sender) = (self.sockets.drain_monitor(id), self.sender.clone());
         // A streamed response looks complete while it pauses. If another generation is live, nothing is waiting for
         // this one to exit, so longer pauses are allowed.
         if idle && self.machine.live().is_some() {
@@ -135,10 +134,10 @@ impl Driver {
             running.wait(async move {
                 if idle {
                     monitor.idle(|| control.pids()).await;
-                    inbox.event(id, GenEvent::Idle);
+                    sender.event(id, GenEvent::Idle);
                 } else {
                     monitor.quiescent(|| control.pids()).await;
-                    inbox.event(id, GenEvent::Quiescent);
+                    sender.event(id, GenEvent::Quiescent);
                 }
             });
         }

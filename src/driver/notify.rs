@@ -4,8 +4,10 @@
 //! closes the barrier's descriptor, it has handled everything that was sent before. Nothing here waits for the screen,
 //! because the program may be waiting for its barrier.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -20,6 +22,23 @@ use super::state::Driver;
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl Driver {
+    /// Receives the next notification from any generation. The newest generation comes first, because its readiness must
+    /// not wait for an old one that keeps sending. Cancel safe.
+    pub(super) async fn next_notification(&self) -> (GenId, io::Result<Result<Message, Rejected>>) {
+        poll_fn(|cx| {
+            for (id, running) in self.generations.iter().rev() {
+                if let Some(notify) = &running.notify
+                    && let Poll::Ready(received) =
+                        notify.socket.poll_recv(cx, || running.control.pids())
+                {
+                    return Poll::Ready((*id, received));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Handles what this generation has sent so far, but stops at `until`.
     pub(super) fn drain_notifications(&mut self, id: GenId, until: Instant) {
         while Instant::now() < until

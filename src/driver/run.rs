@@ -10,12 +10,11 @@ use crate::config::Config;
 use crate::reload::{Event, Time};
 use crate::ui::{Level, Report, Ui};
 
-use super::generation::next_notification;
-use super::inbox::Input;
 use super::notify::DRAIN_TIMEOUT;
 use super::requests::sleep_to;
 use super::setup::{self, Setup, Sources};
 use super::state::{Driver, Outcome};
+use super::task_message::TaskMessage;
 
 /// Runs hotrun until the user quits. Must be called in a current-thread runtime, from the main thread: the parent of
 /// the guardians is the thread that starts them.
@@ -75,22 +74,22 @@ impl Driver {
                 () = self.clock.sleep_until(deadline) => {
                     self.deadline_passed(deadline, &mut sources.inputs).await;
                 }
-                (id, received) = next_notification(&self.generations) => self.notified(id, received),
+                (id, received) = self.next_notification() => self.notified(id, received),
             }
         }
     }
 
-    fn take(&mut self, input: Input) {
+    fn take(&mut self, input: TaskMessage) {
         match input {
-            Input::Event(event) => self.handle(event),
-            Input::Built { id, built } => self.built(id, built),
-            Input::Inputs(inputs) => self.watch_inputs(*inputs),
-            Input::DrainNotifications { id, done: _done } => {
+            TaskMessage::Event(event) => self.handle(event),
+            TaskMessage::Built { id, built } => self.built(id, built),
+            TaskMessage::Inputs(inputs) => self.watch_inputs(*inputs),
+            TaskMessage::DrainNotifications { id, done: _done } => {
                 self.drain_notifications(id, Instant::now() + DRAIN_TIMEOUT);
             }
-            Input::Intercepted { id, event } => self.intercepted(id, event),
-            Input::CommandEnded { line } => self.command_ended(&line),
-            Input::Planned { number, planned } => self.planned(number, planned),
+            TaskMessage::Intercepted { id, event } => self.intercepted(id, event),
+            TaskMessage::CommandEnded { line } => self.command_ended(&line),
+            TaskMessage::Planned { number, planned } => self.planned(number, planned),
         }
     }
 
@@ -99,7 +98,7 @@ impl Driver {
     async fn deadline_passed(
         &mut self,
         deadline: Option<Time>,
-        inputs: &mut UnboundedReceiver<Input>,
+        inputs: &mut UnboundedReceiver<TaskMessage>,
     ) {
         if self.clock.skip_suspension(deadline) {
             return;

@@ -26,9 +26,9 @@ use crate::watch::{Watch, WatchMessage, WatchSpec};
 
 use super::changes::{ignored, places};
 use super::clock::Clock;
-use super::inbox::{Inbox, Input};
 use super::log::Log;
 use super::state::{Builds, Driver, Ending, Reported, WatchSet};
+use super::task_message::{TaskMessage, TaskSender};
 
 /// What the driver's loop needs.
 pub(super) struct Setup {
@@ -39,7 +39,7 @@ pub(super) struct Setup {
 
 /// The sources of events.
 pub(super) struct Sources {
-    pub(super) inputs: UnboundedReceiver<Input>,
+    pub(super) inputs: UnboundedReceiver<TaskMessage>,
     pub(super) watch: UnboundedReceiver<WatchMessage>,
     pub(super) signals: Signals,
     pub(super) terminal: TerminalInput,
@@ -54,7 +54,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     let plan = plan(&config)?;
     let roots = plan.watch_roots()?;
     let (sender, inputs) = mpsc::unbounded_channel();
-    let inbox = Inbox(sender);
+    let sender = TaskSender(sender);
     let (changes, watch) = mpsc::unbounded_channel();
     let terminal = TerminalInput::new(config.ui.mode, config.cli.stdin == Stdin::Program);
     let sources = Sources {
@@ -64,9 +64,9 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
         terminal: terminal.context("reading from the terminal")?,
     };
     let watch = Watch::start(&watch_spec(&config, &roots), changes)?;
-    let quit = inbox.clone();
+    let quit = sender.clone();
     let on_quit: feed::OnQuit =
-        Arc::new(move || quit.send(Input::Event(Event::Requested(Request::Quit))));
+        Arc::new(move || quit.send(TaskMessage::Event(Event::Requested(Request::Quit))));
     let (feed, ui_thread) = feed::start(ui, on_quit.clone()).context("starting a thread")?;
     if config.ui.mode == UiMode::Live {
         ui_thread.quit_on_panic(on_quit);
@@ -81,7 +81,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
         log,
         machine: Machine::new(config.policy(builds, adopts)),
         clock: Clock::start(),
-        inbox,
+        sender,
         feed,
         sockets,
         adopts,

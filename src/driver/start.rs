@@ -5,23 +5,25 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Stdin;
 use crate::os::seccomp;
 use crate::process::notify::NotifySocket;
 use crate::process::{Control, Spawner, Spec, shell};
-use crate::ready::{self, Connect, LastUnreadyReason, ListenState, ReadyInputs, ReadyReason};
+use crate::ready::{
+    self, Connect, Exec, LastUnreadyReason, ListenState, NotifyState, ReadyInputs, ReadyReason,
+};
 use crate::reload::{ArtifactId, Event, GenEvent, GenId};
 use crate::socket::intercept::{self, InterceptEvent};
-use crate::socket::{Address, Joined, Passed, Route};
+use crate::socket::{Address, Joined, Route};
 use crate::ui::{Level, OutputStream, Report, UiMode};
 
-use super::generation::{Notify, Running, Terminal};
-use super::inbox::Input;
-use super::monitor::{Monitor, Output};
-use super::state::Driver;
+use super::program::{OutputTask, ProgramTask};
+use super::state::{Driver, Notify, ProgramTerminal, Running};
+use super::task_message::TaskMessage;
 
 impl Driver {
     /// Starts a generation's program and the tasks that monitor it. The tasks report [`GenEvent::StartFailed`], or
@@ -33,8 +35,9 @@ impl Driver {
         env.push(("HOTRUN".into(), "1".into()));
         env.push(("HOTRUN_GENERATION".into(), id.to_string().into()));
         let passed = self.sockets.prepare(id).context("preparing its sockets")?;
-        let listen_state = self.listen_state(id, &passed);
+        let inodes = passed.iter().map(|passed| passed.inode).collect();
         let notify = Notify::new(NotifySocket::open().context("opening the notify socket")?);
+        let notify_state = notify.state.subscribe();
         let channel = self.adopts.then(seccomp::channel).transpose();
         let channel = channel.context("opening a channel to the program")?;
         let (channel, intercept) = channel.unzip();
@@ -56,33 +59,22 @@ impl Driver {
             let intercepted = self.intercept(id, channel, control.clone());
             intercepted.inspect_err(|_| control.kill())?;
         }
-        let (unready_reason, tree) = (LastUnreadyReason::default(), control.clone());
-        let inputs = ReadyInputs {
-            sockets: ready::GenerationSockets {
-                pids: Box::new(move || tree.pids()),
-                state: listen_state,
-            },
-            adopts: self.adopts,
-            notify_state: notify.state.subscribe(),
-            lines,
-            connect: connect(self.sockets.routes(id)),
-            // The `--ready exec:` command has the program's environment and working directory.
-            exec: Box::new(move |line| {
-                let spec = Spec::shell(line, env.clone(), launch.workdir.clone());
-                Box::pin(shell::run(spec))
-            }),
-            on_unready: unready_reason.recorder(),
-        };
+        // The `--ready exec:` command has the program's environment and working directory.
+        let exec: Exec = Box::new(move |line| {
+            let spec = Spec::shell(line, env.clone(), launch.workdir.clone());
+            Box::pin(shell::run(spec))
+        });
         let mut running = Running {
             control,
             notify: Some(notify),
             fingerprint,
-            unready_reason,
+            unready_reason: LastUnreadyReason::default(),
             terminal,
             connections: None,
             waiting: JoinSet::new(),
         };
-        running.wait(self.readiness(id, inputs));
+        let ready = self.readiness(id, &running, inodes, notify_state, lines, exec);
+        running.wait(ready);
         self.generations.insert(id, running);
         Ok(())
     }
@@ -92,15 +84,15 @@ impl Driver {
         &self,
         id: GenId,
         spec: Spec,
-        lines: Option<mpsc::UnboundedSender<Vec<u8>>>,
-    ) -> Result<(Control, Option<Terminal>)> {
-        let monitor = Monitor {
+        lines: Option<UnboundedSender<Vec<u8>>>,
+    ) -> Result<(Control, Option<ProgramTerminal>)> {
+        let task = ProgramTask {
             id,
             program: spec.argv.first().cloned().unwrap_or_default(),
-            inbox: self.inbox.clone(),
+            sender: self.sender.clone(),
             feed: self.feed.clone(),
         };
-        let output = Output {
+        let output = OutputTask {
             id,
             feed: self.feed.clone(),
             lines,
@@ -111,9 +103,9 @@ impl Driver {
                 let reads = self.config.cli.stdin == Stdin::Program;
                 let process = Spawner::default().spawn_on_pty(spec, self.size, reads)?;
                 let pty = Arc::new(process.pty);
-                let task = tokio::spawn(output.pass_pty(pty.clone()));
-                let terminal = Some(Terminal::new(pty));
-                (process.control, process.reports, terminal, vec![task])
+                let shown = tokio::spawn(output.pass_pty(pty.clone()));
+                let terminal = Some(ProgramTerminal::new(pty));
+                (process.control, process.reports, terminal, vec![shown])
             }
             UiMode::Plain | UiMode::Json | UiMode::Off => {
                 let process = Spawner::default().spawn(spec)?;
@@ -125,16 +117,16 @@ impl Driver {
                 (process.control, process.reports, None, tasks)
             }
         };
-        tokio::spawn(monitor.run(control.clone(), reports, tasks));
+        tokio::spawn(task.run(control.clone(), reports, tasks));
         Ok((control, terminal))
     }
 
     /// Starts the thread that replies to the program's `bind` and `listen` calls.
     fn intercept(&self, id: GenId, channel: OwnedFd, control: Control) -> Result<()> {
         let adopter = self.sockets.adopter();
-        let inbox = self.inbox.clone();
+        let sender = self.sender.clone();
         let adopter = adopter.context("hotrun cannot adopt sockets on this system")?;
-        let notify = move |event| inbox.send(Input::Intercepted { id, event });
+        let notify = move |event| sender.send(TaskMessage::Intercepted { id, event });
         let started = intercept::start(channel, id, adopter, move || control.pids(), notify);
         started.context("starting the thread that replies to `bind` and `listen`")
     }
@@ -176,11 +168,19 @@ impl Driver {
         }
     }
 
-    /// Returns a function that lists the sockets that the generation has at the time of the call.
-    fn listen_state(&self, id: GenId, passed: &[Passed]) -> Box<dyn FnMut() -> ListenState + Send> {
-        let sockets: Vec<u64> = passed.iter().map(|passed| passed.inode).collect();
-        match self.sockets.adopter() {
-            Some(adopter) => Box::new(move || {
+    /// The task that waits until the generation is ready. `inodes` identifies the sockets that were passed to it.
+    fn readiness(
+        &self,
+        id: GenId,
+        running: &Running,
+        inodes: Vec<u64>,
+        notify_state: watch::Receiver<NotifyState>,
+        lines: UnboundedReceiver<Vec<u8>>,
+        exec: Exec,
+    ) -> impl Future<Output = ()> + use<> {
+        let (tree, adopter) = (running.control.clone(), self.sockets.adopter());
+        let state = move || match &adopter {
+            Some(adopter) => {
                 let opened = adopter.opened(id);
                 ListenState {
                     listening: opened.inodes,
@@ -188,18 +188,26 @@ impl Driver {
                     missing: opened.missing,
                     other_live: opened.beside,
                 }
-            }),
-            None => Box::new(move || ListenState {
-                listening: sockets.clone(),
+            }
+            None => ListenState {
+                listening: inodes.clone(),
                 ..ListenState::default()
-            }),
-        }
-    }
-
-    /// The task that waits until the generation is ready.
-    fn readiness(&self, id: GenId, inputs: ReadyInputs) -> impl Future<Output = ()> + use<> {
+            },
+        };
+        let inputs = ReadyInputs {
+            sockets: ready::GenerationSockets {
+                pids: Box::new(move || tree.pids()),
+                state: Box::new(state),
+            },
+            adopts: self.adopts,
+            notify_state,
+            lines,
+            connect: connect(self.sockets.routes(id)),
+            exec,
+            on_unready: running.unready_reason.recorder(),
+        };
         let (spec, adopts) = (Arc::clone(&self.config.cli.ready), self.adopts);
-        let (inbox, feed) = (self.inbox.clone(), self.feed.clone());
+        let (sender, feed) = (self.sender.clone(), self.feed.clone());
         async move {
             let how = ready::wait(&spec, inputs).await;
             let text = format!("gen {id} is ready: {how}");
@@ -212,9 +220,9 @@ impl Driver {
                 feed.message(Level::Detail, text, None);
             }
             if how.implies_server() {
-                inbox.event(id, GenEvent::IsServer);
+                sender.event(id, GenEvent::IsServer);
             }
-            inbox.event(id, GenEvent::Ready);
+            sender.event(id, GenEvent::Ready);
         }
     }
 }

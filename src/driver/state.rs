@@ -2,23 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::artifact;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::artifact::{self, Fingerprint};
 use crate::build::{Plan, WatchRoots};
 use crate::config::Config;
 use crate::os::terminal::Size;
-use crate::process::Control;
-use crate::process::notify::FdStore;
+use crate::process::notify::{FdStore, NotifySocket};
+use crate::process::{Control, Pty};
+use crate::ready::{LastUnreadyReason, NotifyState};
 use crate::reload::{GenId, Machine};
 use crate::socket::Sockets;
 use crate::ui::Feed;
 use crate::watch::{LockFileWindow, SelfTrigger, Watch};
 
 use super::clock::Clock;
-use super::generation::Running;
-use super::inbox::Inbox;
 use super::log::Log;
+use super::task_message::TaskSender;
 
 /// How hotrun exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +39,7 @@ pub(super) struct Driver {
     pub(super) log: Option<Log>,
     pub(super) machine: Machine,
     pub(super) clock: Clock,
-    pub(super) inbox: Inbox,
+    pub(super) sender: TaskSender,
     pub(super) feed: Feed,
     pub(super) sockets: Sockets,
     /// Whether hotrun adopts the sockets that programs open.
@@ -55,6 +59,81 @@ pub(super) struct Driver {
     pub(super) size: Size,
     /// When to count connections next.
     pub(super) count_at: Instant,
+}
+
+/// A generation that was started and still has processes. Dropping it kills the process tree and aborts the tasks.
+pub(super) struct Running {
+    pub(super) control: Control,
+    /// `None` after the notify socket has failed.
+    pub(super) notify: Option<Notify>,
+    /// The fingerprint of the artifact, if known.
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) unready_reason: LastUnreadyReason,
+    pub(super) terminal: Option<ProgramTerminal>,
+    /// The number of connections that the last count found.
+    pub(super) connections: Option<usize>,
+    /// The task that waits until the generation is ready or, during the drain, quiescent or idle.
+    pub(super) waiting: JoinSet<()>,
+}
+
+/// The notify socket, and what the program has sent to it.
+pub(super) struct Notify {
+    pub(super) socket: NotifySocket,
+    pub(super) state: watch::Sender<NotifyState>,
+    /// When the program began to reload its configuration. Set from `RELOADING=1` until `READY=1`.
+    pub(super) reloading: Option<Instant>,
+    pub(super) status: String,
+}
+
+impl Notify {
+    pub(super) fn new(socket: NotifySocket) -> Self {
+        Self {
+            socket,
+            state: watch::Sender::default(),
+            reloading: None,
+            status: String::new(),
+        }
+    }
+}
+
+/// The pseudoterminal of a program.
+pub(super) struct ProgramTerminal {
+    pub(super) pty: Arc<Pty>,
+    typed: mpsc::UnboundedSender<Vec<u8>>,
+    _writer: JoinSet<()>,
+}
+
+impl Running {
+    /// Spawns the waiting task and aborts the previous one.
+    pub(super) fn wait(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.waiting = JoinSet::new();
+        self.waiting.spawn(task);
+    }
+}
+
+impl ProgramTerminal {
+    pub(super) fn new(pty: Arc<Pty>) -> Self {
+        let (typed, mut waiting) = mpsc::unbounded_channel::<Vec<u8>>();
+        let (mut writer, to) = (JoinSet::new(), pty.clone());
+        writer.spawn(async move {
+            while let Some(bytes) = waiting.recv().await {
+                if to.write(&bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            pty,
+            typed,
+            _writer: writer,
+        }
+    }
+
+    /// Queues input for the program.
+    pub(super) fn type_in(&self, bytes: Vec<u8>) {
+        // Fails if the program has closed its terminal, because the writer has ended then.
+        let _ = self.typed.send(bytes);
+    }
 }
 
 /// The current build, and how to build next.

@@ -1,12 +1,46 @@
+//! hotrun's end of a guardian's socket: [`Control`] sends orders, and a task receives the reports.
+
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use super::wire::{self, Order};
-use super::{Signal, disposition};
+use nix::errno::Errno;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::Child;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use super::wire::{self, Order, Refusal, Report, Step};
+use super::{Signal, disposition, orphans};
 use crate::os::process_tree;
+use crate::reload::Ended;
+
+/// Takes over the socket to a guardian that has its request. A separate task monitors the guardian, so that it is
+/// reaped even if nothing reads its reports.
+pub(super) fn supervise(socket: UnixStream, guardian: Child) -> io::Result<(Control, Reports)> {
+    socket.set_nonblocking(true)?;
+    let gone = Arc::new(AtomicBool::new(false));
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let reading = tokio::net::UnixStream::from_std(socket.try_clone()?)?;
+    let pid = guardian.id().map_or(0, u32::cast_signed);
+    let task = GuardianTask {
+        lines: BufReader::new(reading).lines(),
+        guardian,
+        gone: gone.clone(),
+        program: None,
+        exited: false,
+        sender,
+    };
+    tokio::spawn(task.run());
+    let control = Control(Arc::new(Inner {
+        socket,
+        guardian: pid,
+        gone,
+        main: AtomicI32::new(0),
+    }));
+    Ok((control, Reports(receiver)))
+}
 
 /// Controls a process tree. None of its methods wait.
 ///
@@ -16,7 +50,7 @@ pub struct Control(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Non-blocking. The task behind `Reports` reads from a duplicate.
+    /// Non-blocking. The [`GuardianTask`] reads from a duplicate.
     socket: UnixStream,
     guardian: i32,
     gone: Arc<AtomicBool>,
@@ -25,15 +59,6 @@ struct Inner {
 }
 
 impl Control {
-    pub(super) fn new(socket: UnixStream, guardian: i32, gone: Arc<AtomicBool>) -> Self {
-        Self(Arc::new(Inner {
-            socket,
-            guardian,
-            gone,
-            main: AtomicI32::new(0),
-        }))
-    }
-
     /// Sends a signal to every process of the tree, except the descendants of a process that catches the signal.
     pub fn signal(&self, signal: Signal) {
         self.order(Order::Signal(signal as i32));
@@ -123,5 +148,96 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Closing is not enough, because the task that reads the reports has a duplicate of the socket.
         let _ = self.socket.shutdown(Shutdown::Write);
+    }
+}
+
+/// The reports about one program.
+#[derive(Debug)]
+pub struct Reports(UnboundedReceiver<Report>);
+
+impl Reports {
+    /// Waits for the next report. The last one is [`Report::Refused`] or [`Report::Gone`]; after that, returns `None`.
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<Report> {
+        self.0.recv().await
+    }
+
+    /// Waits until the program's first process has ended, or returns `None` if its processes vanished.
+    ///
+    /// # Errors
+    /// The program could not be started.
+    pub async fn first_exit(&mut self) -> Result<Option<Ended>, Refusal> {
+        while let Some(report) = self.next().await {
+            match report {
+                Report::Started { .. } => {}
+                Report::Exited { ended, .. } => return Ok(Some(ended)),
+                Report::Refused { error } => return Err(error),
+                Report::Gone => break,
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Reads a guardian's reports and reaps it.
+struct GuardianTask {
+    lines: Lines<BufReader<tokio::net::UnixStream>>,
+    guardian: Child,
+    /// Set before the guardian is reaped.
+    gone: Arc<AtomicBool>,
+    program: Option<i32>,
+    exited: bool,
+    sender: UnboundedSender<Report>,
+}
+
+impl GuardianTask {
+    async fn run(mut self) {
+        let last = self.forward_reports().await;
+        // Must happen before the guardian is reaped, because its pid may then belong to another process.
+        self.gone.store(true, Ordering::Release);
+        let pid = self.guardian.id();
+        let _ = self.guardian.wait().await;
+        orphans::forget_guardian(pid);
+        let last = match last {
+            Some(report) => report,
+            None => self.kill_orphans().await,
+        };
+        self.send(last);
+    }
+
+    /// Forwards reports and returns the last one, or `None` if the guardian was killed.
+    async fn forward_reports(&mut self) -> Option<Report> {
+        // A read error is treated like end of file.
+        while let Ok(Some(line)) = self.lines.next_line().await {
+            let Some(report) = wire::from_line(&line) else {
+                continue;
+            };
+            match report {
+                Report::Started { pid } => self.program = Some(pid),
+                Report::Exited { .. } => self.exited = true,
+                Report::Refused { .. } | Report::Gone => return Some(report),
+            }
+            self.send(report);
+        }
+        None
+    }
+
+    /// Kills the tree that hotrun inherits when the guardian is killed. Returns the last report.
+    async fn kill_orphans(&mut self) -> Report {
+        let ended = orphans::kill_all(self.program).await;
+        if self.program.is_none() {
+            let error = Refusal::new(Step::Guardian, Errno::ECHILD);
+            return Report::Refused { error };
+        }
+        if let Some(ended) = ended.filter(|_| !self.exited) {
+            let survivors = false;
+            self.send(Report::Exited { ended, survivors });
+        }
+        Report::Gone
+    }
+
+    fn send(&self, report: Report) {
+        // Fails if nothing reads the reports. The tree is monitored even then.
+        let _ = self.sender.send(report);
     }
 }

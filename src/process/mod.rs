@@ -32,7 +32,6 @@ use crate::reload::Ended;
 mod control;
 mod disposition;
 pub mod guardian;
-mod monitor;
 pub mod notify;
 mod orphans;
 pub mod output;
@@ -40,17 +39,15 @@ mod pty;
 pub mod shell;
 pub mod signals;
 mod spawn;
-mod spec;
 mod start_request;
 mod wire;
 
-pub use control::Control;
-pub use monitor::Reports;
+pub use control::{Control, Reports};
 pub use nix::sys::signal::Signal;
 pub use orphans::{become_subreaper, kill_helpers};
 pub use pty::Pty;
 pub use spawn::{Process, PtyProcess, Spawner};
-pub use spec::{SpawnError, Spec};
+pub use start_request::{SpawnError, Spec};
 pub use wire::{Refusal, Report, Step};
 
 fn ended(status: ExitStatus) -> Ended {

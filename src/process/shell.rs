@@ -4,7 +4,8 @@ use std::io;
 
 use tokio::io::{copy, sink};
 
-use super::{Process, Report, Spawner, Spec};
+use super::{Process, Spawner, Spec};
+use crate::reload::Ended;
 
 /// Runs a command under its own guardian and discards its output. Returns whether the command succeeded. Dropping the
 /// future kills the command and everything that it started.
@@ -23,14 +24,8 @@ pub async fn run(spec: Spec) -> io::Result<bool> {
     let (mut out, mut err) = (sink(), sink());
     let output = async { tokio::join!(copy(&mut stdout, &mut out), copy(&mut stderr, &mut err)) };
     let ended = async {
-        loop {
-            match reports.next().await {
-                Some(Report::Started { .. }) => {}
-                Some(Report::Refused { error }) => return Err(io::Error::other(error)),
-                Some(Report::Exited { ended, .. }) => return Ok(ended.success()),
-                Some(Report::Gone) | None => return Ok(false),
-            }
-        }
+        let ended = reports.first_exit().await.map_err(io::Error::other)?;
+        Ok(ended.is_some_and(Ended::success))
     };
     tokio::pin!(output, ended);
     tokio::select! {

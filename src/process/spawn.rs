@@ -4,15 +4,13 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 
-use super::start_request::{self, StdioMode};
-use super::{Control, Pty, Reports, SpawnError, Spec, guardian, monitor, orphans};
+use super::start_request::{self, SpawnError, Spec, StdioMode};
+use super::{Control, Pty, Reports, control, guardian, orphans};
 use crate::os;
 use crate::os::terminal::Size;
 
@@ -116,43 +114,42 @@ impl Spawner {
         })
     }
 
-    /// Starts the guardian and sends it the request.
+    /// Starts a guardian and sends it the request. None of hotrun's code runs between fork and exec, so that std can use
+    /// `posix_spawn`, which does not copy hotrun's page tables.
     fn start(
         &self,
         spec: &Spec,
         stdio: StdioMode,
-        output: [Stdio; 2],
-    ) -> Result<(Control, Reports), SpawnError> {
-        let body = start_request::encode(spec, stdio)?;
-        let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
-        let child = self
-            .start_guardian(guardians, output)
-            .map_err(|error| SpawnError::Guardian(self.exe.clone(), error))?;
-        // If anything fails from here on, the guardian reads end of file on its socket and exits.
-        connect(child, socket, &body, spec).map_err(SpawnError::Channel)
-    }
-
-    /// Starts the guardian. None of hotrun's code runs between fork and exec, so that std can use `posix_spawn`, which
-    /// does not copy hotrun's page tables.
-    fn start_guardian(
-        &self,
-        socket: UnixStream,
         [stdout, stderr]: [Stdio; 2],
-    ) -> io::Result<Child> {
+    ) -> Result<(Control, Reports), SpawnError> {
+        let request = start_request::encode(spec, stdio)?;
+        let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
         let mut command = Command::new(&self.exe);
         command
             .arg0("hotrun")
             .arg(guardian::MODE)
             // In any other directory, the guardian would keep the file system from being unmounted.
             .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(socket)))
+            .stdin(Stdio::from(OwnedFd::from(guardians)))
             .stdout(stdout)
             .stderr(stderr)
             // Outside the terminal's foreground group, because a Ctrl-C is only for hotrun.
             .process_group(0);
-        // hotrun's last copies of the pipe writers are closed when the command is dropped at the end of this function.
         let mut command = tokio::process::Command::from(command);
-        orphans::start_guardian(|| command.spawn(), Child::id)
+        let guardian = orphans::start_guardian(|| command.spawn(), Child::id)
+            .map_err(|error| SpawnError::Guardian(self.exe.clone(), error))?;
+        // Closes hotrun's last copies of the pipe writers and of the guardian's socket.
+        drop(command);
+        // If anything fails from here on, the guardian reads end of file on its socket and exits.
+        let sent = socket
+            .set_write_timeout(Some(WRITE_TIMEOUT))
+            .and_then(|()| start_request::send(&socket, &request, spec));
+        match sent {
+            // The guardian is already gone, which a report will say.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Ok(()) | Err(_) => sent.map_err(SpawnError::Channel)?,
+        }
+        control::supervise(socket, guardian).map_err(SpawnError::Channel)
     }
 }
 
@@ -160,24 +157,4 @@ fn output_pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
     os::widen_pipe(&writer, PIPE_BYTES);
     Ok((reader, writer))
-}
-
-fn connect(
-    child: Child,
-    socket: UnixStream,
-    body: &[u8],
-    spec: &Spec,
-) -> io::Result<(Control, Reports)> {
-    socket.set_write_timeout(Some(WRITE_TIMEOUT))?;
-    // If the guardian is already gone, `Reports` will report it.
-    match start_request::send(&socket, body, spec) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    socket.set_nonblocking(true)?;
-    let gone = Arc::new(AtomicBool::new(false));
-    let pid = child.id().map_or(0, u32::cast_signed);
-    let reading = tokio::net::UnixStream::from_std(socket.try_clone()?)?;
-    let control = Control::new(socket, pid, gone.clone());
-    Ok((control, monitor::monitor(reading, child, gone)))
 }

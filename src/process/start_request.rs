@@ -1,4 +1,4 @@
-//! The first message to a guardian: the program to start, and its descriptors.
+//! Describes a program to start ([`Spec`]), and sends it to a guardian in the first message.
 //!
 //! ```text
 //! length of the body and number of descriptors: u32 LE each, with the first descriptors attached
@@ -11,19 +11,127 @@
 //! meant for the program, and must not keep the guardian from working.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SpawnError, Spec};
 use crate::os::cleanup::Cleanup;
 use crate::os::fd_limit;
 use crate::os::scm_rights::{self, MAX_FDS};
 
+#[cfg(test)]
+mod tests;
+
 /// A program to start.
+#[derive(Debug)]
+pub struct Spec {
+    /// The program and its arguments. A program without a `/` is searched for in the `PATH` of `env`.
+    pub argv: Vec<OsString>,
+    /// The program's complete environment. The variables that pass sockets and notifications (`LISTEN_*`,
+    /// `NOTIFY_SOCKET`, `WATCHDOG_*`) are ignored here, because they were meant for hotrun. The fields below set them.
+    pub env: Vec<(OsString, OsString)>,
+    /// The working directory.
+    pub workdir: PathBuf,
+    /// Named sockets, which become the program's descriptors from 3 up, described by `LISTEN_FDS` and `LISTEN_FDNAMES`.
+    pub sockets: Vec<(String, OwnedFd)>,
+    /// The descriptors that earlier generations stored. They follow the sockets and are described in the same way.
+    pub stored: Vec<(String, Arc<OwnedFd>)>,
+    /// The watchdog period, for `WATCHDOG_USEC`.
+    pub watchdog: Option<Duration>,
+    /// Whether to set `LISTEN_PID` and `WATCHDOG_PID`. Must be false for wrappers that fork: their program would see a
+    /// pid that is not its own, and ignore its sockets.
+    pub listen_pid: bool,
+    /// The value of `NOTIFY_SOCKET`.
+    pub notify: Option<OsString>,
+    /// The files that the guardian removes if hotrun was killed.
+    pub cleanup: Vec<Cleanup>,
+    /// One end of a [`channel`](crate::os::seccomp::channel) that carries the seccomp listener, if the program's `bind`
+    /// and `listen` calls are to be intercepted.
+    pub intercept: Option<OwnedFd>,
+}
+
+impl Spec {
+    /// Describes a program without sockets and notifications.
+    pub const fn new(
+        argv: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+        workdir: PathBuf,
+    ) -> Self {
+        Self {
+            argv,
+            env,
+            workdir,
+            sockets: Vec::new(),
+            stored: Vec::new(),
+            watchdog: None,
+            listen_pid: false,
+            notify: None,
+            cleanup: Vec::new(),
+            intercept: None,
+        }
+    }
+
+    /// Describes a shell command, which `sh -c` runs.
+    pub fn shell(line: &str, env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Self {
+        Self::new(vec!["sh".into(), "-c".into(), line.into()], env, workdir)
+    }
+}
+
+/// Why a program was not started.
+#[derive(Debug)]
+pub enum SpawnError {
+    /// `argv` is empty.
+    Empty,
+    /// This argument, variable or path contains a zero byte, which cannot be passed to a program.
+    ZeroByte(OsString),
+    /// The name of a socket contains a `:` or a control character (`sd_listen_fds(3)`).
+    SocketName(String),
+    /// The guardian could not be started from this executable.
+    Guardian(PathBuf, io::Error),
+    /// The program's pipes and sockets could not be created, or could not be passed to the guardian.
+    Channel(io::Error),
+    /// The program's pty could not be created.
+    Pty(io::Error),
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("no program to start"),
+            Self::ZeroByte(word) => write!(f, "`{}` contains a zero byte", word.display()),
+            Self::SocketName(name) => {
+                write!(
+                    f,
+                    "the socket name `{name}` contains a `:` or a control character"
+                )
+            }
+            Self::Guardian(path, error) => {
+                let path = path.display();
+                write!(f, "cannot start the guardian from `{path}`: {error}")
+            }
+            Self::Channel(error) => write!(f, "cannot reach the guardian: {error}"),
+            Self::Pty(error) => write!(f, "cannot create a pty: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Guardian(_, error) | Self::Channel(error) | Self::Pty(error) => Some(error),
+            Self::Empty | Self::ZeroByte(_) | Self::SocketName(_) => None,
+        }
+    }
+}
+
+/// The content of the message.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StartRequest {
     pub(super) stdio: StdioMode,
@@ -164,156 +272,4 @@ pub(super) fn receive(mut socket: &UnixStream) -> io::Result<StartRequest> {
     request.intercept = fds.pop_if(|_| request.is_intercepted);
     request.sockets = fds;
     Ok(request)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::ffi::OsStringExt;
-    use std::sync::Arc;
-
-    use super::*;
-
-    fn spec() -> Spec {
-        let argv = vec![
-            "prog".into(),
-            "".into(),
-            OsString::from_vec(vec![b'a', 0xff]),
-        ];
-        let env = vec![("A".into(), "b=c".into()), ("PATH".into(), "/x".into())];
-        Spec {
-            listen_pid: true,
-            cleanup: vec![Cleanup::Socket {
-                path: OsString::from_vec(b"/run/a:\xff.sock".to_vec()),
-                file: Some((1, 2)),
-            }],
-            ..Spec::new(argv, env, "/tmp".into())
-        }
-    }
-
-    #[test]
-    fn a_request_is_received_as_it_was_sent() {
-        let (here, there) = UnixStream::pair().unwrap();
-        let mut spec = spec();
-        spec.sockets
-            .push(("s".into(), std::io::pipe().unwrap().0.into()));
-        send(&here, &encode(&spec, StdioMode::Pty).unwrap(), &spec).unwrap();
-        let request = receive(&there).unwrap();
-        assert_eq!(request.argv, [c"prog", c"", c"a\xff"]);
-        assert_eq!(
-            request.env,
-            [c"A=b=c", c"PATH=/x", c"LISTEN_FDS=1", c"LISTEN_FDNAMES=s"]
-        );
-        assert_eq!(request.workdir.as_c_str(), c"/tmp");
-        assert_eq!((request.sockets.len(), request.listen_pid), (1, true));
-        assert_eq!(request.stdio, StdioMode::Pty);
-        assert_eq!(request.cleanup, spec.cleanup);
-    }
-
-    /// There are more descriptors than fit into one message.
-    #[test]
-    fn all_descriptors_are_received_in_order() {
-        let (here, there) = UnixStream::pair().unwrap();
-        let mut spec = spec();
-        let pipe = || std::io::pipe().unwrap();
-        spec.sockets.push(("s".into(), pipe().0.into()));
-        let stored: Arc<OwnedFd> = Arc::new(pipe().0.into());
-        spec.stored = vec![("ws".into(), stored); 2 * scm_rights::MAX_FDS];
-        let (mut last, _writer) = pipe();
-        let end = last.try_clone().unwrap();
-        spec.stored.push(("last".into(), Arc::new(end.into())));
-        let sender = std::thread::spawn(move || {
-            send(&here, &encode(&spec, StdioMode::Pipes).unwrap(), &spec).unwrap();
-        });
-        let mut request = receive(&there).unwrap();
-        sender.join().unwrap();
-        assert_eq!(request.sockets.len(), 2 * scm_rights::MAX_FDS + 2);
-        drop(_writer);
-        let arrived = request.sockets.pop().unwrap();
-        assert!(same(&arrived, &last));
-        assert_eq!(last.read(&mut [0]).unwrap(), 0);
-    }
-
-    fn same(one: &impl AsFd, other: &impl AsFd) -> bool {
-        crate::os::inode(one).unwrap() == crate::os::inode(other).unwrap()
-    }
-
-    #[test]
-    fn an_invalid_spec_is_refused() {
-        let mut bad = spec();
-        bad.argv.clear();
-        assert!(matches!(
-            encode(&bad, StdioMode::Pipes),
-            Err(SpawnError::Empty)
-        ));
-        let mut bad = spec();
-        bad.argv.push("a\0b".into());
-        assert!(matches!(
-            encode(&bad, StdioMode::Pipes),
-            Err(SpawnError::ZeroByte(_))
-        ));
-        let mut bad = spec();
-        bad.sockets
-            .push(("a:b".into(), std::io::pipe().unwrap().0.into()));
-        assert!(matches!(
-            encode(&bad, StdioMode::Pipes),
-            Err(SpawnError::SocketName(_))
-        ));
-        assert!(encode(&spec(), StdioMode::Pipes).is_ok());
-    }
-
-    fn with_env(env: &[(&str, &str)]) -> Spec {
-        let env = env.iter().map(|(k, v)| (k.into(), v.into())).collect();
-        Spec::new(vec!["true".into()], env, "/".into())
-    }
-
-    fn pairs(spec: &Spec) -> Vec<String> {
-        let pair =
-            |(key, value): &(OsString, OsString)| format!("{}={}", key.display(), value.display());
-        environment(spec).iter().map(pair).collect()
-    }
-
-    #[test]
-    fn variables_for_hotrun_are_not_passed_on() {
-        let spec = with_env(&[
-            ("LISTEN_PID", "1"),
-            ("LISTEN_FDS", "2"),
-            ("LISTEN_FDNAMES", "a:b"),
-            ("LISTEN_PIDFDID", "7"),
-            ("NOTIFY_SOCKET", "/run/x"),
-            ("WATCHDOG_USEC", "1"),
-            ("WATCHDOG_PID", "1"),
-            ("FDSTORE", "16"),
-            ("PATH", "/bin"),
-        ]);
-        assert_eq!(pairs(&spec), ["PATH=/bin"]);
-    }
-
-    #[test]
-    fn the_users_own_variables_with_similar_names_are_passed_on() {
-        let own = [
-            ("LISTEN_ADDR", "a"),
-            ("LISTEN_PORT", "80"),
-            ("WATCHDOG_NAME", "rex"),
-        ];
-        let kept = ["LISTEN_ADDR=a", "LISTEN_PORT=80", "WATCHDOG_NAME=rex"];
-        assert_eq!(pairs(&with_env(&own)), kept);
-    }
-
-    #[test]
-    fn variables_for_the_program_are_set() {
-        let fd = || std::io::pipe().unwrap().0.into();
-        let mut spec = with_env(&[("LISTEN_FDS", "9")]);
-        spec.sockets = vec![("http".into(), fd()), ("admin".into(), fd())];
-        spec.notify = Some("@n".into());
-        spec.watchdog = Some(std::time::Duration::from_millis(1500));
-        let stored = |name: &str| (name.to_owned(), std::sync::Arc::new(fd()));
-        spec.stored = vec![stored("ws"), stored("ws")];
-        let wanted = [
-            "NOTIFY_SOCKET=@n",
-            "WATCHDOG_USEC=1500000",
-            "LISTEN_FDS=4",
-            "LISTEN_FDNAMES=http:admin:ws:ws",
-        ];
-        assert_eq!(pairs(&spec), wanted);
-    }
 }

@@ -10,7 +10,6 @@ mod tree;
 
 use std::fs::OpenOptions;
 use std::io;
-use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,14 +30,10 @@ const REPARENT_TIMEOUT: Duration = Duration::from_secs(1);
 pub const MODE: &str = "--guardian";
 
 /// Runs a guardian. Standard input must be the control socket.
-pub fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(2),
-    }
-}
-
-fn run() -> io::Result<()> {
+///
+/// # Errors
+/// The guardian cannot set itself up. It has not started the program.
+pub fn main() -> io::Result<()> {
     let parent = getppid();
     os::close_from(3)?;
     set_name(c"hotrun-guardian");
@@ -63,7 +58,6 @@ fn run() -> io::Result<()> {
 }
 
 fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
-    let own = |error: io::Error| Refusal::new(Step::Guardian, error);
     let mut request = start_request::receive(channel.socket()).map_err(own)?;
     // Must happen before the program starts, because its first orphan may appear immediately.
     become_subreaper().map_err(own)?;
@@ -73,8 +67,16 @@ fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
     }
     let cleanup = std::mem::take(&mut request.cleanup);
     let program = program::start(request)?;
-    close_output().map_err(own)?;
+    // Closes the guardian's copies of the program's output.
+    let null = OpenOptions::new().write(true).open("/dev/null");
+    let null = null.map_err(own)?;
+    dup2_stdout(&null).map_err(own)?;
+    dup2_stderr(&null).map_err(own)?;
     Ok((program, cleanup))
+}
+
+fn own(error: impl Into<io::Error>) -> Refusal {
+    Refusal::new(Step::Guardian, error)
 }
 
 /// Starts a session whose controlling terminal is the program's pty, the guardian's standard output.
@@ -88,13 +90,6 @@ fn lead_session() -> io::Result<()> {
     setpgid(Pid::from_raw(0), getpgid(Some(getppid()))?)?;
     setsid()?;
     os::terminal::control_session(io::stdout())
-}
-
-/// Closes the guardian's copies of the program's output.
-fn close_output() -> io::Result<()> {
-    let null = OpenOptions::new().write(true).open("/dev/null")?;
-    dup2_stdout(&null)?;
-    Ok(dup2_stderr(&null)?)
 }
 
 struct Guardian {

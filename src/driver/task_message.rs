@@ -11,7 +11,7 @@ use crate::socket::intercept::InterceptEvent;
 
 /// What a task reports to the driver.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(super) enum TaskMessage {
     /// An event for the machine.
     Event(Event),
     /// A build has ended. `Err(None)` if its output shows why it failed.
@@ -60,15 +60,15 @@ pub(super) struct Inputs {
 
 /// The sender through which tasks report to the driver.
 #[derive(Clone, Debug)]
-pub(super) struct Inbox(pub(super) UnboundedSender<Input>);
+pub(super) struct TaskSender(pub(super) UnboundedSender<TaskMessage>);
 
-impl Inbox {
+impl TaskSender {
     pub(super) fn event(&self, id: GenId, event: GenEvent) {
-        self.send(Input::Event(Event::Generation(id, event)));
+        self.send(TaskMessage::Event(Event::Generation(id, event)));
     }
 
-    pub(super) fn send(&self, input: Input) {
+    pub(super) fn send(&self, message: TaskMessage) {
         // Cannot fail before hotrun exits, because the receiver lives until then.
-        let _ = self.0.send(input);
+        let _ = self.0.send(message);
     }
 }

@@ -18,7 +18,7 @@ use crate::process::{self, Control, Pty, Refusal, Reports, Step};
 use crate::reload::{GenEvent, GenId};
 use crate::ui::{Feed, OutputStream, Report};
 
-use super::inbox::{Inbox, Input};
+use super::task_message::{TaskMessage, TaskSender};
 
 /// How long to wait for the last output before a program's exit is reported. Usually the output ends sooner, but a
 /// process that the program leaves running keeps it open.
@@ -29,14 +29,14 @@ const CHUNK: usize = 32 * 1024;
 const MAX_LINE: usize = 16 * 1024;
 
 /// Reports what happens to the processes of one generation.
-pub(super) struct Monitor {
+pub(super) struct ProgramTask {
     pub(super) id: GenId,
     pub(super) program: OsString,
-    pub(super) inbox: Inbox,
+    pub(super) sender: TaskSender,
     pub(super) feed: Feed,
 }
 
-impl Monitor {
+impl ProgramTask {
     /// `output` contains the tasks that show the output.
     pub(super) async fn run(
         self,
@@ -63,15 +63,15 @@ impl Monitor {
                     }
                     first = None;
                     await_last_output(&mut output).await;
-                    self.inbox.event(id, GenEvent::Exited { ended, survivors });
+                    self.sender.event(id, GenEvent::Exited { ended, survivors });
                 }
                 process::Report::Gone => {
                     self.drain_notifications().await;
                     if let Some(ended) = first {
                         let survivors = false;
-                        self.inbox.event(id, GenEvent::Exited { ended, survivors });
+                        self.sender.event(id, GenEvent::Exited { ended, survivors });
                     }
-                    self.inbox.event(id, GenEvent::Gone);
+                    self.sender.event(id, GenEvent::Gone);
                 }
             }
         }
@@ -80,7 +80,8 @@ impl Monitor {
     async fn drain_notifications(&self) {
         let (done, is_done) = oneshot::channel();
         let id = self.id;
-        self.inbox.send(Input::DrainNotifications { id, done });
+        self.sender
+            .send(TaskMessage::DrainNotifications { id, done });
         // Always an error: the driver drops its end without sending anything.
         let _ = is_done.await;
     }
@@ -94,7 +95,7 @@ impl Monitor {
         };
         let text = format!("cannot start `{}`: {error}", self.program.display());
         self.feed.error(text, hint);
-        self.inbox.event(self.id, GenEvent::StartFailed);
+        self.sender.event(self.id, GenEvent::StartFailed);
     }
 }
 
@@ -108,7 +109,7 @@ async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
 
 /// Shows the output of one generation.
 #[derive(Clone)]
-pub(super) struct Output {
+pub(super) struct OutputTask {
     pub(super) id: GenId,
     pub(super) feed: Feed,
     /// Where to send the lines; `None` once the readiness check no longer reads them.
@@ -117,7 +118,7 @@ pub(super) struct Output {
     pub(super) line: Vec<u8>,
 }
 
-impl Output {
+impl OutputTask {
     pub(super) async fn pass_pipe(mut self, stream: OutputStream, pipe: Receiver) {
         let mut pieces = Lines::new(pipe);
         while let Some(Piece {
