@@ -236,7 +236,7 @@ impl BuildTask {
         // exits.
         let Process {
             control,
-            mut reports,
+            mut events,
             stdout,
             stderr,
         } = process;
@@ -249,7 +249,7 @@ impl BuildTask {
                 () = sleep_until(ended_at + OUTPUT_TIMEOUT), if end.is_some() => break,
                 piece = out.pieces.next(), if out.open => self.stdout(&mut out, piece).await,
                 piece = err.pieces.next(), if err.open => self.stderr(&mut err, piece).await,
-                exit = reports.first_exit(), if end.is_none() => {
+                exit = events.first_exit(), if end.is_none() => {
                     end = Some(exit);
                     ended_at = Instant::now();
                 }
@@ -265,7 +265,7 @@ impl BuildTask {
         if let Some(Ok(Some(Ended::Signal(_)))) = end {
             // Remaining processes of a killed build would interfere with the next one.
             control.kill();
-            while reports.next().await.is_some() {}
+            while events.next().await.is_some() {}
         }
         let built = match end {
             Some(Ok(Some(ended))) => self.finish(ended).await,
@@ -280,7 +280,7 @@ impl BuildTask {
         self.sender.send(TaskMessage::Built { id: self.id, built });
         // Otherwise, its feed would keep the user interface open while processes that the build left behind are running.
         drop(self);
-        while reports.next().await.is_some() {}
+        while events.next().await.is_some() {}
     }
 
     async fn stdout(&mut self, out: &mut BuildStream, piece: Option<Piece>) {

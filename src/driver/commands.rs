@@ -100,12 +100,12 @@ async fn monitor(process: Process, feed: &Feed) -> Option<String> {
     ui::panic_for_test();
     let Process {
         control,
-        mut reports,
+        mut events,
         stdout,
         stderr,
     } = process;
     let ended = async {
-        let failure = match reports.first_exit().await {
+        let failure = match events.first_exit().await {
             Ok(Some(ended)) if ended.success() => None,
             Ok(Some(ended)) => Some(ended.to_string()),
             Ok(None) => Some("its processes vanished".to_owned()),

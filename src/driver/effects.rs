@@ -8,7 +8,7 @@ use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_error;
 use crate::process::Signal;
 use crate::reload::{
-    BuildOutcome, Effect, Ended, Event, Failure, GenEffect, GenEvent, GenId, GenNotice, Notice,
+    BuildOutcome, Effect, Ended, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Notice,
 };
 use crate::socket::respond::{self, Reason};
 use crate::ui::{Level, Report};
@@ -144,7 +144,7 @@ impl Driver {
     }
 
     /// From now on, responds to HTTP requests with an error page about this generation's failure.
-    fn respond_unavailable(&mut self, id: GenId, failure: Failure) {
+    fn respond_unavailable(&mut self, id: GenId, failure: GenFailure) {
         if !self.config.ui.error_page {
             return;
         }
@@ -166,14 +166,14 @@ impl Driver {
         let Notice::Generation(id, GenNotice::Failed { failure, live }) = notice else {
             return;
         };
-        if failure == Failure::ReadyTimeout
+        if failure == GenFailure::ReadyTimeout
             && let Some(running) = self.generations.get(&id)
             && let Some(reason) = running.unready_reason.get()
         {
             let hint = "`--ready` sets a different condition, `--ready-timeout` allows more time";
             self.feed.error(reason, Some(hint.into()));
         }
-        if let (Failure::ExitedEarly(Ended::Code(_)), Some(live)) = (failure, live)
+        if let (GenFailure::ExitedEarly(Ended::Code(_)), Some(live)) = (failure, live)
             && self.may_conflict(id)
         {
             let text = format!(

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::error::Failure;
-use crate::reload::{Event, Policy, Response, Time, notation};
+use crate::reload::{Event, Policy, Reaction, Time, notation};
 
 /// Writes events in a form that a trace test can replay (see [`notation`]), and the output of [`tracing`] as comments.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl Log {
         self.line(&format!("{policy:?}"));
     }
 
-    pub(super) fn record(&self, now: Time, event: &Event, response: &Response) {
+    pub(super) fn record(&self, now: Time, event: &Event, response: &Reaction) {
         self.line(&notation::line(now, event, response));
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::process::notify::{self, Assignments, Message, Rejected, Store, Watchdog};
+use crate::process::notify::{self, Assignments, Notification, Rejected, StoreRequest, Watchdog};
 use crate::reload::{Event, GenEvent, GenId, WatchdogMessage};
 use crate::ui::{Feed, Human, Level, Report};
 
@@ -24,7 +24,9 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 impl Driver {
     /// Receives the next notification from any generation. The newest generation comes first, because its readiness must
     /// not wait for an old one that keeps sending. Cancel safe.
-    pub(super) async fn next_notification(&self) -> (GenId, io::Result<Result<Message, Rejected>>) {
+    pub(super) async fn next_notification(
+        &self,
+    ) -> (GenId, io::Result<Result<Notification, Rejected>>) {
         poll_fn(|cx| {
             for (id, running) in self.generations.iter().rev() {
                 if let Some(notify) = &running.notify
@@ -53,7 +55,11 @@ impl Driver {
         }
     }
 
-    pub(super) fn notified(&mut self, id: GenId, received: io::Result<Result<Message, Rejected>>) {
+    pub(super) fn notified(
+        &mut self,
+        id: GenId,
+        received: io::Result<Result<Notification, Rejected>>,
+    ) {
         match received {
             Ok(Ok(message)) => self.notification(id, message),
             Ok(Err(rejected)) => {
@@ -69,7 +75,7 @@ impl Driver {
         }
     }
 
-    fn notification(&mut self, id: GenId, message: Message) {
+    fn notification(&mut self, id: GenId, message: Notification) {
         self.show(id, &message);
         let assignments = message.assignments;
         if let Some(store) = assignments.store {
@@ -92,7 +98,7 @@ impl Driver {
     }
 
     /// Shows what the user should see, and updates the state for the readiness check.
-    fn show(&mut self, id: GenId, message: &Message) {
+    fn show(&mut self, id: GenId, message: &Notification) {
         let assignments = &message.assignments;
         let running = self.generations.get_mut(&id);
         if let Some(notify) = running.and_then(|running| running.notify.as_mut()) {
@@ -130,14 +136,14 @@ impl Driver {
         self.feed.offer(Feed::text(level, text));
     }
 
-    fn store(&mut self, id: GenId, store: Store, fds: Vec<OwnedFd>) {
+    fn store(&mut self, id: GenId, store: StoreRequest, fds: Vec<OwnedFd>) {
         match store {
-            Store::Keep { .. } if fds.is_empty() => {
+            StoreRequest::Keep { .. } if fds.is_empty() => {
                 let text = format!("gen {id} sent `FDSTORE=1`, and no descriptor arrived");
                 let hint = "if it sent one, hotrun has too many open files (`ulimit -n`)";
                 self.feed.message(Level::Warning, text, Some(hint.into()));
             }
-            Store::Keep { name, poll } => {
+            StoreRequest::Keep { name, poll } => {
                 let fds = self.without_listeners(id, fds);
                 let kept = self.fd_store.store(&name, poll, fds);
                 if kept.refused > 0 {
@@ -155,7 +161,7 @@ impl Driver {
                     self.handle(Event::Generation(id, GenEvent::StoredFds));
                 }
             }
-            Store::Remove { name } => {
+            StoreRequest::Remove { name } => {
                 let count = self.fd_store.remove(&name);
                 let text = format!("gen {id} removed `{name}`; {count} descriptors were closed");
                 self.offer(Level::Detail, text);

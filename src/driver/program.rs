@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::artifact;
 use crate::os::hint_for_errno;
 use crate::process::output::{Lines, Piece};
-use crate::process::{self, Control, Pty, Refusal, Reports, Step};
+use crate::process::{Control, ProgramEvent, ProgramEvents, Pty, Refusal, StartStep};
 use crate::reload::{GenEvent, GenId};
 use crate::ui::{Feed, OutputStream, Report};
 
@@ -28,7 +28,7 @@ const CHUNK: usize = 32 * 1024;
 /// Longer lines are split for `--ready log:REGEX`. In bytes.
 const MAX_LINE: usize = 16 * 1024;
 
-/// Reports what happens to the processes of one generation.
+/// ProgramEvents what happens to the processes of one generation.
 pub(super) struct ProgramTask {
     pub(super) id: GenId,
     pub(super) program: OsString,
@@ -41,20 +41,20 @@ impl ProgramTask {
     pub(super) async fn run(
         self,
         control: Control,
-        mut reports: Reports,
+        mut events: ProgramEvents,
         mut output: Vec<JoinHandle<()>>,
     ) {
         let id = self.id;
         // How the first process ended, if another one continues as the main process.
         let mut first = None;
-        while let Some(report) = reports.next().await {
-            match report {
-                process::Report::Started { pid } => {
+        while let Some(event) = events.next().await {
+            match event {
+                ProgramEvent::Started { pid } => {
                     let program = artifact::display_name(&self.program);
                     self.feed.report(Report::Spawned { id, pid, program });
                 }
-                process::Report::Refused { error } => self.refused(error),
-                process::Report::Exited { ended, survivors } => {
+                ProgramEvent::Refused { error } => self.refused(error),
+                ProgramEvent::Exited { ended, survivors } => {
                     // The process may have named another main process before it exited.
                     self.drain_notifications().await;
                     if control.main_alive() {
@@ -65,7 +65,7 @@ impl ProgramTask {
                     await_last_output(&mut output).await;
                     self.sender.event(id, GenEvent::Exited { ended, survivors });
                 }
-                process::Report::Gone => {
+                ProgramEvent::Gone => {
                     self.drain_notifications().await;
                     if let Some(ended) = first {
                         let survivors = false;
@@ -88,10 +88,14 @@ impl ProgramTask {
 
     fn refused(&self, error: Refusal) {
         let hint = match error.step {
-            Step::Exec => Some("check that the path is correct and the file is executable".into()),
-            Step::Interpreter => Some("check the first line of the script".into()),
-            Step::Workdir => Some("check `--workdir`".into()),
-            Step::Guardian | Step::Fork | Step::Descriptors => hint_for_errno(error.errno),
+            StartStep::Exec => {
+                Some("check that the path is correct and the file is executable".into())
+            }
+            StartStep::Interpreter => Some("check the first line of the script".into()),
+            StartStep::Workdir => Some("check `--workdir`".into()),
+            StartStep::Guardian | StartStep::Fork | StartStep::Descriptors => {
+                hint_for_errno(error.errno)
+            }
         };
         let text = format!("cannot start `{}`: {error}", self.program.display());
         self.feed.error(text, hint);

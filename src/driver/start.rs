@@ -98,14 +98,14 @@ impl Driver {
             lines,
             line: Vec::new(),
         };
-        let (control, reports, terminal, tasks) = match self.config.ui.mode {
+        let (control, events, terminal, tasks) = match self.config.ui.mode {
             UiMode::Live => {
                 let reads = self.config.cli.stdin == Stdin::Program;
                 let process = Spawner::default().spawn_on_pty(spec, self.size, reads)?;
                 let pty = Arc::new(process.pty);
                 let shown = tokio::spawn(output.pass_pty(pty.clone()));
                 let terminal = Some(ProgramTerminal::new(pty));
-                (process.control, process.reports, terminal, vec![shown])
+                (process.control, process.events, terminal, vec![shown])
             }
             UiMode::Plain | UiMode::Json | UiMode::Off => {
                 let process = Spawner::default().spawn(spec)?;
@@ -114,10 +114,10 @@ impl Driver {
                     .pass_pipe(OutputStream::Stdout, process.stdout);
                 let stderr = output.pass_pipe(OutputStream::Stderr, process.stderr);
                 let tasks = vec![tokio::spawn(stdout), tokio::spawn(stderr)];
-                (process.control, process.reports, None, tasks)
+                (process.control, process.events, None, tasks)
             }
         };
-        tokio::spawn(task.run(control.clone(), reports, tasks));
+        tokio::spawn(task.run(control.clone(), events, tasks));
         Ok((control, terminal))
     }
 

@@ -1,4 +1,4 @@
-//! hotrun's end of a guardian's socket: [`Control`] sends orders, and a task receives the reports.
+//! hotrun's end of a guardian's socket: [`Control`] sends orders, and a task receives the events.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -11,14 +11,17 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::Child;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use super::wire::{self, Order, Refusal, Report, Step};
+use super::wire::{self, Order, ProgramEvent, Refusal, StartStep};
 use super::{Signal, disposition, orphans};
 use crate::os::process_tree;
 use crate::reload::Ended;
 
 /// Takes over the socket to a guardian that has its request. A separate task monitors the guardian, so that it is
-/// reaped even if nothing reads its reports.
-pub(super) fn supervise(socket: UnixStream, guardian: Child) -> io::Result<(Control, Reports)> {
+/// reaped even if nothing reads its events.
+pub(super) fn supervise(
+    socket: UnixStream,
+    guardian: Child,
+) -> io::Result<(Control, ProgramEvents)> {
     socket.set_nonblocking(true)?;
     let gone = Arc::new(AtomicBool::new(false));
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -39,7 +42,7 @@ pub(super) fn supervise(socket: UnixStream, guardian: Child) -> io::Result<(Cont
         gone,
         main: AtomicI32::new(0),
     }));
-    Ok((control, Reports(receiver)))
+    Ok((control, ProgramEvents(receiver)))
 }
 
 /// Controls a process tree. None of its methods wait.
@@ -146,19 +149,19 @@ impl Control {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Closing is not enough, because the task that reads the reports has a duplicate of the socket.
+        // Closing is not enough, because the [`GuardianTask`] has a duplicate of the socket.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 }
 
-/// The reports about one program.
+/// The events of one program.
 #[derive(Debug)]
-pub struct Reports(UnboundedReceiver<Report>);
+pub struct ProgramEvents(UnboundedReceiver<ProgramEvent>);
 
-impl Reports {
-    /// Waits for the next report. The last one is [`Report::Refused`] or [`Report::Gone`]; after that, returns `None`.
+impl ProgramEvents {
+    /// Waits for the next event. The last one is [`ProgramEvent::Refused`] or [`ProgramEvent::Gone`]; after that, returns `None`.
     /// Cancel safe.
-    pub async fn next(&mut self) -> Option<Report> {
+    pub async fn next(&mut self) -> Option<ProgramEvent> {
         self.0.recv().await
     }
 
@@ -167,19 +170,19 @@ impl Reports {
     /// # Errors
     /// The program could not be started.
     pub async fn first_exit(&mut self) -> Result<Option<Ended>, Refusal> {
-        while let Some(report) = self.next().await {
-            match report {
-                Report::Started { .. } => {}
-                Report::Exited { ended, .. } => return Ok(Some(ended)),
-                Report::Refused { error } => return Err(error),
-                Report::Gone => break,
+        while let Some(event) = self.next().await {
+            match event {
+                ProgramEvent::Started { .. } => {}
+                ProgramEvent::Exited { ended, .. } => return Ok(Some(ended)),
+                ProgramEvent::Refused { error } => return Err(error),
+                ProgramEvent::Gone => break,
             }
         }
         Ok(None)
     }
 }
 
-/// Reads a guardian's reports and reaps it.
+/// Receives the events that a guardian reports, and reaps the guardian.
 struct GuardianTask {
     lines: Lines<BufReader<tokio::net::UnixStream>>,
     guardian: Child,
@@ -187,57 +190,57 @@ struct GuardianTask {
     gone: Arc<AtomicBool>,
     program: Option<i32>,
     exited: bool,
-    sender: UnboundedSender<Report>,
+    sender: UnboundedSender<ProgramEvent>,
 }
 
 impl GuardianTask {
     async fn run(mut self) {
-        let last = self.forward_reports().await;
+        let last = self.pass_events().await;
         // Must happen before the guardian is reaped, because its pid may then belong to another process.
         self.gone.store(true, Ordering::Release);
         let pid = self.guardian.id();
         let _ = self.guardian.wait().await;
         orphans::forget_guardian(pid);
         let last = match last {
-            Some(report) => report,
+            Some(event) => event,
             None => self.kill_orphans().await,
         };
         self.send(last);
     }
 
-    /// Forwards reports and returns the last one, or `None` if the guardian was killed.
-    async fn forward_reports(&mut self) -> Option<Report> {
+    /// Passes events on and returns the last one, or `None` if the guardian was killed.
+    async fn pass_events(&mut self) -> Option<ProgramEvent> {
         // A read error is treated like end of file.
         while let Ok(Some(line)) = self.lines.next_line().await {
-            let Some(report) = wire::from_line(&line) else {
+            let Some(event) = wire::from_line(&line) else {
                 continue;
             };
-            match report {
-                Report::Started { pid } => self.program = Some(pid),
-                Report::Exited { .. } => self.exited = true,
-                Report::Refused { .. } | Report::Gone => return Some(report),
+            match event {
+                ProgramEvent::Started { pid } => self.program = Some(pid),
+                ProgramEvent::Exited { .. } => self.exited = true,
+                ProgramEvent::Refused { .. } | ProgramEvent::Gone => return Some(event),
             }
-            self.send(report);
+            self.send(event);
         }
         None
     }
 
-    /// Kills the tree that hotrun inherits when the guardian is killed. Returns the last report.
-    async fn kill_orphans(&mut self) -> Report {
+    /// Kills the tree that hotrun inherits when the guardian is killed. Returns the last event.
+    async fn kill_orphans(&mut self) -> ProgramEvent {
         let ended = orphans::kill_all(self.program).await;
         if self.program.is_none() {
-            let error = Refusal::new(Step::Guardian, Errno::ECHILD);
-            return Report::Refused { error };
+            let error = Refusal::new(StartStep::Guardian, Errno::ECHILD);
+            return ProgramEvent::Refused { error };
         }
         if let Some(ended) = ended.filter(|_| !self.exited) {
             let survivors = false;
-            self.send(Report::Exited { ended, survivors });
+            self.send(ProgramEvent::Exited { ended, survivors });
         }
-        Report::Gone
+        ProgramEvent::Gone
     }
 
-    fn send(&self, report: Report) {
-        // Fails if nothing reads the reports. The tree is monitored even then.
-        let _ = self.sender.send(report);
+    fn send(&self, event: ProgramEvent) {
+        // Fails if nothing reads the events. The tree is monitored even then.
+        let _ = self.sender.send(event);
     }
 }

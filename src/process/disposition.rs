@@ -8,7 +8,7 @@ use crate::os::process_tree;
 use crate::os::signals::Disposition;
 use crate::os::socket_holders::sockets_of;
 
-struct Member {
+struct TreeMember {
     pid: i32,
     parent: i32,
     holds_socket: bool,
@@ -21,14 +21,14 @@ pub(super) fn handles(pids: &[i32], signal: i32) -> bool {
     decide(&members.collect::<Vec<_>>())
 }
 
-fn member(pid: i32, signal: i32) -> Option<Member> {
+fn member(pid: i32, signal: i32) -> Option<TreeMember> {
     let status = process_tree::status(pid).filter(|status| !status.ended)?;
     let catches = status.disposition(signal) == Disposition::Caught
         && !process_tree::executable(pid).is_some_and(|file| is_runtime(&file));
     // Standard input, output and error may also be sockets, but say nothing about the process.
     let holds_socket = sockets_of(pid).map(|held| held.keys().any(|fd| *fd > 2));
     let (holds_socket, catches) = unless_hidden(holds_socket.ok(), catches);
-    Some(Member {
+    Some(TreeMember {
         pid,
         parent: status.parent,
         holds_socket,
@@ -79,7 +79,7 @@ fn unless_hidden(holds_socket: Option<bool>, catches: bool) -> (bool, bool) {
     }
 }
 
-fn decide(members: &[Member]) -> bool {
+fn decide(members: &[TreeMember]) -> bool {
     let parents: BTreeMap<i32, i32> = members.iter().map(|m| (m.pid, m.parent)).collect();
     let mut above_others = BTreeSet::new();
     for owner in members.iter().filter(|member| member.holds_socket) {
@@ -109,13 +109,13 @@ mod tests {
     /// Asserts the decision for these members. Each is a pid, a parent, whether the process holds a socket, and whether
     /// it catches the signal.
     fn check(members: &[(i32, i32, bool, bool)], expected: bool) {
-        let member = |&(pid, parent, holds_socket, catches): &_| Member {
+        let member = |&(pid, parent, holds_socket, catches): &_| TreeMember {
             pid,
             parent,
             holds_socket,
             catches,
         };
-        let members: Vec<Member> = members.iter().map(member).collect();
+        let members: Vec<TreeMember> = members.iter().map(member).collect();
         assert_eq!(decide(&members), expected);
     }
 

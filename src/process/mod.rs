@@ -42,13 +42,13 @@ mod spawn;
 mod start_request;
 mod wire;
 
-pub use control::{Control, Reports};
+pub use control::{Control, ProgramEvents};
 pub use nix::sys::signal::Signal;
 pub use orphans::{become_subreaper, kill_helpers};
 pub use pty::Pty;
 pub use spawn::{Process, PtyProcess, Spawner};
 pub use start_request::{SpawnError, Spec};
-pub use wire::{Refusal, Report, Step};
+pub use wire::{ProgramEvent, Refusal, StartStep};
 
 fn ended(status: ExitStatus) -> Ended {
     match (status.code(), status.signal()) {

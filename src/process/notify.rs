@@ -24,7 +24,7 @@ use tokio::net::UnixDatagram;
 use crate::os::credentials::{self, DatagramAddress};
 use crate::os::process_tree::has_ended;
 use crate::os::{Datagram, Sender};
-pub use message::{Assignments, Store, Watchdog};
+pub use message::{Assignments, StoreRequest, Watchdog};
 pub use store::{CAPACITY, FdStore, StoreResult};
 
 /// The size of the buffer for a message, in bytes: systemd's limit, plus one byte because on some systems a full buffer
@@ -40,12 +40,12 @@ pub struct NotifySocket {
 
 /// A notification from the generation.
 #[derive(Debug)]
-pub struct Message {
+pub struct Notification {
     /// The process that sent the message, which may have exited since. `None` on systems that do not report it.
     pub sender: Option<i32>,
     /// The content of the message.
     pub assignments: Assignments,
-    /// The descriptors to store. Empty unless `assignments.store` is [`Store::Keep`], because all others are closed.
+    /// The descriptors to store. Empty unless `assignments.store` is [`StoreRequest::Keep`], because all others are closed.
     pub descriptors: Vec<OwnedFd>,
     /// How many descriptors were closed because the message did not ask to store them.
     pub surplus: usize,
@@ -105,7 +105,7 @@ impl NotifySocket {
         &self,
         cx: &mut Context<'_>,
         tree: impl FnOnce() -> Vec<i32>,
-    ) -> Poll<io::Result<Result<Message, Rejected>>> {
+    ) -> Poll<io::Result<Result<Notification, Rejected>>> {
         let mut text = [0; MAX_TEXT];
         loop {
             ready!(self.socket.poll_recv_ready(cx))?;
@@ -126,7 +126,7 @@ impl NotifySocket {
     pub fn try_recv(
         &self,
         tree: impl FnOnce() -> Vec<i32>,
-    ) -> io::Result<Option<Result<Message, Rejected>>> {
+    ) -> io::Result<Option<Result<Notification, Rejected>>> {
         let mut text = [0; MAX_TEXT];
         match credentials::receive(self.socket.as_fd(), &mut text) {
             Ok(datagram) => Ok(Some(read(&text, datagram, tree))),
@@ -140,7 +140,7 @@ fn read(
     text: &[u8],
     datagram: Datagram,
     tree: impl FnOnce() -> Vec<i32>,
-) -> Result<Message, Rejected> {
+) -> Result<Notification, Rejected> {
     if datagram.truncated || datagram.length == MAX_TEXT {
         return Err(Rejected::Truncated);
     }
@@ -155,11 +155,11 @@ fn read(
     let assignments = Assignments::parse(&text[..datagram.length]);
     let mut descriptors = datagram.descriptors;
     let mut surplus = 0;
-    if !matches!(assignments.store, Some(Store::Keep { .. })) {
+    if !matches!(assignments.store, Some(StoreRequest::Keep { .. })) {
         surplus = descriptors.len() * usize::from(!assignments.barrier);
         descriptors.clear();
     }
-    Ok(Message {
+    Ok(Notification {
         sender: datagram.sender.map(|sender| sender.pid),
         assignments,
         descriptors,

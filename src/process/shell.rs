@@ -16,7 +16,7 @@ pub async fn run(spec: Spec) -> io::Result<bool> {
     let process = Spawner::default().spawn(spec).map_err(io::Error::other)?;
     let Process {
         control: _control,
-        mut reports,
+        mut events,
         mut stdout,
         mut stderr,
     } = process;
@@ -24,7 +24,7 @@ pub async fn run(spec: Spec) -> io::Result<bool> {
     let (mut out, mut err) = (sink(), sink());
     let output = async { tokio::join!(copy(&mut stdout, &mut out), copy(&mut stderr, &mut err)) };
     let ended = async {
-        let ended = reports.first_exit().await.map_err(io::Error::other)?;
+        let ended = events.first_exit().await.map_err(io::Error::other)?;
         Ok(ended.is_some_and(Ended::success))
     };
     tokio::pin!(output, ended);

@@ -10,7 +10,7 @@ use tokio::net::unix::pipe;
 use tokio::process::Child;
 
 use super::start_request::{self, SpawnError, Spec, StdioMode};
-use super::{Control, Pty, Reports, control, guardian, orphans};
+use super::{Control, ProgramEvents, Pty, control, guardian, orphans};
 use crate::os;
 use crate::os::terminal::Size;
 
@@ -25,8 +25,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Process {
     /// Controls the process tree.
     pub control: Control,
-    /// Reports what happens to the program.
-    pub reports: Reports,
+    /// The program's events.
+    pub events: ProgramEvents,
     /// The tree's standard output, which ends when the tree has closed it. It must be read.
     pub stdout: pipe::Receiver,
     /// The tree's standard error, which ends when the tree has closed it. It must be read.
@@ -38,8 +38,8 @@ pub struct Process {
 pub struct PtyProcess {
     /// Controls the process tree.
     pub control: Control,
-    /// Reports what happens to the program.
-    pub reports: Reports,
+    /// The program's events.
+    pub events: ProgramEvents,
     /// The tree's standard output, standard error and input. It must be read.
     pub pty: Pty,
 }
@@ -73,18 +73,18 @@ impl Spawner {
     ///
     /// # Errors
     /// Fails with a [`SpawnError`]. A program that cannot be executed is reported as
-    /// [`Report::Refused`](super::Report::Refused) instead.
+    /// [`ProgramEvent::Refused`](super::ProgramEvent::Refused) instead.
     // Takes the spec by value, so that its descriptors are closed once the program has its own copies.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
         let (stdout, stdout_writer) = output_pipe().map_err(SpawnError::Channel)?;
         let (stderr, stderr_writer) = output_pipe().map_err(SpawnError::Channel)?;
         let output = [stdout_writer, stderr_writer].map(Stdio::from);
-        let (control, reports) = self.start(&spec, StdioMode::Pipes, output)?;
+        let (control, events) = self.start(&spec, StdioMode::Pipes, output)?;
         let receiver = |pipe: PipeReader| pipe::Receiver::from_owned_fd(pipe.into());
         Ok(Process {
             control,
-            reports,
+            events,
             stdout: receiver(stdout).map_err(SpawnError::Channel)?,
             stderr: receiver(stderr).map_err(SpawnError::Channel)?,
         })
@@ -106,10 +106,10 @@ impl Spawner {
             false => StdioMode::PtyOutput,
         };
         let second = programs.try_clone().map_err(SpawnError::Pty)?;
-        let (control, reports) = self.start(&spec, stdio, [programs, second].map(Stdio::from))?;
+        let (control, events) = self.start(&spec, stdio, [programs, second].map(Stdio::from))?;
         Ok(PtyProcess {
             control,
-            reports,
+            events,
             pty: Pty::new(ours).map_err(SpawnError::Pty)?,
         })
     }
@@ -121,7 +121,7 @@ impl Spawner {
         spec: &Spec,
         stdio: StdioMode,
         [stdout, stderr]: [Stdio; 2],
-    ) -> Result<(Control, Reports), SpawnError> {
+    ) -> Result<(Control, ProgramEvents), SpawnError> {
         let request = start_request::encode(spec, stdio)?;
         let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
         let mut command = Command::new(&self.exe);
@@ -145,7 +145,7 @@ impl Spawner {
             .set_write_timeout(Some(WRITE_TIMEOUT))
             .and_then(|()| start_request::send(&socket, &request, spec));
         match sent {
-            // The guardian is already gone, which a report will say.
+            // The guardian is already gone, which an event will say.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Ok(()) | Err(_) => sent.map_err(SpawnError::Channel)?,
         }

@@ -23,9 +23,9 @@ pub(super) enum Order {
     Kill,
 }
 
-/// What happened to a program. The last report is [`Report::Refused`] or [`Report::Gone`].
+/// What happened to a program. The last event is [`ProgramEvent::Refused`] or [`ProgramEvent::Gone`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Report {
+pub enum ProgramEvent {
     /// The program is running.
     Started {
         /// The pid of its first process.
@@ -60,14 +60,14 @@ enum EndedDef {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The step that failed.
-    pub step: Step,
+    pub step: StartStep,
     /// The error (`errno(3)`).
     pub errno: i32,
 }
 
 /// A step of starting a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Step {
+pub enum StartStep {
     /// Starting the guardian, or preparing the start inside it.
     Guardian,
     /// Creating a process for the program.
@@ -83,7 +83,7 @@ pub enum Step {
 }
 
 impl Refusal {
-    pub(super) fn new(step: Step, error: impl Into<io::Error>) -> Self {
+    pub(super) fn new(step: StartStep, error: impl Into<io::Error>) -> Self {
         let errno = error.into().raw_os_error().unwrap_or(0);
         Self { step, errno }
     }
@@ -92,12 +92,12 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let before = match self.step {
-            Step::Guardian => "its guardian failed: ",
-            Step::Fork => "cannot create its process: ",
-            Step::Descriptors => "cannot set up its descriptors: ",
-            Step::Workdir => "cannot enter its working directory: ",
-            Step::Exec => "",
-            Step::Interpreter => "cannot run its interpreter or loader: ",
+            StartStep::Guardian => "its guardian failed: ",
+            StartStep::Fork => "cannot create its process: ",
+            StartStep::Descriptors => "cannot set up its descriptors: ",
+            StartStep::Workdir => "cannot enter its working directory: ",
+            StartStep::Exec => "",
+            StartStep::Interpreter => "cannot run its interpreter or loader: ",
         };
         let text = nix::errno::Errno::from_raw(self.errno).desc();
         // System messages begin with a capital letter, but hotrun's do not. `I/O error` is left unchanged.
@@ -140,40 +140,43 @@ mod tests {
     }
 
     #[test]
-    fn reports_survive_a_round_trip() {
-        let exited = |ended, survivors| Report::Exited { ended, survivors };
+    fn events_survive_a_round_trip() {
+        let exited = |ended, survivors| ProgramEvent::Exited { ended, survivors };
         let error = Refusal {
-            step: Step::Interpreter,
+            step: StartStep::Interpreter,
             errno: 13,
         };
-        for report in [
-            Report::Started { pid: 42 },
-            Report::Refused { error },
+        for event in [
+            ProgramEvent::Started { pid: 42 },
+            ProgramEvent::Refused { error },
             exited(Ended::Code(3), false),
             exited(Ended::Signal(9), true),
-            Report::Gone,
+            ProgramEvent::Gone,
         ] {
-            let line = to_line(&report);
+            let line = to_line(&event);
             assert_eq!(line.find('\n'), Some(line.len() - 1));
-            assert_eq!(from_line(&line), Some(report));
+            assert_eq!(from_line(&line), Some(event));
         }
     }
 
     #[test]
     fn an_invalid_line_is_rejected() {
         for line in ["", "Gone", "{\"Started\":{}}", "\"Gone\" 1"] {
-            assert_eq!(from_line::<Report>(line), None, "{line}");
+            assert_eq!(from_line::<ProgramEvent>(line), None, "{line}");
         }
     }
 
     #[test]
     fn refusals_name_the_step_and_the_error() {
         let text = |step, errno| Refusal { step, errno }.to_string();
-        assert_eq!(text(Step::Exec, libc::ENOENT), "no such file or directory");
-        assert_eq!(text(Step::Exec, libc::EACCES), "permission denied");
-        assert_eq!(text(Step::Exec, libc::EIO), "I/O error");
         assert_eq!(
-            text(Step::Workdir, libc::ENOTDIR),
+            text(StartStep::Exec, libc::ENOENT),
+            "no such file or directory"
+        );
+        assert_eq!(text(StartStep::Exec, libc::EACCES), "permission denied");
+        assert_eq!(text(StartStep::Exec, libc::EIO), "I/O error");
+        assert_eq!(
+            text(StartStep::Workdir, libc::ENOTDIR),
             "cannot enter its working directory: not a directory"
         );
     }

@@ -1,7 +1,7 @@
 //! Effects: what the driver must do.
 #![allow(missing_docs, reason = "the doc of a variant covers its fields")]
 
-use super::{ArtifactId, Failure, GenId};
+use super::{ArtifactId, GenFailure, GenId};
 
 /// Something that the driver must do. Long work reports back with an [`Event`](super::Event).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,7 +11,7 @@ pub enum Effect {
     Hold,
     /// No generation is live, and none will be until a file changes or the user acts: waiting clients may get an error
     /// response that says how the generation `id` failed.
-    RespondUnavailable { id: GenId, failure: Failure },
+    RespondUnavailable { id: GenId, failure: GenFailure },
     /// A generation is about to be built or started, so new connections wait for it again. Given after each
     /// [`Effect::RespondUnavailable`] but the last.
     StopResponding,

@@ -28,8 +28,8 @@ mod policy;
 pub use effect::{Effect, GenEffect};
 pub use event::{Action, BuildOutcome, Ended, Event, GenEvent, Request, WatchdogMessage};
 pub use id::{ArtifactId, GenId, Phase};
-pub use machine::{Machine, Response};
-pub use notice::{Cause, Failure, GenNotice, Notice, Stopped};
+pub use machine::{Machine, Reaction};
+pub use notice::{Cause, GenFailure, GenNotice, Notice, Stopped};
 pub use policy::{Mode, Policy, Time, WhenBusy};
 
 #[cfg(test)]

@@ -11,16 +11,16 @@
 
 use std::fmt::Debug;
 
-use super::{Event, Response, Time};
+use super::{Event, Reaction, Time};
 
 /// The line for an event that happened at `now` and the machine's response to it.
-pub fn line(now: Time, event: &Event, response: &Response) -> String {
+pub fn line(now: Time, event: &Event, response: &Reaction) -> String {
     let (now, event) = (now.since_start(), text(event));
     format!("{now:?} {event} -> {}", response_text(response))
 }
 
 /// `effect, effect | notice, notice`, or `nothing`.
-pub fn response_text(response: &Response) -> String {
+pub fn response_text(response: &Reaction) -> String {
     let effects: Vec<String> = response.effects.iter().map(text).collect();
     let notices: Vec<String> = response.notices.iter().map(text).collect();
     match (effects.join(", "), notices.join(", ")) {

@@ -37,7 +37,7 @@ impl Cause {
 
 /// Why a generation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Failure {
+pub enum GenFailure {
     /// The build failed.
     Build,
     /// The program could not be started.
@@ -55,7 +55,7 @@ pub enum Failure {
 }
 
 /// Says what the generation did, as in "gen 3 failed to build".
-impl fmt::Display for Failure {
+impl fmt::Display for GenFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Build => f.write_str("failed to build"),
@@ -138,7 +138,7 @@ pub enum GenNotice {
     Gone { how: Stopped, took: Duration },
     /// The generation failed. `live`: the generation that stays live.
     Failed {
-        failure: Failure,
+        failure: GenFailure,
         live: Option<GenId>,
     },
     /// The generation is live again because its successor crashed; it had not been asked to stop.

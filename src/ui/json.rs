@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::writer::TolerantWriter;
 use super::{Options, OutputStream, Report, text};
-use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
+use crate::reload::{Cause, Ended, GenFailure, GenId, GenNotice, Notice, Stopped};
 
 /// How many bytes of an unfinished line are held back at most.
 const MAX_HELD: usize = 64 * 1024;
@@ -264,15 +264,15 @@ fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
     }
 }
 
-fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> JsonEvent {
+fn failed(id: GenId, failure: GenFailure, live: Option<GenId>) -> JsonEvent {
     let (reason, ended) = match failure {
-        Failure::Build => ("build", None),
-        Failure::Start => ("start", None),
-        Failure::ExitedEarly(ended) => ("exited_early", Some(ended)),
-        Failure::ReadyTimeout => ("ready_timeout", None),
-        Failure::Switch => ("switch", None),
-        Failure::Crashed(ended) => ("crashed", Some(ended)),
-        Failure::Vanished => ("vanished", None),
+        GenFailure::Build => ("build", None),
+        GenFailure::Start => ("start", None),
+        GenFailure::ExitedEarly(ended) => ("exited_early", Some(ended)),
+        GenFailure::ReadyTimeout => ("ready_timeout", None),
+        GenFailure::Switch => ("switch", None),
+        GenFailure::Crashed(ended) => ("crashed", Some(ended)),
+        GenFailure::Vanished => ("vanished", None),
     };
     let event = JsonEvent::of(id, "failed")
         .with("reason", reason)

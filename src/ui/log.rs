@@ -7,7 +7,7 @@ use console::Style;
 use super::messages::describe;
 use super::model::Model;
 use super::{Level, Options, OutputStream, Report, Verbosity, text};
-use crate::reload::{Failure, GenId, GenNotice, Notice};
+use crate::reload::{GenFailure, GenId, GenNotice, Notice};
 
 /// Prints hotrun's lines and the output of programs.
 pub(super) trait Printer {
@@ -102,7 +102,7 @@ fn build_fails(notice: Notice) -> bool {
     let Notice::Generation(_, GenNotice::Failed { failure, .. }) = notice else {
         return false;
     };
-    failure == Failure::Build
+    failure == GenFailure::Build
 }
 
 /// Whether a build begins, or a generation starts without a build.

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::model::Model;
 use super::{Human, Level, Report};
-use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Stopped};
+use crate::reload::{Cause, GenFailure, GenId, GenNotice, Notice, Stopped};
 
 /// A message for the log.
 #[derive(Debug)]
@@ -208,26 +208,26 @@ fn gone(id: GenId, how: Stopped, took: Duration, model: &Model) -> LogMessage {
     }
 }
 
-fn failed(id: GenId, reason: Failure, live: Option<GenId>, model: &Model) -> LogMessage {
+fn failed(id: GenId, reason: GenFailure, live: Option<GenId>, model: &Model) -> LogMessage {
     let outcome = match live {
         Some(live) if was_live(id, reason, model) => format!("; gen {live} is live again"),
         Some(live) => format!("; gen {live} still live"),
         None => String::new(),
     };
     LogMessage {
-        in_footer: reason == Failure::Build,
+        in_footer: reason == GenFailure::Build,
         ..error(format!("gen {id} {reason}{outcome}"))
     }
 }
 
-fn was_live(id: GenId, failure: Failure, model: &Model) -> bool {
+fn was_live(id: GenId, failure: GenFailure, model: &Model) -> bool {
     match failure {
-        Failure::Crashed(_) => true,
-        Failure::Vanished => model.live() == Some(id),
-        Failure::Build
-        | Failure::Start
-        | Failure::ExitedEarly(_)
-        | Failure::ReadyTimeout
-        | Failure::Switch => false,
+        GenFailure::Crashed(_) => true,
+        GenFailure::Vanished => model.live() == Some(id),
+        GenFailure::Build
+        | GenFailure::Start
+        | GenFailure::ExitedEarly(_)
+        | GenFailure::ReadyTimeout
+        | GenFailure::Switch => false,
     }
 }

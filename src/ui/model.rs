@@ -8,7 +8,7 @@ use super::text::shortened;
 use super::{Level, Report};
 pub(super) use facts::{BuildLog, BuildProgress, LastResult, Problem, ShownGeneration};
 
-use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Phase, Stopped};
+use crate::reload::{Cause, GenFailure, GenId, GenNotice, Notice, Phase, Stopped};
 
 /// How many of a build's errors are kept; the others are only counted.
 const MAX_ERRORS: usize = 4;
@@ -301,14 +301,14 @@ impl Model {
         }
     }
 
-    fn failed(&mut self, id: GenId, failure: Failure, now: Duration) {
+    fn failed(&mut self, id: GenId, failure: GenFailure, now: Duration) {
         match failure {
-            Failure::Build | Failure::Start => drop(self.generations.remove(&id)),
-            Failure::ExitedEarly(_)
-            | Failure::ReadyTimeout
-            | Failure::Switch
-            | Failure::Crashed(_)
-            | Failure::Vanished => self.enter(id, Phase::Draining, now).failed = true,
+            GenFailure::Build | GenFailure::Start => drop(self.generations.remove(&id)),
+            GenFailure::ExitedEarly(_)
+            | GenFailure::ReadyTimeout
+            | GenFailure::Switch
+            | GenFailure::Crashed(_)
+            | GenFailure::Vanished => self.enter(id, Phase::Draining, now).failed = true,
         }
         let mut problem = Problem {
             id,
@@ -316,7 +316,7 @@ impl Model {
             errors: Vec::new(),
             count: 0,
         };
-        if failure == Failure::Build {
+        if failure == GenFailure::Build {
             (problem.errors, problem.count) = self.take_errors();
             self.build_ended();
             // The new problem replaces all earlier ones.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{Level, Report};
-use crate::reload::{Failure, GenId, GenNotice, Notice};
+use crate::reload::{GenFailure, GenId, GenNotice, Notice};
 
 /// How many of a build's errors to keep. Users seldom read more than the first ones.
 const FIRST_ERRORS: usize = 16;
@@ -88,15 +88,15 @@ impl RecentOutput {
     }
 
     /// The texts that explain why a generation failed, the most important one first.
-    pub fn explain(&self, id: GenId, failure: Failure) -> Vec<String> {
+    pub fn explain(&self, id: GenId, failure: GenFailure) -> Vec<String> {
         let mut texts = match failure {
-            Failure::Build => self.of_the_build(),
-            Failure::Start
-            | Failure::ExitedEarly(_)
-            | Failure::ReadyTimeout
-            | Failure::Switch
-            | Failure::Crashed(_)
-            | Failure::Vanished => self.of_the_program(id),
+            GenFailure::Build => self.of_the_build(),
+            GenFailure::Start
+            | GenFailure::ExitedEarly(_)
+            | GenFailure::ReadyTimeout
+            | GenFailure::Switch
+            | GenFailure::Crashed(_)
+            | GenFailure::Vanished => self.of_the_program(id),
         };
         if !self.messages.is_empty() {
             texts.push(joined(&self.messages));
@@ -183,7 +183,7 @@ mod tests {
     use crate::ui::OutputStream;
 
     const ID: GenId = GenId::FIRST;
-    const CRASH: Failure = Failure::Crashed(Ended::Code(1));
+    const CRASH: GenFailure = GenFailure::Crashed(Ended::Code(1));
 
     fn recorded(reports: &[Report]) -> RecentOutput {
         let mut recent = RecentOutput::default();
@@ -235,13 +235,13 @@ mod tests {
             line("could not compile"),
         ];
         let recent = recorded(&reports);
-        assert_eq!(recent.explain(ID, Failure::Build), ["error: one"]);
+        assert_eq!(recent.explain(ID, GenFailure::Build), ["error: one"]);
         let many: Vec<Report> = (0..100).map(|number| line(&number.to_string())).collect();
-        let recent = recorded(&many).explain(ID, Failure::Build);
+        let recent = recorded(&many).explain(ID, GenFailure::Build);
         assert!(recent[0].starts_with("60\n61\n") && recent[0].ends_with("\n99"));
         let recent = recorded(&[&reports[..], &[building()]].concat());
         assert!(
-            recent.explain(ID, Failure::Build).is_empty(),
+            recent.explain(ID, GenFailure::Build).is_empty(),
             "the next build clears the errors"
         );
     }
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn the_kept_output_is_bounded() {
         let error = diagnostic(Level::Error, &"x".repeat(2 * MOST_MESSAGE));
-        let texts = recorded(&vec![error; 100]).explain(ID, Failure::Build);
+        let texts = recorded(&vec![error; 100]).explain(ID, GenFailure::Build);
         assert_eq!(texts.len(), FIRST_ERRORS);
         assert_eq!(
             texts[0].len(),
@@ -327,10 +327,10 @@ mod tests {
             "the ellipsis has three bytes"
         );
         let recent = recorded(&vec![line(&"ä".repeat(MOST_LINE)); 2]);
-        let texts = &recent.explain(ID, Failure::Build)[0];
+        let texts = &recent.explain(ID, GenFailure::Build)[0];
         assert_eq!(texts.chars().filter(|c| *c == 'ä').count(), MOST_LINE);
         let recent = recorded(&[message(Level::Error, &"m".repeat(2 * MOST_MESSAGE))]);
-        assert!(recent.explain(ID, Failure::Build)[0].len() < MOST_MESSAGE + 8);
+        assert!(recent.explain(ID, GenFailure::Build)[0].len() < MOST_MESSAGE + 8);
         let flood: Vec<Report> = (0..1000)
             .map(|_| printed(ID, &"y\n".repeat(1000)))
             .collect();

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use hotrun::process::{Report, SpawnError, Step};
+use hotrun::process::{ProgramEvent, SpawnError, StartStep};
 use hotrun::reload::Ended;
 
 use crate::support::*;
@@ -37,21 +37,21 @@ async fn survivors_of_the_first_process_are_reported() {
     let (ended, survivors) = (Ended::Code(3), true);
     assert_eq!(
         running.report().await,
-        Some(Report::Exited { ended, survivors })
+        Some(ProgramEvent::Exited { ended, survivors })
     );
     assert_eq!(running.control.pids().len(), 1);
     running.control.kill();
-    assert_eq!(running.report().await, Some(Report::Gone));
+    assert_eq!(running.report().await, Some(ProgramEvent::Gone));
     mark.assert_none_left();
 }
 
-async fn refusal(argv: &[&str], workdir: &Path) -> (Step, String) {
+async fn refusal(argv: &[&str], workdir: &Path) -> (StartStep, String) {
     let mark = Mark::new();
     let mut spec = spec(&mark, argv);
     spec.workdir = workdir.to_owned();
     let mut running = Running::start(spec);
     let report = running.report().await;
-    let Some(Report::Refused { error }) = report else {
+    let Some(ProgramEvent::Refused { error }) = report else {
         panic!("{argv:?} was not refused: {report:?}");
     };
     assert_eq!(running.report().await, None);
@@ -81,7 +81,7 @@ async fn a_refusal_names_the_failed_step_and_the_error() {
     ] {
         assert_eq!(
             refusal(&[name], directory).await,
-            (Step::Exec, missing.clone()),
+            (StartStep::Exec, missing.clone()),
             "{name}"
         );
     }
@@ -89,7 +89,7 @@ async fn a_refusal_names_the_failed_step_and_the_error() {
     for name in [plain.as_str(), "./plain", "/tmp"] {
         assert_eq!(
             refusal(&[name], directory).await,
-            (Step::Exec, denied.clone()),
+            (StartStep::Exec, denied.clone()),
             "{name}"
         );
     }
@@ -104,13 +104,13 @@ async fn a_refusal_names_the_failed_step_and_the_error() {
     .await;
     assert_eq!(
         (step, text.contains(&missing)),
-        (Step::Interpreter, true),
+        (StartStep::Interpreter, true),
         "{text}"
     );
     let (step, text) = refusal(&["true"], &directory.join("nowhere")).await;
     assert_eq!(
         (step, text.contains(&missing)),
-        (Step::Workdir, true),
+        (StartStep::Workdir, true),
         "{text}"
     );
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use hotrun::process::{Process, Report, Signal, become_subreaper};
+use hotrun::process::{Process, ProgramEvent, Signal, become_subreaper};
 use hotrun::reload::Ended;
 use nix::sys::signal::{SIGKILL, kill};
 use nix::unistd::Pid;
@@ -95,9 +95,9 @@ async fn helper_loses_a_guardian() {
     let (ended, survivors) = (Ended::Signal(9), false);
     assert_eq!(
         running.report().await,
-        Some(Report::Exited { ended, survivors })
+        Some(ProgramEvent::Exited { ended, survivors })
     );
-    assert_eq!(running.report().await, Some(Report::Gone));
+    assert_eq!(running.report().await, Some(ProgramEvent::Gone));
     assert_eq!(running.report().await, None);
     // Checks that the other tree is still running.
     kill(Pid::from_raw(other_pid), None).unwrap();
@@ -127,31 +127,31 @@ async fn a_tree_is_killed_when_its_last_control_is_dropped() {
     let mark = Mark::new();
     let Process {
         control,
-        mut reports,
+        mut events,
         stdout,
         stderr,
     } = launcher().spawn(spec(&mark, &["sleep", "1000"])).unwrap();
     let second = control.clone();
     assert!(matches!(
-        soon("the report of the start", reports.next()).await,
-        Some(Report::Started { .. })
+        soon("the report of the start", events.next()).await,
+        Some(ProgramEvent::Started { .. })
     ));
     drop(control);
     second.signal(Signal::SIGHUP);
     let (ended, survivors) = (Ended::Signal(1), false);
-    let exited = soon("the report of the exit", reports.next()).await;
-    assert_eq!(exited, Some(Report::Exited { ended, survivors }));
+    let exited = soon("the report of the exit", events.next()).await;
+    assert_eq!(exited, Some(ProgramEvent::Exited { ended, survivors }));
     drop((second, stdout, stderr));
 
     let mut running = Running::start(spec(&mark, &["sleep", "1000"]));
     running.started().await;
     drop(running.control);
     let (ended, survivors) = (Ended::Signal(9), false);
-    let exited = soon("the report of the exit", running.reports.next()).await;
-    assert_eq!(exited, Some(Report::Exited { ended, survivors }));
+    let exited = soon("the report of the exit", running.events.next()).await;
+    assert_eq!(exited, Some(ProgramEvent::Exited { ended, survivors }));
     assert_eq!(
-        soon("the last report", running.reports.next()).await,
-        Some(Report::Gone)
+        soon("the last report", running.events.next()).await,
+        Some(ProgramEvent::Gone)
     );
     mark.assert_none_left();
 }

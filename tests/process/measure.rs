@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hotrun::process::Report;
+use hotrun::process::ProgramEvent;
 
 use crate::support::*;
 
@@ -18,7 +18,7 @@ async fn the_time_from_spawn_to_exec() {
         blocked.push(before.elapsed());
         assert!(matches!(
             running.report().await,
-            Some(Report::Started { .. })
+            Some(ProgramEvent::Started { .. })
         ));
         started.push(before.elapsed());
         running.end().await;

@@ -1,7 +1,7 @@
 //! Tests programs on a pty.
 
 use hotrun::os::terminal::Size;
-use hotrun::process::{PtyProcess, Report};
+use hotrun::process::{ProgramEvent, PtyProcess};
 use hotrun::reload::Ended;
 
 use crate::support::{Mark, launcher, soon, spec};
@@ -98,8 +98,8 @@ async fn children_keep_their_terminal_when_the_program_exits() {
     let mut on = start(&mark, "(sleep 0.3; echo still here) & exit 0", false);
     let mut ended = None;
     while ended.is_none() {
-        let report = soon("the report of the exit", on.reports.next()).await;
-        if let Some(Report::Exited { ended: how, .. }) = report {
+        let report = soon("the report of the exit", on.events.next()).await;
+        if let Some(ProgramEvent::Exited { ended: how, .. }) = report {
             ended = Some(how);
         }
     }
@@ -118,11 +118,11 @@ async fn dropping_the_last_control_kills_the_tree() {
     );
     let PtyProcess {
         control,
-        mut reports,
+        mut events,
         pty,
     } = on;
     drop(control);
-    while soon("the last report", reports.next()).await.is_some() {}
+    while soon("the last report", events.next()).await.is_some() {}
     drop(pty);
     mark.assert_none_left();
 }

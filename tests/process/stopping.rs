@@ -100,7 +100,7 @@ async fn hc23_a_tree_that_ignores_every_signal_is_killed() {
     running.control.signal(Signal::SIGHUP);
     let patience = Duration::from_millis(100);
     assert!(
-        tokio::time::timeout(patience, running.reports.next())
+        tokio::time::timeout(patience, running.events.next())
             .await
             .is_err()
     );

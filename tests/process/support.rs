@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use hotrun::process::output::Lines;
-use hotrun::process::{Control, Process, Report, Reports, Spawner, Spec};
+use hotrun::process::{Control, Process, ProgramEvent, ProgramEvents, Spawner, Spec};
 use hotrun::reload::Ended;
 
 /// Longer than any step of these tests takes, even on a busy machine.
@@ -152,7 +152,7 @@ pub(crate) fn holding(text: &str) -> OwnedFd {
 /// A running program and its output.
 pub(crate) struct Running {
     pub(crate) control: Control,
-    pub(crate) reports: Reports,
+    pub(crate) events: ProgramEvents,
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
 }
@@ -162,14 +162,14 @@ impl Running {
         Self::from(launcher().spawn(spec).unwrap())
     }
 
-    pub(crate) async fn report(&mut self) -> Option<Report> {
-        soon("waiting for a report", self.reports.next()).await
+    pub(crate) async fn report(&mut self) -> Option<ProgramEvent> {
+        soon("waiting for a report", self.events.next()).await
     }
 
     /// Waits until the program has started, and returns its pid.
     pub(crate) async fn started(&mut self) -> i32 {
         match self.report().await {
-            Some(Report::Started { pid }) => pid,
+            Some(ProgramEvent::Started { pid }) => pid,
             other => panic!("the program was not started: {other:?}"),
         }
     }
@@ -199,10 +199,10 @@ impl Running {
     /// whether others survived it.
     pub(crate) async fn end(&mut self) -> (Ended, bool) {
         let exited = self.report().await;
-        let Some(Report::Exited { ended, survivors }) = exited else {
+        let Some(ProgramEvent::Exited { ended, survivors }) = exited else {
             panic!("no exit was reported: {exited:?}");
         };
-        assert_eq!(self.report().await, Some(Report::Gone));
+        assert_eq!(self.report().await, Some(ProgramEvent::Gone));
         assert_eq!(self.report().await, None);
         assert_eq!(self.control.pids(), Vec::<i32>::new());
         (ended, survivors)
@@ -213,7 +213,7 @@ impl From<Process> for Running {
     fn from(process: Process) -> Self {
         Self {
             control: process.control,
-            reports: process.reports,
+            events: process.events,
             stdout: Lines::new(process.stdout),
             stderr: Lines::new(process.stderr),
         }

@@ -11,7 +11,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use signal_hook::low_level::pipe;
 
 use crate::os::process::signal_at_parents_end;
-use crate::process::wire::{self, Order, Report};
+use crate::process::wire::{self, Order, ProgramEvent};
 
 /// The signal that the kernel sends when the parent exits. It only wakes the guardian, so it must have no other
 /// meaning.
@@ -74,9 +74,9 @@ impl Channel {
         while matches!(self.signals.read(&mut bytes), Ok(count) if count > 0) {}
     }
 
-    /// Sends a report. If this fails, hotrun is gone, which the next read notices.
-    pub(super) fn report(&mut self, report: Report) {
-        let _ = self.socket.write_all(wire::to_line(&report).as_bytes());
+    /// Reports an event. If this fails, hotrun is gone, which the next read notices.
+    pub(super) fn report(&mut self, event: ProgramEvent) {
+        let _ = self.socket.write_all(wire::to_line(&event).as_bytes());
     }
 
     /// Returns the orders that have arrived since the last call, without waiting.
@@ -88,7 +88,7 @@ impl Channel {
                 Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
-                // `ECONNRESET` means that hotrun exited without reading all reports.
+                // `ECONNRESET` means that hotrun exited without reading all events.
                 Err(_) => self.closed = true,
             }
         }

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdout, getpgid, getppid, setpgid, setsid};
 
 use self::channel::Channel;
-use self::tree::Tree;
+use self::tree::ProcessTree;
 use super::start_request::{self, StdioMode};
-use super::wire::{Order, Refusal, Report, Step};
+use super::wire::{Order, ProgramEvent, Refusal, StartStep};
 use crate::os;
 use crate::os::cleanup::{Cleanup, clean_up};
 use crate::os::process::{Reaped, become_subreaper, reap, set_name};
@@ -41,18 +41,18 @@ pub fn main() -> io::Result<()> {
     match start(&channel) {
         Ok((program, cleanup)) => {
             let pid = program.as_raw();
-            channel.report(Report::Started { pid });
+            channel.report(ProgramEvent::Started { pid });
             let guardian = Guardian {
                 parent,
                 channel,
                 program,
                 main: None,
-                tree: Tree::new(program),
+                tree: ProcessTree::new(program),
                 cleanup,
             };
             guardian.run();
         }
-        Err(error) => channel.report(Report::Refused { error }),
+        Err(error) => channel.report(ProgramEvent::Refused { error }),
     }
     Ok(())
 }
@@ -76,7 +76,7 @@ fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
 }
 
 fn own(error: impl Into<io::Error>) -> Refusal {
-    Refusal::new(Step::Guardian, error)
+    Refusal::new(StartStep::Guardian, error)
 }
 
 /// Starts a session whose controlling terminal is the program's pty, the guardian's standard output.
@@ -98,7 +98,7 @@ struct Guardian {
     program: Pid,
     /// The main process, if it is not the program's first process. Its exit is reported, too.
     main: Option<Pid>,
-    tree: Tree,
+    tree: ProcessTree,
     /// The files to remove if hotrun is gone.
     cleanup: Vec<Cleanup>,
 }
@@ -115,7 +115,7 @@ impl Guardian {
         if self.is_orphan() {
             clean_up(&self.cleanup, self.parent.as_raw().cast_unsigned());
         }
-        self.channel.report(Report::Gone);
+        self.channel.report(ProgramEvent::Gone);
     }
 
     /// Whether hotrun is gone. The kernel closes an exiting process's descriptors some time before it reparents the
@@ -171,7 +171,8 @@ impl Guardian {
         if let Some(ended) = program {
             self.tree.program_ended = true;
             let survivors = !alone;
-            self.channel.report(Report::Exited { ended, survivors });
+            self.channel
+                .report(ProgramEvent::Exited { ended, survivors });
         }
         if any {
             self.tree.process_ended();

@@ -14,7 +14,7 @@ use crate::os::process::{fork, place, raise};
 use crate::os::seccomp;
 use crate::os::signals::reset_signals;
 use crate::process::start_request::{StartRequest, StdioMode};
-use crate::process::wire::{self, Refusal, Step};
+use crate::process::wire::{self, Refusal, StartStep};
 
 /// The number of the first descriptor that is passed to a program (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
 const FIRST: i32 = 3;
@@ -22,13 +22,13 @@ const FIRST: i32 = 3;
 /// Starts the program. Returns after its exec has succeeded, or after the failed process was reaped.
 pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
     // The child reports a failure through this pipe. Exec closes it, so end of file without a message means success.
-    let (mut failure, report) = io::pipe().map_err(|error| Refusal::new(Step::Fork, error))?;
+    let (mut failure, report) = io::pipe().map_err(|error| Refusal::new(StartStep::Fork, error))?;
     let mut parts = Some((request, report));
     let pid = fork(|| match parts.take() {
         Some((request, report)) => child(request, &report.into()),
         None => 1,
     })
-    .map_err(|error| Refusal::new(Step::Fork, error))?;
+    .map_err(|error| Refusal::new(StartStep::Fork, error))?;
     // Closes the guardian's copies. Otherwise, the pipe and the interception channel would never reach end of file, and
     // the sockets would stay open.
     drop(parts);
@@ -38,7 +38,7 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
         return Ok(pid);
     }
     let _ = nix::sys::wait::waitpid(pid, None);
-    Err(wire::from_line(&text).unwrap_or(Refusal::new(Step::Fork, Errno::EIO)))
+    Err(wire::from_line(&text).unwrap_or(Refusal::new(StartStep::Fork, Errno::EIO)))
 }
 
 /// Runs in the program's process until its exec. Returns the exit status if the exec fails.
@@ -55,13 +55,13 @@ fn child(request: StartRequest, report: &OwnedFd) -> i32 {
 
 fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Refusal> {
     let own = Pid::from_raw(0);
-    let descriptors = |error| Refusal::new(Step::Descriptors, error);
+    let descriptors = |error| Refusal::new(StartStep::Descriptors, error);
     // The program gets its own process group: signals that it sends to its group do not reach the guardian, and the
     // group can be killed in one step that no fork escapes.
     setpgid(own, own).map_err(|errno| descriptors(errno.into()))?;
     attach_terminal(request.stdio).map_err(|errno| descriptors(errno.into()))?;
     reset_signals();
-    chdir(request.workdir.as_c_str()).map_err(|errno| Refusal::new(Step::Workdir, errno))?;
+    chdir(request.workdir.as_c_str()).map_err(|errno| Refusal::new(StartStep::Workdir, errno))?;
     if request.listen_pid {
         set_pid_variables(&mut request);
     }
@@ -127,21 +127,21 @@ fn exec(request: &StartRequest) -> Refusal {
         };
         let refusal = exec_file(&file, request);
         match refusal.errno {
-            _ if refusal.step == Step::Interpreter => return refusal,
+            _ if refusal.step == StartStep::Interpreter => return refusal,
             // A later directory may still contain an executable file of this name.
             libc::EACCES => worst = Errno::EACCES,
             libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
             _ => return refusal,
         }
     }
-    Refusal::new(Step::Exec, worst)
+    Refusal::new(StartStep::Exec, worst)
 }
 
 fn exec_file(file: &CString, request: &StartRequest) -> Refusal {
     let Err(mut errno) = execve(file, &request.argv, &request.env);
     let exists = || std::fs::exists(OsStr::from_bytes(file.as_bytes())).unwrap_or(false);
     if errno == Errno::ENOENT && exists() {
-        return Refusal::new(Step::Interpreter, errno);
+        return Refusal::new(StartStep::Interpreter, errno);
     }
     if errno == Errno::ENOEXEC {
         // The file is neither a binary nor a script that names its interpreter. Traditionally, the shell runs such
@@ -150,5 +150,5 @@ fn exec_file(file: &CString, request: &StartRequest) -> Refusal {
         argv.extend_from_slice(&request.argv[1..]);
         Err(errno) = execve(c"/bin/sh", &argv, &request.env);
     }
-    Refusal::new(Step::Exec, errno)
+    Refusal::new(StartStep::Exec, errno)
 }

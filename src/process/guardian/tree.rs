@@ -16,31 +16,31 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 const GROUP_CHECK: Duration = Duration::from_millis(50);
 
 /// The pid and the start time of a process, which together identify it even if its pid is reused.
-type Identity = (i32, u64);
+type PidIdentity = (i32, u64);
 
 /// A process that a signal is sent to.
 struct Recipient {
-    identity: Identity,
+    identity: PidIdentity,
     stopped: bool,
     catches: bool,
 }
 
 /// The guardian's descendants. Decides which of them get a signal, and kills them without leaving any behind.
-pub(super) struct Tree {
+pub(super) struct ProcessTree {
     program: Pid,
     /// Whether the program's first process has ended.
     pub(super) program_ended: bool,
-    /// Whether [`Tree::kill_if_ordered`] kills everything.
+    /// Whether [`ProcessTree::kill_if_ordered`] kills everything.
     pub(super) killing: bool,
     stop: Option<i32>,
     /// The processes that have had the stop signal.
-    stopped: HashSet<Identity>,
+    stopped: HashSet<PidIdentity>,
     pause: Duration,
     /// Every process that was seen while killing. A group that one of them leads was created inside the tree.
     seen: HashSet<i32>,
 }
 
-impl Tree {
+impl ProcessTree {
     pub(super) fn new(program: Pid) -> Self {
         Self {
             program,
@@ -69,7 +69,7 @@ impl Tree {
         }
     }
 
-    /// Like [`Tree::signal`], but no process gets the signal twice, and processes that are orphaned later get it then.
+    /// Like [`ProcessTree::signal`], but no process gets the signal twice, and processes that are orphaned later get it then.
     pub(super) fn stop(&mut self, signal: i32) {
         self.stop = Some(signal);
         let mut stopped = std::mem::take(&mut self.stopped);
@@ -135,7 +135,7 @@ impl Tree {
     }
 
     /// Sends the signal to all of its recipients that are not in `sent`, and adds them there.
-    fn send(&self, signal: i32, sent: &mut HashSet<Identity>) {
+    fn send(&self, signal: i32, sent: &mut HashSet<PidIdentity>) {
         if !process_tree::KNOWN {
             kill_group(self.program, signal);
         }
@@ -161,7 +161,7 @@ impl Tree {
 
     /// The processes that should get the signal and are not in `sent`, parents first. Must be called before the first
     /// of them is signalled, because a process that dies loses its children.
-    fn recipients(&self, signal: i32, sent: &HashSet<Identity>) -> Vec<Recipient> {
+    fn recipients(&self, signal: i32, sent: &HashSet<PidIdentity>) -> Vec<Recipient> {
         let mut queue = match self.program_ended {
             true => process_tree::children(getpid().as_raw()),
             false => vec![self.program.as_raw()],

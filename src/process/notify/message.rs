@@ -33,7 +33,7 @@ pub struct Assignments {
     /// `EXTEND_TIMEOUT_USEC=`: the new timeout for the operation in progress, counted from now.
     pub extend_timeout: Option<Duration>,
     /// `FDSTORE=1` or `FDSTOREREMOVE=1`.
-    pub store: Option<Store>,
+    pub store: Option<StoreRequest>,
     /// `BARRIER=1`: the sender is waiting for hotrun to close its descriptor.
     pub barrier: bool,
 }
@@ -49,7 +49,7 @@ pub enum Watchdog {
 
 /// A request to the descriptor store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Store {
+pub enum StoreRequest {
     /// Store the descriptors that came with the message.
     Keep {
         /// `FDNAME=`, by default `stored`.
@@ -102,7 +102,7 @@ impl Assignments {
     }
 }
 
-/// The four assignments that together form a [`Store`].
+/// The four assignments that together form a [`StoreRequest`].
 #[derive(Default)]
 struct StoreWords {
     keep: bool,
@@ -124,12 +124,12 @@ impl StoreWords {
 
     /// Combines the assignments. If a message asks to store and to remove, removing wins, as in systemd. Removing
     /// requires a name.
-    fn resolve(self) -> Option<Store> {
+    fn resolve(self) -> Option<StoreRequest> {
         if self.remove {
-            return self.name.map(|name| Store::Remove { name });
+            return self.name.map(|name| StoreRequest::Remove { name });
         }
         let name = self.name.unwrap_or_else(|| "stored".to_owned());
-        self.keep.then_some(Store::Keep {
+        self.keep.then_some(StoreRequest::Keep {
             name,
             poll: !self.unwatched,
         })
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn descriptor_store_requests_are_parsed() {
         let keep = |name: &str, poll| {
-            Some(Store::Keep {
+            Some(StoreRequest::Keep {
                 name: name.into(),
                 poll,
             })
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(parse("FDSTORE=1\nFDNAME=a:b").store, keep("stored", true));
         assert_eq!(
             parse("FDSTOREREMOVE=1\nFDNAME=ws").store,
-            Some(Store::Remove { name: "ws".into() })
+            Some(StoreRequest::Remove { name: "ws".into() })
         );
     }
 
@@ -306,7 +306,8 @@ mod tests {
             let said = Assignments::parse(input);
             let printable = |text: &String| !text.chars().any(char::is_control);
             assert!(said.status.as_ref().is_none_or(printable));
-            let Some(Store::Keep { name, .. } | Store::Remove { name }) = said.store else {
+            let Some(StoreRequest::Keep { name, .. } | StoreRequest::Remove { name }) = said.store
+            else {
                 return;
             };
             assert!(!name.contains(':') && name.len() <= MAX_NAME);

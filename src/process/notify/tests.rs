@@ -44,7 +44,7 @@ fn send(to: &NotifySocket, text: &[u8], descriptors: &[RawFd]) {
     .expect("can send the message");
 }
 
-async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Message, Rejected> {
+async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Notification, Rejected> {
     let next = poll_fn(|cx| socket.poll_recv(cx, || tree.clone()));
     let result = timeout(DEADLINE, next).await.expect("no datagram in time");
     result.expect("can read the notify socket")
@@ -168,7 +168,7 @@ async fn closes(mut reader: std::io::PipeReader) {
 }
 
 /// Sends a message with two descriptors, and waits until they are closed.
-async fn closed_after(text: &[u8]) -> Result<Message, Rejected> {
+async fn closed_after(text: &[u8]) -> Result<Notification, Rejected> {
     let socket = open();
     let (reader, writer) = std::io::pipe().expect("can create a pipe");
     send(&socket, text, &[writer.as_raw_fd(), writer.as_raw_fd()]);

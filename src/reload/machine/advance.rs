@@ -1,27 +1,27 @@
 //! What follows from the state alone. This is the only place that starts programs.
 
-use super::generation::{Generation, State};
+use super::generation::{GenState, Generation};
 use super::state::Queued;
-use super::{Machine, Step};
+use super::{Machine, Turn};
 use crate::reload::{ArtifactId, Cause, Effect, GenEffect, GenId, GenNotice, Notice, WhenBusy};
 
 impl Machine {
-    pub(super) fn advance(&mut self, step: &mut Step) {
+    pub(super) fn advance(&mut self, turn: &mut Turn) {
         if self.quit.is_some() {
-            return self.finish(step);
+            return self.finish(turn);
         }
-        self.recover(step);
-        self.act_on_pending(step);
-        self.make_room(step);
-        self.start_queued(step);
+        self.recover(turn);
+        self.act_on_pending(turn);
+        self.make_room(turn);
+        self.start_queued(turn);
         if self.is_busy() || self.live().is_none() && self.recovery.crash.is_some() {
             if std::mem::take(&mut self.responding) {
                 // First, because a client that is waiting for a program must not get an error while it is being
                 // started.
-                step.effects.insert(0, Effect::StopResponding);
+                turn.effects.insert(0, Effect::StopResponding);
             }
         } else if self.live().is_none() {
-            self.wait_for_a_change(step);
+            self.wait_for_a_change(turn);
         }
     }
 
@@ -32,8 +32,8 @@ impl Machine {
 
     /// Called when no generation will go live until something changes. If one has just failed, notifies the user and
     /// the waiting clients.
-    fn wait_for_a_change(&mut self, step: &mut Step) {
-        let failed = step.notices.iter().rev().find_map(|notice| {
+    fn wait_for_a_change(&mut self, turn: &mut Turn) {
+        let failed = turn.notices.iter().rev().find_map(|notice| {
             let Notice::Generation(id, GenNotice::Failed { failure, .. }) = *notice else {
                 return None;
             };
@@ -41,28 +41,28 @@ impl Machine {
         });
         if let Some(respond) = failed {
             self.responding = true;
-            step.effects.push(respond);
-            step.notices.push(Notice::Waiting);
+            turn.effects.push(respond);
+            turn.notices.push(Notice::Waiting);
         }
     }
 
     /// Stops the generations that must end before the queued one can start.
-    fn make_room(&mut self, step: &mut Step) {
+    fn make_room(&mut self, turn: &mut Turn) {
         if self.ready_to_start().is_none() {
             return;
         }
-        let starting = |known: &&Generation| matches!(known.state, State::Starting { .. });
+        let starting = |known: &&Generation| matches!(known.state, GenState::Starting { .. });
         let superseded = self.candidate().filter(starting).map(|known| known.id);
         if let Some(id) = superseded.filter(|_| self.policy.when_busy == WhenBusy::Cancel) {
-            step.notice(id, GenNotice::Superseded);
-            self.supersede(id, step);
+            turn.notice(id, GenNotice::Superseded);
+            self.supersede(id, turn);
         }
         let live = self.live_generation();
         let in_the_way = live.filter(|live| !self.may_start_beside(live));
         let in_the_way = in_the_way.map(|live| live.id);
         if let Some(id) = in_the_way.filter(|_| self.candidate().is_none()) {
-            step.effects.push(Effect::Hold);
-            self.retire(id, step);
+            turn.effects.push(Effect::Hold);
+            self.retire(id, turn);
         }
     }
 
@@ -75,7 +75,7 @@ impl Machine {
         });
     }
 
-    fn start_queued(&mut self, step: &mut Step) {
+    fn start_queued(&mut self, turn: &mut Turn) {
         let mut others = self.generations.iter();
         if self.candidate().is_some() || !others.all(|known| self.may_start_beside(known)) {
             return;
@@ -90,12 +90,12 @@ impl Machine {
         } = queued;
         self.queued = None;
         let older = cause.rolls_back() || self.artifacts.newest != Some(artifact);
-        let mut new = Generation::start(id, artifact, step.now, &self.policy);
+        let mut new = Generation::start(id, artifact, turn.now, &self.policy);
         new.rolled_back = older && self.policy.builds;
         self.generations.push(new);
         self.recovery.started(cause);
-        step.notice(id, GenNotice::Starting { cause });
-        step.effect(id, GenEffect::Start { artifact });
+        turn.notice(id, GenNotice::Starting { cause });
+        turn.effect(id, GenEffect::Start { artifact });
     }
 
     /// The queued generation, unless newer sources are being built: then it waits, and is started only if that build

@@ -1,27 +1,27 @@
 //! Turns pending changes into builds, and handles the end of a build.
 
 use super::state::{Building, Pending, Queued};
-use super::{Machine, Step};
+use super::{Machine, Turn};
 use crate::reload::{
-    Action, ArtifactId, BuildOutcome, Failure, GenEffect, GenId, GenNotice, WhenBusy,
+    Action, ArtifactId, BuildOutcome, GenEffect, GenFailure, GenId, GenNotice, WhenBusy,
 };
 
 impl Machine {
-    pub(super) fn act_on_pending(&mut self, step: &mut Step) {
+    pub(super) fn act_on_pending(&mut self, turn: &mut Turn) {
         let Some(pending) = self.pending else {
             return;
         };
         if self.building.is_some() {
             // A restart needs no other build: the running one leads to a start anyway.
             if pending.action == Action::Build && self.policy.when_busy == WhenBusy::Cancel {
-                self.cancel_build(step);
+                self.cancel_build(turn);
             }
             return;
         }
         self.pending = None;
         let nothing_built = self.artifacts.newest.is_none();
         if self.policy.builds && (pending.action == Action::Build || nothing_built) {
-            return self.build(pending, step);
+            return self.build(pending, turn);
         }
         // A queued generation serves as the restart.
         if self.queued.is_none() {
@@ -30,18 +30,18 @@ impl Machine {
         }
     }
 
-    fn build(&mut self, pending: Pending, step: &mut Step) {
+    fn build(&mut self, pending: Pending, turn: &mut Turn) {
         let Pending { cause, forced, .. } = pending;
         let id = self.new_id();
         self.building = Some(Building {
             id,
-            since: step.now,
+            since: turn.now,
             cause,
             cancelled: false,
             forced,
         });
-        step.notice(id, GenNotice::Building { cause });
-        step.effect(id, GenEffect::Build);
+        turn.notice(id, GenNotice::Building { cause });
+        turn.effect(id, GenEffect::Build);
     }
 
     /// The artifact that a restart starts: the newest one, unless hotrun has rolled back since it was built.
@@ -53,31 +53,31 @@ impl Machine {
         rolled_back.or(self.artifacts.newest)
     }
 
-    pub(super) fn cancel_build(&mut self, step: &mut Step) {
+    pub(super) fn cancel_build(&mut self, turn: &mut Turn) {
         let building = self.building.as_mut();
         if let Some(building) = building.filter(|building| !building.cancelled) {
             building.cancelled = true;
-            step.effect(building.id, GenEffect::CancelBuild);
+            turn.effect(building.id, GenEffect::CancelBuild);
         }
     }
 
-    pub(super) fn build_ended(&mut self, id: GenId, outcome: BuildOutcome, step: &mut Step) {
+    pub(super) fn build_ended(&mut self, id: GenId, outcome: BuildOutcome, turn: &mut Turn) {
         let Some(building) = self.building.take_if(|building| building.id == id) else {
             return;
         };
         match outcome {
-            BuildOutcome::Failed if !building.cancelled => self.failed(id, Failure::Build, step),
+            BuildOutcome::Failed if !building.cancelled => self.failed(id, GenFailure::Build, turn),
             BuildOutcome::Failed | BuildOutcome::Cancelled => {
                 self.pass_on_force(&building);
-                step.notice(id, GenNotice::BuildCancelled);
+                turn.notice(id, GenNotice::BuildCancelled);
             }
             BuildOutcome::Built { artifact, kept } => {
                 if kept {
                     self.keep(artifact);
                 }
-                self.built(&building, artifact, step);
+                self.built(&building, artifact, turn);
             }
-            BuildOutcome::Unchanged { like } => self.unchanged(&building, like, step),
+            BuildOutcome::Unchanged { like } => self.unchanged(&building, like, turn),
         }
     }
 
@@ -91,27 +91,27 @@ impl Machine {
 
     /// Starts nothing if the newest generation was started from the same artifact and the user did not ask for a
     /// reload.
-    fn unchanged(&mut self, building: &Building, like: GenId, step: &mut Step) {
+    fn unchanged(&mut self, building: &Building, like: GenId, turn: &mut Turn) {
         let id = building.id;
         let Some(artifact) = self.artifact(like) else {
-            return self.failed(id, Failure::Build, step);
+            return self.failed(id, GenFailure::Build, turn);
         };
         let candidate = self.candidate().map(|candidate| candidate.id);
         let is_newest = candidate.or(self.live()) == Some(like);
         if !is_newest || building.forced || self.pending.is_some() || self.quit.is_some() {
-            return self.built(building, artifact, step);
+            return self.built(building, artifact, turn);
         }
         self.artifacts.built(artifact);
-        step.notice(id, GenNotice::Unchanged { like });
+        turn.notice(id, GenNotice::Unchanged { like });
         if let Some(older) = self.queued.take() {
-            step.notice(older.id, GenNotice::Outdated);
+            turn.notice(older.id, GenNotice::Outdated);
         }
     }
 
-    fn built(&mut self, building: &Building, artifact: ArtifactId, step: &mut Step) {
+    fn built(&mut self, building: &Building, artifact: ArtifactId, turn: &mut Turn) {
         let action = self.pending.map(|pending| pending.action);
         if action == Some(Action::Build) || self.quit.is_some() {
-            return self.outdated(building, artifact, step);
+            return self.outdated(building, artifact, turn);
         }
         let &Building {
             id, since, cause, ..
@@ -119,21 +119,21 @@ impl Machine {
         // This start serves as the restart that was requested during the build.
         self.pending = None;
         self.artifacts.built(artifact);
-        let took = step.now.since(since);
-        step.notice(id, GenNotice::Built { took });
+        let took = turn.now.since(since);
+        turn.notice(id, GenNotice::Built { took });
         let queued = Queued {
             id,
             cause,
             artifact,
         };
         if let Some(older) = self.queued.replace(queued) {
-            step.notice(older.id, GenNotice::Outdated);
+            turn.notice(older.id, GenNotice::Outdated);
         }
     }
 
     /// Does not start the artifact now, but records it as the newest one, in case the next build fails. A generation
     /// that is queued with the previous newest artifact is started from this one.
-    fn outdated(&mut self, building: &Building, artifact: ArtifactId, step: &mut Step) {
+    fn outdated(&mut self, building: &Building, artifact: ArtifactId, turn: &mut Turn) {
         self.pass_on_force(building);
         let newest = self.artifacts.newest;
         let is_newest =
@@ -142,7 +142,7 @@ impl Machine {
             queued.artifact = artifact;
         }
         self.artifacts.built(artifact);
-        step.notice(building.id, GenNotice::Outdated);
+        turn.notice(building.id, GenNotice::Outdated);
     }
 
     /// If the user asked for this build, the next one takes over that request.

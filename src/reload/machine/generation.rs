@@ -5,7 +5,7 @@ use crate::reload::{ArtifactId, GenId, Phase, Policy, Time};
 
 /// The state of a started generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum State {
+pub(super) enum GenState {
     /// The program is not ready yet, and must be ready by `until`.
     Starting { since: Time, until: Time },
     /// The program became ready at the time `at`, and the switch to it is under way.
@@ -24,14 +24,14 @@ pub(super) struct Generation {
     pub(super) artifact: ArtifactId,
     /// Whether hotrun rolled back to this generation's artifact, which is older than the last successful build.
     pub(super) rolled_back: bool,
-    pub(super) state: State,
+    pub(super) state: GenState,
     /// Whether the generation is known to listen on an address that others can share.
     pub(super) listens: bool,
     /// Whether the program is known to be a server.
     pub(super) is_server: bool,
     pub(super) watchdog: Watchdog,
     /// The reload signals that the program gets once it is live, or live again.
-    pub(super) owed: Signals,
+    pub(super) owed: SignalSet,
 }
 
 impl Generation {
@@ -40,7 +40,7 @@ impl Generation {
             id,
             artifact,
             rolled_back: false,
-            state: State::Starting {
+            state: GenState::Starting {
                 since: now,
                 until: now.plus(policy.ready_timeout),
             },
@@ -50,16 +50,16 @@ impl Generation {
                 period: policy.watchdog.unwrap_or_default(),
                 ..Watchdog::default()
             },
-            owed: Signals::default(),
+            owed: SignalSet::default(),
         }
     }
 
     pub(super) const fn phase(&self) -> Phase {
         match self.state {
-            State::Starting { .. } => Phase::Starting,
-            State::Ready { .. } => Phase::Ready,
-            State::Live => Phase::Live,
-            State::Draining(_) => Phase::Draining,
+            GenState::Starting { .. } => Phase::Starting,
+            GenState::Ready { .. } => Phase::Ready,
+            GenState::Live => Phase::Live,
+            GenState::Draining(_) => Phase::Draining,
         }
     }
 
@@ -74,13 +74,13 @@ impl Generation {
 
     /// Whether the generation is draining and could go live again.
     pub(super) fn may_stay(&self) -> bool {
-        matches!(self.state, State::Draining(drain) if drain.may_stay()) && !self.watchdog.fired
+        matches!(self.state, GenState::Draining(drain) if drain.may_stay()) && !self.watchdog.fired
     }
 
     pub(super) const fn drain_mut(&mut self) -> Option<&mut Drain> {
         match &mut self.state {
-            State::Draining(drain) => Some(drain),
-            State::Starting { .. } | State::Ready { .. } | State::Live => None,
+            GenState::Draining(drain) => Some(drain),
+            GenState::Starting { .. } | GenState::Ready { .. } | GenState::Live => None,
         }
     }
 
@@ -88,9 +88,9 @@ impl Generation {
     /// does not count, because draining has its own time limit.
     pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
         match self.state {
-            State::Starting { until, .. } => Some(self.watchdog.due.unwrap_or(until).min(until)),
-            State::Ready { .. } | State::Live => self.watchdog.due,
-            State::Draining(drain) => drain.deadline(policy),
+            GenState::Starting { until, .. } => Some(self.watchdog.due.unwrap_or(until).min(until)),
+            GenState::Ready { .. } | GenState::Live => self.watchdog.due,
+            GenState::Draining(drain) => drain.deadline(policy),
         }
     }
 }
@@ -116,9 +116,9 @@ impl Watchdog {
 
 /// A set of signals, one bit for each number from 1 to 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Signals(u64);
+pub(super) struct SignalSet(u64);
 
-impl Signals {
+impl SignalSet {
     pub(super) fn add(&mut self, signal: i32) {
         self.0 |= 1 << (signal - 1);
     }

@@ -22,7 +22,7 @@ use super::{
 /// The machine's response to an event: what to do and what to report.
 #[must_use]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Response {
+pub struct Reaction {
     /// The effects, to be performed in this order.
     pub effects: Vec<Effect>,
     /// The notices, to be shown in this order.
@@ -30,13 +30,13 @@ pub struct Response {
 }
 
 /// The effects and notices that one call of [`Machine::handle`] has collected so far.
-struct Step {
+struct Turn {
     now: Time,
     effects: Vec<Effect>,
     notices: Vec<Notice>,
 }
 
-impl Step {
+impl Turn {
     fn effect(&mut self, id: GenId, effect: GenEffect) {
         self.effects.push(Effect::Generation(id, effect));
     }
@@ -48,11 +48,11 @@ impl Step {
 
 impl Machine {
     /// Handles `event`, which happened at `now`, and returns what follows. `now` must never go backwards.
-    pub fn handle(&mut self, now: Time, event: Event) -> Response {
+    pub fn handle(&mut self, now: Time, event: Event) -> Reaction {
         if self.quit.is_some_and(|quit| quit.finished) {
-            return Response::default();
+            return Reaction::default();
         }
-        let mut step = Step {
+        let mut turn = Turn {
             now,
             effects: Vec::new(),
             notices: Vec::new(),
@@ -60,58 +60,58 @@ impl Machine {
         match event {
             Event::Begin => self.schedule(Action::Build, Cause::Begin),
             Event::Changed(action) => self.changed(action),
-            Event::ConfigChanged { signal } => self.config_changed(signal, &mut step),
-            Event::Requested(request) => self.requested(request, &mut step),
-            Event::Generation(id, event) => self.generation(id, event, &mut step),
+            Event::ConfigChanged { signal } => self.config_changed(signal, &mut turn),
+            Event::Requested(request) => self.requested(request, &mut turn),
+            Event::Generation(id, event) => self.generation(id, event, &mut turn),
             Event::Tick => {
-                self.ready_timeout(&mut step);
-                self.watchdogs(&mut step);
-                self.drain_all(&mut step, |drain, policy| drain.tick(now, policy));
+                self.ready_timeout(&mut turn);
+                self.watchdogs(&mut turn);
+                self.drain_all(&mut turn, |drain, policy| drain.tick(now, policy));
             }
         }
-        self.advance(&mut step);
-        Response {
-            effects: step.effects,
-            notices: step.notices,
+        self.advance(&mut turn);
+        Reaction {
+            effects: turn.effects,
+            notices: turn.notices,
         }
     }
 
-    fn requested(&mut self, request: Request, step: &mut Step) {
+    fn requested(&mut self, request: Request, turn: &mut Turn) {
         match request {
             Request::Reload => self.reload(),
-            Request::Pause => self.pause(step),
-            Request::Resume => self.resume(step),
-            Request::Undo => self.undo(step),
-            Request::KillDraining => self.kill_draining(step),
-            Request::Quit => self.begin_quit(step),
-            Request::QuitNow => self.quit_now(step),
+            Request::Pause => self.pause(turn),
+            Request::Resume => self.resume(turn),
+            Request::Undo => self.undo(turn),
+            Request::KillDraining => self.kill_draining(turn),
+            Request::Quit => self.begin_quit(turn),
+            Request::QuitNow => self.quit_now(turn),
         }
     }
 
-    fn generation(&mut self, id: GenId, event: GenEvent, step: &mut Step) {
-        let now = step.now;
+    fn generation(&mut self, id: GenId, event: GenEvent, turn: &mut Turn) {
+        let now = turn.now;
         match event {
-            GenEvent::BuildEnded(outcome) => self.build_ended(id, outcome, step),
-            GenEvent::StartFailed => self.start_failed(id, step),
+            GenEvent::BuildEnded(outcome) => self.build_ended(id, outcome, turn),
+            GenEvent::StartFailed => self.start_failed(id, turn),
             GenEvent::Listening => self.recognised_as_server(id, true),
             GenEvent::IsServer => self.recognised_as_server(id, false),
-            GenEvent::Ready => self.ready(id, step),
-            GenEvent::Switched => self.switched(id, step),
-            GenEvent::SwitchFailed => self.switch_failed(id, step),
+            GenEvent::Ready => self.ready(id, turn),
+            GenEvent::Switched => self.switched(id, turn),
+            GenEvent::SwitchFailed => self.switch_failed(id, turn),
             GenEvent::Quiescent => {
-                self.drain(id, step, |drain, policy| drain.quiescent(now, policy));
+                self.drain(id, turn, |drain, policy| drain.quiescent(now, policy));
             }
             GenEvent::StopSignalChecked { handled } => {
-                self.drain(id, step, |drain, _| drain.stop_signal_checked(handled));
+                self.drain(id, turn, |drain, _| drain.stop_signal_checked(handled));
             }
-            GenEvent::Idle => self.drain(id, step, |drain, _| drain.idle()),
-            GenEvent::Exited { ended, survivors } => self.exited(id, ended, survivors, step),
-            GenEvent::Gone => self.gone(id, step),
-            GenEvent::ExtendTimeout { by } => self.extend_timeout(id, by, step),
-            GenEvent::StoredFds => self.stored_fds(id, step),
-            GenEvent::Watchdog(message) => self.watchdog(id, message, step),
+            GenEvent::Idle => self.drain(id, turn, |drain, _| drain.idle()),
+            GenEvent::Exited { ended, survivors } => self.exited(id, ended, survivors, turn),
+            GenEvent::Gone => self.gone(id, turn),
+            GenEvent::ExtendTimeout { by } => self.extend_timeout(id, by, turn),
+            GenEvent::StoredFds => self.stored_fds(id, turn),
+            GenEvent::Watchdog(message) => self.watchdog(id, message, turn),
             GenEvent::ReloadSignalSent { signal, handled } => {
-                self.reload_signal_sent(id, signal, handled, step);
+                self.reload_signal_sent(id, signal, handled, turn);
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::generation::{Generation, State, Watchdog};
-use super::{Machine, Step};
+use super::generation::{GenState, Generation, Watchdog};
+use super::{Machine, Turn};
 use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, WatchdogMessage};
 
 impl Machine {
@@ -18,15 +18,17 @@ impl Machine {
     }
 
     /// Gives a program more time to start or to end. Nothing else has a time limit.
-    pub(super) fn extend_timeout(&mut self, id: GenId, by: Duration, step: &mut Step) {
-        let new = step.now.plus(by);
+    pub(super) fn extend_timeout(&mut self, id: GenId, by: Duration, turn: &mut Turn) {
+        let new = turn.now.plus(by);
         let later = match self.find_mut(id).map(|known| &mut known.state) {
-            Some(State::Starting { until, .. }) if new > *until => {
+            Some(GenState::Starting { until, .. }) if new > *until => {
                 *until = new;
                 true
             }
-            Some(State::Draining(drain)) => drain.extend(new),
-            Some(State::Starting { .. } | State::Ready { .. } | State::Live) | None => false,
+            Some(GenState::Draining(drain)) => drain.extend(new),
+            Some(GenState::Starting { .. } | GenState::Ready { .. } | GenState::Live) | None => {
+                false
+            }
         };
         if !later {
             return;
@@ -34,25 +36,25 @@ impl Machine {
         if let Some(quit) = &mut self.quit {
             quit.until = quit.until.max(new.plus(self.policy.kill_timeout));
         }
-        step.notice(id, GenNotice::TimeoutExtended { left: by });
+        turn.notice(id, GenNotice::TimeoutExtended { left: by });
     }
 
     /// The next generation must inherit the descriptors, and this one may still store some when it ends. So from now
     /// on, each generation ends before the next one starts. A newer generation that was already started is restarted to
     /// inherit them, at most once.
-    pub(super) fn stored_fds(&mut self, id: GenId, step: &mut Step) {
+    pub(super) fn stored_fds(&mut self, id: GenId, turn: &mut Turn) {
         if self.stores_fds || self.quit.is_some() || self.find(id).is_none() {
             return;
         }
         self.stores_fds = true;
-        step.notice(id, GenNotice::StoredFds);
+        turn.notice(id, GenNotice::StoredFds);
         let newer = |known: &Generation| !known.is_draining() && known.id > id;
         if self.generations.iter().any(newer) {
             self.schedule(Action::Restart, Cause::InheritFds);
         }
     }
 
-    pub(super) fn watchdog(&mut self, id: GenId, message: WatchdogMessage, step: &mut Step) {
+    pub(super) fn watchdog(&mut self, id: GenId, message: WatchdogMessage, turn: &mut Turn) {
         let stop_timeout = self.policy.stop_timeout;
         let counts = |known: &&mut Generation| !known.is_draining() && !known.watchdog.fired;
         let Some(known) = self.find_mut(id).filter(counts) else {
@@ -60,22 +62,22 @@ impl Machine {
         };
         match message {
             WatchdogMessage::Ping if known.watchdog.due.is_some() => {
-                known.watchdog.restart(step.now);
+                known.watchdog.restart(turn.now);
             }
             WatchdogMessage::Ping => {}
             WatchdogMessage::Period(period) => {
                 known.watchdog.period = period;
-                if !matches!(known.state, State::Starting { .. }) {
-                    known.watchdog.restart(step.now);
+                if !matches!(known.state, GenState::Starting { .. }) {
+                    known.watchdog.restart(turn.now);
                 }
             }
-            WatchdogMessage::Trigger => abort(known, None, stop_timeout, step),
+            WatchdogMessage::Trigger => abort(known, None, stop_timeout, turn),
         }
     }
 
     /// Aborts programs that hang, and kills those that did not end after they were aborted.
-    pub(super) fn watchdogs(&mut self, step: &mut Step) {
-        let now = step.now;
+    pub(super) fn watchdogs(&mut self, turn: &mut Turn) {
+        let now = turn.now;
         let is_due = |watchdog: Watchdog| watchdog.due.is_some_and(|due| now >= due);
         for known in &mut self.generations {
             if known.is_draining() || !is_due(known.watchdog) {
@@ -83,11 +85,11 @@ impl Machine {
             }
             if !known.watchdog.fired {
                 let after = Some(known.watchdog.period);
-                abort(known, after, self.policy.stop_timeout, step);
+                abort(known, after, self.policy.stop_timeout, turn);
             }
             if is_due(known.watchdog) {
                 known.watchdog.due = None;
-                step.effect(known.id, GenEffect::Kill);
+                turn.effect(known.id, GenEffect::Kill);
             }
         }
     }
@@ -95,9 +97,9 @@ impl Machine {
 
 /// Aborts a hung program. Its generation stays live, or about to go live: the end of the program is handled like any
 /// crash.
-fn abort(known: &mut Generation, after: Option<Duration>, stop_timeout: Duration, step: &mut Step) {
+fn abort(known: &mut Generation, after: Option<Duration>, stop_timeout: Duration, turn: &mut Turn) {
     known.watchdog.fired = true;
-    known.watchdog.due = Some(step.now.plus(stop_timeout));
-    step.effect(known.id, GenEffect::Abort);
-    step.notice(known.id, GenNotice::Aborting { after });
+    known.watchdog.due = Some(turn.now.plus(stop_timeout));
+    turn.effect(known.id, GenEffect::Abort);
+    turn.notice(known.id, GenNotice::Aborting { after });
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::drain::Drain;
-use super::generation::{Generation, Signals, State};
+use super::generation::{GenState, Generation, SignalSet};
 use super::state::{Crash, Recovery, Restoring};
-use super::{Machine, Step};
-use crate::reload::{ArtifactId, Cause, Ended, Failure, GenEffect, GenId, GenNotice, Time};
+use super::{Machine, Turn};
+use crate::reload::{ArtifactId, Cause, Ended, GenEffect, GenFailure, GenId, GenNotice, Time};
 
 /// How long hotrun waits before it restarts a crashed program.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -28,15 +28,15 @@ impl Recovery {
 
 impl Machine {
     /// Makes this generation live instead of `old`. Returns the reload signals that it is owed.
-    pub(super) fn went_live(&mut self, id: GenId, old: Option<GenId>, now: Time) -> Signals {
+    pub(super) fn went_live(&mut self, id: GenId, old: Option<GenId>, now: Time) -> SignalSet {
         let newer = self.is_newest_queued();
         if let Some(old) = old.and_then(|old| self.find_mut(old)) {
-            old.owed = Signals::default();
+            old.owed = SignalSet::default();
         }
         let Some(known) = self.find_mut(id) else {
-            return Signals::default();
+            return SignalSet::default();
         };
-        known.state = State::Live;
+        known.state = GenState::Live;
         let owed = std::mem::take(&mut known.owed);
         let known = *known;
         let last = self.artifacts.live;
@@ -71,15 +71,15 @@ impl Machine {
         id: GenId,
         ended: Option<Ended>,
         survivors: bool,
-        step: &mut Step,
+        turn: &mut Turn,
     ) {
         let is_server = self.find(id).is_some_and(|known| known.is_server);
-        self.begin_drain(id, Drain::ended(step.now, &self.policy));
+        self.begin_drain(id, Drain::ended(turn.now, &self.policy));
         let artifact = self.artifacts.failed();
         let soon = self
             .recovery
             .blame_until
-            .is_some_and(|until| step.now < until);
+            .is_some_and(|until| turn.now < until);
         // Exit status 0 counts as intentional.
         let crashed = is_server && !ended.is_some_and(Ended::success) && self.recovers();
         let blamed = soon && self.recovery.replaced != artifact;
@@ -91,25 +91,25 @@ impl Machine {
             restart_at: None,
         });
         self.recovery.restoring = None;
-        let failure = ended.map_or(Failure::Vanished, Failure::Crashed);
-        let restoring = crashed && soon && self.restore(id, failure, step);
-        self.clean_up(id, survivors, step);
+        let failure = ended.map_or(GenFailure::Vanished, GenFailure::Crashed);
+        let restoring = crashed && soon && self.restore(id, failure, turn);
+        self.clean_up(id, survivors, turn);
         if !restoring {
-            self.failed(id, failure, step);
+            self.failed(id, failure, turn);
         }
     }
 
     /// Makes the previous generation live again if it is draining and was not asked to stop, so that no client has to
     /// wait. Returns whether it tries to; the crash is then reported when the result of the switch is known.
-    fn restore(&mut self, crashed: GenId, failure: Failure, step: &mut Step) -> bool {
+    fn restore(&mut self, crashed: GenId, failure: GenFailure, turn: &mut Turn) -> bool {
         let newer = self.is_newest_queued();
         let before = self.recovery.before.filter(|_| !self.is_switching());
         let before = before.and_then(|id| self.find_mut(id));
         let Some(known) = before.filter(|known| known.may_stay()) else {
             return false;
         };
-        known.state = State::Live;
-        known.watchdog.restart(step.now);
+        known.state = GenState::Live;
+        known.watchdog.restart(turn.now);
         let owed = std::mem::take(&mut known.owed);
         let &mut Generation {
             id,
@@ -129,16 +129,16 @@ impl Machine {
             is_server,
             ..self.recovery
         };
-        step.effect(id, GenEffect::Switch);
+        turn.effect(id, GenEffect::Switch);
         for signal in owed.numbers() {
-            step.effect(id, GenEffect::SendReloadSignal { signal });
+            turn.effect(id, GenEffect::SendReloadSignal { signal });
         }
         true
     }
 
     /// Handles the result of the switch to a restored generation. The switch is refused if the generation has already
     /// shut down its sockets; the crash is then handled like any other.
-    pub(super) fn restored(&mut self, id: GenId, done: bool, step: &mut Step) {
+    pub(super) fn restored(&mut self, id: GenId, done: bool, turn: &mut Turn) {
         let is_it = |restoring: &mut Restoring| restoring.id == id;
         let Some(restoring) = self.recovery.restoring.take_if(is_it) else {
             return;
@@ -146,20 +146,20 @@ impl Machine {
         // The restored generation may already be draining to make room for a queued one.
         let lives = self.live() == Some(id);
         if lives && !done {
-            self.begin_drain(id, Drain::retired(step.now, &self.policy));
-            self.hold(step);
-            self.retire(id, step);
+            self.begin_drain(id, Drain::retired(turn.now, &self.policy));
+            self.hold(turn);
+            self.retire(id, turn);
         } else if lives {
             self.recovery.crash = None;
         }
-        self.failed(restoring.crashed, restoring.failure, step);
+        self.failed(restoring.crashed, restoring.failure, turn);
         if lives && done {
-            step.notice(id, GenNotice::Restored);
+            turn.notice(id, GenNotice::Restored);
         }
     }
 
     /// Rolls back or restarts if a crash left no generation live, and no other one is about to be built or started.
-    pub(super) fn recover(&mut self, step: &mut Step) {
+    pub(super) fn recover(&mut self, turn: &mut Turn) {
         let Some(crash) = self.recovery.crash.filter(|_| self.live().is_none()) else {
             return;
         };
@@ -180,10 +180,10 @@ impl Machine {
             }
             (None, None) => {
                 let after = BACK_OFF;
-                step.notice(id, GenNotice::RestartScheduled { after });
-                Some(step.now.plus(after))
+                turn.notice(id, GenNotice::RestartScheduled { after });
+                Some(turn.now.plus(after))
             }
-            (None, Some(at)) if step.now < at => Some(at),
+            (None, Some(at)) if turn.now < at => Some(at),
             (None, Some(_)) => {
                 self.queue(artifact, Cause::Crash);
                 None
@@ -203,13 +203,13 @@ impl Machine {
 
     /// Handles the failure of a generation that was never live. If its predecessor had to end first, the predecessor's
     /// artifact is started again.
-    pub(super) fn candidate_failed(&mut self, id: GenId, failure: Failure, step: &mut Step) {
+    pub(super) fn candidate_failed(&mut self, id: GenId, failure: GenFailure, turn: &mut Turn) {
         let Some(&failed) = self.find(id) else {
             return;
         };
         let artifact = failed.artifact;
         let recovering = self.recovery.recovering.take();
-        if failed.rolled_back && failure == Failure::Start {
+        if failed.rolled_back && failure == GenFailure::Start {
             // For example, `cargo clean` also removes kept executables.
             self.artifacts.kept.retain(|kept| *kept != artifact);
             let blamed = false;
@@ -228,6 +228,6 @@ impl Machine {
                 restart_at: None,
             });
         }
-        self.failed(id, failure, step);
+        self.failed(id, failure, turn);
     }
 }

@@ -1,7 +1,7 @@
 //! Handles changes and the user's requests.
 
 use super::state::{HeldBack, Pending};
-use super::{Machine, Step};
+use super::{Machine, Turn};
 use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, Notice};
 
 impl Machine {
@@ -31,7 +31,7 @@ impl Machine {
     /// Handles changes to files that the program reloads when it gets a signal. A generation that is starting may not
     /// handle the signal yet and would be killed by it, so it gets the signal once it is live. One that is started
     /// later reads the new files anyway.
-    pub(super) fn config_changed(&mut self, signal: i32, step: &mut Step) {
+    pub(super) fn config_changed(&mut self, signal: i32, turn: &mut Turn) {
         if self.quit.is_some() {
             return;
         }
@@ -45,7 +45,7 @@ impl Machine {
             }
         }
         match self.live() {
-            Some(id) => step.effect(id, GenEffect::SendReloadSignal { signal }),
+            Some(id) => turn.effect(id, GenEffect::SendReloadSignal { signal }),
             None if self.is_busy() => {}
             None => self.schedule(Action::Restart, Cause::Change),
         }
@@ -57,15 +57,15 @@ impl Machine {
         id: GenId,
         signal: i32,
         handled: bool,
-        step: &mut Step,
+        turn: &mut Turn,
     ) {
         if self.live() != Some(id) || self.quit.is_some() {
             return;
         }
         if handled {
-            return step.notice(id, GenNotice::ReloadSignalSent { signal });
+            return turn.notice(id, GenNotice::ReloadSignalSent { signal });
         }
-        step.notice(id, GenNotice::ReloadSignalUnhandled { signal });
+        turn.notice(id, GenNotice::ReloadSignalUnhandled { signal });
         self.schedule(Action::Restart, Cause::Change);
     }
 
@@ -77,20 +77,20 @@ impl Machine {
         self.schedule(Action::Build, Cause::Request);
     }
 
-    pub(super) fn pause(&mut self, step: &mut Step) {
+    pub(super) fn pause(&mut self, turn: &mut Turn) {
         if self.quit.is_none() && self.paused.is_none() {
             self.paused = Some(HeldBack::default());
-            step.notices.push(Notice::Paused);
+            turn.notices.push(Notice::Paused);
         }
     }
 
-    pub(super) fn resume(&mut self, step: &mut Step) {
+    pub(super) fn resume(&mut self, turn: &mut Turn) {
         let Some(held) = self.paused.take() else {
             return;
         };
-        step.notices.push(Notice::Resumed);
+        turn.notices.push(Notice::Resumed);
         for signal in held.signals.numbers() {
-            self.config_changed(signal, step);
+            self.config_changed(signal, turn);
         }
         if let Some(action) = held.action {
             self.schedule(action, Cause::Change);
@@ -99,7 +99,7 @@ impl Machine {
 
     /// Rolls back to the artifact that was live before, unless another generation is about to be started. If a build is
     /// running, its result replaces that artifact later.
-    pub(super) fn undo(&mut self, step: &mut Step) {
+    pub(super) fn undo(&mut self, turn: &mut Turn) {
         if self.quit.is_some() {
             return;
         }
@@ -110,7 +110,7 @@ impl Machine {
             idle && other && self.policy.builds && self.artifacts.kept.contains(artifact)
         });
         let Some(artifact) = previous else {
-            return step.notices.push(Notice::NothingToUndo);
+            return turn.notices.push(Notice::NothingToUndo);
         };
         self.recovery.starts = 0;
         // This start replaces a pending restart.

@@ -1,6 +1,6 @@
 use super::artifacts::Artifacts;
-use super::generation::{Generation, Signals, State};
-use crate::reload::{Action, ArtifactId, Cause, Failure, GenId, Phase, Policy, Time};
+use super::generation::{GenState, Generation, SignalSet};
+use crate::reload::{Action, ArtifactId, Cause, GenFailure, GenId, Phase, Policy, Time};
 
 /// The reload state machine: keeps track of the phase of each generation, and decides what to do next.
 ///
@@ -72,7 +72,7 @@ pub(super) struct Queued {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct HeldBack {
     pub(super) action: Option<Action>,
-    pub(super) signals: Signals,
+    pub(super) signals: SignalSet,
 }
 
 /// The state of hotrun while it is quitting.
@@ -120,7 +120,7 @@ pub(super) struct Crash {
 pub(super) struct Restoring {
     pub(super) id: GenId,
     pub(super) crashed: GenId,
-    pub(super) failure: Failure,
+    pub(super) failure: GenFailure,
 }
 
 impl Machine {
@@ -227,7 +227,7 @@ impl Machine {
 
     pub(super) fn live_generation(&self) -> Option<&Generation> {
         let mut known = self.generations.iter();
-        known.find(|known| known.state == State::Live)
+        known.find(|known| known.state == GenState::Live)
     }
 
     /// The generation that was started and has not gone live yet.
@@ -237,7 +237,7 @@ impl Machine {
 
     /// Whether the switch to the candidate is under way.
     pub(super) fn is_switching(&self) -> bool {
-        let ready = |known: &Generation| matches!(known.state, State::Ready { .. });
+        let ready = |known: &Generation| matches!(known.state, GenState::Ready { .. });
         self.generations.iter().any(ready)
     }
 }

@@ -1,91 +1,91 @@
 //! How generations are drained and stopped.
 
 use super::drain::{Drain, Effects};
-use super::generation::{Generation, State};
-use super::{Machine, Step};
+use super::generation::{GenState, Generation};
+use super::{Machine, Turn};
 use crate::reload::{Effect, GenEffect, GenId, GenNotice, Policy, Stopped};
 
 impl Machine {
     /// Starts draining a generation that gets no more new connections.
-    pub(super) fn retire(&mut self, id: GenId, step: &mut Step) {
-        self.begin_drain(id, Drain::retired(step.now, &self.policy));
+    pub(super) fn retire(&mut self, id: GenId, turn: &mut Turn) {
+        self.begin_drain(id, Drain::retired(turn.now, &self.policy));
         let timeout = self.policy.stop_timeout;
-        step.notice(id, GenNotice::Draining { timeout });
-        step.effect(id, GenEffect::AwaitQuiescent);
+        turn.notice(id, GenNotice::Draining { timeout });
+        turn.effect(id, GenEffect::AwaitQuiescent);
     }
 
     /// Stops a generation that was never live. If it was the first one, connections at its sockets keep waiting.
-    pub(super) fn dismiss(&mut self, id: GenId, step: &mut Step) {
-        self.begin_drain(id, Drain::stopped(step.now, &self.policy));
-        self.forward(id, step);
-        step.effect(id, GenEffect::Stop);
+    pub(super) fn dismiss(&mut self, id: GenId, turn: &mut Turn) {
+        self.begin_drain(id, Drain::stopped(turn.now, &self.policy));
+        self.forward(id, turn);
+        turn.effect(id, GenEffect::Stop);
     }
 
     /// Stops a candidate because a newer generation is started instead. While no generation is live, connections wait
     /// in the candidate's listeners. It may have accepted some, which finish first. If it was started because of a crash,
     /// recovery starts over in case the newer generation fails.
-    pub(super) fn supersede(&mut self, id: GenId, step: &mut Step) {
+    pub(super) fn supersede(&mut self, id: GenId, turn: &mut Turn) {
         if self.live().is_some() {
-            return self.dismiss(id, step);
+            return self.dismiss(id, turn);
         }
         let recovering = self.recovery.recovering.take();
         self.recovery.crash = recovering.or(self.recovery.crash);
-        self.begin_drain(id, Drain::superseded(step.now, &self.policy));
-        self.forward(id, step);
-        step.effect(id, GenEffect::CheckStopSignal);
+        self.begin_drain(id, Drain::superseded(turn.now, &self.policy));
+        self.forward(id, turn);
+        turn.effect(id, GenEffect::CheckStopSignal);
     }
 
     /// Handles the end of the candidate. If it ended during its switch, the switch may already have been made, so new
     /// connections are sent back to the live generation.
-    pub(super) fn lose_candidate(&mut self, id: GenId, survivors: bool, step: &mut Step) {
+    pub(super) fn lose_candidate(&mut self, id: GenId, survivors: bool, turn: &mut Turn) {
         if self.is_switching()
             && let Some(live) = self.live()
         {
-            step.effect(live, GenEffect::Switch);
+            turn.effect(live, GenEffect::Switch);
         }
-        self.begin_drain(id, Drain::ended(step.now, &self.policy));
-        self.clean_up(id, survivors, step);
+        self.begin_drain(id, Drain::ended(turn.now, &self.policy));
+        self.clean_up(id, survivors, turn);
     }
 
     /// Forwards the connections of a generation that has ended, and kills the rest of its process tree.
-    pub(super) fn clean_up(&mut self, id: GenId, survivors: bool, step: &mut Step) {
-        self.forward(id, step);
+    pub(super) fn clean_up(&mut self, id: GenId, survivors: bool, turn: &mut Turn) {
+        self.forward(id, turn);
         if survivors {
-            self.drain(id, step, |drain, _| drain.kill(Stopped::Killed));
+            self.drain(id, turn, |drain, _| drain.kill(Stopped::Killed));
         }
     }
 
     pub(super) fn begin_drain(&mut self, id: GenId, drain: Drain) {
         if let Some(known) = self.find_mut(id) {
-            known.state = State::Draining(drain);
+            known.state = GenState::Draining(drain);
         }
     }
 
     /// Forwards connections that still arrive for this generation, so that none is lost.
-    pub(super) fn forward(&self, id: GenId, step: &mut Step) {
-        step.effect(id, GenEffect::Forward);
-        self.hold(step);
+    pub(super) fn forward(&self, id: GenId, turn: &mut Turn) {
+        turn.effect(id, GenEffect::Forward);
+        self.hold(turn);
     }
 
     /// Holds new connections, unless a generation is live or a switch is under way, which holding would undo.
-    pub(super) fn hold(&self, step: &mut Step) {
+    pub(super) fn hold(&self, turn: &mut Turn) {
         if self.live().is_none() && !self.is_switching() {
-            step.effects.push(Effect::Hold);
+            turn.effects.push(Effect::Hold);
         }
     }
 
     /// Removes a draining generation whose processes are gone.
-    pub(super) fn release(&mut self, id: GenId, step: &mut Step) {
-        let Some(State::Draining(drain)) = self.find(id).map(|known| known.state) else {
+    pub(super) fn release(&mut self, id: GenId, turn: &mut Turn) {
+        let Some(GenState::Draining(drain)) = self.find(id).map(|known| known.state) else {
             return;
         };
         if drain.may_stay() {
-            step.effect(id, GenEffect::Forward);
+            turn.effect(id, GenEffect::Forward);
         }
         self.generations.retain(|known| known.id != id);
-        step.effect(id, GenEffect::Release);
-        let (how, took) = (drain.how, step.now.since(drain.since));
-        step.notice(id, GenNotice::Gone { how, took });
+        turn.effect(id, GenEffect::Release);
+        let (how, took) = (drain.how, turn.now.since(drain.since));
+        turn.notice(id, GenNotice::Gone { how, took });
         if let Some(quit) = &mut self.quit {
             quit.clean &= how != Stopped::TimedOut;
         }
@@ -95,13 +95,13 @@ impl Machine {
     pub(super) fn drain(
         &mut self,
         id: GenId,
-        step: &mut Step,
+        turn: &mut Turn,
         react: impl FnOnce(&mut Drain, &Policy) -> Effects,
     ) {
         let mut known = self.generations.iter_mut().filter(|known| known.id == id);
         if let Some(drain) = known.next().and_then(Generation::drain_mut) {
             for effect in react(drain, &self.policy) {
-                step.effect(id, *effect);
+                turn.effect(id, *effect);
             }
         }
     }
@@ -109,7 +109,7 @@ impl Machine {
     /// Applies `react` to all draining generations, and reports those that are killed.
     pub(super) fn drain_all(
         &mut self,
-        step: &mut Step,
+        turn: &mut Turn,
         react: impl Fn(&mut Drain, &Policy) -> Effects,
     ) {
         for known in &mut self.generations {
@@ -119,16 +119,16 @@ impl Machine {
             };
             let effects = react(drain, &self.policy);
             if effects.contains(&GenEffect::Kill) {
-                let (why, after) = (drain.how, step.now.since(drain.since));
-                step.notice(id, GenNotice::Killing { why, after });
+                let (why, after) = (drain.how, turn.now.since(drain.since));
+                turn.notice(id, GenNotice::Killing { why, after });
             }
             for effect in effects {
-                step.effect(id, *effect);
+                turn.effect(id, *effect);
             }
         }
     }
 
-    pub(super) fn kill_draining(&mut self, step: &mut Step) {
-        self.drain_all(step, |drain, _| drain.kill(Stopped::Killed));
+    pub(super) fn kill_draining(&mut self, turn: &mut Turn) {
+        self.drain_all(turn, |drain, _| drain.kill(Stopped::Killed));
     }
 }

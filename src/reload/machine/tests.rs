@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Machine;
 use super::artifacts::Artifacts;
 use super::drain::{Drain, Progress};
-use super::generation::{Generation, Signals, State, Watchdog};
+use super::generation::{GenState, Generation, SignalSet, Watchdog};
 use super::state::{Building, Crash, Pending, Queued, Quit, Recovery, Restoring};
-use crate::reload::{ArtifactId, Cause, Failure, GenId, Time};
+use crate::reload::{ArtifactId, Cause, GenFailure, GenId, Time};
 
 /// Shifts times so that now is always the same time, and numbers generations and artifacts from 1 without gaps.
 pub(in crate::reload) struct Rename {
@@ -61,13 +61,13 @@ impl Rename {
             },
             rolled_back: known.rolled_back && known.is_candidate(),
             state: match known.state {
-                State::Starting { until, .. } => State::Starting {
+                GenState::Starting { until, .. } => GenState::Starting {
                     since: Time::START,
                     until: self.time(until),
                 },
-                State::Ready { .. } => State::Ready { at: Time::START },
-                State::Live => State::Live,
-                State::Draining(drain) => State::Draining(self.drain(drain)),
+                GenState::Ready { .. } => GenState::Ready { at: Time::START },
+                GenState::Live => GenState::Live,
+                GenState::Draining(drain) => GenState::Draining(self.drain(drain)),
             },
             watchdog: match known.is_draining() {
                 true => Watchdog::default(),
@@ -78,7 +78,7 @@ impl Rename {
             },
             owed: match known.is_candidate() || before {
                 true => known.owed,
-                false => Signals::default(),
+                false => SignalSet::default(),
             },
             ..*known
         }
@@ -129,7 +129,7 @@ impl Rename {
             restoring: recovery.restoring.map(|restoring| Restoring {
                 id: self.id(restoring.id),
                 crashed: GenId::FIRST,
-                failure: Failure::Vanished,
+                failure: GenFailure::Vanished,
             }),
             ..*recovery
         }

@@ -34,7 +34,7 @@ struct Node {
 }
 
 /// What an exploration found.
-pub(super) struct Report {
+pub(super) struct ExplorationReport {
     pub(super) name: String,
     pub(super) budget: Budget,
     pub(super) rolls_back: bool,
@@ -46,7 +46,7 @@ pub(super) struct Report {
     pub(super) broken: Vec<(Rule, String)>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ExplorationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Budget {
             changes,
@@ -79,7 +79,7 @@ pub(super) struct Exploration {
 impl Exploration {
     const ENOUGH: usize = 5;
 
-    pub(super) fn run(policy: &Policy, budget: Budget) -> Report {
+    pub(super) fn run(policy: &Policy, budget: Budget) -> ExplorationReport {
         let started = Instant::now();
         let mut this = Self {
             seen: HashMap::new(),
@@ -102,7 +102,7 @@ impl Exploration {
             layer = next;
         }
         this.comes_to_rest();
-        Report {
+        ExplorationReport {
             name: name(policy),
             budget,
             rolls_back: !policy.rollback_within.is_zero(),

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::exhaustive::{Budget, Exploration, Report, UNIT};
+use super::exhaustive::{Budget, Exploration, ExplorationReport, UNIT};
 use super::ledger::Rule;
 use crate::reload::{Mode, Policy, WhenBusy};
 
@@ -119,7 +119,7 @@ fn crashes(policy: &Policy, size: Size) -> (Policy, Budget) {
 }
 
 /// Explores every policy on two threads, and prints the reports.
-fn explore(size: Size) -> Vec<Report> {
+fn explore(size: Size) -> Vec<ExplorationReport> {
     let (policies, taken) = (policies(size), AtomicUsize::new(0));
     let explore = || {
         let next = || policies.get(taken.fetch_add(1, Ordering::Relaxed));
@@ -127,9 +127,9 @@ fn explore(size: Size) -> Vec<Report> {
         next.map(|(policy, budget)| Exploration::run(policy, *budget))
             .collect()
     };
-    let reports: Vec<Report> = std::thread::scope(|scope| {
+    let reports: Vec<ExplorationReport> = std::thread::scope(|scope| {
         let other = scope.spawn(explore);
-        let mut reports: Vec<Report> = explore();
+        let mut reports: Vec<ExplorationReport> = explore();
         reports.append(&mut other.join().expect("the exploration does not panic"));
         reports
     });
@@ -146,8 +146,8 @@ fn explore(size: Size) -> Vec<Report> {
 }
 
 /// The reports of the quick exploration, which the tests share.
-fn explored() -> &'static [Report] {
-    static REPORTS: OnceLock<Vec<Report>> = OnceLock::new();
+fn explored() -> &'static [ExplorationReport] {
+    static REPORTS: OnceLock<Vec<ExplorationReport>> = OnceLock::new();
     REPORTS.get_or_init(|| explore(Size::Quick))
 }
 
@@ -156,7 +156,7 @@ fn holds(rule: Rule) {
     holds_in(explored(), rule);
 }
 
-fn holds_in(reports: &[Report], rule: Rule) {
+fn holds_in(reports: &[ExplorationReport], rule: Rule) {
     for report in reports {
         let broken = report.broken.iter().find(|(broken, _)| *broken == rule);
         if let Some((_, what)) = broken {
@@ -168,7 +168,7 @@ fn holds_in(reports: &[Report], rule: Rule) {
     }
 }
 
-fn crashes_alone_lead_to_at_most_two_starts(reports: &[Report]) {
+fn crashes_alone_lead_to_at_most_two_starts(reports: &[ExplorationReport]) {
     for report in reports {
         let broken = report.broken.iter().find(|(rule, _)| *rule == Rule::NoLoop);
         assert!(broken.is_none(), "{}: {broken:?}", report.name);

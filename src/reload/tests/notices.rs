@@ -4,7 +4,8 @@ use super::ledger::{Ledger, Rule};
 use super::process::Role;
 use super::world::World;
 use crate::reload::{
-    Effect, Event, Failure, GenEffect, GenEvent, GenId, GenNotice, Machine, Notice, Phase, Response,
+    Effect, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Machine, Notice, Phase,
+    Reaction,
 };
 
 impl World {
@@ -15,8 +16,8 @@ impl World {
                 let lost = self.lost.filter(|(lost, _)| lost == id);
                 let known = self.find(*id).map(|known| known.answers_all);
                 let answers = known.or(lost.map(|(_, answers)| answers)) == Some(true);
-                self.failure_reported |= answers && *failure != Failure::Build;
-                if *failure != Failure::Build {
+                self.failure_reported |= answers && *failure != GenFailure::Build;
+                if *failure != GenFailure::Build {
                     self.lose_successor(*id, *failure);
                 }
                 ledger.check(Rule::FailureSparesLive, *live == self.live(), || {
@@ -80,7 +81,7 @@ impl World {
         &self,
         live: Option<GenId>,
         event: Event,
-        response: &Response,
+        response: &Reaction,
         ledger: &mut Ledger,
     ) {
         let Some(live) = live.filter(|_| self.quitting.is_none()) else {

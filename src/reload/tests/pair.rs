@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ledger::{Ledger, Rule};
 use super::world::World;
 use crate::reload::{
-    Action, BuildOutcome, Effect, Event, GenEvent, Machine, Notice, Policy, Request, Response,
+    Action, BuildOutcome, Effect, Event, GenEvent, Machine, Notice, Policy, Reaction, Request,
 };
 
 /// Something that may happen next.
@@ -104,7 +104,7 @@ impl Pair {
         ledger.check(Rule::OneFinish, !overdue, || "the finish is overdue".into());
     }
 
-    fn one_finish(&self, response: &Response, ledger: &mut Ledger) {
+    fn one_finish(&self, response: &Reaction, ledger: &mut Ledger) {
         let is_finish = |effect: &&Effect| matches!(effect, Effect::Finish { .. });
         let finishes = response.effects.iter().filter(is_finish).count();
         let most = usize::from(!self.world.finished);
@@ -126,7 +126,7 @@ impl Pair {
         let mut machine = self.machine.clone();
         for event in events {
             let response = machine.handle(self.world.now, event);
-            let nothing = response == Response::default() && machine == self.machine;
+            let nothing = response == Reaction::default() && machine == self.machine;
             ledger.check(Rule::StaleChangesNothing, nothing, || {
                 format!("{event:?} leads to {response:?}")
             });

@@ -4,7 +4,7 @@ use super::process::{Gen, Role};
 use super::world::World;
 use crate::reload::machine::tests::Rename;
 use crate::reload::{
-    ArtifactId, BuildOutcome, Cause, Event, Failure, GenEvent, GenId, Machine, Time,
+    ArtifactId, BuildOutcome, Cause, Event, GenEvent, GenFailure, GenId, Machine, Time,
 };
 
 /// No generation is live because one with this artifact failed.
@@ -173,7 +173,7 @@ impl World {
     }
 
     /// Records the failure of a generation that is not live.
-    pub(super) fn lose_successor(&mut self, id: GenId, failure: Failure) {
+    pub(super) fn lose_successor(&mut self, id: GenId, failure: GenFailure) {
         // The end of the live generation has already been handled.
         if std::mem::take(&mut self.past.unreported) {
             return;
@@ -183,7 +183,7 @@ impl World {
             return;
         };
         let left = self.past.left.take();
-        if failure == Failure::Start && again {
+        if failure == GenFailure::Start && again {
             self.past.kept.retain(|kept| *kept != artifact);
             let once_more = |lost: Lost| Lost {
                 blamed: false,

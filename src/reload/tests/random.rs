@@ -27,7 +27,7 @@ struct Behaviour {
 
 /// One step of a walk.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum WalkStep {
     /// One of the events that the driver may report, and whether the switch that it leads to is refused.
     Report(prop::sample::Index, bool),
     Pass(u64),
@@ -86,7 +86,7 @@ prop_compose! {
     }
 }
 
-fn steps() -> impl Strategy<Value = Step> {
+fn steps() -> impl Strategy<Value = WalkStep> {
     let reports = (any::<prop::sample::Index>(), prop::bool::weighted(0.1));
     let actions = prop_oneof![Just(Action::Build), Just(Action::Restart)];
     let requests = prop_oneof![
@@ -99,14 +99,14 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(Request::QuitNow),
     ];
     prop_oneof![
-        50 => reports.prop_map(|(index, refuse)| Step::Report(index, refuse)),
-        20 => (0..300_u64).prop_map(Step::Pass),
-        15 => (0..20_u64).prop_map(Step::Wake),
-        2 => (0..20_000_u64).prop_map(Step::Wake),
-        10 => actions.prop_map(Step::Change),
-        5 => Just(Step::Configure),
-        8 => any::<prop::sample::Index>().prop_map(Step::Notify),
-        3 => requests.prop_map(Step::Request),
+        50 => reports.prop_map(|(index, refuse)| WalkStep::Report(index, refuse)),
+        20 => (0..300_u64).prop_map(WalkStep::Pass),
+        15 => (0..20_u64).prop_map(WalkStep::Wake),
+        2 => (0..20_000_u64).prop_map(WalkStep::Wake),
+        10 => actions.prop_map(WalkStep::Change),
+        5 => Just(WalkStep::Configure),
+        8 => any::<prop::sample::Index>().prop_map(WalkStep::Notify),
+        3 => requests.prop_map(WalkStep::Request),
     ]
 }
 
@@ -135,9 +135,9 @@ impl Walk {
         assert!(broken.is_empty(), "{action:?}: {broken:?}");
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: WalkStep) {
         match step {
-            Step::Report(index, refuse) => {
+            WalkStep::Report(index, refuse) => {
                 let events = self.reports();
                 if !events.is_empty() {
                     let event = *index.get(&events);
@@ -147,19 +147,19 @@ impl Walk {
                     });
                 }
             }
-            Step::Pass(time) => self.go(Move::Pass(
+            WalkStep::Pass(time) => self.go(Move::Pass(
                 STEP * u32::try_from(time).expect("the time is short"),
             )),
-            Step::Wake(late) => self.wake(Duration::from_millis(late)),
-            Step::Change(action) => self.go(Move::Send(Event::Changed(action))),
-            Step::Notify(index) => {
+            WalkStep::Wake(late) => self.wake(Duration::from_millis(late)),
+            WalkStep::Change(action) => self.go(Move::Send(Event::Changed(action))),
+            WalkStep::Notify(index) => {
                 let notifications = self.pair.world.notifications();
                 if !notifications.is_empty() {
                     self.go(Move::Send(*index.get(&notifications)));
                 }
             }
-            Step::Configure => self.go(Move::Send(Event::ConfigChanged { signal: 1 })),
-            Step::Request(request) => self.go(Move::Send(Event::Requested(request))),
+            WalkStep::Configure => self.go(Move::Send(Event::ConfigChanged { signal: 1 })),
+            WalkStep::Request(request) => self.go(Move::Send(Event::Requested(request))),
         }
     }
 
@@ -295,7 +295,7 @@ proptest! {
         let mut walk = Walk::new(&policy, behaviour);
         steps.into_iter().for_each(|step| walk.step(step));
         let request = if at_once { Request::QuitNow } else { Request::Quit };
-        walk.step(Step::Request(request));
+        walk.step(WalkStep::Request(request));
         for _ in 0..100 {
             walk.wake(Duration::ZERO);
         }

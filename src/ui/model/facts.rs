@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::reload::{Failure, GenId, Phase};
+use crate::reload::{GenFailure, GenId, Phase};
 use crate::ui::text::shortened;
 
 /// A generation that is not gone. Times are on the user interface's clock.
@@ -66,7 +66,7 @@ pub(in crate::ui) struct BuildProgress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::ui) struct Problem {
     pub(in crate::ui) id: GenId,
-    pub(in crate::ui) failure: Failure,
+    pub(in crate::ui) failure: GenFailure,
     /// The build's first errors, as rendered by the compiler.
     pub(in crate::ui) errors: Vec<String>,
     /// The total number of errors.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::reload::{Cause, Failure, GenNotice, Notice, Stopped};
+use crate::reload::{Cause, GenFailure, GenNotice, Notice, Stopped};
 
 const ONE: GenId = GenId::new(1);
 const TWO: GenId = GenId::new(2);
@@ -66,7 +66,7 @@ fn the_overlap_ends_when_either_generation_is_gone() {
     failed.push(Notice::Generation(
         TWO,
         GenNotice::Failed {
-            failure: Failure::ReadyTimeout,
+            failure: GenFailure::ReadyTimeout,
             live: Some(ONE),
         },
     ));
@@ -119,7 +119,7 @@ fn a_problem_disappears_when_the_sources_match_the_live_generation_again() {
     notices.push(Notice::Generation(
         TWO,
         GenNotice::Failed {
-            failure: Failure::ReadyTimeout,
+            failure: GenFailure::ReadyTimeout,
             live: Some(ONE),
         },
     ));
@@ -212,7 +212,7 @@ fn a_failed_build_without_errors_shows_its_last_lines() {
     let failed = Notice::Generation(
         TWO,
         GenNotice::Failed {
-            failure: Failure::Build,
+            failure: GenFailure::Build,
             live: Some(ONE),
         },
     );
@@ -240,10 +240,10 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
             model.broken_build.as_ref().map(|problem| problem.id),
         )
     };
-    let crashed = Failure::Crashed(crate::reload::Ended::Signal(11));
+    let crashed = GenFailure::Crashed(crate::reload::Ended::Signal(11));
     assert_eq!(
         tell(&[
-            failed(TWO, Failure::Build, Some(ONE)),
+            failed(TWO, GenFailure::Build, Some(ONE)),
             failed(ONE, crashed, None)
         ]),
         (Some(ONE), Some(TWO)),
@@ -259,7 +259,7 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
     );
     let id = GenId::new(4);
     assert_eq!(
-        tell(&[failed(three, Failure::ReadyTimeout, None)]),
+        tell(&[failed(three, GenFailure::ReadyTimeout, None)]),
         (Some(three), Some(TWO))
     );
     let cause = Cause::Change;

@@ -67,14 +67,14 @@ fn everything() -> Vec<Report> {
             notice(Notice::Generation(
                 TWO,
                 GenNotice::Failed {
-                    failure: Failure::Crashed(Ended::Signal(9)),
+                    failure: GenFailure::Crashed(Ended::Signal(9)),
                     live: None,
                 },
             )),
             notice(Notice::Generation(
                 TWO,
                 GenNotice::Failed {
-                    failure: Failure::ExitedEarly(Ended::Code(1)),
+                    failure: GenFailure::ExitedEarly(Ended::Code(1)),
                     live: Some(ONE),
                 },
             )),

@@ -195,7 +195,7 @@ fn the_log_of_a_failed_build_is_available_during_the_next_build() {
         notice(Notice::Generation(
             TWO,
             GenNotice::Failed {
-                failure: Failure::Build,
+                failure: GenFailure::Build,
                 live: Some(ONE),
             },
         )),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::os::terminal::Size;
-use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
+use crate::reload::{Cause, Ended, GenFailure, GenId, GenNotice, Notice, Stopped};
 
 mod json;
 mod live;

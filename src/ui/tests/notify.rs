@@ -64,7 +64,7 @@ hotrun: gen 2 starting (to receive stored descriptors)
     );
 }
 
-fn restored(failure: Failure) -> Vec<Report> {
+fn restored(failure: GenFailure) -> Vec<Report> {
     let failed = Notice::Generation(
         TWO,
         GenNotice::Failed {
@@ -80,7 +80,7 @@ fn restored(failure: Failure) -> Vec<Report> {
 
 #[test]
 fn a_crash_names_the_restored_generation_once() {
-    let failure = Failure::Crashed(crate::reload::Ended::Signal(9));
+    let failure = GenFailure::Crashed(crate::reload::Ended::Signal(9));
     assert_eq!(
         plain(&restored(failure)),
         "hotrun: gen 2 crashed (signal 9); gen 1 is live again\n"
@@ -89,7 +89,7 @@ fn a_crash_names_the_restored_generation_once() {
 
 #[test]
 fn a_restored_generation_is_live_again_only_if_the_vanished_one_was_live() {
-    let lost = restored(Failure::Vanished);
+    let lost = restored(GenFailure::Vanished);
     assert_eq!(
         plain(&lost[..1]),
         "hotrun: gen 2 vanished; gen 1 still live\n"

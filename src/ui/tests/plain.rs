@@ -52,9 +52,9 @@ fn failures_name_the_generation_that_is_still_live() {
             id: TWO,
             rendered: "\u{1b}[31merror\u{1b}[0m: no\n".into(),
         },
-        failed(Failure::Build, Some(ONE)),
-        failed(Failure::ExitedEarly(Ended::Code(101)), Some(ONE)),
-        failed(Failure::Crashed(Ended::Signal(11)), None),
+        failed(GenFailure::Build, Some(ONE)),
+        failed(GenFailure::ExitedEarly(Ended::Code(101)), Some(ONE)),
+        failed(GenFailure::Crashed(Ended::Signal(11)), None),
         notice(Notice::Waiting),
         Report::Message {
             level: Level::Error,
@@ -140,7 +140,7 @@ fn quiet_prints_failures_and_the_output_of_the_failed_build() {
             notice(Notice::Generation(
                 TWO,
                 GenNotice::Failed {
-                    failure: Failure::Build,
+                    failure: GenFailure::Build,
                     live: Some(ONE),
                 },
             )),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use hotrun::os::seccomp::{self, Reply, Unavailable};
-use hotrun::process::Report;
+use hotrun::process::ProgramEvent;
 use nix::errno::Errno;
 
 use super::*;
@@ -45,7 +45,7 @@ async fn waiting_for_a_program_that_cannot_be_started_ends() {
     let mut running = Running::start(nowhere);
     assert!(matches!(
         running.report().await,
-        Some(Report::Refused { .. })
+        Some(ProgramEvent::Refused { .. })
     ));
     let error = InterceptedCalls::accept(here).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
@@ -56,7 +56,7 @@ async fn waiting_for_a_program_that_cannot_be_started_ends() {
     let mut running = Running::start(nothing);
     assert!(matches!(
         running.report().await,
-        Some(Report::Refused { .. })
+        Some(ProgramEvent::Refused { .. })
     ));
     let calls = InterceptedCalls::accept(here).unwrap().unwrap();
     assert_eq!(next(calls).await.1, Next::Ended);
@@ -71,7 +71,7 @@ async fn a_program_does_not_start_if_its_listener_is_lost() {
     drop(here);
     // The filter is active but its listener is lost, so every `bind` would fail.
     let mut running = Running::start(spec);
-    let Some(Report::Refused { error }) = running.report().await else {
+    let Some(ProgramEvent::Refused { error }) = running.report().await else {
         panic!("the program was started without a listener");
     };
     assert_eq!(error.errno, libc::EPIPE);

@@ -5,7 +5,7 @@ use super::*;
 fn color_is_never_the_only_sign() {
     let mut story = Story::of_one_live();
     story.switch();
-    story.fail(Failure::ReadyTimeout);
+    story.fail(GenFailure::ReadyTimeout);
     let colored = story.shown(100, 30, true);
     assert!(colored.contains("\x1b[31m"), "{colored:?}");
     let text = console::strip_ansi_codes(&colored).into_owned();
@@ -49,7 +49,7 @@ fn errors_are_sanitized_and_fit() {
         let text = line.to_owned();
         story.tell(Report::BuildLine { id: TWO, text });
     }
-    story.fail(Failure::Build);
+    story.fail(GenFailure::Build);
     let wide = story.shown(130, 30, false);
     assert!(wide.contains("\n error: failed to get\n"), "{wide}");
     let size = |number: usize| std::num::NonZero::new(u16::try_from(number).unwrap()).unwrap();
@@ -87,7 +87,7 @@ fn no_keys_are_shown_if_hotrun_reads_no_keys() {
         let text = "an error".to_owned();
         story.tell(Report::BuildLine { id: TWO, text });
     }
-    story.fail(Failure::Build);
+    story.fail(GenFailure::Build);
     let shown = story.shown(100, 8, false);
     assert!(shown.contains("\n … 9 more lines\n"), "{shown}");
 }

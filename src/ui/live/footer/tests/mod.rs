@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::os::terminal::Size;
-use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
+use crate::reload::{Cause, Ended, GenFailure, GenId, GenNotice, Notice, Stopped};
 use crate::ui::{Level, Model, Options, Report, UiMode};
 
 const ONE: GenId = GenId::new(1);
@@ -118,7 +118,7 @@ impl Story {
         ))
     }
 
-    fn fail(&mut self, failure: Failure) -> &mut Self {
+    fn fail(&mut self, failure: GenFailure) -> &mut Self {
         self.notice(Notice::Generation(
             TWO,
             GenNotice::Failed {

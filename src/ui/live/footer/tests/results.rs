@@ -6,7 +6,7 @@ fn nothing_is_live_after_a_crash() {
     story.notice(Notice::Generation(
         ONE,
         GenNotice::Failed {
-            failure: Failure::Crashed(Ended::Signal(11)),
+            failure: GenFailure::Crashed(Ended::Signal(11)),
             live: None,
         },
     ));
@@ -46,7 +46,7 @@ fn paused() {
  ‖ paused     ? help",
     );
     story.build(TWO, Cause::Change);
-    story.fail(Failure::Build).looks(
+    story.fail(GenFailure::Build).looks(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ✘ gen 2 failed to build · paused, changes pending · gen 1 still live     r reload  e errors  ? help

@@ -184,7 +184,7 @@ fn errors_of_a_failed_build() {
             ),
         });
     }
-    story.fail(Failure::Build).looks(
+    story.fail(GenFailure::Build).looks(
         "
  error: number 1
   --> src/main.rs:1
@@ -230,11 +230,11 @@ fn errors_stay_visible_when_the_live_generation_crashes() {
         level: Level::Error,
         rendered: "error: no\n".into(),
     });
-    story.fail(Failure::Build);
+    story.fail(GenFailure::Build);
     story.notice(Notice::Generation(
         ONE,
         GenNotice::Failed {
-            failure: Failure::Crashed(Ended::Signal(11)),
+            failure: GenFailure::Crashed(Ended::Signal(11)),
             live: None,
         },
     ));
@@ -276,7 +276,7 @@ fn errors_stay_visible_when_the_live_generation_crashes() {
 fn a_generation_that_fails_after_its_start() {
     let mut story = Story::of_one_live();
     story.spawn(TWO, Cause::Change);
-    story.fail(Failure::ExitedEarly(Ended::Code(101))).looks(
+    story.fail(GenFailure::ExitedEarly(Ended::Code(101))).looks(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ◐ gen 2 stopping   pid 4243
