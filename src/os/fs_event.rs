@@ -80,33 +80,29 @@ pub fn probe(dir: &Path) -> notify::Result<()> {
 }
 
 fn translate(event: notify::Result<Event>) -> Vec<FsEvent> {
-    match event {
-        Ok(event) if event.need_rescan() => vec![FsEvent::Overflow],
-        Ok(event) => {
-            let state = file_state(event.kind);
-            let touched = |path| Some(FsEvent::Touched(path, state?));
-            event.paths.into_iter().filter_map(touched).collect()
-        }
-        Err(error) => vec![FsEvent::Failed(reason(&error))],
-    }
-}
-
-/// Returns `None` for an event that leaves the contents unchanged, and for the event that only repeats both halves of a
-/// rename.
-fn file_state(kind: EventKind) -> Option<FileState> {
+    let event = match event {
+        Ok(event) if event.need_rescan() => return vec![FsEvent::Overflow],
+        Ok(event) => event,
+        Err(error) => return vec![FsEvent::Failed(reason(&error))],
+    };
     let reports_close = || RecommendedWatcher::kind() == WatcherKind::Inotify;
-    match kind {
+    let state = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(FileState::Complete),
-        EventKind::Modify(ModifyKind::Data(_)) if reports_close() => Some(FileState::Writing),
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => FileState::Complete,
+        EventKind::Modify(ModifyKind::Data(_)) if reports_close() => FileState::Writing,
+        // These leave the contents unchanged, or only repeat both halves of a rename.
         EventKind::Access(_)
-        | EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both)) => None,
+        | EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both)) => {
+            return Vec::new();
+        }
         EventKind::Any
         | EventKind::Create(_)
         | EventKind::Modify(_)
         | EventKind::Remove(_)
-        | EventKind::Other => Some(FileState::Unknown),
-    }
+        | EventKind::Other => FileState::Unknown,
+    };
+    let paths = event.paths.into_iter();
+    paths.map(|path| FsEvent::Touched(path, state)).collect()
 }
 
 /// Formats the system's error without the path.

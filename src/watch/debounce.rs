@@ -104,52 +104,45 @@ impl Debounce {
     /// When to take the batch, or `None` if there is none.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let times = self.times?;
-        let quiet = times.quiet_since + self.quiet_period();
+        let is_unknown = |state: &FileState| *state == FileState::Unknown;
+        let period = match self.paths.len() {
+            0 | 1 if !self.paths.values().any(is_unknown) => self.quiet / 4,
+            0..=16 => self.quiet,
+            17..=128 => self.quiet * 2,
+            _ => self.quiet * 5,
+        };
+        let quiet = times.quiet_since + period;
         let longest = times.newest + LONGEST.max(self.quiet);
         let burst = times.first + LONGEST_BURST.max(self.quiet);
         Some(quiet.min(longest).min(burst))
     }
 
-    fn quiet_period(&self) -> Duration {
-        let is_unknown = |state: &FileState| *state == FileState::Unknown;
-        match self.paths.len() {
-            0 | 1 if !self.paths.values().any(is_unknown) => self.quiet / 4,
-            0..=16 => self.quiet,
-            17..=128 => self.quiet * 2,
-            _ => self.quiet * 5,
-        }
-    }
-
-    /// Restarts the quiet period, because more events are known to follow. Returns `false` if the batch has already
-    /// waited too long.
-    pub(super) fn postpone(&mut self, now: Instant) -> bool {
-        let in_time = |times: &&mut Times| now < times.first + LONGEST_BURST;
-        let Some(times) = self.times.as_mut().filter(in_time) else {
-            return false;
-        };
-        times.quiet_since = now;
-        times.newest = now;
-        true
-    }
-
-    /// Whether an event has arrived recently.
-    pub(super) fn is_active(&self, now: Instant) -> bool {
-        let last = self.times.iter().map(|times| &times.last);
-        let last = last.chain(self.writing.values()).max();
-        last.is_some_and(|last| now < *last + PAUSE)
-    }
-
-    /// Whether the quiet period is over.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.deadline().is_some_and(|deadline| deadline <= now)
-    }
-
     /// Takes the batch if the quiet period is over, along with the times of its first and last event.
-    pub(super) fn take(&mut self, now: Instant) -> Option<(Vec<PathBuf>, (Instant, Instant))> {
-        let times = self.times.filter(|_| self.is_due(now))?;
+    ///
+    /// If `more_will_follow` returns `true`, the quiet period starts again instead, unless the batch has already waited
+    /// too long. The argument of `more_will_follow` is whether an event has arrived recently.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        more_will_follow: impl FnOnce(bool) -> bool,
+    ) -> Option<(Vec<PathBuf>, (Instant, Instant))> {
+        if self.deadline()? > now {
+            return None;
+        }
+        let times = self.times.as_mut()?;
+        let last = self
+            .writing
+            .values()
+            .fold(times.last, |last, time| last.max(*time));
+        if more_will_follow(now < last + PAUSE) && now < times.first + LONGEST_BURST {
+            times.quiet_since = now;
+            times.newest = now;
+            return None;
+        }
+        let seen = (times.first, times.last);
         self.times = None;
         let paths = std::mem::take(&mut self.paths).into_keys().collect();
-        Some((paths, (times.first, times.last)))
+        Some((paths, seen))
     }
 }
 
@@ -165,7 +158,8 @@ mod tests {
     }
 
     fn taken(debounce: &mut Debounce, now: Instant) -> Option<Vec<PathBuf>> {
-        debounce.take(now).map(|(paths, _)| paths)
+        let batch = debounce.take(now, |_| false);
+        batch.map(|(paths, _)| paths)
     }
 
     fn millis(millis: u64) -> Duration {
@@ -305,12 +299,21 @@ mod tests {
     fn a_batch_is_active_for_a_while_after_an_event() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
-        assert!(!debounce.is_active(start));
         debounce.touch("a".into(), Complete, start);
-        assert!(debounce.is_active(start + PAUSE / 2));
-        assert!(debounce.postpone(start + PAUSE) && !debounce.is_active(start + PAUSE));
+        let is_active = |debounce: &mut Debounce, now| {
+            let mut found = None;
+            let batch = debounce.take(now, |is_active| {
+                found = Some(is_active);
+                true
+            });
+            assert_eq!(batch, None, "the batch must be postponed");
+            found
+        };
+        assert_eq!(is_active(&mut debounce, start), None, "not due yet");
+        assert_eq!(is_active(&mut debounce, start + PAUSE / 2), Some(true));
+        assert_eq!(is_active(&mut debounce, start + PAUSE), Some(false));
         debounce.touch("b".into(), Writing, start + PAUSE);
-        assert!(debounce.is_active(start + PAUSE));
+        assert_eq!(is_active(&mut debounce, start + PAUSE + QUIET), Some(true));
     }
 
     #[test]
@@ -319,11 +322,11 @@ mod tests {
         let mut debounce = Debounce::new(QUIET);
         debounce.touch("a".into(), Complete, start);
         let mut now = start + millis(5);
-        while debounce.postpone(now) {
-            assert!(taken(&mut debounce, now).is_none() && now < start + LONGEST_BURST);
+        while debounce.take(now, |_| true).is_none() {
+            assert!(now < start + LONGEST_BURST);
             now += millis(5);
         }
-        assert_eq!(taken(&mut debounce, now), paths(&["a"]));
+        assert!(now >= start + LONGEST_BURST);
     }
 
     #[test]

@@ -107,25 +107,26 @@ impl Filter {
     }
 
     /// Whether a file at `path` counts. The file need not exist.
-    pub(super) fn file(&mut self, path: &Path) -> bool {
+    pub(super) fn counts(&mut self, path: &Path) -> bool {
         if let Some(action) = action_for(&self.spec.rules, path) {
             return *action != RuleAction::Ignore && !is_temporary(path);
         }
-        match &self.spec.inputs {
-            None => self.passes(path),
-            Some(_) if self.files.contains(path) => true,
-            Some(inputs) if inputs.files.contains(path) => {
-                let counts = has_extension(path, &self.spec.exts);
-                (counts || inputs.any_extension.contains(path)) && !self.is_ignored_by_user(path)
-            }
-            Some(inputs) => {
-                inputs.dirs.iter().any(|dir| path.starts_with(dir)) && self.passes(path)
-            }
+        let Some(inputs) = &self.spec.inputs else {
+            return self.would_count(path);
+        };
+        if self.files.contains(path) {
+            true
+        } else if inputs.files.contains(path) {
+            let any_extension = inputs.any_extension.contains(path);
+            (any_extension || has_extension(path, &self.spec.exts))
+                && !self.is_ignored_by_user(path)
+        } else {
+            inputs.dirs.iter().any(|dir| path.starts_with(dir)) && self.would_count(path)
         }
     }
 
     /// Whether a file at `path` would count if a build used it.
-    pub(super) fn passes(&mut self, path: &Path) -> bool {
+    pub(super) fn would_count(&mut self, path: &Path) -> bool {
         self.files.contains(path)
             || !is_temporary(path)
                 && has_extension(path, &self.spec.exts)
@@ -133,7 +134,7 @@ impl Filter {
     }
 
     /// Whether to watch a directory and everything in it.
-    pub(super) fn dir(&mut self, path: &Path) -> bool {
+    pub(super) fn covers(&mut self, path: &Path) -> bool {
         let is_ruled = self.ruled.iter().any(|(root, is_deep)| {
             let below = path.strip_prefix(root);
             path == root || *is_deep && below.is_ok_and(|below| !is_never_watched(root, below))

@@ -14,7 +14,6 @@
 
 mod debounce;
 mod filter;
-mod message;
 mod paths;
 mod poll;
 mod rule;
@@ -22,11 +21,91 @@ mod self_trigger;
 mod snapshot;
 mod spec;
 mod tree;
-mod watcher;
 mod worker;
 
-pub use message::{WatchMessage, WatchUpdate};
 pub use rule::{Rule, RuleAction, action_for};
 pub use self_trigger::{Batch, LockFileWindow, Moment, SelfTrigger, Verdict};
-pub use spec::{InputSet, Poll, WatchSpec};
-pub use watcher::Watch;
+pub use spec::{InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate};
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::SystemTime;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::error::Failure;
+use crate::os::fs_event::{self, EventSource};
+use worker::{WatchInput, WatchWorker};
+
+/// A handle to the watch thread. Dropping it ends the watch.
+#[derive(Debug)]
+pub struct Watch {
+    inputs: mpsc::Sender<WatchInput>,
+}
+
+impl Watch {
+    /// Starts watching in a separate thread, and returns without waiting for it to read anything. `messages` receives
+    /// [`WatchMessage::Watching`] before any change.
+    ///
+    /// # Errors
+    ///
+    /// A pattern is invalid, or no thread can be started.
+    pub fn start(
+        spec: &WatchSpec,
+        messages: UnboundedSender<WatchMessage>,
+    ) -> Result<Self, Failure> {
+        let spec = spec.clone().normalised();
+        let (inputs, received) = mpsc::channel();
+        let source = match spec.poll {
+            Poll::IfNeeded => source(inputs.clone(), &messages),
+            Poll::Always | Poll::Every(_) => None,
+        };
+        let worker = WatchWorker::new(spec, source, received, messages)?;
+        let thread = thread::Builder::new().name("watch".to_owned());
+        thread.spawn(move || worker.run()).map_err(|error| {
+            Failure::environment(format!("cannot start a thread to watch files: {error}"))
+        })?;
+        Ok(Self { inputs })
+    }
+
+    /// Must be called when a build begins. A file that has not counted so far may turn out to be an input of this
+    /// build. If it changes from now on, that change must not be missed.
+    pub fn build_begins(&self) {
+        self.send(WatchInput::Build(SystemTime::now()));
+    }
+
+    /// Changes what is watched. A file that did not count before, and has changed since the build began, is reported as
+    /// changed.
+    pub fn update(&self, update: WatchUpdate) {
+        self.send(WatchInput::Update(update));
+    }
+
+    fn send(&self, input: WatchInput) {
+        // Fails if the thread has already ended.
+        let _ = self.inputs.send(input);
+    }
+}
+
+/// Opens the source of file events. Returns `None` if that fails, in which case everything is polled.
+fn source(
+    inputs: mpsc::Sender<WatchInput>,
+    messages: &UnboundedSender<WatchMessage>,
+) -> Option<EventSource> {
+    let handler = move |event| {
+        // Fails if the worker has already ended.
+        let _ = inputs.send(WatchInput::Fs(event));
+    };
+    let report = |error: notify::Error| {
+        // The standard library has no `ErrorKind` for `EMFILE`.
+        let is_limit = matches!(&error.kind, notify::ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE));
+        // Fails if the caller has dropped its receiver.
+        let _ = messages.send(WatchMessage::no_events(&fs_event::reason(&error), is_limit));
+    };
+    fs_event::source(handler).map_err(report).ok()
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.send(WatchInput::Stop);
+    }
+}

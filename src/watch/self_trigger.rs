@@ -164,7 +164,16 @@ impl SelfTrigger {
             self.own.retain(|path| !changed.contains(path));
             return Verdict::Now;
         };
-        self.count(changed, run, after);
+        if self.last_two[0] != Some(run) {
+            self.last_two = [Some(run), self.last_two[0]];
+        }
+        self.seen
+            .retain(|_, seen| self.last_two.contains(&Some(seen.run)));
+        for path in changed {
+            let first = FileHistory::first(run, after);
+            let seen = self.seen.entry(path.clone()).or_insert(first);
+            seen.again(run, after);
+        }
         let others = || changed.iter().filter(|path| !self.own.contains(*path));
         let seen = || others().filter_map(|path| self.seen.get(path));
         match seen().map(|seen| seen.times).min() {
@@ -179,20 +188,6 @@ impl SelfTrigger {
                 self.own.extend(changed.iter().cloned());
                 Verdict::SelfTriggered
             }
-        }
-    }
-
-    fn count(&mut self, changed: &[PathBuf], run: u32, after: Duration) {
-        if self.last_two[0] != Some(run) {
-            self.last_two = [Some(run), self.last_two[0]];
-        }
-        self.seen
-            .retain(|_, seen| self.last_two.contains(&Some(seen.run)));
-        for path in changed {
-            let first = FileHistory::first(run, after);
-            let seen = self.seen.entry(path.clone());
-            seen.and_modify(|seen| seen.again(run, after))
-                .or_insert(first);
         }
     }
 }

@@ -208,7 +208,11 @@ impl Known {
             (
                 Self::Stamp(before) | Self::Hash(before, _),
                 Self::Stamp(now) | Self::Hash(now, _),
-            ) => before.contents() == now.contents(),
+            ) => {
+                // `st_ctime` is left out, because it also changes with the file mode.
+                let visible = |stamp: Stamp| (stamp.len, stamp.modified, stamp.inode);
+                visible(before) == visible(now)
+            }
         }
     }
 }
@@ -227,11 +231,6 @@ impl Stamp {
             changed,
             sure: looked.is_none_or(|looked| changed + TICK < looked),
         }
-    }
-
-    /// The parts that change with the contents. `st_ctime` is left out, because it also changes with the file mode.
-    const fn contents(self) -> (u64, (i64, i64), u64) {
-        (self.len, self.modified, self.inode)
     }
 }
 

@@ -8,10 +8,9 @@ use notify::{ErrorKind, PathOp};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::filter::Filter;
-use super::message::WatchMessage;
 use super::paths;
 use super::poll::PollSchedule;
-use super::spec::Poll;
+use super::spec::{Poll, WatchMessage};
 use crate::os::fs_event::{self, EventSource};
 use crate::os::mounts;
 
@@ -102,13 +101,13 @@ impl WatchTree {
         let mut level = dirs;
         while !level.is_empty() {
             // A root may be inside another one.
-            level.retain(|dir| filter.dir(dir) && seen.insert(dir.clone()));
+            level.retain(|dir| filter.covers(dir) && seen.insert(dir.clone()));
             self.watch(&level);
             for dir in std::mem::take(&mut level) {
                 for (path, is_dir) in self.read(&dir) {
                     if is_dir {
                         level.push(path);
-                    } else if filter.passes(&path) || filter.file(&path) {
+                    } else if filter.would_count(&path) || filter.counts(&path) {
                         files.push(path);
                     }
                 }
@@ -121,7 +120,7 @@ impl WatchTree {
     pub(super) fn prune(&mut self, filter: &mut Filter) {
         let anchors = filter.files().filter_map(|file| anchor_of(file));
         let anchors: BTreeSet<PathBuf> = anchors.map(Path::to_owned).collect();
-        let mut keep = |dir: &PathBuf| anchors.contains(dir) || filter.dir(dir);
+        let mut keep = |dir: &PathBuf| anchors.contains(dir) || filter.covers(dir);
         self.polled.dirs.retain(&mut keep);
         let mut ops = Vec::new();
         self.watched.retain(|dir, _| {

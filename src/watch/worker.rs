@@ -7,14 +7,25 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::debounce::Debounce;
 use super::filter::Filter;
-use super::message::{WatchInput, WatchMessage, WatchUpdate};
 use super::paths::{git_lock, is_held};
 use super::snapshot::Snapshot;
-use super::spec::WatchSpec;
+use super::spec::{WatchMessage, WatchSpec, WatchUpdate};
 use super::tree::WatchTree;
 use crate::error::Failure;
 use crate::os;
 use crate::os::fs_event::{self, EventSource, FileState, FsEvent};
+
+/// The inputs of the watch thread.
+#[derive(Debug)]
+pub(super) enum WatchInput {
+    /// The system has reported a file event.
+    Fs(FsEvent),
+    /// A build began at this time.
+    Build(SystemTime),
+    Update(WatchUpdate),
+    /// The watch was dropped.
+    Stop,
+}
 
 /// The state of the watch thread.
 pub(super) struct WatchWorker {
@@ -70,7 +81,12 @@ impl WatchWorker {
         });
         loop {
             match self.next() {
-                Ok(WatchInput::Fs(event)) => self.fs_event(event),
+                Ok(WatchInput::Fs(FsEvent::Touched(path, state))) => self.touched(&path, state),
+                Ok(WatchInput::Fs(FsEvent::Overflow)) => self.rescan(),
+                Ok(WatchInput::Fs(FsEvent::Failed(reason))) => {
+                    self.tree.source_failed(&reason);
+                    self.debounce.stop_waiting_for_writers(Instant::now());
+                }
                 Ok(WatchInput::Build(began)) => self.build_begins(began),
                 Ok(WatchInput::Update(update)) => self.update(update),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -154,17 +170,6 @@ impl WatchWorker {
         }
     }
 
-    fn fs_event(&mut self, event: FsEvent) {
-        match event {
-            FsEvent::Touched(path, state) => self.touched(&path, state),
-            FsEvent::Overflow => self.rescan(),
-            FsEvent::Failed(reason) => {
-                self.tree.source_failed(&reason);
-                self.debounce.stop_waiting_for_writers(Instant::now());
-            }
-        }
-    }
-
     /// Handles an event at `path`. Files are examined once no more events arrive, directories immediately.
     fn touched(&mut self, path: &Path, state: FileState) {
         match path.symlink_metadata() {
@@ -176,15 +181,11 @@ impl WatchWorker {
     }
 
     fn file_touched(&mut self, path: &Path, state: FileState) {
-        if self.counts(path) {
+        if self.filter.counts(path) || self.filter.is_outdated_by(path) {
             self.debounce.touch(path.to_owned(), state, Instant::now());
         } else {
             self.note_uncounted(path);
         }
-    }
-
-    fn counts(&mut self, path: &Path) -> bool {
-        self.filter.file(path) || self.filter.is_outdated_by(path)
     }
 
     /// Remembers that a file that does not count has had an event, because the current build may report it as an input.
@@ -217,11 +218,11 @@ impl WatchWorker {
 
     /// Handles the removal of a file or a directory. It is no longer known which of the two it was.
     fn removed(&mut self, path: &Path) {
-        let counts = self.counts(path);
+        let counts = self.filter.counts(path) || self.filter.is_outdated_by(path);
         if !self.snapshot.knows(path) {
             // For example, a temporary file that was renamed.
             self.debounce.forget(path);
-        } else if counts || self.filter.dir(path) {
+        } else if counts || self.filter.covers(path) {
             self.touch(path.to_owned());
         }
         if !counts {
@@ -261,7 +262,7 @@ impl WatchWorker {
             // A build has read the files that it reports as inputs, even if they are already gone.
             let inputs = self.spec.inputs.as_ref();
             let is_input = inputs.is_some_and(|inputs| inputs.files.contains(path));
-            if is_input || path.is_file() && self.filter.file(path) {
+            if is_input || path.is_file() && self.filter.counts(path) {
                 self.snapshot.add_earlier(path);
             }
         }
@@ -273,7 +274,7 @@ impl WatchWorker {
     /// after `since`.
     fn cover(&mut self, since: SystemTime) {
         for file in self.tree.cover(&mut self.filter) {
-            if self.snapshot.add(&file, since) && self.filter.file(&file) {
+            if self.snapshot.add(&file, since) && self.filter.counts(&file) {
                 self.touch(file);
             }
         }
@@ -302,12 +303,13 @@ impl WatchWorker {
 
     /// Reports the batch of changes if the quiet period is over.
     fn flush(&mut self) {
-        let now = Instant::now();
-        let wait = self.debounce.is_due(now) && self.more_will_follow(now);
-        if wait && self.debounce.postpone(now) {
-            return;
-        }
-        let Some((paths, seen)) = self.debounce.take(now) else {
+        // Whether there are unhandled events, or git is changing the work tree.
+        let more_will_follow = |is_active: bool| {
+            self.tree.source.as_mut().map(fs_event::deliver_pending);
+            self.peeked = self.peeked.take().or_else(|| self.inputs.try_recv().ok());
+            self.peeked.is_some() || is_active && self.git_locks.iter().any(|lock| is_held(lock))
+        };
+        let Some((paths, seen)) = self.debounce.take(Instant::now(), more_will_follow) else {
             return;
         };
         self.check_roots();
@@ -318,24 +320,17 @@ impl WatchWorker {
         let mut changed = BTreeSet::new();
         for path in paths {
             // A path that does not count may have been a directory with files that count.
-            changed.extend(match self.counts(&path) {
+            let counts = self.filter.counts(&path) || self.filter.is_outdated_by(&path);
+            changed.extend(match counts {
                 true => self.snapshot.update(&path),
                 false => self.snapshot.forget_gone(&path),
             });
         }
-        changed.retain(|path| self.filter.file(path));
+        changed.retain(|path| self.filter.counts(path));
         if !changed.is_empty() {
             let paths = changed.into_iter().collect();
             self.tree.send(WatchMessage::Changed { paths, seen });
         }
-    }
-
-    /// Whether there are unhandled events, or git is changing the work tree.
-    fn more_will_follow(&mut self, now: Instant) -> bool {
-        self.tree.source.as_mut().map(fs_event::deliver_pending);
-        self.peeked = self.peeked.take().or_else(|| self.inputs.try_recv().ok());
-        let git_works = || self.git_locks.iter().any(|lock| is_held(lock));
-        self.peeked.is_some() || self.debounce.is_active(now) && git_works()
     }
 
     /// Finds roots that were removed or replaced without an event. Only a watch on its parent reports the removal of a
@@ -381,7 +376,7 @@ impl WatchWorker {
         // The next build may already have begun.
         self.build_began = self.build_began.filter(|began| since < *began);
         for (path, time) in uncounted {
-            if self.filter.file(&path) {
+            if self.filter.counts(&path) {
                 self.touch(path);
             } else if self.build_began.is_some() {
                 self.uncounted.insert(path, time);

@@ -29,10 +29,10 @@ fn spec(root: &TempDir) -> WatchSpec {
 fn check(root: &TempDir, spec: &WatchSpec, counts: &[&str], ignored: &[&str]) {
     let mut filter = Filter::new(spec).unwrap();
     for name in counts {
-        assert!(filter.file(&root.path().join(name)), "{name} must count");
+        assert!(filter.counts(&root.path().join(name)), "{name} must count");
     }
     for name in ignored {
-        let passes = filter.file(&root.path().join(name));
+        let passes = filter.counts(&root.path().join(name));
         assert!(!passes, "{name} must be ignored");
     }
 }
@@ -110,9 +110,9 @@ fn version_control_and_target_directories_never_count() {
         &["target/x", "target", ".git/x", "a/.git", ".jj/a/b"],
     );
     let mut filter = Filter::new(&none).unwrap();
-    assert!(!filter.dir(&root.path().join("target")));
-    assert!(!filter.dir(&root.path().join(".git")));
-    assert!(filter.dir(&root.path().join("plain/target")));
+    assert!(!filter.covers(&root.path().join("target")));
+    assert!(!filter.covers(&root.path().join(".git")));
+    assert!(filter.covers(&root.path().join("plain/target")));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn an_ignored_directory_is_watched_only_for_a_rule_that_names_it() {
         rules,
         ..spec(&root)
     };
-    let dir = |spec: &WatchSpec, name| Filter::new(spec).unwrap().dir(&root.path().join(name));
+    let dir = |spec: &WatchSpec, name| Filter::new(spec).unwrap().covers(&root.path().join(name));
     let named = ruled(vec![rule("data/**/*.css")]);
     assert!(dir(&named, "data/deep") && !dir(&named, "node_modules/a"));
     for glob in ["**/*.css", "./**/*.css", "*/*.css"] {

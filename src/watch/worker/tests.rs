@@ -137,18 +137,15 @@ fn hc11_a_polled_directory_above_a_root_is_not_new_in_every_scan() {
         for dir in worker.tree.polled.dirs.clone() {
             worker.scan(&dir);
         }
-        let touched = worker.debounce.deadline();
-        touched.map(|settled| worker.debounce.take(settled).map(|(paths, _)| paths))
+        let due = worker.debounce.deadline()?;
+        let batch = worker.debounce.take(due, |_| false);
+        batch.map(|(paths, _)| paths)
     };
     scan();
     assert_eq!(scan(), None, "nothing has changed");
     fs::create_dir_all(root.join("crates/app/new")).unwrap();
     fs::write(root.join("crates/app/new/x"), "").unwrap();
-    assert_eq!(scan(), Some(Some(vec![root.join("crates/app/new/x")])));
-}
-
-fn written(path: &Path) -> FsEvent {
-    FsEvent::Touched(path.to_owned(), FileState::Complete)
+    assert_eq!(scan(), Some(vec![root.join("crates/app/new/x")]));
 }
 
 /// Waits until the quiet period is over, and returns the reported changes.
@@ -182,7 +179,7 @@ fn hc03_a_git_lock_does_not_hold_up_a_change_if_nothing_else_happens() {
     });
     let (began, path) = (Instant::now(), root.join("saved"));
     fs::write(&path, "").unwrap();
-    worker.fs_event(written(&path));
+    worker.touched(&path, FileState::Complete);
     assert_eq!(settled(&mut worker, &mut reports), [path]);
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(1), "did not wait: {took:?}");
@@ -231,7 +228,7 @@ fn a_file_that_appears_together_with_an_ignore_file_counts() {
     fs::rename(root.join("new"), app.join("new")).unwrap();
     fs::write(app.join(".gitignore"), "z\n").unwrap();
     for name in ["new", ".gitignore"] {
-        worker.fs_event(written(&app.join(name)));
+        worker.touched(&app.join(name), FileState::Complete);
     }
     let expected = [".gitignore", "new/x"].map(|name| app.join(name));
     assert_eq!(settled(&mut worker, &mut reports), expected);

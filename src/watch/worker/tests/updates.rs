@@ -82,7 +82,7 @@ fn hc09_a_directory_added_during_a_failed_build_counts() {
     let since = SystemTime::now();
     worker.build_begins(since);
     fs::rename(root.join("new"), app.join("src/new")).unwrap();
-    worker.fs_event(written(&app.join("src/new")));
+    worker.touched(&app.join("src/new"), FileState::Complete);
     assert!(
         settled(&mut worker, &mut reports).is_empty(),
         "the directory must not count yet"
@@ -107,7 +107,7 @@ fn hc09_a_file_that_changed_back_during_a_build_counts() {
     worker.build_begins(since);
     for text in ["two", "one"] {
         fs::write(&path, text).unwrap();
-        worker.fs_event(written(&path));
+        worker.touched(&path, FileState::Complete);
     }
     worker.update(failed(&root, since));
     assert_eq!(settled(&mut worker, &mut reports), [path]);
@@ -120,7 +120,7 @@ fn events_for_other_files_are_remembered_only_during_a_build() {
     let (mut worker, _reports) = worker(&spec_of(&root, &["main.rs"]));
     let upload = |worker: &mut WatchWorker, name: &str| {
         fs::write(root.join(name), "").unwrap();
-        worker.fs_event(written(&root.join(name)));
+        worker.touched(&root.join(name), FileState::Complete);
         worker.uncounted.len()
     };
     assert_eq!(upload(&mut worker, "a"), 0);
@@ -169,7 +169,7 @@ fn hc09_saving_a_new_input_with_the_same_contents_is_not_a_change() {
     }
     for (text, expected) in [("one", &[][..]), ("two", std::slice::from_ref(&path))] {
         fs::write(&path, text).unwrap();
-        worker.fs_event(written(&path));
+        worker.touched(&path, FileState::Complete);
         assert_eq!(settled(&mut worker, &mut reports), expected, "{text}");
     }
 }
