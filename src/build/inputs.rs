@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::command_line::CargoRun;
 use super::output::BuildOutput;
-use super::roots;
-use super::target::CargoTarget;
+use super::target::{self, CargoTarget};
 
 /// The local files that a program was built from.
 ///
@@ -51,7 +50,7 @@ pub(super) fn of(
     let scripts = output.script_dirs.iter();
     let undeclared = scripts.filter(|(_, out_dir)| !declares_inputs(out_dir));
     dirs.extend(undeclared.filter_map(|(id, _)| output.package_dirs.get(id).cloned()));
-    let mut cargo_files: BTreeSet<_> = roots::files(run, target).into_iter().collect();
+    let mut cargo_files: BTreeSet<_> = target::cargo_files(run, target).into_iter().collect();
     for package in &packages {
         cargo_files.extend(["Cargo.toml", "build.rs"].map(|name| package.join(name)));
     }

@@ -20,22 +20,18 @@
 //! output.
 
 mod cargo;
-mod cargo_config;
 mod command_line;
 mod inputs;
 mod output;
 mod plan;
-mod progress;
-mod roots;
 pub mod runner;
 mod target;
 
 pub use cargo::CargoPlan;
 pub use inputs::BuildInputs;
-pub use output::{BuildOutput, Launch, OutputLine};
+pub use output::{BuildOutput, Launch, OutputLine, take_progress};
 pub use plan::{BuildCommand, Plan, PlanOptions};
-pub use progress::take_progress;
-pub use roots::WatchRoots;
+pub use target::WatchRoots;
 
 /// The hint for every case in which cargo can't run the program through hotrun.
 const SEPARATE_BUILD: &str =

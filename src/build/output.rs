@@ -2,9 +2,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use cargo_metadata::camino::Utf8PathBuf;
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
-use cargo_metadata::{Artifact, Message, TargetKind};
+use cargo_metadata::{Message, TargetKind};
 use serde::Deserialize;
 
 use super::runner::{self, RunnerMessage};
@@ -109,7 +108,15 @@ impl BuildOutput {
         match serde_json::from_slice(line) {
             Ok(JsonLine::Cargo(message)) => return self.message(*message),
             // The last launch counts: a build script that runs cargo may have printed an earlier one.
-            Ok(JsonLine::Runner(message)) => self.launch = launch(&self.runner, message),
+            Ok(JsonLine::Runner(RunnerMessage::Launch { argv, env, workdir })) => {
+                let workdir = PathBuf::from(workdir);
+                self.launch = argv.first().cloned().map(|program| Launch {
+                    argv: self.runner.iter().cloned().chain(argv).collect(),
+                    env,
+                    executable: Some(workdir.join(program)),
+                    workdir,
+                });
+            }
             Ok(JsonLine::Unknown { reason }) if reason != "compiler-message" => {}
             // A compiler message that can't be parsed is shown as text, which is better than hiding it.
             Ok(JsonLine::Unknown { .. }) | Err(_) => return OutputLine::Text(line.to_vec()),
@@ -136,51 +143,36 @@ impl BuildOutput {
     fn message(&mut self, message: Message) -> OutputLine {
         match message {
             Message::CompilerMessage(message) => return diagnostic(message.message),
-            Message::CompilerArtifact(artifact) => self.artifact(artifact),
-            Message::BuildScriptExecuted(script) => {
-                let id = script.package_id.repr;
-                if is_local(&id) {
-                    self.script_dirs.insert(id, script.out_dir.into());
+            Message::CompilerArtifact(artifact) if is_local(&artifact.package_id.repr) => {
+                if let Some(dir) = artifact.manifest_path.parent() {
+                    let id = artifact.package_id.repr;
+                    self.package_dirs.insert(id, dir.into());
                 }
+                let is_macro = artifact.target.kind.contains(&TargetKind::ProcMacro);
+                let libraries = artifact
+                    .filenames
+                    .into_iter()
+                    .filter(|path| !is_macro && matches!(path.extension(), Some("so" | "dylib")));
+                self.libraries.extend(libraries.map(PathBuf::from));
+            }
+            Message::BuildScriptExecuted(script) if is_local(&script.package_id.repr) => {
+                let (id, dir) = (script.package_id.repr, script.out_dir);
+                self.script_dirs.insert(id, dir.into());
             }
             Message::BuildFinished(finished) => self.compiled = finished.success,
-            Message::TextLine(_) | _ => {}
+            // Messages about packages from elsewhere, and messages that only a later version of cargo sends.
+            Message::CompilerArtifact(_)
+            | Message::BuildScriptExecuted(_)
+            | Message::TextLine(_)
+            | _ => {}
         }
         OutputLine::Nothing
-    }
-
-    fn artifact(&mut self, artifact: Artifact) {
-        let id = artifact.package_id.repr;
-        if !is_local(&id) {
-            return;
-        }
-        if let Some(dir) = artifact.manifest_path.parent() {
-            self.package_dirs.insert(id, dir.into());
-        }
-        if !artifact.target.kind.contains(&TargetKind::ProcMacro) {
-            let files = artifact.filenames.into_iter();
-            let is_library = |path: &Utf8PathBuf| matches!(path.extension(), Some("so" | "dylib"));
-            let libraries = files.filter(is_library).map(PathBuf::from);
-            self.libraries.extend(libraries);
-        }
     }
 }
 
 /// Whether a package is local: its ID is `path+file:///p#0.1.0`, or `name 0.1.0 (path+file:///p)` before cargo 1.77.
 fn is_local(package_id: &str) -> bool {
     package_id.starts_with("path+file://") || package_id.contains("(path+file://")
-}
-
-fn launch(runner: &[OsString], message: RunnerMessage) -> Option<Launch> {
-    let RunnerMessage::Launch { argv, env, workdir } = message;
-    let workdir = PathBuf::from(workdir);
-    let executable = workdir.join(argv.first()?);
-    Some(Launch {
-        argv: runner.iter().cloned().chain(argv).collect(),
-        env,
-        workdir,
-        executable: Some(executable),
-    })
 }
 
 /// Omits rustc's closing summary, as cargo does: cargo prints its own summary on standard error.
@@ -195,6 +187,36 @@ fn diagnostic(diagnostic: Diagnostic) -> OutputLine {
         },
         Some(_) | None => OutputLine::Nothing,
     }
+}
+
+/// The prefixes of cargo's other progress bars, which show downloads.
+const DOWNLOADS: [&str; 3] = ["Fetch [", "Updating [", "Downloading "];
+
+/// Removes progress bars from the start of a line of cargo's standard error. Returns the numbers of the last bar that
+/// counts crates: how many are built, and how many there are.
+///
+/// If progress bars are enabled (`term.progress.when` in "Configuration" in the Cargo book), cargo writes them before
+/// the next line, each followed by a carriage return: `    Building [=====>     ] 12/57: syn, serde`.
+pub fn take_progress(line: &mut Vec<u8>) -> Option<(usize, usize)> {
+    let counts = |text: &str| -> Option<(usize, usize)> {
+        let (_, rest) = text.strip_prefix("Building [")?.split_once("] ")?;
+        let (done, rest) = rest.split_once('/')?;
+        let all: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        Some((done.trim().parse().ok()?, all.parse().ok()?))
+    };
+    let mut found = None;
+    while let Some(end) = line.iter().position(|byte| *byte == b'\r') {
+        let text = String::from_utf8_lossy(&line[..end]);
+        let text = console::strip_ansi_codes(&text);
+        let text = text.trim_start();
+        match counts(text) {
+            Some(counts) => found = Some(counts),
+            None if DOWNLOADS.iter().any(|begin| text.starts_with(begin)) => {}
+            None => break,
+        }
+        line.drain(..=end);
+    }
+    found
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::cargo::CargoPlan;
+use super::SEPARATE_BUILD;
+use super::cargo::{self, CargoPlan};
 use super::command_line::CargoRun;
 use super::inputs::{self, BuildInputs};
 use super::output::{BuildOutput, Launch};
-use super::roots::{self, WatchRoots};
-use super::{SEPARATE_BUILD, cargo_config};
+use super::target::{self, WatchRoots};
 use crate::error::Failure;
 
 /// The options that a [`Plan`] depends on.
@@ -57,7 +57,7 @@ impl Plan {
     pub fn new(options: &PlanOptions<'_>) -> Result<Self, Failure> {
         let run = match options.build {
             Some(_) => None,
-            None => CargoRun::parse(options.command, options.workdir, cargo_config::alias),
+            None => CargoRun::parse(options.command, options.workdir, cargo::alias),
         };
         Ok(match run {
             Some(run) => Self::Cargo(Box::new(CargoPlan::new(run, options.color)?)),
@@ -140,7 +140,7 @@ impl Plan {
     /// Cargo can't read the package.
     pub fn watch_roots(&self) -> Result<WatchRoots, Failure> {
         match self {
-            Self::Cargo(plan) => roots::of(&plan.run, &plan.target),
+            Self::Cargo(plan) => target::watch_roots(&plan.run, &plan.target),
             Self::Command { workdir, .. } => Ok(WatchRoots {
                 dirs: vec![workdir.clone()],
                 ..WatchRoots::default()
@@ -151,7 +151,7 @@ impl Plan {
     /// Whether one of these files configures cargo or selects the toolchain, so that its change requires a new plan.
     pub fn is_outdated_by(&self, changed: &[PathBuf]) -> bool {
         match self {
-            Self::Cargo(_) => changed.iter().any(|path| roots::configures_cargo(path)),
+            Self::Cargo(_) => changed.iter().any(|path| target::configures_cargo(path)),
             Self::Command { .. } => false,
         }
     }

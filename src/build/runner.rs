@@ -32,25 +32,23 @@ pub(super) enum RunnerMessage {
 ///
 /// Returns status 1 if the message can't be written, for example because the hotrun that is waiting for it has exited.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let argv = arguments.skip_while(|argument| argument == "--").collect();
-    match print_launch(argv) {
+    let print = || -> io::Result<()> {
+        let message = RunnerMessage::Launch {
+            argv: arguments.skip_while(|argument| argument == "--").collect(),
+            env: env::vars_os().collect(),
+            workdir: env::current_dir()?.into(),
+        };
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{}", serde_json::to_string(&message)?)?;
+        stdout.flush()
+    };
+    match print() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "hotrun: cannot report what to run: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn print_launch(argv: Vec<OsString>) -> io::Result<()> {
-    let message = RunnerMessage::Launch {
-        argv,
-        env: env::vars_os().collect(),
-        workdir: env::current_dir()?.into(),
-    };
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", serde_json::to_string(&message)?)?;
-    stdout.flush()
 }
 
 /// The path that cargo can use to start hotrun.
