@@ -16,8 +16,7 @@ use super::drain::MonitoredListener;
 use super::endpoint::Transport;
 use super::open::{listen, refuse_strangers, sharing};
 use super::opened::{At, Group, Listener, Sharing};
-use super::scan::sight;
-use super::table::{GroupId, Input, Kernel, ListenerId, Op, Place, UnclaimedPolicy};
+use super::table::{GroupId, Input, Kernel, ListenerId, Op, Place, Sight, UnclaimedPolicy};
 use super::unclaimed::{Forwarder, Unclaimed};
 use super::unix_path::{Name, UnixPath};
 use crate::os::cleanup::Cleanup;
@@ -302,7 +301,13 @@ impl Applier {
         };
         let (since, ours, report) = (self.now(), self.inodes(), self.report.clone());
         self.unclaimed.runtime.spawn_blocking(move || {
-            let sight = sight(since, endpoint, &ours, handshakes);
+            let half_open = || os::tcp_half_open(endpoint.address);
+            let sight = Sight {
+                since,
+                stranger: endpoint.has_stranger(&ours),
+                // If the system does not report it, there may be one.
+                half_open: !handshakes || half_open().map_or(true, |age| age.is_some()),
+            };
             report(Input::Scanned { group, sight });
         });
         Ok(())

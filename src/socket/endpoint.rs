@@ -1,8 +1,13 @@
+//! The address of an IP socket, as the kernel compares it with others, and the other sockets that use it.
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Socket, Type};
+
+use crate::os::socket_holders::socket_holder;
+use crate::os::{Holder, TcpListening, tcp_listening};
 
 /// The transport protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +83,51 @@ impl Endpoint {
     }
 }
 
+/// Finds other sockets in the kernel's list of all listening sockets (`sock_diag(7)`). The kernel walks over all of its
+/// sockets for this, which takes milliseconds on a busy machine.
+impl Endpoint {
+    /// Finds a listener, other than `ours`, that prevents this endpoint from being bound.
+    pub(super) fn occupant(self, ours: &[u64]) -> Option<Occupant> {
+        self.overlapping(ours).as_ref().map(Occupant::of)
+    }
+
+    /// Whether there is an [`occupant`](Self::occupant). Faster, because it does not search for the process.
+    pub(super) fn is_occupied(self, ours: &[u64]) -> bool {
+        self.overlapping(ours).is_some()
+    }
+
+    fn overlapping(self, ours: &[u64]) -> Option<TcpListening> {
+        let mut others = self.others(ours);
+        others.find(|found| endpoint_of(found).overlaps(&self))
+    }
+
+    /// Finds a listener, other than `ours`, that shares exactly this address through `SO_REUSEPORT`. Any process of the
+    /// same user can do so.
+    pub(super) fn stranger(self, ours: &[u64]) -> Option<Occupant> {
+        self.sharing(ours).as_ref().map(Occupant::of)
+    }
+
+    /// Whether there is a [`stranger`](Self::stranger). Faster, because it does not search for the process.
+    pub(super) fn has_stranger(self, ours: &[u64]) -> bool {
+        self.sharing(ours).is_some()
+    }
+
+    fn sharing(self, ours: &[u64]) -> Option<TcpListening> {
+        let mut others = self.others(ours);
+        others.find(|found| is_same(endpoint_of(found), self))
+    }
+
+    /// Returns the listeners on the port except `ours`, if the system reports them.
+    fn others(self, ours: &[u64]) -> impl Iterator<Item = TcpListening> {
+        let found = match self.address.port() {
+            0 => Vec::new(),
+            port => tcp_listening(port).unwrap_or_default(),
+        };
+        let others = found.into_iter();
+        others.filter(|found| !ours.contains(&found.inode))
+    }
+}
+
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
         Self {
@@ -92,6 +142,47 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)
     }
+}
+
+/// The holder of an address that we want to use.
+pub(super) struct Occupant {
+    /// The process, if we may inspect it.
+    pub(super) holder: Option<Holder>,
+    /// The user id of the socket's owner, if the system reports it.
+    pub(super) uid: Option<u32>,
+}
+
+impl Occupant {
+    fn of(found: &TcpListening) -> Self {
+        Self {
+            holder: socket_holder(found.inode),
+            uid: Some(found.uid),
+        }
+    }
+}
+
+impl fmt::Display for Occupant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.holder, self.uid) {
+            (Some(Holder { pid, name }), _) => write!(f, "`{name}` (pid {pid})"),
+            (None, Some(uid)) => write!(f, "a process with user id {uid}"),
+            (None, None) => f.write_str("another process"),
+        }
+    }
+}
+
+fn endpoint_of(found: &TcpListening) -> Endpoint {
+    Endpoint {
+        only_v6: found.only_v6,
+        ..found.address.into()
+    }
+}
+
+/// Whether two endpoints are the same address. Dual-stack `::` and IPv6-only `::` are different addresses
+/// (`ipv6_rcv_saddr_equal` in `net/ipv4/inet_connection_sock.c`).
+fn is_same(a: Endpoint, b: Endpoint) -> bool {
+    let key = |one: Endpoint| (one.address.ip(), one.address.port(), one.only_v6);
+    key(a) == key(b)
 }
 
 #[cfg(test)]
@@ -149,5 +240,14 @@ mod tests {
         assert!(!check("0.0.0.0:1", &["only [::]:1"]));
         assert!(!check("127.0.0.1:1", &["0.0.0.0:2"]));
         assert!(!check("127.0.0.1:1", &[]));
+    }
+
+    #[test]
+    fn another_listener_on_the_same_address_is_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = Endpoint::from(listener.local_addr().unwrap());
+        let inode = crate::os::inode(&listener).unwrap();
+        assert!(!endpoint.has_stranger(&[inode]));
+        assert!(endpoint.has_stranger(&[7]));
     }
 }

@@ -25,7 +25,7 @@
 //!   up.
 //! - `apply` performs the ops on real sockets (`opened`). `unclaimed` accepts connections that no program accepts. Each
 //!   of them waits, gets a response ([`respond`]), or is forwarded (`forward`).
-//! - `drain` finds out whether a generation has finished; `scan` queries the kernel for all sockets.
+//! - `drain` finds out whether a generation has finished.
 //! - [`intercept`] replies to the `bind` and `listen` calls of programs.
 //!
 //! The following hold whatever a program does with its socket; `table/tests` checks them:
@@ -48,7 +48,6 @@ mod opened;
 mod owner;
 pub mod respond;
 mod route;
-mod scan;
 mod sockets;
 mod table;
 mod unclaimed;

@@ -12,8 +12,7 @@ use std::path::{self, Path};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::address::{Address, ListenSpec};
-use super::endpoint::{Endpoint, Transport};
-use super::scan::{self, Occupant};
+use super::endpoint::{Endpoint, Occupant, Transport};
 use crate::os;
 use crate::os::socket_holders::socket_holder;
 use crate::os::unix_listening;
@@ -85,7 +84,7 @@ impl OpenError {
         let port = address.port();
         match errno(error) {
             libc::EADDRINUSE => {
-                let occupant = scan::occupant(address.into(), &[]);
+                let occupant = Endpoint::from(address).occupant(&[]);
                 Self::in_use(&Address::Tcp(address), occupant.as_ref())
             }
             libc::EACCES => Self::new(
@@ -196,7 +195,7 @@ pub(super) fn exclusive_tcp(
         Ok((socket, endpoint, inode))
     };
     let (socket, endpoint, inode) = open().map_err(|error| OpenError::tcp(address, &error))?;
-    match scan::stranger(endpoint, &[inode]) {
+    match endpoint.stranger(&[inode]) {
         Some(stranger) => Err(OpenError::in_use(&Address::Tcp(address), Some(&stranger))),
         None => Ok((socket, endpoint)),
     }
@@ -213,7 +212,7 @@ pub(super) fn refuse_strangers(
     ours.push(os::inode(socket)?);
     match endpoint.transport {
         Transport::Udp => None,
-        Transport::Tcp => scan::stranger(endpoint, &ours),
+        Transport::Tcp => endpoint.stranger(&ours),
     }
     .map_or(Ok(()), |stranger| {
         let message = format!("{stranger} is also listening on `{endpoint}`");

@@ -1,8 +1,76 @@
-//! Decides how to reply to a `bind` or `listen` call. Pure.
+//! Decides how to reply to a `bind` or `listen` call.
+//!
+//! | call | socket | reply |
+//! | --- | --- | --- |
+//! | any | neither TCP nor UDP, in another network namespace, or bound to one device | the kernel handles the call |
+//! | `bind` | already bound | the kernel handles the call, and refuses it |
+//! | `bind` | bound by the same call, whose reply was lost | success |
+//! | `bind` | conflicts with another socket of the program | `EADDRINUSE` |
+//! | `bind` | UDP with `SO_REUSEADDR` or `SO_REUSEPORT` | the kernel handles the call |
+//! | `bind` | overlaps a `--listen` address | `EADDRINUSE`, and hotrun explains why |
+//! | `bind` | another generation has the address | hotrun binds the socket with `SO_REUSEPORT` |
+//! | `bind` | any other | hotrun binds the socket exclusively, and sets `SO_REUSEPORT` afterwards |
+//! | `listen` | not bound by hotrun, or UDP | the kernel handles the call |
+//! | `listen` | already listening | hotrun sets the new backlog, but keeps the longer queue |
+//! | `listen` | conflicts with another listening socket of the program | `EADDRINUSE` |
+//! | `listen` | any other | hotrun makes the socket a listener of the group of its address |
+//!
+//! A UDP socket joins its group when it is bound. A `bind` to port 0 or to an address of another family does not get
+//! here, and neither does any other call, such as `connect`: the kernel handles them all.
 
-use super::binding::Binding;
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::os;
 use crate::socket::adopter::Neighbours;
 use crate::socket::endpoint::{Endpoint, Transport};
+
+/// The address that a program binds a socket to, and how it shares the address with its other sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Binding {
+    pub(super) endpoint: Endpoint,
+    /// The program's `SO_REUSEADDR`.
+    pub(super) reuse_address: bool,
+    /// The program's `SO_REUSEPORT`: several of its sockets may share the address.
+    pub(super) reuse_port: bool,
+}
+
+impl Binding {
+    /// Describes the binding of this socket to this address. Returns `None` unless it is a TCP or UDP socket in our
+    /// network namespace: the kernel handles other sockets without us.
+    pub(super) fn of(socket: &Socket, address: SocketAddr) -> io::Result<Option<Self>> {
+        let Some(transport) = transport(socket)? else {
+            return Ok(None);
+        };
+        let other_family = os::family(socket)? != i32::from(Domain::for_address(address));
+        // A socket in another network namespace, or bound to one device, does not conflict with ours.
+        if other_family || !os::is_of_our_network(socket) || os::is_of_one_device(socket) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            endpoint: Endpoint {
+                address,
+                only_v6: address.is_ipv6() && socket.only_v6()?,
+                transport,
+            },
+            reuse_address: socket.reuse_address()?,
+            reuse_port: socket.reuse_port()?,
+        }))
+    }
+}
+
+fn transport(socket: &Socket) -> io::Result<Option<Transport>> {
+    let protocol = os::protocol(socket)?;
+    Ok(match socket.r#type()? {
+        Type::STREAM if protocol == libc::IPPROTO_TCP || os::is_multipath(socket) => {
+            Some(Transport::Tcp)
+        }
+        Type::DGRAM if protocol == libc::IPPROTO_UDP => Some(Transport::Udp),
+        _ => None,
+    })
+}
 
 /// A socket that hotrun has bound for the program.
 #[derive(Debug)]
@@ -12,7 +80,7 @@ pub(super) struct ProgramSocket {
     pub(super) inode: u64,
     pub(super) binding: Binding,
     pub(super) listens: bool,
-    /// The thread that bound the socket. It may repeat its call (see `InterceptedCalls::reply`).
+    /// The thread that bound the socket.
     pub(super) thread: i32,
 }
 
@@ -23,11 +91,27 @@ pub(super) struct ProgramSocket {
 #[derive(Debug, Default)]
 pub(super) struct ProgramSockets(pub(super) Vec<ProgramSocket>);
 
+/// A `bind` call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BindCall {
+    /// The socket's `SO_COOKIE`.
+    pub(super) cookie: u64,
+    pub(super) thread: i32,
+    pub(super) binding: Binding,
+    /// Whether the socket is already bound to an address.
+    pub(super) bound: bool,
+    /// Whether the kernel can lose a reply, so that the thread repeats its call (see `InterceptedCalls::reply`).
+    pub(super) may_repeat: bool,
+    pub(super) neighbours: Neighbours,
+}
+
 /// How to reply to a `bind` call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnBind {
     /// Let the kernel handle the call.
     PassOn,
+    /// Report success again.
+    Repeated,
     /// Report that the address is in use, as the kernel would if no other generation existed.
     InUse,
     /// Report that the address is in use, because this `--listen` address overlaps it.
@@ -50,41 +134,46 @@ pub(super) enum OnListen {
     InUse,
     /// The socket is already listening: set the new backlog, but do not shorten the queue that hotrun has set.
     Again,
-    /// Make the socket a listener of its group.
-    Join(Binding),
+    /// Make the socket a listener of the group of its address.
+    Join(Endpoint),
 }
 
 impl ProgramSockets {
-    /// Decides how to reply to a `bind` of the socket `cookie`.
-    pub(super) fn on_bind(&self, cookie: u64, binding: &Binding, around: Neighbours) -> OnBind {
+    pub(super) fn on_bind(&self, call: &BindCall) -> OnBind {
+        let BindCall { binding, .. } = call;
         let shares = binding.reuse_address || binding.reuse_port;
-        if self.others(cookie).any(|other| other.forbids_bind(binding)) {
+        let mut others = self.others(call.cookie);
+        if call.may_repeat && self.has_performed(call) {
+            OnBind::Repeated
+        } else if call.bound {
+            OnBind::PassOn
+        } else if others.any(|other| other.forbids_bind(binding)) {
             OnBind::InUse
         } else if binding.endpoint.transport == Transport::Udp && shares {
             // This is multicast, or the program shares the address between its own sockets.
             OnBind::PassOn
-        } else if let Some(listed) = around.listed {
+        } else if let Some(listed) = call.neighbours.listed {
             OnBind::Listed(listed)
         } else {
-            OnBind::Bind {
-                shared: around.ours,
-            }
+            let shared = call.neighbours.ours;
+            OnBind::Bind { shared }
         }
     }
 
-    /// Decides how to reply to a `listen` on the socket `cookie`. `listens` means that it is already listening.
+    /// `listens`: whether the socket `cookie` is already listening.
     pub(super) fn on_listen(&self, cookie: u64, listens: bool) -> OnListen {
-        let tcp = |binding: &Binding| binding.endpoint.transport == Transport::Tcp;
-        let Some(binding) = self.binding(cookie).filter(tcp) else {
+        let Some(binding) = self.binding(cookie) else {
             return OnListen::PassOn;
         };
-        if listens {
-            return OnListen::Again;
-        }
         let mut others = self.others(cookie);
-        match others.any(|other| other.forbids_listen(&binding)) {
-            true => OnListen::InUse,
-            false => OnListen::Join(binding),
+        if binding.endpoint.transport == Transport::Udp {
+            OnListen::PassOn
+        } else if listens {
+            OnListen::Again
+        } else if others.any(|other| other.forbids_listen(&binding)) {
+            OnListen::InUse
+        } else {
+            OnListen::Join(binding.endpoint)
         }
     }
 
@@ -97,6 +186,13 @@ impl ProgramSockets {
         one.map(|one| one.binding)
     }
 
+    pub(super) fn set_listening(&mut self, cookie: u64) {
+        let mut all = self.0.iter_mut();
+        if let Some(own) = all.find(|one| one.cookie == cookie) {
+            own.listens = true;
+        }
+    }
+
     /// Whether another socket's address overlaps this one. That socket may have been closed, so check before reporting
     /// a conflict.
     pub(super) fn any_overlaps(&self, cookie: u64, endpoint: Endpoint) -> bool {
@@ -104,12 +200,11 @@ impl ProgramSockets {
         others.any(|other| other.binding.endpoint.overlaps(&endpoint))
     }
 
-    /// Whether this thread has already bound this socket to this address.
-    pub(super) fn is_repeated(&self, cookie: u64, thread: i32, endpoint: Endpoint) -> bool {
+    /// Whether the thread has already bound this socket to this address.
+    fn has_performed(&self, call: &BindCall) -> bool {
         let key = |one: &ProgramSocket| (one.cookie, one.thread, one.binding.endpoint);
-        self.0
-            .iter()
-            .any(|one| key(one) == (cookie, thread, endpoint))
+        let called = (call.cookie, call.thread, call.binding.endpoint);
+        self.0.iter().any(|one| key(one) == called)
     }
 
     /// Whether several sockets are listening for which the program itself has set `SO_REUSEPORT`.

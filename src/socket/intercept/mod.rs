@@ -8,7 +8,6 @@
 //! `decision` decides how to reply, and `program` carries out the decision, on one thread per generation. The program
 //! is waiting for the reply, so that thread must not wait for the driver.
 
-mod binding;
 mod decision;
 mod program;
 
@@ -43,7 +42,7 @@ pub fn start(
     pids: impl Fn() -> Vec<i32> + Send + 'static,
     notify: impl FnMut(InterceptEvent) + Send + 'static,
 ) -> io::Result<()> {
-    let worker = Worker {
+    let worker = Interceptor {
         program: Program {
             id,
             adopter,
@@ -60,7 +59,7 @@ pub fn start(
     Ok(())
 }
 
-struct Worker {
+struct Interceptor {
     program: Program,
     notify: Box<dyn FnMut(InterceptEvent) + Send>,
     /// The pause until the next search for closed sockets.
@@ -69,7 +68,7 @@ struct Worker {
     failed: bool,
 }
 
-impl Worker {
+impl Interceptor {
     fn run(mut self, channel: OwnedFd) {
         let calls = match InterceptedCalls::accept(channel) {
             Ok(Ok(calls)) => calls,

@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use nix::errno::Errno;
 use socket2::Socket;
 
-use super::binding::{self, Binding};
-use super::decision::{OnBind, OnListen, ProgramSocket, ProgramSockets};
+use super::decision::{BindCall, Binding, OnBind, OnListen, ProgramSocket, ProgramSockets};
 use crate::os::seccomp::{
     Call, InterceptedCalls, Reply, Syscall, Unavailable, descriptor_of, read_memory,
 };
@@ -19,7 +18,6 @@ use crate::socket::address::Address;
 use crate::socket::adopter::{Adopter, Joined};
 use crate::socket::endpoint::{Endpoint, Transport};
 use crate::socket::open::{self, OpenError, bind_for_program};
-use crate::socket::scan;
 
 /// An event that concerns a program's sockets.
 #[derive(Debug)]
@@ -68,11 +66,37 @@ impl Caller<'_> {
 
     /// Reads the IP address from the caller's memory. Returns `None` if its port is 0.
     fn address(self, at: u64, length: u32) -> Option<SocketAddr> {
-        if length > binding::LONGEST_ADDRESS {
+        if length > LONGEST_ADDRESS {
             return None;
         }
         let bytes = read_memory(self.call.thread, at, length as usize).ok()?;
-        binding::parse(&bytes).filter(|address| address.port() != 0)
+        parse_address(&bytes).filter(|address| address.port() != 0)
+    }
+}
+
+/// The size of the longest address, in bytes (`struct sockaddr_storage`, `socket.h(0p)`).
+const LONGEST_ADDRESS: u32 = 128;
+
+/// Parses an address in the format that `bind` takes (`ip(7)`, `ipv6(7)`). Returns `None` for another family or an
+/// address that is too short: the kernel returns the right error for those.
+fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
+    let array = |at: usize| -> Option<[u8; 4]> { bytes.get(at..at + 4)?.try_into().ok() };
+    let family = i32::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
+    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
+    match family {
+        // The kernel requires the padding, but ignores its content.
+        libc::AF_INET if bytes.len() >= 16 => {
+            let ip = Ipv4Addr::from(array(4)?);
+            Some(SocketAddrV4::new(ip, port).into())
+        }
+        libc::AF_INET6 if bytes.len() >= 24 => {
+            let flow = u32::from_be_bytes(array(4)?);
+            let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
+            // The oldest form of the structure has no scope.
+            let scope = array(24).map_or(0, u32::from_ne_bytes);
+            Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope).into())
+        }
+        _ => None,
     }
 }
 
@@ -94,7 +118,7 @@ impl From<Reply> for Outcome {
     }
 }
 
-fn listens(joined: Joined) -> Outcome {
+fn listening(joined: Joined) -> Outcome {
     Outcome {
         event: Some(InterceptEvent::Listens(joined)),
         ..Reply::Success.into()
@@ -160,26 +184,21 @@ impl Program {
             return Reply::Continue.into();
         };
         let endpoint = binding.endpoint;
-        // Some kernels can lose a reply, and the caller then repeats its call (see `InterceptedCalls::reply`).
-        if os::seccomp::may_lose_replies()
-            && self
-                .sockets
-                .is_repeated(cookie, caller.call.thread, endpoint)
-        {
-            return Reply::Success.into();
-        }
-        // The kernel refuses to bind a socket twice, whatever the address.
-        if Endpoint::of(&socket).is_ok_and(|bound| bound.address.port() != 0) {
-            return Reply::Continue.into();
-        }
         if self.sockets.any_overlaps(cookie, endpoint) {
             self.forget_closed();
         }
-        let neighbours = self.adopter.neighbours(endpoint);
-        let decision = self.sockets.on_bind(cookie, &binding, neighbours);
+        let decision = self.sockets.on_bind(&BindCall {
+            cookie,
+            thread: caller.call.thread,
+            binding,
+            bound: Endpoint::of(&socket).is_ok_and(|bound| bound.address.port() != 0),
+            may_repeat: os::seccomp::may_lose_replies(),
+            neighbours: self.adopter.neighbours(endpoint),
+        });
         tracing::debug!("gen {}: bind to {endpoint}: {decision:?}", self.id);
         match decision {
             OnBind::PassOn => Reply::Continue.into(),
+            OnBind::Repeated => Reply::Success.into(),
             OnBind::InUse => Reply::Errno(libc::EADDRINUSE).into(),
             OnBind::Listed(listed) => Outcome {
                 event: Some(InterceptEvent::Listed {
@@ -190,8 +209,14 @@ impl Program {
             },
             OnBind::Bind { shared } => {
                 let bound = self.perform_bind(caller, &socket, endpoint, shared);
-                if bound.reply == Reply::Success {
-                    self.add(caller, &socket, cookie, binding);
+                if let (Reply::Success, Ok(inode)) = (bound.reply, os::inode(&socket)) {
+                    self.sockets.0.push(ProgramSocket {
+                        cookie,
+                        inode,
+                        binding,
+                        listens: endpoint.transport == Transport::Udp,
+                        thread: caller.call.thread,
+                    });
                 }
                 bound
             }
@@ -216,7 +241,7 @@ impl Program {
             Transport::Udp => socket
                 .try_clone()
                 .and_then(|socket| self.adopter.bind_datagrams(self.id, socket, endpoint))
-                .map(listens),
+                .map(listening),
         };
         match bound {
             Ok(outcome) => outcome,
@@ -231,26 +256,15 @@ impl Program {
     /// Binds a TCP socket. If the address is in use but no other process listens there, it belongs to a generation that
     /// never listened, or whose listener is about to be closed. Such an address can be shared.
     fn bind_stream(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
-        let bound = bind_for_program(socket, endpoint, shared);
-        let in_use = |error: &io::Error| error.raw_os_error() == Some(libc::EADDRINUSE);
-        if !shared
-            && bound.as_ref().is_err_and(in_use)
-            && !scan::is_occupied(endpoint, &self.adopter.inodes())
-        {
-            return bind_for_program(socket, endpoint, true);
-        }
-        bound
-    }
-
-    fn add(&mut self, caller: Caller<'_>, socket: &Socket, cookie: u64, binding: Binding) {
-        if let Ok(inode) = os::inode(socket) {
-            self.sockets.0.push(ProgramSocket {
-                cookie,
-                inode,
-                binding,
-                listens: binding.endpoint.transport == Transport::Udp,
-                thread: caller.call.thread,
-            });
+        match bind_for_program(socket, endpoint, shared) {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EADDRINUSE)
+                    && !shared
+                    && !endpoint.is_occupied(&self.adopter.inodes()) =>
+            {
+                bind_for_program(socket, endpoint, true)
+            }
+            bound => bound,
         }
     }
 
@@ -276,35 +290,32 @@ impl Program {
                 Ok(()) => Reply::Success.into(),
                 Err(_) => Reply::Continue.into(),
             },
-            OnListen::Join(binding) => self.join(&socket, cookie, backlog, binding.endpoint),
-        }
-    }
-
-    fn join(&mut self, socket: &Socket, cookie: u64, backlog: i32, at: Endpoint) -> Outcome {
-        let duplicate = socket.try_clone();
-        let joined = duplicate.and_then(|socket| self.adopter.listen(self.id, socket, backlog));
-        match joined {
-            Ok(joined) => {
-                let own = self.sockets.0.iter_mut().find(|one| one.cookie == cookie);
-                own.into_iter().for_each(|one| one.listens = true);
-                if self.sockets.several_share() {
-                    self.forget_closed();
+            OnListen::Join(endpoint) => {
+                let duplicate = socket.try_clone();
+                let listen = |socket| self.adopter.listen(self.id, socket, backlog);
+                match duplicate.and_then(listen) {
+                    Ok(joined) => {
+                        self.sockets.set_listening(cookie);
+                        if self.sockets.several_share() {
+                            self.forget_closed();
+                        }
+                        listening(joined)
+                    }
+                    // The socket is listening, so the program must not get an error.
+                    Err(error) if os::is_listening(&socket).unwrap_or(false) => Outcome {
+                        reply: Reply::Success,
+                        ..not_adopted(Some(endpoint.address), error)
+                    },
+                    Err(error) => refused(endpoint, &error),
                 }
-                listens(joined)
             }
-            // The socket is listening, so the program must not get an error.
-            Err(error) if os::is_listening(socket).unwrap_or(false) => Outcome {
-                reply: Reply::Success,
-                ..not_adopted(Some(at.address), error)
-            },
-            Err(error) => refused(at, &error),
         }
     }
 
     /// Returns the error for an address that another process is using.
     pub(super) fn in_use(&self, endpoint: Endpoint) -> OpenError {
         let occupant = match endpoint.transport {
-            Transport::Tcp => scan::occupant(endpoint, &self.adopter.inodes()),
+            Transport::Tcp => endpoint.occupant(&self.adopter.inodes()),
             Transport::Udp => None,
         };
         OpenError::in_use(&Address::Tcp(endpoint.address), occupant.as_ref())

@@ -26,6 +26,22 @@ fn binding(address: &str) -> Binding {
     }
 }
 
+/// Returns the reply to the first `bind` of a new socket.
+fn on_bind(binding: Binding, others: &ProgramSockets, neighbours: Neighbours) -> OnBind {
+    others.on_bind(&call(binding, neighbours))
+}
+
+fn call(binding: Binding, neighbours: Neighbours) -> BindCall {
+    BindCall {
+        cookie: NEW,
+        thread: 1,
+        binding,
+        bound: false,
+        may_repeat: true,
+        neighbours,
+    }
+}
+
 fn sockets(all: &[(Binding, bool)]) -> ProgramSockets {
     let sockets = all
         .iter()
@@ -59,14 +75,14 @@ fn on_listen(binding: Binding, mut others: ProgramSockets) -> OnListen {
 #[test]
 fn a_free_address_is_bound_exclusively() {
     let web = binding("0.0.0.0:80");
-    let reply = sockets(&[]).on_bind(NEW, &web, ALONE);
+    let reply = on_bind(web, &sockets(&[]), ALONE);
     assert_eq!(reply, OnBind::Bind { shared: false });
 }
 
 #[test]
 fn another_generations_address_is_shared() {
     let web = binding("127.0.0.1:80");
-    let reply = sockets(&[]).on_bind(NEW, &web, OURS);
+    let reply = on_bind(web, &sockets(&[]), OURS);
     assert_eq!(reply, OnBind::Bind { shared: true });
 }
 
@@ -75,20 +91,20 @@ fn a_program_cannot_bind_its_own_address_twice() {
     let web = binding("127.0.0.1:80");
     let everywhere = binding("0.0.0.0:80");
     for others in [listening(web), listening(everywhere)] {
-        assert_eq!(others.on_bind(NEW, &web, OURS), OnBind::InUse);
+        assert_eq!(on_bind(web, &others, OURS), OnBind::InUse);
     }
     // Both may be bound, but only one may listen (`socket(7)`, SO_REUSEADDR).
     let shared = OnBind::Bind { shared: true };
-    assert_eq!(bound(everywhere).on_bind(NEW, &web, OURS), shared);
+    assert_eq!(on_bind(web, &bound(everywhere), OURS), shared);
     let strict = Binding {
         reuse_address: false,
         ..web
     };
-    assert_eq!(bound(web).on_bind(NEW, &strict, OURS), OnBind::InUse);
-    assert_eq!(bound(strict).on_bind(NEW, &web, OURS), OnBind::InUse);
+    assert_eq!(on_bind(strict, &bound(web), OURS), OnBind::InUse);
+    assert_eq!(on_bind(web, &bound(strict), OURS), OnBind::InUse);
     assert_eq!(on_listen(web, listening(everywhere)), OnListen::InUse);
     let elsewhere = listening(binding("127.0.0.2:80"));
-    assert_eq!(elsewhere.on_bind(NEW, &web, OURS), shared);
+    assert_eq!(on_bind(web, &elsewhere, OURS), shared);
 }
 
 #[test]
@@ -99,11 +115,11 @@ fn a_program_that_sets_reuse_port_may_have_several_sockets() {
     };
     let others = listening(worker);
     let shared = OnBind::Bind { shared: true };
-    assert_eq!(others.on_bind(NEW, &worker, OURS), shared);
+    assert_eq!(on_bind(worker, &others, OURS), shared);
     let alone = binding("127.0.0.1:80");
-    assert_eq!(others.on_bind(NEW, &alone, OURS), OnBind::InUse);
-    assert_eq!(on_listen(worker, others), OnListen::Join(worker));
-    let first = sockets(&[]).on_bind(NEW, &worker, ALONE);
+    assert_eq!(on_bind(alone, &others, OURS), OnBind::InUse);
+    assert_eq!(on_listen(worker, others), OnListen::Join(worker.endpoint));
+    let first = on_bind(worker, &sockets(&[]), ALONE);
     assert_eq!(
         first,
         OnBind::Bind { shared: false },
@@ -118,7 +134,7 @@ fn an_overlapping_listen_address_is_reported() {
         ours: true,
         listed: Some(listed),
     };
-    let reply = sockets(&[]).on_bind(NEW, &binding("0.0.0.0:80"), around);
+    let reply = on_bind(binding("0.0.0.0:80"), &sockets(&[]), around);
     assert_eq!(reply, OnBind::Listed(listed));
 }
 
@@ -138,10 +154,10 @@ fn shared_datagram_sockets_are_left_to_the_kernel() {
         ..udp
     };
     let shared = OnBind::Bind { shared: true };
-    assert_eq!(sockets(&[]).on_bind(NEW, &udp, OURS), shared);
-    assert_eq!(sockets(&[]).on_bind(NEW, &multicast, OURS), OnBind::PassOn);
-    assert_eq!(bound(udp).on_bind(NEW, &udp, OURS), OnBind::InUse);
-    assert_eq!(listening(tcp).on_bind(NEW, &udp, OURS), shared);
+    assert_eq!(on_bind(udp, &sockets(&[]), OURS), shared);
+    assert_eq!(on_bind(multicast, &sockets(&[]), OURS), OnBind::PassOn);
+    assert_eq!(on_bind(udp, &bound(udp), OURS), OnBind::InUse);
+    assert_eq!(on_bind(udp, &listening(tcp), OURS), shared);
     assert_eq!(on_listen(udp, sockets(&[])), OnListen::PassOn);
 }
 
@@ -149,7 +165,7 @@ fn shared_datagram_sockets_are_left_to_the_kernel() {
 fn a_socket_joins_only_once_and_only_if_hotrun_has_bound_it() {
     let web = binding("127.0.0.1:80");
     assert_eq!(sockets(&[]).on_listen(NEW, false), OnListen::PassOn);
-    assert_eq!(on_listen(web, sockets(&[])), OnListen::Join(web));
+    assert_eq!(on_listen(web, sockets(&[])), OnListen::Join(web.endpoint));
     assert_eq!(bound(web).on_listen(1, true), OnListen::Again);
 }
 
@@ -157,8 +173,42 @@ fn a_socket_joins_only_once_and_only_if_hotrun_has_bound_it() {
 fn a_bind_counts_as_repeated_only_from_the_same_thread() {
     let web = binding("127.0.0.1:80");
     let sockets = bound(web);
-    assert!(sockets.is_repeated(1, 1, web.endpoint));
-    assert!(!sockets.is_repeated(1, 2, web.endpoint));
-    assert!(!sockets.is_repeated(2, 1, web.endpoint));
-    assert!(!sockets.is_repeated(1, 1, endpoint("127.0.0.1:81")));
+    let again = BindCall {
+        cookie: 1,
+        bound: true,
+        ..call(web, ALONE)
+    };
+    let check = |call: BindCall| sockets.on_bind(&call);
+    assert_eq!(check(again), OnBind::Repeated);
+    assert_eq!(check(BindCall { thread: 2, ..again }), OnBind::PassOn);
+    assert_eq!(check(BindCall { cookie: 2, ..again }), OnBind::PassOn);
+    let elsewhere = binding("127.0.0.1:81");
+    let moved = BindCall {
+        binding: elsewhere,
+        ..again
+    };
+    assert_eq!(check(moved), OnBind::PassOn);
+    let never = BindCall {
+        may_repeat: false,
+        ..again
+    };
+    assert_eq!(check(never), OnBind::PassOn);
+}
+
+#[test]
+fn only_tcp_and_udp_sockets_are_handled() {
+    let binding = |domain, kind, protocol| {
+        let socket = Socket::new(domain, kind, protocol).unwrap();
+        let address: SocketAddr = match domain {
+            socket2::Domain::IPV6 => "[::1]:80".parse().unwrap(),
+            _ => "127.0.0.1:80".parse().unwrap(),
+        };
+        Binding::of(&socket, address).unwrap()
+    };
+    let tcp = binding(Domain::IPV4, Type::STREAM, None).unwrap();
+    assert_eq!(tcp.endpoint.transport, Transport::Tcp);
+    assert!(!tcp.reuse_address && !tcp.reuse_port);
+    let udp = binding(Domain::IPV6, Type::DGRAM, None).unwrap();
+    assert_eq!(udp.endpoint.transport, Transport::Udp);
+    assert_eq!(binding(Domain::UNIX, Type::STREAM, None), None);
 }

@@ -57,3 +57,69 @@ async fn the_end_of_a_worker_is_reported_until_the_next_look() {
     assert!(program.held().unwrap().is_empty());
     assert!(!end_is_reported(&program));
 }
+
+fn bytes(address: SocketAddr) -> Vec<u8> {
+    let address = socket2::SockAddr::from(address);
+    let mut bytes = Vec::new();
+    bytes.extend((address.family()).to_ne_bytes());
+    let full = address.as_socket().unwrap();
+    bytes.extend(full.port().to_be_bytes());
+    match full {
+        SocketAddr::V4(v4) => {
+            bytes.extend(v4.ip().octets());
+            bytes.extend([0; 8]);
+        }
+        SocketAddr::V6(v6) => {
+            bytes.extend(v6.flowinfo().to_be_bytes());
+            bytes.extend(v6.ip().octets());
+            bytes.extend(v6.scope_id().to_ne_bytes());
+        }
+    }
+    bytes
+}
+
+#[test]
+fn address_parsing_matches_the_kernel() {
+    for text in ["127.0.0.1:80", "0.0.0.0:65535", "[::1]:1", "[fe80::1%3]:9"] {
+        let address: SocketAddr = text.parse().unwrap();
+        assert_eq!(parse_address(&bytes(address)), Some(address));
+        let longer = [bytes(address), vec![7; 20]].concat();
+        assert_eq!(parse_address(&longer), Some(address));
+    }
+    let oldest_form = &bytes("[::1]:1".parse().unwrap())[..24];
+    assert_eq!(parse_address(oldest_form), Some("[::1]:1".parse().unwrap()));
+}
+
+#[test]
+fn short_and_non_ip_addresses_are_left_to_the_kernel() {
+    for text in ["127.0.0.1:80", "[::1]:1"] {
+        let whole = bytes(text.parse().unwrap());
+        let least = if whole.len() == 16 { 16 } else { 24 };
+        for length in 0..least {
+            assert_eq!(
+                parse_address(&whole[..length]),
+                None,
+                "{text}, {length} bytes"
+            );
+        }
+    }
+    assert_eq!(
+        parse_address(&[1, 0, b'/', b'a', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        None
+    );
+}
+
+#[test]
+fn fuzz_addresses() {
+    let four = [&[2, 0, 0x1f, 0x90, 127, 0, 0, 1][..], &[0; 8]].concat();
+    let six = [&[10, 0, 0x1f, 0x90][..], &[0; 24]].concat();
+    crate::fuzz::fuzz(
+        "addresses",
+        &[&four, &six],
+        &["\x02\0", "\x0a\0"],
+        |input| {
+            let known = parse_address(input);
+            assert!(known.is_none() || input.len() >= 16);
+        },
+    );
+}
