@@ -1,4 +1,4 @@
-//! Measures what adoption costs the program: nothing once it is listening, and little while it opens its sockets.
+//! Measures the cost of adoption for the program: none once it is listening, and little while it opens its sockets.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -20,9 +20,9 @@ const ROUNDS: usize = 10;
 /// The number of one-second measurements per pair. Their median is used.
 const SLICES: usize = 3;
 /// The tolerance for the cost of a seccomp filter in the kernel, which differs between machines.
-const MACHINE: f64 = 0.01;
+const MACHINE_TOLERANCE: f64 = 0.01;
 
-/// Builds the first example in axum's documentation in release mode. It takes its port from `PORT`.
+/// Builds the first example in axum's documentation in release mode. The server reads its port from `PORT`.
 fn server() -> PathBuf {
     let dir = app_builds().join("bench-axum");
     for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
@@ -48,14 +48,14 @@ fn server() -> PathBuf {
     apps::target_dir().join("release/bench-axum")
 }
 
-fn free() -> SocketAddr {
+fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("can bind a free port");
     listener
         .local_addr()
         .expect("a bound socket has an address")
 }
 
-/// Two processes of the same program at the same time: one without hotrun, and one under hotrun.
+/// Two processes that run the same program at the same time: one without hotrun, and one under hotrun.
 struct ProcessPair {
     bare: Child,
     bare_at: SocketAddr,
@@ -66,7 +66,7 @@ struct ProcessPair {
 
 impl ProcessPair {
     fn start(server: &Path) -> Self {
-        let (bare_at, at, project) = (free(), free(), Project::new());
+        let (bare_at, at, project) = (free_address(), free_address(), Project::new());
         let port = |address: SocketAddr| address.port().to_string();
         // The bare program runs in this session, as does the program under hotrun when there is no terminal. Linux
         // divides processor time among sessions first (`sched(7)`, "The autogroup feature").
@@ -93,15 +93,15 @@ impl ProcessPair {
     }
 
     /// Returns the requests per second of processor time under hotrun, divided by those without hotrun. The first ratio
-    /// counts the processor time of client, server and hotrun, the second leaves out the client.
+    /// includes the processor time of client, server and hotrun; the second one excludes the client.
     ///
     /// Both servers get requests at the same time on one processor, so other work on the machine affects both. The
     /// scheduler alone decides how many requests each one answers, but not how much processor time a request takes.
     fn share(&mut self, client: &[&str]) -> (f64, f64) {
         let (bare, under) = ([pid(&self.bare)], [self.program, self.hotrun.pid()]);
         let before = (cpu_nanos(&bare), cpu_nanos(&under));
-        let asks = [self.bare_at, self.hotrun.address()].map(|to| ask(client, to));
-        let [bare_client, client] = asks.map(answered);
+        let clients = [self.bare_at, self.hotrun.address()].map(|to| start_client(client, to));
+        let [bare_client, client] = clients.map(finish);
         let (bare, under) = (cpu_nanos(&bare) - before.0, cpu_nanos(&under) - before.1);
         let more = client.requests / bare_client.requests;
         let all = more * (bare + bare_client.cpu_nanos) / (under + client.cpu_nanos);
@@ -124,7 +124,7 @@ fn cpu_nanos(pids: &[Pid]) -> f64 {
     ran.sum()
 }
 
-/// The processor time of all children that were waited for, in nanoseconds.
+/// The processor time of all children that this process has waited for, in nanoseconds.
 fn children_cpu_nanos() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("can read the resource usage");
     let [user, system] =
@@ -149,7 +149,7 @@ fn last_processor() -> CpuSet {
 
 /// Pins each thread of this process to one processor. This is done after the start, because the number of threads that
 /// a program starts depends on the number of processors.
-fn keep_to(processor: &CpuSet, pid: Pid) {
+fn pin(processor: &CpuSet, pid: Pid) {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is running");
     for thread in threads {
         let name = thread.expect("can list the threads").file_name();
@@ -160,7 +160,7 @@ fn keep_to(processor: &CpuSet, pid: Pid) {
 }
 
 /// Runs `measure` in a thread that is pinned to this processor, as are the processes that it starts.
-fn on<T: Send>(processor: &CpuSet, measure: impl FnOnce() -> T + Send) -> T {
+fn pinned<T: Send>(processor: &CpuSet, measure: impl FnOnce() -> T + Send) -> T {
     let measure = || {
         sched_setaffinity(Pid::from_raw(0), processor).expect("can pin to the processor");
         measure()
@@ -205,7 +205,7 @@ fn judge(what: &str, (all, servers): &(Shares, Shares), aim: f64) {
         all.summary(),
         servers.summary()
     ));
-    let least = aim - MACHINE;
+    let least = aim - MACHINE_TOLERANCE;
     assert!(
         all.interval().1 >= least,
         "{what}: below {least} with 95 % confidence"
@@ -218,15 +218,15 @@ struct ClientRun {
     cpu_nanos: f64,
 }
 
-fn ask(client: &[&str], to: SocketAddr) -> Child {
-    let mut asking = Command::new(client[0]);
-    let asking = asking.args(&client[1..]).arg(format!("http://{to}/"));
-    let asking = asking.stdout(Stdio::piped()).spawn();
-    asking.expect("can start the client")
+fn start_client(client: &[&str], to: SocketAddr) -> Child {
+    let mut command = Command::new(client[0]);
+    let command = command.args(&client[1..]).arg(format!("http://{to}/"));
+    let child = command.stdout(Stdio::piped()).spawn();
+    child.expect("can start the client")
 }
 
-/// Waits for `wrk` or `hey`, and reads its output. No other child may be waited for at the same time.
-fn answered(client: Child) -> ClientRun {
+/// Waits for `wrk` or `hey`, and reads its output. The caller must not wait for another child at the same time.
+fn finish(client: Child) -> ClientRun {
     let before = children_cpu_nanos();
     let output = client.wait_with_output().expect("can wait for the client");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -246,7 +246,7 @@ fn answered(client: Child) -> ClientRun {
     }
 }
 
-fn installed(program: &str) -> bool {
+fn installed_or_skip(program: &str) -> bool {
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
     let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -263,7 +263,7 @@ const HEY: &[&str] = &["hey", "-disable-keepalive", "-z", "1s", "-c", "16"];
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
 fn throughput_of_an_adopted_program() {
-    if !installed("wrk") || !installed("hey") {
+    if !installed_or_skip("wrk") || !installed_or_skip("hey") {
         return;
     }
     let server = server();
@@ -271,15 +271,15 @@ fn throughput_of_an_adopted_program() {
     let one = last_processor();
     for _ in 0..ROUNDS {
         let mut pair = ProcessPair::start(&server);
-        keep_to(&one, pid(&pair.bare));
-        keep_to(&one, pair.program);
+        pin(&one, pid(&pair.bare));
+        pin(&one, pair.program);
         for (shares, client) in [(&mut wrk, WRK), (&mut hey, HEY)] {
             let slices = || {
                 pair.share(client);
                 let (all, servers) = (0..SLICES).map(|_| pair.share(client)).unzip();
                 (Shares(all).median(), Shares(servers).median())
             };
-            let (all, server) = on(&one, slices);
+            let (all, server) = pinned(&one, slices);
             shares.0.0.push(all);
             shares.1.0.push(server);
         }
@@ -328,12 +328,12 @@ time.sleep(1000)
 #[ignore = "a benchmark: run it alone, with optimizations"]
 fn bind_and_listen_of_an_adopted_program() {
     let python = "/usr/bin/python3";
-    if !installed(python) {
+    if !installed_or_skip(python) {
         return;
     }
     let project = Project::new();
     project.save("app.py", OPENS);
-    let run = Run::new(&project).env("PORT", free().port().to_string());
+    let run = Run::new(&project).env("PORT", free_address().port().to_string());
     let mut run = run.program([python, "app.py"]).spawn();
     for call in ["ask", "bind", "listen"] {
         let event = run.expect_that(call, BUILD_TIMEOUT, |event| {

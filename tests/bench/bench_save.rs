@@ -13,8 +13,8 @@ use crate::harness::{BUILD_TIMEOUT, Project, Run, Running, app_builds, apps, htt
 const EDITS: u32 = 20;
 const AT_MOST: f64 = 1.10;
 
-/// With other work on the machine, the same build takes between 0.5 and 2 s. More edits average that out, but not the
-/// cost of hotrun. So if the ratio is above the target after a round, another round follows, and the medians cover all
+/// On a busy machine, the same build takes between 0.5 and 2 s. More edits average that out, but do not hide the cost
+/// of hotrun. So if the ratio is above the target after a round, another round follows, and the medians cover all
 /// edits.
 const ROUNDS: u32 = 3;
 
@@ -37,7 +37,7 @@ impl ByHand {
         let began = Instant::now();
         apps::cargo_build(&self.dir);
         let server = Bare::start(&self.executable);
-        answered(server.address(), version);
+        wait_for_version(server.address(), version);
         began.elapsed()
     }
 }
@@ -54,7 +54,9 @@ impl ByHotrun {
         apps::copy_of_axum(&project.work(), "by-hotrun");
         let run = Run::new(&project).env("CARGO_TARGET_DIR", apps::target_dir());
         let mut run = run.listen().program(["cargo", "run"]).spawn();
-        run.expect_that("live", BUILD_TIMEOUT, |event| event.is("live"));
+        run.expect_that("the first generation to go live", BUILD_TIMEOUT, |event| {
+            event.is("live")
+        });
         Self { project, run }
     }
 
@@ -65,8 +67,10 @@ impl ByHotrun {
         // Send no requests during the build, as in the measurement by hand: 500 requests per second would slow it down.
         // The program can't respond before it is started anyway.
         self.run
-            .expect_that("starting", BUILD_TIMEOUT, |event| event.is("starting"));
-        answered(self.run.address(), version);
+            .expect_that("the next generation to start", BUILD_TIMEOUT, |event| {
+                event.is("starting")
+            });
+        wait_for_version(self.run.address(), version);
         let took = began.elapsed();
         // The next measurement begins when hotrun is idle again.
         self.run.expect("live");
@@ -75,8 +79,8 @@ impl ByHotrun {
     }
 }
 
-/// Sends requests until this version responds. Both measurements pause 2 ms between requests.
-fn answered(address: SocketAddr, version: u32) {
+/// Sends requests until this version responds, with a pause of 2 ms between two requests in both measurements.
+fn wait_for_version(address: SocketAddr, version: u32) {
     let wanted = format!("version {version}.");
     until(&wanted, BUILD_TIMEOUT, || {
         http::get(address, "/")

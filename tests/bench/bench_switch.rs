@@ -65,7 +65,7 @@ fn ready_to_every_new_connection() {
         run.expect("gone");
     }
     let answers = prober.stop();
-    in_order(&answers);
+    assert_in_order(&answers);
     let events = Figures::new(switches);
     say(&format!(
         "ready to every new connection, from hotrun's events: {events}"
@@ -79,7 +79,7 @@ fn ready_to_every_new_connection() {
 }
 
 /// Checks that no connection goes to an older generation than the connection before it.
-fn in_order(answers: &[Probe]) {
+fn assert_in_order(answers: &[Probe]) {
     let back = answers.windows(2).find(|pair| pair[1].1 < pair[0].1);
     assert!(
         back.is_none(),

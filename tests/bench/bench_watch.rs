@@ -10,8 +10,8 @@ const SAVES: usize = 200;
 const MEDIAN: Duration = Duration::from_millis(15);
 const LATE: Duration = Duration::from_millis(35);
 
-/// Other load on the machine delays some saves; a slow hotrun would delay all. So if 200 saves miss the target, another
-/// 200 follow.
+/// Other load on the machine delays some saves; a slow hotrun would delay all of them. So if 200 saves miss the target,
+/// another 200 follow.
 const ROUNDS: usize = 3;
 
 /// Measures the time from a single save to the build's first command, including the start of `sh` and `date`.
@@ -32,7 +32,7 @@ fn save_to_build() {
         rounds += 1;
         let saves = round * SAVES + 1..=(round + 1) * SAVES;
         let took = saves.map(|n| single_save(&project, &mut run, &starts, n));
-        soon(took.collect())
+        meets_targets(took.collect())
     });
     let saves = run.count("building") - 1;
     assert_eq!(saves, rounds * SAVES, "there is one build for each save");
@@ -41,7 +41,7 @@ fn save_to_build() {
 }
 
 /// Prints these times, and returns whether they meet the targets.
-fn soon(mut took: Vec<Duration>) -> bool {
+fn meets_targets(mut took: Vec<Duration>) -> bool {
     took.sort_unstable();
     let (median, late) = (took[SAVES / 2], took[SAVES * 99 / 100]);
     say(&format!(
@@ -112,9 +112,11 @@ fn a_large_tree() {
         starts.push(watching.at - began);
         assert_eq!(watching.number("directories"), WATCHED as u64);
         assert_eq!(watches(run.pid().as_raw()), WATCHED);
-        run.expect_that("live", TIMEOUT, |event| event.is("live"));
+        run.expect_that("the first generation to go live", TIMEOUT, |event| {
+            event.is("live")
+        });
         if start == STARTS {
-            costs(&run);
+            check_idle_cost(&run);
         }
         run.quit();
     }
@@ -123,13 +125,13 @@ fn a_large_tree() {
         .min()
         .expect("there is more than one start");
     say(&format!(
-        "start to watching, 10,000 directories of which 9,000 are ignored: {warm:.0?} (target: 150 ms), {WATCHED} watches"
+        "from start to watching, 10,000 directories of which 9,000 are ignored: {warm:.0?} (target: 150 ms), {WATCHED} watches"
     ));
     assert!(*warm < Duration::from_millis(150));
 }
 
-/// Measures what hotrun itself costs while nothing happens.
-fn costs(run: &Running) {
+/// Measures the cost of hotrun itself while nothing happens.
+fn check_idle_cost(run: &Running) {
     let (idle, pid) = (Duration::from_secs(60), run.pid().as_raw());
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is running");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,4 +1,4 @@
-"""A file system that reports no events for changes made on the other side. It mounts DIRECTORY read-only at PLACE through
+"""A file system that reports no events for changes made outside the mount. It mounts DIRECTORY read-only at PLACE through
 FUSE, in its own mount namespace, and executes COMMAND there. Usage: far.py PLACE DIRECTORY COMMAND..."""
 
 import ctypes, errno, os, select, stat, struct, sys

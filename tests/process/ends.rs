@@ -36,12 +36,12 @@ async fn survivors_of_the_first_process_are_reported() {
     running.started().await;
     let (ended, survivors) = (Ended::Code(3), true);
     assert_eq!(
-        running.report().await,
+        running.event().await,
         Some(ProgramEvent::Exited { ended, survivors })
     );
     assert_eq!(running.control.pids().len(), 1);
     running.control.kill();
-    assert_eq!(running.report().await, Some(ProgramEvent::Gone));
+    assert_eq!(running.event().await, Some(ProgramEvent::Gone));
     mark.assert_none_left();
 }
 
@@ -50,11 +50,11 @@ async fn refusal(argv: &[&str], workdir: &Path) -> (StartStep, String) {
     let mut spec = spec(&mark, argv);
     spec.workdir = workdir.to_owned();
     let mut running = Running::start(spec);
-    let report = running.report().await;
-    let Some(ProgramEvent::Refused { error }) = report else {
-        panic!("{argv:?} was not refused: {report:?}");
+    let event = running.event().await;
+    let Some(ProgramEvent::Refused { error }) = event else {
+        panic!("{argv:?} was not refused: {event:?}");
     };
-    assert_eq!(running.report().await, None);
+    assert_eq!(running.event().await, None);
     assert_eq!(running.rest().await, [""; 0]);
     mark.assert_none_left();
     (error.step, error.to_string())
@@ -152,8 +152,8 @@ async fn the_search_in_path_skips_files_that_are_not_executable() {
 #[tokio::test]
 async fn a_missing_guardian_executable_is_an_error() {
     let mark = Mark::new();
-    let launcher = hotrun::process::Spawner::at("/no/such/hotrun");
-    let error = launcher.spawn(spec(&mark, &["true"])).unwrap_err();
+    let spawner = hotrun::process::Spawner::at("/no/such/hotrun");
+    let error = spawner.spawn(spec(&mark, &["true"])).unwrap_err();
     assert!(matches!(&error, SpawnError::Guardian(..)), "{error}");
 }
 
@@ -184,9 +184,9 @@ async fn the_guardian_does_not_keep_the_output_open() {
 async fn a_million_lines_arrive_completely() {
     let mark = Mark::new();
     let mut running = shell(&mark, "seq 1000000");
-    // A line may arrive in two pieces: on a busy machine `seq` may pause within a line.
+    // A line may arrive in two pieces, because `seq` may pause within a line on a busy machine.
     let (mut line, mut count) = (Vec::new(), 0);
-    while let Some(piece) = soon("waiting for a line", running.stdout.next()).await {
+    while let Some(piece) = within_deadline("waiting for a line", running.stdout.next()).await {
         line.extend(piece.bytes);
         if piece.ends_line {
             count += 1;

@@ -19,8 +19,8 @@ setsid sh -c 'sh -c \"sleep 1000 & sleep 1000 &\"; sleep 1000' &
 echo up
 sleep 1000; sleep 1000";
 
-/// Runs an ignored test of this binary as a separate hotrun.
-fn helper(name: &str, mark: &Mark) -> Child {
+/// Starts an ignored test of this binary as a separate process that acts as hotrun.
+fn start_helper(name: &str, mark: &Mark) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -61,8 +61,8 @@ async fn helper_starts_trees() {
 fn hc22_kill_9_of_hotrun_at_any_time_leaves_no_process_behind() {
     let mark = Mark::new();
     for round in 0..20 {
-        let mut helper = helper("kills::helper_starts_trees", &mark);
-        // At different times, from before its first guardian starts to after its last tree has started.
+        let mut helper = start_helper("kills::helper_starts_trees", &mark);
+        // Kill the helper at different times, from before its first guardian starts to after its last tree has started.
         std::thread::sleep(Duration::from_micros(round * 4_700 + round * round * 113));
         helper.kill().unwrap();
         helper.wait().unwrap();
@@ -73,7 +73,7 @@ fn hc22_kill_9_of_hotrun_at_any_time_leaves_no_process_behind() {
 #[test]
 fn hc22_kill_9_of_hotrun_with_running_trees_leaves_no_process_behind() {
     let mark = Mark::new();
-    let mut helper = helper("kills::helper_starts_trees", &mark);
+    let mut helper = start_helper("kills::helper_starts_trees", &mark);
     // There are three trees of at least nine processes each, three guardians, and the helper.
     let running = || mark.processes().len() > 3 * 9 + 3;
     wait_until("all trees are running", running);
@@ -94,11 +94,11 @@ async fn helper_loses_a_guardian() {
     kill(Pid::from_raw(guardian_of(pid)), SIGKILL).unwrap();
     let (ended, survivors) = (Ended::Signal(9), false);
     assert_eq!(
-        running.report().await,
+        running.event().await,
         Some(ProgramEvent::Exited { ended, survivors })
     );
-    assert_eq!(running.report().await, Some(ProgramEvent::Gone));
-    assert_eq!(running.report().await, None);
+    assert_eq!(running.event().await, Some(ProgramEvent::Gone));
+    assert_eq!(running.event().await, None);
     // Checks that the other tree is still running.
     kill(Pid::from_raw(other_pid), None).unwrap();
     other.control.kill();
@@ -109,7 +109,7 @@ async fn helper_loses_a_guardian() {
 #[test]
 fn hotrun_kills_the_tree_of_a_killed_guardian() {
     let mark = Mark::new();
-    let mut helper = helper("kills::helper_loses_a_guardian", &mark);
+    let mut helper = start_helper("kills::helper_loses_a_guardian", &mark);
     let mut text = String::new();
     helper
         .stdout
@@ -130,16 +130,16 @@ async fn a_tree_is_killed_when_its_last_control_is_dropped() {
         mut events,
         stdout,
         stderr,
-    } = launcher().spawn(spec(&mark, &["sleep", "1000"])).unwrap();
+    } = spawner().spawn(spec(&mark, &["sleep", "1000"])).unwrap();
     let second = control.clone();
     assert!(matches!(
-        soon("the report of the start", events.next()).await,
+        within_deadline("waiting for the start event", events.next()).await,
         Some(ProgramEvent::Started { .. })
     ));
     drop(control);
     second.signal(Signal::SIGHUP);
     let (ended, survivors) = (Ended::Signal(1), false);
-    let exited = soon("the report of the exit", events.next()).await;
+    let exited = within_deadline("waiting for the exit event", events.next()).await;
     assert_eq!(exited, Some(ProgramEvent::Exited { ended, survivors }));
     drop((second, stdout, stderr));
 
@@ -147,10 +147,10 @@ async fn a_tree_is_killed_when_its_last_control_is_dropped() {
     running.started().await;
     drop(running.control);
     let (ended, survivors) = (Ended::Signal(9), false);
-    let exited = soon("the report of the exit", running.events.next()).await;
+    let exited = within_deadline("waiting for the exit event", running.events.next()).await;
     assert_eq!(exited, Some(ProgramEvent::Exited { ended, survivors }));
     assert_eq!(
-        soon("the last report", running.events.next()).await,
+        within_deadline("waiting for the last event", running.events.next()).await,
         Some(ProgramEvent::Gone)
     );
     mark.assert_none_left();

@@ -17,14 +17,14 @@ async fn the_time_from_spawn_to_exec() {
         let mut running = Running::start(spec(&mark, &["/bin/true"]));
         blocked.push(before.elapsed());
         assert!(matches!(
-            running.report().await,
+            running.event().await,
             Some(ProgramEvent::Started { .. })
         ));
         started.push(before.elapsed());
         running.end().await;
     }
     show("spawn() itself", blocked);
-    show("from spawn() to the report of the exec", started);
+    show("from spawn() to the start event", started);
 }
 
 fn show(what: &str, mut times: Vec<Duration>) {

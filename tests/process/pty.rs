@@ -4,7 +4,7 @@ use hotrun::os::terminal::Size;
 use hotrun::process::{ProgramEvent, PtyProcess};
 use hotrun::reload::Ended;
 
-use crate::support::{Mark, launcher, soon, spec};
+use crate::support::{Mark, spawner, spec, within_deadline};
 
 const SIZE: Size = Size {
     columns: 33,
@@ -13,14 +13,14 @@ const SIZE: Size = Size {
 
 fn start(mark: &Mark, script: &str, reads: bool) -> PtyProcess {
     let spec = spec(mark, &["sh", "-c", script]);
-    launcher().spawn_on_pty(spec, SIZE, reads).unwrap()
+    spawner().spawn_on_pty(spec, SIZE, reads).unwrap()
 }
 
 /// Reads the output until the tree has closed the pty.
 async fn printed(on: &PtyProcess) -> String {
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
-        match soon("reading output", on.pty.read(&mut buffer)).await {
+        match within_deadline("reading output", on.pty.read(&mut buffer)).await {
             Ok(0) => return String::from_utf8(all).unwrap(),
             Ok(count) => all.extend_from_slice(&buffer[..count]),
             Err(error) => panic!("{error}"),
@@ -67,7 +67,9 @@ async fn ctrl_c_on_the_pty_interrupts_the_program() {
     );
     let mut first = [0; 3];
     assert_eq!(
-        soon("reading `up`", on.pty.read(&mut first)).await.unwrap(),
+        within_deadline("reading `up`", on.pty.read(&mut first))
+            .await
+            .unwrap(),
         3
     );
     on.pty.write(&[3]).await.unwrap();
@@ -81,7 +83,9 @@ async fn resizing_signals_the_program() {
     let on = start(&mark, script, false);
     let mut first = [0; 3];
     assert_eq!(
-        soon("reading `up`", on.pty.read(&mut first)).await.unwrap(),
+        within_deadline("reading `up`", on.pty.read(&mut first))
+            .await
+            .unwrap(),
         3
     );
     on.pty.resize(Size {
@@ -98,8 +102,8 @@ async fn children_keep_their_terminal_when_the_program_exits() {
     let mut on = start(&mark, "(sleep 0.3; echo still here) & exit 0", false);
     let mut ended = None;
     while ended.is_none() {
-        let report = soon("the report of the exit", on.events.next()).await;
-        if let Some(ProgramEvent::Exited { ended: how, .. }) = report {
+        let event = within_deadline("waiting for the exit event", on.events.next()).await;
+        if let Some(ProgramEvent::Exited { ended: how, .. }) = event {
             ended = Some(how);
         }
     }
@@ -113,7 +117,9 @@ async fn dropping_the_last_control_kills_the_tree() {
     let on = start(&mark, "trap '' HUP TERM; sleep 60 & echo up; wait", false);
     let mut first = [0; 3];
     assert_eq!(
-        soon("reading `up`", on.pty.read(&mut first)).await.unwrap(),
+        within_deadline("reading `up`", on.pty.read(&mut first))
+            .await
+            .unwrap(),
         3
     );
     let PtyProcess {
@@ -122,7 +128,10 @@ async fn dropping_the_last_control_kills_the_tree() {
         pty,
     } = on;
     drop(control);
-    while soon("the last report", events.next()).await.is_some() {}
+    while within_deadline("waiting for the last event", events.next())
+        .await
+        .is_some()
+    {}
     drop(pty);
     mark.assert_none_left();
 }

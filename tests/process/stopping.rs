@@ -64,7 +64,7 @@ async fn children_get_the_stop_signal_only_once_they_are_orphans() {
     running.control.stop(Signal::SIGTERM);
     assert_eq!(running.line().await, "parent");
     running.control.signal(Signal::SIGUSR2);
-    // The child gets the signal only now, because its parent can no longer notify it.
+    // The child gets the signal only when it is an orphan, because its parent can no longer stop it.
     assert_eq!(running.rest().await, ["bye", "child"]);
     assert_eq!(running.end().await, (Ended::Code(0), true));
     mark.assert_none_left();
@@ -96,11 +96,11 @@ async fn hc23_a_tree_that_ignores_every_signal_is_killed() {
     assert_eq!(running.line().await, "up");
     running.control.stop(Signal::SIGTERM);
     assert!(!running.control.handles(Signal::SIGTERM));
-    // The program has not exited, so there is no report.
+    // The program has not exited, so there is no event.
     running.control.signal(Signal::SIGHUP);
-    let patience = Duration::from_millis(100);
+    let timeout = Duration::from_millis(100);
     assert!(
-        tokio::time::timeout(patience, running.events.next())
+        tokio::time::timeout(timeout, running.events.next())
             .await
             .is_err()
     );
@@ -114,14 +114,14 @@ async fn a_stopped_process_handles_the_stop_signal() {
     let mark = Mark::new();
     let mut running = shell(
         &mark,
-        "trap 'echo told; exit 6' TERM; echo up; kill -STOP $$; exit 1",
+        "trap 'echo stopping; exit 6' TERM; echo up; kill -STOP $$; exit 1",
     );
     let pid = running.started().await;
     assert_eq!(running.line().await, "up");
     let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     until("the program is stopped", || state().contains(") T ")).await;
     running.control.stop(Signal::SIGTERM);
-    assert_eq!(running.rest().await, ["told"]);
+    assert_eq!(running.rest().await, ["stopping"]);
     assert_eq!(running.end().await.0, Ended::Code(6));
 }
 
@@ -135,7 +135,7 @@ while True:
 
 #[tokio::test]
 async fn a_tree_that_keeps_forking_is_killed() {
-    if !python() {
+    if !python_or_skip() {
         return;
     }
     let mark = Mark::new();
@@ -187,7 +187,7 @@ async fn handled_signals_are_recognized() {
             handled,
             "{script}"
         );
-        // `INT` would not do here, because dash always catches it.
+        // `INT` would not be suitable, because dash always catches it.
         assert!(!running.control.handles(Signal::SIGHUP), "{script}");
         running.control.kill();
         running.end().await;
@@ -206,8 +206,8 @@ print('up', flush=True)
 s.accept()";
 
 #[tokio::test]
-async fn a_wrapper_that_passes_the_signal_on_does_not_count_as_handling_it() {
-    if !python() {
+async fn a_wrapper_that_only_forwards_the_signal_does_not_count_as_handling_it() {
+    if !python_or_skip() {
         return;
     }
     for (how, handled) in [("plain", false), ("blocks", true), ("catches", true)] {

@@ -70,7 +70,7 @@ pub(crate) fn numbers(directory: &str) -> Vec<i32> {
         .collect()
 }
 
-/// Polls until the condition holds. Panics if that takes too long.
+/// Polls until the condition holds. Panics if this takes longer than [`DEADLINE`].
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -89,8 +89,8 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Awaits the future. Panics if that takes too long.
-pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+/// Awaits the future. Panics if it takes longer than [`DEADLINE`].
+pub(crate) async fn within_deadline<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,
         Err(_) => panic!("timed out: {what}"),
@@ -101,7 +101,7 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub(crate) const HOTRUN: &str = "HOTRUN_TEST_PROGRAM";
 
 /// The `hotrun` under test.
-pub(crate) fn launcher() -> Spawner {
+pub(crate) fn spawner() -> Spawner {
     let ours = || env!("CARGO_BIN_EXE_hotrun").into();
     Spawner::at(std::env::var_os(HOTRUN).unwrap_or_else(ours))
 }
@@ -126,18 +126,23 @@ pub(crate) fn shell(mark: &Mark, script: &str) -> Running {
     Running::start(spec(mark, &["sh", "-c", script]))
 }
 
-/// Whether `python3` is installed. If not, prints that the test is skipped, or fails in CI.
-pub(crate) fn python() -> bool {
-    let found = std::process::Command::new("python3")
-        .arg("-V")
+pub(crate) fn python_or_skip() -> bool {
+    installed_or_skip("python3", "-V")
+}
+
+/// Returns whether a program is installed; if not, reports the test as skipped, or fails in CI. `version` is the
+/// argument that makes the program print its version.
+pub(crate) fn installed_or_skip(name: &str, version: &str) -> bool {
+    let found = std::process::Command::new(name)
+        .arg(version)
         .output()
         .is_ok();
     assert!(
         found || std::env::var_os("CI").is_none(),
-        "`python3` is missing, but required in CI"
+        "`{name}` is missing, but required in CI"
     );
     if !found {
-        eprintln!("SKIPPED: `python3` is missing");
+        eprintln!("SKIPPED: `{name}` is missing");
     }
     found
 }
@@ -159,25 +164,25 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(spec: Spec) -> Self {
-        Self::from(launcher().spawn(spec).unwrap())
+        Self::from(spawner().spawn(spec).unwrap())
     }
 
-    pub(crate) async fn report(&mut self) -> Option<ProgramEvent> {
-        soon("waiting for a report", self.events.next()).await
+    pub(crate) async fn event(&mut self) -> Option<ProgramEvent> {
+        within_deadline("waiting for an event", self.events.next()).await
     }
 
     /// Waits until the program has started, and returns its pid.
     pub(crate) async fn started(&mut self) -> i32 {
-        match self.report().await {
+        match self.event().await {
             Some(ProgramEvent::Started { pid }) => pid,
             other => panic!("the program was not started: {other:?}"),
         }
     }
 
-    /// Returns the program's next line.
+    /// Returns the program's next line of output.
     pub(crate) async fn line(&mut self) -> String {
         let mut line = Vec::new();
-        while let Some(piece) = soon("waiting for a line", self.stdout.next()).await {
+        while let Some(piece) = within_deadline("waiting for a line", self.stdout.next()).await {
             line.extend(piece.bytes);
             if piece.ends_line {
                 break;
@@ -186,7 +191,7 @@ impl Running {
         String::from_utf8(line).unwrap()
     }
 
-    /// Returns the remaining output, up to the time when the tree has closed it.
+    /// Returns the remaining output once the tree has closed it.
     pub(crate) async fn rest(&mut self) -> Vec<String> {
         collect(&mut self.stdout).await
     }
@@ -198,12 +203,12 @@ impl Running {
     /// Waits until the first process and then the whole tree have ended. Returns how the first process ended, and
     /// whether others survived it.
     pub(crate) async fn end(&mut self) -> (Ended, bool) {
-        let exited = self.report().await;
+        let exited = self.event().await;
         let Some(ProgramEvent::Exited { ended, survivors }) = exited else {
             panic!("no exit was reported: {exited:?}");
         };
-        assert_eq!(self.report().await, Some(ProgramEvent::Gone));
-        assert_eq!(self.report().await, None);
+        assert_eq!(self.event().await, Some(ProgramEvent::Gone));
+        assert_eq!(self.event().await, None);
         assert_eq!(self.control.pids(), Vec::<i32>::new());
         (ended, survivors)
     }
@@ -222,7 +227,7 @@ impl From<Process> for Running {
 
 async fn collect(lines: &mut Lines) -> Vec<String> {
     let mut all = Vec::new();
-    while let Some(piece) = soon("waiting for the output to end", lines.next()).await {
+    while let Some(piece) = within_deadline("waiting for the output to end", lines.next()).await {
         all.extend(piece.bytes);
         all.extend(piece.ends_line.then_some(b'\n'));
     }
@@ -240,8 +245,8 @@ pub(crate) fn guardian_of(program: i32) -> i32 {
     parent.trim().parse().unwrap()
 }
 
-/// Waits until the process has exactly these descriptors. At the start, its dynamic loader also has libraries open.
-pub(crate) async fn has_only(pid: i32, numbers: &[i32]) {
+/// Waits until the process has exactly these descriptors. While it starts, its dynamic loader also has libraries open.
+pub(crate) async fn wait_for_only_descriptors(pid: i32, numbers: &[i32]) {
     let what = format!("{numbers:?} are the only descriptors of process {pid}");
     until(&what, || {
         let files = open_files(pid);

@@ -1,4 +1,4 @@
-// Answers /slow?ms=N after N ms, and knows nothing of signals: Go's runtime ends it at once on TERM.
+// Responds to /slow?ms=N after N ms. It does not handle signals, so Go's runtime exits at once on TERM.
 package main
 
 import (

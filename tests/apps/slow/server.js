@@ -1,4 +1,4 @@
-// Answers /slow?ms=N after N ms, and knows nothing of signals: node itself ends at once on TERM.
+// Responds to /slow?ms=N after N ms. It does not handle signals, so Node exits at once on TERM.
 const { createServer } = require('node:http');
 
 createServer((req, res) => {

@@ -1,4 +1,4 @@
-"""Answers /slow?ms=N after N ms, and knows nothing of signals: TERM kills it at once."""
+"""Responds to /slow?ms=N after N ms. It does not handle signals, so TERM kills it at once."""
 
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

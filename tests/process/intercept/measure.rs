@@ -12,7 +12,7 @@ const ROUNDS: usize = 2000;
 const SYSTEM_CALLS: u32 = 5_000_000;
 
 /// The port that the program binds to.
-const THEIRS: u16 = 0;
+const PROGRAM_PORT: u16 = 0;
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
@@ -36,7 +36,7 @@ fn helper_calls() {
     let (mut binds, mut listens) = (Vec::new(), Vec::new());
     for _ in 0..10 {
         for socket in sockets() {
-            binds.push(time(|| socket.bind(&loopback(THEIRS).into())));
+            binds.push(time(|| socket.bind(&loopback(PROGRAM_PORT).into())));
             listens.push(time(|| socket.listen(16)));
         }
     }
@@ -63,7 +63,7 @@ fn show(what: &str, lines: &[String]) {
     }
 }
 
-async fn trapped(
+async fn measure_intercepted(
     what: &str,
     answer: impl FnMut(&InterceptedCalls, &Call) -> Reply + Send + 'static,
 ) {
@@ -78,7 +78,7 @@ fn on_its_behalf(calls: &InterceptedCalls, call: &Call) -> Reply {
     let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
     let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
     if let Syscall::Bind { .. } = call.syscall {
-        assert_eq!(address_of(call), bytes_of(loopback(THEIRS)));
+        assert_eq!(address_of(call), bytes_of(loopback(PROGRAM_PORT)));
     }
     assert!(calls.is_pending(call));
     let ours = SockRef::from(&ours);
@@ -96,8 +96,8 @@ async fn the_cost_of_an_intercepted_call() {
     let mut bare = Running::start(helper_spec(&mark));
     bare.started().await;
     show("bare", &bare.rest().await);
-    trapped("`Continue` as the reply", |_, _| Reply::Continue).await;
-    trapped("performed on the program's behalf", on_its_behalf).await;
+    measure_intercepted("`Continue` as the reply", |_, _| Reply::Continue).await;
+    measure_intercepted("performed on the program's behalf", on_its_behalf).await;
     let times = (0..50).map(|_| time(|| seccomp::probe().map_err(std::io::Error::other)));
     println!("probe {:?}", median(times.collect()));
 }

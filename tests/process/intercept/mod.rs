@@ -21,7 +21,7 @@ async fn start(mut spec: Spec) -> (Running, InterceptedCalls) {
     spec.intercept = Some(there);
     let mut running = Running::start(spec);
     let calls = tokio::task::spawn_blocking(|| InterceptedCalls::accept(here));
-    let calls = soon("receiving the listener", calls).await;
+    let calls = within_deadline("receiving the listener", calls).await;
     let calls = calls.unwrap().unwrap().unwrap();
     running.started().await;
     (running, calls)
@@ -62,7 +62,9 @@ impl Replier {
     async fn ended(mut self) -> Vec<Call> {
         let thread = self.thread.take().unwrap();
         let seen = tokio::task::spawn_blocking(|| thread.join().unwrap());
-        soon("waiting for the callers to exit", seen).await.unwrap()
+        within_deadline("waiting for the callers to exit", seen)
+            .await
+            .unwrap()
     }
 }
 
@@ -83,7 +85,7 @@ async fn next(calls: InterceptedCalls) -> (InterceptedCalls, Next) {
         drop(stop);
         (calls, next)
     });
-    soon("waiting for a call", next).await.unwrap()
+    within_deadline("waiting for a call", next).await.unwrap()
 }
 
 async fn next_call(calls: InterceptedCalls) -> (InterceptedCalls, Call) {

@@ -11,20 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::support::*;
 
-/// Whether a tool is installed. If not, prints that the test is skipped, or fails in CI.
-fn tool(name: &str, version: &str) -> bool {
-    let found = Command::new(name).arg(version).output().is_ok();
-    assert!(
-        found || std::env::var_os("CI").is_none(),
-        "`{name}` is missing, but required in CI"
-    );
-    if !found {
-        eprintln!("SKIPPED: `{name}` is missing");
-    }
-    found
-}
-
-fn built(compiler: &mut Command) {
+fn compile(compiler: &mut Command) {
     let output = compiler.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{compiler:?}: {errors}");
@@ -92,7 +79,7 @@ fn go_program(directory: &TempDir) -> PathBuf {
     let program = directory.path().join("binds");
     fs::write(&source, GO).unwrap();
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    built(
+    compile(
         Command::new("go")
             .args(["build", "-o"])
             .args([&program, &source])
@@ -105,7 +92,7 @@ fn go_program(directory: &TempDir) -> PathBuf {
 
 #[tokio::test]
 async fn calls_from_any_go_thread_are_intercepted_despite_many_signals() {
-    if !tool("go", "version") {
+    if !installed_or_skip("go", "version") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -114,7 +101,7 @@ async fn calls_from_any_go_thread_are_intercepted_despite_many_signals() {
     let (mut running, calls) = start(run_spec(&mark, &program)).await;
     let replier = Replier::start(calls, |calls, call| {
         let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
-        // Only a fatal signal can interrupt the caller, no matter how long this takes.
+        // Only a fatal signal can interrupt the caller, no matter how long the reply takes.
         std::thread::sleep(Duration::from_micros(500));
         let socket = seccomp::descriptor_of(call.thread, fd);
         assert!(calls.is_pending(call));
@@ -130,12 +117,12 @@ async fn calls_from_any_go_thread_are_intercepted_despite_many_signals() {
     let counted =
         |wanted: fn(&Syscall) -> bool| seen.iter().filter(|call| wanted(&call.syscall)).count();
     assert_eq!(counted(|what| matches!(what, Syscall::Listen { .. })), 200);
-    // At the start, Go also binds two sockets to probe the network.
+    // Go's network library also binds two sockets at the start, to find out what the network supports.
     assert!(counted(|what| matches!(what, Syscall::Bind { .. })) >= 200);
 }
 
-/// A C program that makes calls through the i386 table (`int 0x80`), which also works in a 64-bit program, then with
-/// x32's numbers, and then natively.
+/// A C program that makes calls through the i386 table (`int 0x80`), which a 64-bit program can also use, then with x32
+/// numbers, and then natively.
 const TABLES: &str = r#"
 #include <netinet/in.h>
 #include <stdio.h>
@@ -164,7 +151,7 @@ int main(void) {
 #[cfg(target_arch = "x86_64")]
 #[tokio::test]
 async fn calls_through_other_system_call_tables_are_not_intercepted() {
-    if !tool("cc", "--version") {
+    if !installed_or_skip("cc", "--version") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -174,7 +161,7 @@ async fn calls_through_other_system_call_tables_are_not_intercepted() {
     );
     fs::write(&source, TABLES).unwrap();
     // Without PIE, the program's data has 32-bit addresses.
-    built(
+    compile(
         Command::new("cc")
             .args(["-no-pie", "-fno-pie", "-o"])
             .args([&program, &source]),
@@ -210,7 +197,7 @@ t.join()
 
 #[tokio::test]
 async fn the_descriptor_of_the_calling_thread_is_duplicated() {
-    if !python() {
+    if !python_or_skip() {
         return;
     }
     let mark = Mark::new();
@@ -221,7 +208,7 @@ async fn the_descriptor_of_the_calling_thread_is_duplicated() {
         };
         assert_eq!(fd, 50);
         let socket = seccomp::descriptor_of(call.thread, fd).unwrap();
-        // Before Linux 6.9 (see `descriptor_of`), it is the leader's file, which is the null device.
+        // Before Linux 6.9 (see `descriptor_of`), the duplicate refers to the leader's file, which is the null device.
         let own = hotrun::os::cookie(&socket).is_ok();
         assert_eq!(own, kernel() >= (6, 9));
         Reply::Continue
@@ -245,15 +232,15 @@ for _ in range(1000):
 print(time.monotonic() - began)
 ";
 
-async fn bare(script: &str) -> f64 {
+async fn seconds_without_interception(script: &str) -> f64 {
     let mark = Mark::new();
     let mut running = Running::start(python_spec(&mark, script));
     running.started().await;
     running.line().await.parse().unwrap()
 }
 
-/// Returns the best time of several attempts and its limit, in seconds. The limit is one second, or on a busy machine,
-/// three times the duration without interception.
+/// Returns the best time of several attempts, and the limit for it, in seconds. The limit is one second or, on a busy
+/// machine, three times the duration without interception.
 async fn best_of(script: &str, expected: usize) -> (f64, f64) {
     let (mut best, mut limit) = (f64::INFINITY, 1.0_f64);
     for _ in 0..5 {
@@ -269,14 +256,14 @@ async fn best_of(script: &str, expected: usize) -> (f64, f64) {
         if best < limit {
             break;
         }
-        limit = limit.max(3.0 * bare(script).await);
+        limit = limit.max(3.0 * seconds_without_interception(script).await);
     }
     (best, limit)
 }
 
 #[tokio::test]
 async fn a_thousand_binds_take_less_than_a_second() {
-    if python() {
+    if python_or_skip() {
         let (seconds, limit) = best_of(MANY, 1000).await;
         println!("1000 binds: {seconds:.3} s");
         assert!(seconds < limit, "took {seconds} s, limit {limit} s");
@@ -296,7 +283,7 @@ print(time.monotonic() - began)
 
 #[tokio::test]
 async fn a_hundred_children_that_bind_and_exit_take_less_than_a_second() {
-    if python() {
+    if python_or_skip() {
         let (seconds, limit) = best_of(CHILDREN, 100).await;
         println!("100 children: {seconds:.3} s");
         assert!(seconds < limit, "took {seconds} s, limit {limit} s");
@@ -318,7 +305,7 @@ print('done')
 
 #[tokio::test]
 async fn a_child_that_is_killed_during_a_call_does_not_block_others() {
-    if !python() {
+    if !python_or_skip() {
         return;
     }
     let mark = Mark::new();

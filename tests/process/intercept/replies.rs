@@ -27,7 +27,7 @@ fn listens(mark: &Mark, port: u16) -> Spec {
 
 #[tokio::test]
 async fn after_continue_the_kernel_performs_the_call() {
-    if !python() {
+    if !python_or_skip() {
         return;
     }
     let mark = Mark::new();
@@ -53,7 +53,7 @@ async fn after_continue_the_kernel_performs_the_call() {
 
 #[tokio::test]
 async fn a_socket_that_is_bound_on_the_programs_behalf_works() {
-    if !python() {
+    if !python_or_skip() {
         return;
     }
     let mark = Mark::new();
@@ -83,7 +83,7 @@ async fn a_socket_that_is_bound_on_the_programs_behalf_works() {
 
 #[tokio::test]
 async fn an_errno_reaches_the_program() {
-    if !python() {
+    if !python_or_skip() {
         return;
     }
     for errno in [libc::EADDRINUSE, libc::EACCES] {
@@ -97,7 +97,7 @@ async fn an_errno_reaches_the_program() {
 
 #[tokio::test]
 async fn a_killed_caller_needs_no_reply() {
-    if !python() {
+    if !python_or_skip() {
         return;
     }
     let mark = Mark::new();
@@ -120,7 +120,7 @@ async fn waiting_for_calls_can_be_stopped() {
     let waiting =
         tokio::task::spawn_blocking(move || calls.next(Some(stopped.as_fd()), None).unwrap());
     drop(stop);
-    let next = soon("stopping the wait", waiting).await.unwrap();
+    let next = within_deadline("stopping the wait", waiting).await.unwrap();
     assert_eq!(next, Next::Stopped);
 }
 
@@ -141,7 +141,7 @@ print(ctypes.get_errno())
 
 #[tokio::test]
 async fn invalid_arguments_fail_as_they_do_without_interception() {
-    if !python() {
+    if !python_or_skip() {
         return;
     }
     let mark = Mark::new();

@@ -23,7 +23,7 @@ async fn the_channel_and_the_listener_do_not_leak() {
     let pid = running.started().await;
     let (here, calls) = (here.try_clone().unwrap(), InterceptedCalls::accept(here));
     let calls = calls.unwrap().unwrap();
-    has_only(pid, &[0, 1, 2, 3, 4]).await;
+    wait_for_only_descriptors(pid, &[0, 1, 2, 3, 4]).await;
     let guardian = open_files(guardian_of(pid));
     let listener = |(_, target): &&(i32, String)| target.contains("seccomp");
     assert_eq!(guardian.iter().find(listener), None);
@@ -36,7 +36,7 @@ async fn the_channel_and_the_listener_do_not_leak() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_program_that_cannot_be_started_ends() {
+async fn waiting_for_calls_ends_if_the_program_cannot_be_started() {
     let mark = Mark::new();
     let (here, there) = seccomp::channel().unwrap();
     let mut nowhere = spec(&mark, &["sleep", "1000"]);
@@ -44,7 +44,7 @@ async fn waiting_for_a_program_that_cannot_be_started_ends() {
     nowhere.intercept = Some(there);
     let mut running = Running::start(nowhere);
     assert!(matches!(
-        running.report().await,
+        running.event().await,
         Some(ProgramEvent::Refused { .. })
     ));
     let error = InterceptedCalls::accept(here).unwrap_err();
@@ -55,7 +55,7 @@ async fn waiting_for_a_program_that_cannot_be_started_ends() {
     nothing.intercept = Some(there);
     let mut running = Running::start(nothing);
     assert!(matches!(
-        running.report().await,
+        running.event().await,
         Some(ProgramEvent::Refused { .. })
     ));
     let calls = InterceptedCalls::accept(here).unwrap().unwrap();
@@ -71,7 +71,7 @@ async fn a_program_does_not_start_if_its_listener_is_lost() {
     drop(here);
     // The filter is active but its listener is lost, so every `bind` would fail.
     let mut running = Running::start(spec);
-    let Some(ProgramEvent::Refused { error }) = running.report().await else {
+    let Some(ProgramEvent::Refused { error }) = running.event().await else {
         panic!("the program was started without a listener");
     };
     assert_eq!(error.errno, libc::EPIPE);
@@ -83,7 +83,7 @@ fn status(field: &str) -> String {
     value.unwrap().trim().to_owned()
 }
 
-fn may_administrate() -> bool {
+fn has_sys_admin() -> bool {
     const SYS_ADMIN: u32 = 21;
     u64::from_str_radix(&status("CapEff:"), 16).unwrap() >> SYS_ADMIN & 1 == 1
 }
@@ -97,8 +97,8 @@ s.bind(('127.0.0.1', 0))
 print(s.fileno())
 ";
 
-/// Intercepts a call as the current user, who may be any user. The program should get `no_new_privs` only if
-/// interception does not work otherwise.
+/// Intercepts a call as the current user, with or without privileges. The program should get `no_new_privs` only if
+/// interception is impossible without it.
 async fn intercept_as_current_user() {
     seccomp::probe().unwrap();
     let mark = Mark::new();
@@ -111,14 +111,14 @@ async fn intercept_as_current_user() {
     let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
     assert!(hotrun::os::cookie(&ours).is_ok());
     calls.reply(&call, Reply::Success).unwrap();
-    let no_new = if may_administrate() { "0" } else { "1" };
+    let no_new = if has_sys_admin() { "0" } else { "1" };
     let wanted = [no_new, "2", &fd.to_string()].map(str::to_owned);
     assert_eq!(running.rest().await, wanted);
 }
 
 #[tokio::test]
 async fn no_new_privs_is_set_only_if_necessary() {
-    if python() {
+    if python_or_skip() {
         intercept_as_current_user().await;
     }
 }
@@ -152,24 +152,24 @@ fn passed(output: &Output) -> bool {
 
 #[test]
 fn an_ordinary_user_can_intercept() {
-    if !python() || !nix::unistd::geteuid().is_root() {
-        // The test above covers this case for ordinary users.
+    if !python_or_skip() || !nix::unistd::geteuid().is_root() {
+        // For an ordinary user, `no_new_privs_is_set_only_if_necessary` already tests this.
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
-    let folder = directory.path();
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let tests = copy_public(std::env::current_exe().unwrap(), folder, "tests");
-    let hotrun = copy_public(env!("CARGO_BIN_EXE_hotrun"), folder, "hotrun");
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path();
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let tests = copy_public(std::env::current_exe().unwrap(), directory, "tests");
+    let hotrun = copy_public(env!("CARGO_BIN_EXE_hotrun"), directory, "hotrun");
     let output = Command::new("setpriv")
         .args(NOBODY)
         .arg(tests)
         .args(["--exact", "intercept::surroundings::helper_is_intercepted"])
         .args(["--ignored", "--nocapture"])
         .env(HOTRUN, hotrun)
-        // Excludes a python in a home directory.
+        // Excludes a Python in a home directory.
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .current_dir(folder)
+        .current_dir(directory)
         .output()
         .unwrap();
     assert!(passed(&output), "{output:?}");
@@ -195,8 +195,8 @@ async fn helper_is_busy() {
 }
 
 #[tokio::test]
-async fn nested_interception_is_refused_but_the_program_runs() {
-    if !python() {
+async fn nested_interception_is_refused_but_the_inner_program_runs() {
+    if !python_or_skip() {
         return;
     }
     let tests = std::env::current_exe().unwrap();

@@ -1,4 +1,4 @@
-//! Sets the time of day back by an hour once the file that `CLOCK_BACK` names exists. Meant to be loaded with
+//! Sets the time of day back by an hour as soon as the file named by `CLOCK_BACK` exists. Load this library with
 //! `LD_PRELOAD` (`ld.so(8)`). The monotonic clocks are not affected.
 
 use std::ffi::{c_char, c_int, c_long};

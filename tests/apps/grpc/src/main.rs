@@ -20,7 +20,7 @@ mod greeter {
     include!(concat!(env!("OUT_DIR"), "/helloworld.Greeter.rs"));
 }
 
-/// How many calls are in flight at a time, and how long the server takes for each.
+/// How many calls are in flight at a time, and how long the server takes for each call.
 const CALLERS: usize = 10;
 const TAKES: Duration = Duration::from_millis(5);
 
@@ -135,7 +135,7 @@ async fn call_on(channel: Channel, n: usize, stop: Arc<AtomicBool>) -> Count {
             Ok(reply) => count.failures.push(format!("a wrong reply: {reply:?}")),
             Err(status) => {
                 count.failures.push(format!("{status:?}"));
-                // A channel without a connection fails at once. Without a pause, the failures would fill the memory.
+                // A channel without a connection fails at once. Without a pause, the failures would use up all memory.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }

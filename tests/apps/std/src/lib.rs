@@ -1,5 +1,5 @@
-//! An HTTP server that uses only the standard library: a thread for each connection, blocking calls, no signal handling
-//! at all. `SIGTERM` simply kills it.
+//! An HTTP server that uses only the standard library: a thread for each connection, blocking calls, and no signal
+//! handling at all. `SIGTERM` simply kills it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
