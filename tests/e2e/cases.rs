@@ -219,7 +219,7 @@ fn hc05_no_change_is_missed_when_the_event_queue_overflows() {
 }
 
 /// Runs hotrun in a user namespace, in which this shell redirection can set a limit without privileges.
-fn limited(project: &Project, limit: &str) -> Option<Run> {
+fn run_with_limit(project: &Project, limit: &str) -> Option<Run> {
     if !succeeds("unshare", &["-Ur", "true"]) {
         skip("user namespaces are not allowed here");
         return None;
@@ -233,7 +233,7 @@ fn limited(project: &Project, limit: &str) -> Option<Run> {
 fn hc06_directories_beyond_the_watch_limit_are_polled_and_the_sysctl_is_named_once() {
     let files = ["a/x", "b/x", "c/x", "d/x", "e/x"];
     let project = Project::with(&files);
-    let Some(run) = limited(&project, "3 > /proc/sys/user/max_inotify_watches") else {
+    let Some(run) = run_with_limit(&project, "3 > /proc/sys/user/max_inotify_watches") else {
         return;
     };
     let mut builds = Builds::from(project, run, "true", "100ms");
@@ -251,7 +251,7 @@ fn hc06_directories_beyond_the_watch_limit_are_polled_and_the_sysctl_is_named_on
 #[test]
 fn hc06_without_watches_everything_is_polled_and_the_sysctl_is_named_once() {
     let project = Project::with(&["a/x", "main.rs"]);
-    let Some(run) = limited(&project, "0 > /proc/sys/user/max_inotify_instances") else {
+    let Some(run) = run_with_limit(&project, "0 > /proc/sys/user/max_inotify_instances") else {
         return;
     };
     let mut builds = Builds::from(project, run, "true", "100ms");

@@ -217,7 +217,7 @@ fn the_log_of_a_run_can_be_replayed() {
 fn a_superseded_generation_finishes_the_requests_that_it_has_accepted() {
     let project = Project::new();
     project.server("one");
-    // The program never gets ready, but accepts connections, and does not handle the stop signal.
+    // The program never becomes ready, but it accepts connections. It does not handle the stop signal.
     let mut run = project
         .run()
         .listen()

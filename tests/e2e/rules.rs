@@ -46,7 +46,7 @@ while not done.wait(0.05):
     pass
 ";
 
-pub(crate) fn configured(project: &Project, handles: &str, rules: &[&str]) -> Running {
+pub(crate) fn run_configured_server(project: &Project, handles: &str, rules: &[&str]) -> Running {
     fs::write(project.beside("server.py"), SERVER).expect("can write the file");
     fs::create_dir(project.work().join("config")).expect("can create the directory");
     project.save("config/app.toml", "one\n");
@@ -69,7 +69,7 @@ pub(crate) fn wait_for_value(run: &Running, value: &str) {
 #[ignore = "needs python3"]
 fn a_signal_makes_the_program_reload_its_configuration() {
     let project = Project::new();
-    let mut run = configured(
+    let mut run = run_configured_server(
         &project,
         "HUP",
         &["config/*.toml=signal:HUP", "*.md=ignore"],
@@ -96,7 +96,7 @@ fn a_signal_makes_the_program_reload_its_configuration() {
 #[ignore = "needs python3"]
 fn a_program_that_does_not_handle_the_signal_is_restarted() {
     let project = Project::new();
-    let mut run = configured(&project, "no", &["config/*.toml=signal:HUP"]);
+    let mut run = run_configured_server(&project, "no", &["config/*.toml=signal:HUP"]);
     run.live();
     project.save("config/app.toml", "two\n");
     run.expect("reload_signal_unhandled");

@@ -34,19 +34,19 @@ fn hc28_a_reload_loses_none_of_a_thousand_requests_in_flight() {
     let fresh = thread::spawn(move || (0..1000).map(|_| connect_and_get(address)).collect());
     project.swap(&pair.v2);
     run.live();
-    let cut = in_flight
+    let failures = in_flight
         .into_iter()
         .filter_map(|stream| http::finish(stream).err());
-    let cut: Vec<_> = cut.map(|failure| failure.to_string()).collect();
+    let failures: Vec<_> = failures.map(|failure| failure.to_string()).collect();
     assert!(
-        cut.is_empty(),
-        "{} of 1000 were cut: {:?}",
-        cut.len(),
-        cut.first()
+        failures.is_empty(),
+        "{} of 1000 requests in flight failed: {:?}",
+        failures.len(),
+        failures.first()
     );
     let fresh: Result<Vec<_>, _> = fresh.join().expect("the client has not panicked");
-    let dials = fresh.unwrap_or_else(|failure| panic!("a new connection failed: {failure}"));
-    let worst = dials.iter().max().expect("there were new connections");
+    let connecting = fresh.unwrap_or_else(|failure| panic!("a new connection failed: {failure}"));
+    let worst = connecting.iter().max().expect("there were new connections");
     say(&format!(
         "one reload with 1,000 requests in flight and 1,000 new ones: slowest connection attempt {worst:.1?}"
     ));

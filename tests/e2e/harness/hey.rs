@@ -57,11 +57,11 @@ pub(crate) struct LoadResults {
 impl Load {
     /// Sends batches of `batch` requests on new connections, at least one batch.
     pub(crate) fn start(to: SocketAddr, pressure: Pressure, batch: usize) -> Self {
-        Self::on(Connections::New, to, pressure, batch)
+        Self::start_with(Connections::New, to, pressure, batch)
     }
 
     /// Like [`Self::start`], but with connections of this kind. Every batch begins with new connections.
-    pub(crate) fn on(
+    pub(crate) fn start_with(
         connections: Connections,
         to: SocketAddr,
         pressure: Pressure,

@@ -109,11 +109,11 @@ fn request(path: &str) -> String {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect(error) => write!(f, "connect: {error}"),
-            Self::Broken(error) => write!(f, "broken: {error}"),
-            Self::Empty => f.write_str("closed without a response"),
-            Self::Cut { got, of } => write!(f, "cut: {got} of {of} bytes"),
-            Self::Status(line) => write!(f, "status: {line}"),
+            Self::Connect(error) => write!(f, "cannot connect: {error}"),
+            Self::Broken(error) => write!(f, "the connection broke: {error}"),
+            Self::Empty => f.write_str("the connection was closed without a response"),
+            Self::Cut { got, of } => write!(f, "the response ended after {got} of {of} bytes"),
+            Self::Status(line) => write!(f, "unexpected status: {line}"),
         }
     }
 }

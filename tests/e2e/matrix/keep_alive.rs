@@ -40,7 +40,7 @@ fn with_hey(what: &str, served: &mut ServedProgram) {
         rate: RATE,
     };
     let (address, reloads) = (served.run.address(), reloads());
-    let load = Load::on(
+    let load = Load::start_with(
         Connections::KeepAlive,
         address,
         pressure,

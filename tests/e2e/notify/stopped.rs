@@ -58,7 +58,7 @@ time.sleep(1000)"#,
 /// The program sends `READY=1` while hotrun cannot read it.
 #[test]
 #[ignore = "needs python3"]
-fn a_program_that_gets_ready_while_hotrun_is_stopped_goes_live() {
+fn a_program_that_becomes_ready_while_hotrun_is_stopped_goes_live() {
     if !python_or_skip() {
         return;
     }

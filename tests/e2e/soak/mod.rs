@@ -29,7 +29,7 @@ const ACTIONS: [fn(&mut SoakServer, &mut Random); 11] = [
     |served, _| served.break_the_build(),
     |served, _| served.crash(),
     |served, _| served.save_a_version_that_crashes(),
-    |served, _| served.save_a_version_that_never_gets_ready(),
+    |served, _| served.save_a_version_that_never_becomes_ready(),
     |served, random| served.change_the_configuration(random),
     |served, _| served.roll_back(),
     |served, _| served.save_while_paused(),

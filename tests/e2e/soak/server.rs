@@ -262,7 +262,7 @@ impl SoakServer {
     }
 
     /// Saves a version that hangs or, every other time, exits before it is ready.
-    pub(super) fn save_a_version_that_never_gets_ready(&mut self) {
+    pub(super) fn save_a_version_that_never_becomes_ready(&mut self) {
         let what = if self.versions.is_multiple_of(2) {
             "hang "
         } else {

@@ -148,8 +148,8 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// The minimum of each value. It varies how many listeners must stay open to preserve the order of their reuseport
-    /// group.
+    /// The minimum of each value. The number of listeners that must stay open to preserve the order of their reuseport
+    /// group varies.
     pub(super) fn least(self, other: Self) -> Self {
         Self {
             descriptors: self.descriptors.min(other.descriptors),

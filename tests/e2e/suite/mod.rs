@@ -1,6 +1,6 @@
 //! The fault suite: a table of faults in every state of hotrun, with the expected outcome of each. Every fault is
-//! injected into its own hotrun under a steady load. No request may be lost except those that the row allows, and no
-//! process, descriptor or file may be left behind.
+//! injected into a separate instance of hotrun under a steady load. No request may be lost except those that the row
+//! allows, and no process, descriptor or file may be left behind.
 //!
 //! `FAULTS='killed' cargo test --test e2e -- --ignored suite::` runs only the rows that contain `killed`.
 

@@ -32,7 +32,7 @@ fn set_limit(scenario: &mut Scenario, what: &str) {
     let pid = scenario.run().pid().to_string();
     let mut command = Command::new("prlimit");
     if scenario.unprivileged && nix::unistd::geteuid().is_root() {
-        // This needs the same user or `CAP_SYS_RESOURCE`, which root lacks in a container.
+        // `prlimit` needs to run as the same user or with `CAP_SYS_RESOURCE`, which root lacks in a container.
         command = Command::new("setpriv");
         command.args([
             "--reuid",

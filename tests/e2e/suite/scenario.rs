@@ -11,7 +11,7 @@ use super::State;
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{Event, Project, Run, Running, TIMEOUT, http, leftovers, until};
 
-/// A hotrun in some state with its clients, and the checks that follow a fault.
+/// An instance of hotrun in some state with its clients, and the checks that follow a fault.
 pub(crate) struct Scenario {
     pub(crate) project: Project,
     options: Vec<String>,

@@ -6,7 +6,7 @@ use std::io::Write;
 use super::{LIGHT, alone};
 use crate::harness::hey::{self, Load};
 use crate::harness::{BUILD_TIMEOUT, Project, say, until};
-use crate::rules::{configured, wait_for_value};
+use crate::rules::{run_configured_server, wait_for_value};
 
 /// The minimum number of requests.
 const REQUESTS: usize = 5_000;
@@ -30,7 +30,7 @@ fn a_configuration_change_loses_no_request_and_restarts_nothing() {
         return;
     }
     let project = Project::new();
-    let mut run = configured(&project, "HUP", &["config/*.toml=signal:HUP"]);
+    let mut run = run_configured_server(&project, "HUP", &["config/*.toml=signal:HUP"]);
     run.live();
     let load = Load::start(run.address(), LIGHT, 1_000);
     let mut changes = 0;
@@ -65,7 +65,7 @@ fn replacing_large_data_that_loads_slowly_loses_no_request() {
         }
     };
     write(b"one");
-    let mut run = configured(&project, "SLOW", &["data/**=restart"]);
+    let mut run = run_configured_server(&project, "SLOW", &["data/**=restart"]);
     run.live();
     wait_for_value(&run, "one");
     let load = Load::start(run.address(), LIGHT, 1_000);
