@@ -28,13 +28,13 @@ pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};
 
 /// Rebuild and restart a server when its files change, without losing a connection
 ///
-/// hotrun builds and starts a server and watches its files. On a change it builds again, starts the new
-/// generation beside the old one, waits until it is ready, sends every new connection to it, and lets the old
-/// one finish its requests. If the build fails, or the new generation does not become ready, the old one keeps
+/// hotrun builds and starts a server and watches its files. On a change, it builds again, starts the new
+/// generation beside the old one, waits until the new one is ready, sends every new connection to it, and lets the
+/// old one finish its requests. If the build fails, or the new generation does not become ready, the old one keeps
 /// serving.
 ///
-/// With `cargo run …` as COMMAND, cargo builds the program and hotrun starts it. Without COMMAND, hotrun runs
-/// `cargo run` in a cargo package. Any other COMMAND is restarted on every change.
+/// If COMMAND is `cargo run …`, cargo builds the program and hotrun starts it. Without COMMAND, hotrun runs
+/// `cargo run` in the current package. Any other COMMAND is restarted on every change.
 #[derive(Parser, Clone, Debug)]
 #[command(
     name = "hotrun",
@@ -46,8 +46,8 @@ pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};
 pub struct Cli {
     /// Watch this file or directory (repeatable)
     ///
-    /// By default hotrun watches the package and its local path dependencies in cargo mode, and the working
-    /// directory otherwise. Directories are watched with their subdirectories, except for ignored files.
+    /// By default, hotrun watches the files that the binary is built from in cargo mode, and the working directory
+    /// otherwise. Directories are watched with their subdirectories, except for ignored files.
     #[arg(short, long, value_name = "PATH", value_delimiter = '\n', value_hint = ValueHint::AnyPath)]
     pub watch: Vec<PathBuf>,
 
@@ -63,7 +63,7 @@ pub struct Cli {
 
     /// Watch files that version control ignores
     ///
-    /// By default hotrun does not watch files that `.gitignore`, `.ignore` or git's global excludes ignore.
+    /// By default, hotrun does not watch files that `.gitignore`, `.ignore` or git's global excludes ignore.
     #[arg(long)]
     pub no_vcs_ignore: bool,
 
@@ -79,7 +79,7 @@ pub struct Cli {
     /// Poll for changes instead of relying on file events
     ///
     /// File systems without reliable events (NFS, SMB, FUSE, folders shared by a host) and directories beyond the
-    /// system's limit are always polled. Polling takes at most 1 % of a processor, so the interval grows with the
+    /// system's limit are always polled. Polling takes at most about 1% of a processor, so the interval grows with the
     /// number of files. DURATION sets the interval, as in `--poll=2s`.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "on", value_parser = values::poll)]
@@ -88,7 +88,7 @@ pub struct Cli {
     /// Build with this shell command before COMMAND starts
     ///
     /// COMMAND starts only if the build succeeds. Files that the build writes to a watched directory count as
-    /// changes unless they are ignored: see `--exts` and `--ignore`.
+    /// changes unless they are ignored (see `--exts` and `--ignore`).
     #[arg(short, long, value_name = "LINE", value_hint = ValueHint::CommandString)]
     pub build: Option<String>,
 
@@ -98,10 +98,10 @@ pub struct Cli {
 
     /// Manage the sockets that the program opens itself
     ///
-    /// `auto` manages them if the system allows it (Linux 5.19 or newer, with seccomp). The program needs no change:
-    /// it keeps its sockets, and hotrun lets the next generation open the same addresses. Without the right to
-    /// install a seccomp filter (CAP_SYS_ADMIN) hotrun sets no_new_privs for the program, so `sudo` and other
-    /// setuid programs don't work inside it. `never` manages only `--listen` sockets.
+    /// `auto` manages them if the system allows it (Linux 5.19 or newer, with seccomp). You don't have to change the
+    /// program: it keeps its sockets, and hotrun lets the next generation open the same addresses. If hotrun is not
+    /// privileged (CAP_SYS_ADMIN), it must set no_new_privs for the program, so `sudo` and other setuid programs
+    /// don't work inside it. `never` manages only `--listen` sockets.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub adopt: Adopt,
 
@@ -147,7 +147,8 @@ pub struct Cli {
     /// Roll back if the new version crashes within this time
     ///
     /// The previous generation becomes live again if it is still draining; otherwise its build is started again. A
-    /// program that crashes later is restarted after one second. After two such starts, hotrun waits for a change.
+    /// program that crashes later is restarted after one second. After two such starts in a row, hotrun waits for a
+    /// change.
     /// `0s` turns off rolling back and restarting. A program is not restarted if it exits with status 0, or if it
     /// listens on nothing and neither sends `READY=1` nor responds to a probe.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
@@ -167,8 +168,8 @@ pub struct Cli {
     /// Stop the old generation before the new one starts
     ///
     /// Use this for a program that can't run twice at the same time. Its sockets stay open, and connections wait. A
-    /// program that listens on nothing always restarts this way, and so does every program without `--listen` if
-    /// hotrun can't manage its sockets.
+    /// program that listens on nothing always restarts this way. So does every program without `--listen` if hotrun
+    /// can't manage its sockets.
     #[arg(long)]
     pub stop_first: bool,
 
@@ -356,8 +357,8 @@ pub fn generate(what: Generate) -> std::io::Result<Vec<u8>> {
     help::generate(what, command())
 }
 
-/// Gives an option its environment variable. An empty variable counts as unset, so that a user can turn it off for
-/// one command.
+/// Gives an option its environment variable. An empty variable counts as unset, so that users can disable it for one
+/// command.
 fn with_variable(arg: Arg) -> Arg {
     let name = arg.get_long().map(variable).unwrap_or_default();
     let is_empty = std::env::var_os(&name).is_some_and(|value| value.is_empty());

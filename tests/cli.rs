@@ -88,7 +88,7 @@ fn option_names() -> BTreeSet<String> {
         .collect()
 }
 
-/// The README and the guide, without the page for users of other tools, which names the options of those tools.
+/// The README and the guide, except for the page that also names other tools' options.
 fn documents() -> Vec<(&'static str, String)> {
     let pages = PAGES.iter().filter(|page| page.topic != "migrating");
     let mut documents: Vec<_> = pages
@@ -179,14 +179,21 @@ fn the_examples_in_the_help_are_valid() {
 }
 
 #[test]
-fn the_changelog_has_a_section_for_this_version() {
+fn the_changelog_lists_unreleased_changes_and_then_this_version() {
     let changelog = read("CHANGELOG.md");
     assert!(changelog.starts_with("# Changelog\n"));
-    let version = format!("## [{}]", env!("CARGO_PKG_VERSION"));
-    assert!(changelog.contains("## [Unreleased]") || changelog.contains(&version));
+    let heading = Regex::new(r"(?m)^## \[(.+?)\]").unwrap();
+    let mut sections = heading
+        .captures_iter(&changelog)
+        .map(|found| found[1].to_owned());
+    assert_eq!(sections.next().as_deref(), Some("Unreleased"));
+    // Before the first release, there is no other section.
+    if let Some(newest) = sections.next() {
+        assert_eq!(newest, env!("CARGO_PKG_VERSION"));
+    }
 }
 
-/// Runs the ignored test `variables_are_read` in a separate process with these variables.
+/// Runs the ignored test `variables_are_read` in a process of its own that has these variables.
 fn with_variables(case: &str, variables: &[(&str, &str)]) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -222,7 +229,7 @@ fn variables_set_options_and_the_command_line_overrides_them() {
 }
 
 #[test]
-#[ignore = "run by the test above, with variables set"]
+#[ignore = "runs only in the process that the test above starts with these variables"]
 fn variables_are_read() {
     let parse = |line: &str| cli::parse(line.split(' ').map(OsString::from));
     match std::env::var("VARIABLES_CASE").as_deref() {

@@ -14,7 +14,7 @@ use crate::guide::{GuidePage, PAGES};
 
 /// The guide page that the command line asks for, or the list of topics.
 ///
-/// `None` if the first argument is not `help`. A program called `help` can be run with `hotrun -- help`.
+/// `None` if the first argument is not `help`. `hotrun -- help` runs a program called `help`.
 pub fn guide(args: &[OsString], color: bool) -> Option<Result<String, Failure>> {
     let (first, topic) = args.get(1..)?.split_first()?;
     if first != "help" {
@@ -82,7 +82,7 @@ pub(super) fn generate(what: Generate, mut command: Command) -> io::Result<Vec<u
     Ok(text)
 }
 
-/// Renders clap's sections, then the guide: its headings become sections, and its line breaks are kept.
+/// Renders clap's sections, then the guide. The guide's headings become sections, and its line breaks are kept.
 fn man_page(command: Command) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     Man::new(command).render(&mut text)?;
@@ -110,15 +110,15 @@ Run a different action when matching files change (repeatable)
   ignore       do nothing
 
 A program that doesn't handle the signal is restarted instead. \
-A GLOB with a `/` matches paths (`config/*.toml`, `data/**`), one without matches names (`*.sql`). \
-The last matching rule applies. \
+A GLOB with a `/` matches paths (`config/*.toml`, `data/**`); one without a `/` matches file names (`*.sql`). \
+If several rules match, the last one applies. \
 Files in a directory that a GLOB names are watched even if they are ignored or outside the watched directories. \
-By default, `.env` and the `--env-file` file have the action `restart`.";
+By default, a change to `.env` or to the `--env-file` file restarts the program.";
 
 pub(super) const READY: &str = "\
 How to detect that a new generation is ready
 
-  auto            READY=1, waiting for connections, or 500ms
+  auto            READY=1, or its sockets, or 500ms without a socket
   listen          it waits for connections on all its sockets
   notify          it sends READY=1 to NOTIFY_SOCKET
   http:/path      the path responds with a 2xx or 3xx status
