@@ -190,7 +190,11 @@ impl World {
                 again: true,
                 ..lost
             };
-            self.past.lost = left.map(once_more).or(self.past.lost);
+            let again = |lost: Lost| Lost {
+                again: true,
+                ..lost
+            };
+            self.past.lost = left.map(once_more).or(self.past.lost.map(again));
         }
         let past = &self.past;
         let first = self.live().is_none() && past.lost.is_none();
