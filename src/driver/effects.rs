@@ -15,9 +15,6 @@ use crate::ui::{Level, Report};
 
 use super::state::{Driver, Outcome, Running};
 
-/// How long a response may pause before it counts as complete.
-const RESPONSE_PAUSE: Duration = Duration::from_secs(5);
-
 impl Driver {
     /// Performs an effect. Returns the resulting event if it is known immediately.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
@@ -68,14 +65,14 @@ impl Driver {
                     running.is_some_and(|(running, signal)| running.control.reload_config(signal));
                 return Some(GenEvent::ReloadSignalSent { signal, handled });
             }
-            GenEffect::AwaitQuiescent => self.await_drained(id, false),
+            GenEffect::AwaitQuiescent => self.await_quiescent(id),
             GenEffect::CheckStopSignal => {
                 let handles = |running: &Running| running.control.handles(stop_signal);
                 // Nothing needs to wait for a generation that is gone.
                 let handled = self.generations.get(&id).is_none_or(handles);
                 return Some(GenEvent::StopSignalChecked { handled });
             }
-            GenEffect::AwaitIdle => self.await_drained(id, true),
+            GenEffect::AwaitIdle { pause } => self.await_idle(id, pause),
             GenEffect::Forward => {
                 let forwarded = self.sockets.drain(id);
                 self.report_failure("forwarding connections", forwarded);
@@ -121,24 +118,29 @@ impl Driver {
         }
     }
 
-    /// Starts a task that reports when a draining generation is quiescent or, if `idle` is set, idle.
-    fn await_drained(&mut self, id: GenId, idle: bool) {
+    /// Starts a task that reports when a draining generation is quiescent.
+    fn await_quiescent(&mut self, id: GenId) {
+        let (monitor, sender) = (self.sockets.drain_monitor(id), self.sender.clone());
+        if let Some(running) = self.generations.get_mut(&id) {
+            let control = running.control.clone();
+            running.wait(async move {
+                monitor.quiescent(|| control.pids()).await;
+                sender.event(id, GenEvent::Quiescent);
+            });
+        }
+    }
+
+    /// Starts a task that reports when a draining generation is idle.
+    fn await_idle(&mut self, id: GenId, pause: Option<Duration>) {
         let (mut monitor, sender) = (self.sockets.drain_monitor(id), self.sender.clone());
-        // A streamed response looks complete while it pauses. If another generation is live, nothing is waiting for
-        // this one to exit, so longer pauses are allowed.
-        if idle && self.machine.live().is_some() {
-            monitor = monitor.quiet_for(RESPONSE_PAUSE);
+        if let Some(pause) = pause {
+            monitor = monitor.quiet_for(pause);
         }
         if let Some(running) = self.generations.get_mut(&id) {
             let control = running.control.clone();
             running.wait(async move {
-                if idle {
-                    monitor.idle(|| control.pids()).await;
-                    sender.event(id, GenEvent::Idle);
-                } else {
-                    monitor.quiescent(|| control.pids()).await;
-                    sender.event(id, GenEvent::Quiescent);
-                }
+                monitor.idle(|| control.pids()).await;
+                sender.event(id, GenEvent::Idle);
             });
         }
     }

@@ -1,6 +1,8 @@
 //! Effects: what the driver must do.
 #![allow(missing_docs, reason = "the doc of a variant covers its fields")]
 
+use std::time::Duration;
+
 use super::{ArtifactId, GenFailure, GenId};
 
 /// Something that the driver must do. Long work reports back with an [`Event`](super::Event).
@@ -44,8 +46,9 @@ pub enum GenEffect {
     AwaitQuiescent,
     /// Find out whether the program handles the stop signal. Reports `StopSignalChecked`.
     CheckStopSignal,
-    /// Wait until the connections are closed or idle. Reports `Idle`.
-    AwaitIdle,
+    /// Wait until the connections are closed or idle. Reports `Idle`. `pause`: how long a response may pause before it
+    /// counts as complete. `None`: only as long as the driver needs to notice that it is complete.
+    AwaitIdle { pause: Option<Duration> },
     /// Forward connections that still arrive at this generation's sockets to the live one, and hold them while none is
     /// live. Given once for each started generation, before it is stopped, killed or released; on quit, only for
     /// generations that are already draining.

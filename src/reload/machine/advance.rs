@@ -1,9 +1,11 @@
 //! What follows from the state alone. This is the only place that starts programs.
 
 use super::generation::{GenState, Generation};
-use super::state::Queued;
+use super::state::{Building, Pending, Queued};
 use super::{Machine, Turn};
-use crate::reload::{ArtifactId, Cause, Effect, GenEffect, GenId, GenNotice, Notice, WhenBusy};
+use crate::reload::{
+    Action, ArtifactId, Cause, Effect, GenEffect, GenId, GenNotice, Notice, WhenBusy,
+};
 
 impl Machine {
     pub(super) fn advance(&mut self, turn: &mut Turn) {
@@ -23,6 +25,57 @@ impl Machine {
         } else if self.live().is_none() {
             self.wait_for_a_change(turn);
         }
+    }
+
+    /// Acts on a change or a request: builds, or queues an artifact without a build.
+    fn act_on_pending(&mut self, turn: &mut Turn) {
+        let Some(pending) = self.pending else {
+            return;
+        };
+        if self.building.is_some() {
+            // A restart needs no other build: the running one leads to a start anyway.
+            if pending.action == Action::Build && self.policy.when_busy == WhenBusy::Cancel {
+                self.cancel_build(turn);
+            }
+            return;
+        }
+        self.pending = None;
+        let nothing_built = self.artifacts.newest.is_none();
+        if self.policy.builds && (pending.action == Action::Build || nothing_built) {
+            let Pending { cause, forced, .. } = pending;
+            let id = self.new_id();
+            self.building = Some(Building {
+                id,
+                since: turn.now,
+                cause,
+                cancelled: false,
+                forced,
+            });
+            turn.notice(id, GenNotice::Building { cause });
+            return turn.effect(id, GenEffect::Build);
+        }
+        // A queued generation serves as the restart.
+        if self.queued.is_none() {
+            let artifact = self.to_restart().unwrap_or(ArtifactId::FIRST);
+            self.queue(artifact, pending.cause);
+        }
+    }
+
+    pub(super) fn cancel_build(&mut self, turn: &mut Turn) {
+        let building = self.building.as_mut();
+        if let Some(building) = building.filter(|building| !building.cancelled) {
+            building.cancelled = true;
+            turn.effect(building.id, GenEffect::CancelBuild);
+        }
+    }
+
+    /// The artifact that a restart starts: the newest one, unless hotrun has rolled back since it was built.
+    fn to_restart(&self) -> Option<ArtifactId> {
+        let candidate = self.candidate().filter(|candidate| candidate.rolled_back);
+        let candidate = candidate.map(|candidate| candidate.artifact);
+        let rolled_back = candidate.or(self.artifacts.rolled_back_to);
+        let rolled_back = rolled_back.filter(|artifact| self.artifacts.has(*artifact));
+        rolled_back.or(self.artifacts.newest)
     }
 
     /// Whether a generation is being built, is queued, or is starting.

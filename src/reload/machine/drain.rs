@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use crate::reload::{GenEffect, Policy, Stopped, Time};
 
+/// How long a streamed response may pause before it counts as complete.
+const RESPONSE_PAUSE: Duration = Duration::from_secs(5);
+
 /// How far a draining generation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Progress {
@@ -122,7 +125,8 @@ impl Drain {
         &[GenEffect::CheckStopSignal]
     }
 
-    pub(super) fn stop_signal_checked(&mut self, handled: bool) -> Effects {
+    /// `live`: whether another generation is live, so that nothing is waiting for this one to end.
+    pub(super) fn stop_signal_checked(&mut self, handled: bool, live: bool) -> Effects {
         if self.progress != Progress::CheckingStopSignal {
             return &[];
         }
@@ -130,7 +134,12 @@ impl Drain {
             return self.stop();
         }
         self.progress = Progress::AwaitingIdle;
-        &[GenEffect::AwaitIdle]
+        match live {
+            true => &[GenEffect::AwaitIdle {
+                pause: Some(RESPONSE_PAUSE),
+            }],
+            false => &[GenEffect::AwaitIdle { pause: None }],
+        }
     }
 
     /// The generation's connections are closed or idle.

@@ -1,6 +1,7 @@
 //! Takes a generation from its start to its switch, and handles its end.
 
-use super::generation::{GenState, Generation};
+use super::generation::{GenState, Generation, SignalSet};
+use super::state::Recovery;
 use super::{Machine, Turn};
 use crate::reload::{Ended, GenEffect, GenFailure, GenId, GenNotice, Phase, Time};
 
@@ -19,15 +20,32 @@ impl Machine {
         turn.effect(id, GenEffect::Switch);
     }
 
+    /// Makes a ready generation live, and drains the one that was live before.
     pub(super) fn switched(&mut self, id: GenId, turn: &mut Turn) {
-        let Some(at) = self.ready_since(id) else {
+        let (old, newer) = (self.live(), self.is_newest_queued());
+        let Some((known, ready_at)) = self.ready_generation(id) else {
             return self.restored(id, true, turn);
         };
-        let took = turn.now.since(at);
+        let took = turn.now.since(ready_at);
         turn.notice(id, GenNotice::Live { took });
-        let old = self.live();
-        let owed = self.went_live(id, old, turn.now);
+        known.state = GenState::Live;
+        let owed = std::mem::take(&mut known.owed);
+        let known = *known;
+        let last = self.artifacts.live;
+        let rolled_back = known.rolled_back && !newer;
+        self.artifacts.went_live(known.artifact, rolled_back);
+        self.recovery = Recovery {
+            blame_until: Some(turn.now.plus(self.policy.rollback_within)),
+            replaced: last.or(self.recovery.replaced),
+            before: old,
+            is_server: known.is_server,
+            starts: self.recovery.starts,
+            ..Recovery::default()
+        };
         if let Some(old) = old {
+            if let Some(old) = self.find_mut(old) {
+                old.owed = SignalSet::default();
+            }
             self.retire(old, turn);
         }
         for signal in owed.numbers() {
@@ -36,17 +54,18 @@ impl Machine {
     }
 
     pub(super) fn switch_failed(&mut self, id: GenId, turn: &mut Turn) {
-        if self.ready_since(id).is_none() {
+        if self.ready_generation(id).is_none() {
             return self.restored(id, false, turn);
         }
-        self.dismiss(id, turn);
+        self.stop_candidate(id, turn);
         self.candidate_failed(id, GenFailure::Switch, turn);
     }
 
-    /// When the switch to this generation began, if it is under way.
-    fn ready_since(&self, id: GenId) -> Option<Time> {
-        match self.find(id)?.state {
-            GenState::Ready { at } => Some(at),
+    /// The generation, and when it became ready, if the switch to it is under way.
+    fn ready_generation(&mut self, id: GenId) -> Option<(&mut Generation, Time)> {
+        let known = self.find_mut(id)?;
+        match known.state {
+            GenState::Ready { at } => Some((known, at)),
             GenState::Starting { .. } | GenState::Live | GenState::Draining(_) => None,
         }
     }
@@ -68,24 +87,24 @@ impl Machine {
         if self.phase(id) == Phase::Draining {
             self.drain(id, turn, |drain, _| drain.exited());
         } else if !(survivors && ended.success()) {
-            self.lose(id, Some(ended), survivors, turn);
+            self.ended(id, Some(ended), survivors, turn);
         }
     }
 
     pub(super) fn gone(&mut self, id: GenId, turn: &mut Turn) {
-        self.lose(id, None, false, turn);
+        self.ended(id, None, false, turn);
         self.release(id, turn);
     }
 
     /// Handles the end of a generation that was not draining. `ended`: how it ended, if that is known.
-    fn lose(&mut self, id: GenId, ended: Option<Ended>, survivors: bool, turn: &mut Turn) {
+    fn ended(&mut self, id: GenId, ended: Option<Ended>, survivors: bool, turn: &mut Turn) {
         match self.phase(id) {
             Phase::Starting | Phase::Ready => {
-                self.lose_candidate(id, survivors, turn);
+                self.candidate_ended(id, survivors, turn);
                 let failure = ended.map_or(GenFailure::Vanished, GenFailure::ExitedEarly);
                 self.candidate_failed(id, failure, turn);
             }
-            Phase::Live => self.lose_live(id, ended, survivors, turn),
+            Phase::Live => self.live_ended(id, ended, survivors, turn),
             Phase::Building | Phase::Draining | Phase::Gone => {}
         }
     }
@@ -96,7 +115,7 @@ impl Machine {
             GenState::Ready { .. } | GenState::Live | GenState::Draining(_) => false,
         };
         if let Some(id) = self.generations.iter().find(late).map(|late| late.id) {
-            self.dismiss(id, turn);
+            self.stop_candidate(id, turn);
             self.candidate_failed(id, GenFailure::ReadyTimeout, turn);
         }
     }

@@ -1,6 +1,6 @@
 mod advance;
 mod artifacts;
-mod builds;
+mod build_end;
 mod drain;
 mod generation;
 mod lifecycle;
@@ -62,7 +62,35 @@ impl Machine {
             Event::Changed(action) => self.changed(action),
             Event::ConfigChanged { signal } => self.config_changed(signal, &mut turn),
             Event::Requested(request) => self.requested(request, &mut turn),
-            Event::Generation(id, event) => self.generation(id, event, &mut turn),
+            Event::Generation(id, event) => match event {
+                GenEvent::BuildEnded(outcome) => self.build_ended(id, outcome, &mut turn),
+                GenEvent::StartFailed => self.start_failed(id, &mut turn),
+                GenEvent::Listening => self.recognised_as_server(id, true),
+                GenEvent::IsServer => self.recognised_as_server(id, false),
+                GenEvent::Ready => self.ready(id, &mut turn),
+                GenEvent::Switched => self.switched(id, &mut turn),
+                GenEvent::SwitchFailed => self.switch_failed(id, &mut turn),
+                GenEvent::Quiescent => {
+                    self.drain(id, &mut turn, |drain, policy| drain.quiescent(now, policy));
+                }
+                GenEvent::StopSignalChecked { handled } => {
+                    let live = self.live().is_some();
+                    self.drain(id, &mut turn, |drain, _| {
+                        drain.stop_signal_checked(handled, live)
+                    });
+                }
+                GenEvent::Idle => self.drain(id, &mut turn, |drain, _| drain.idle()),
+                GenEvent::Exited { ended, survivors } => {
+                    self.exited(id, ended, survivors, &mut turn);
+                }
+                GenEvent::Gone => self.gone(id, &mut turn),
+                GenEvent::ExtendTimeout { by } => self.extend_timeout(id, by, &mut turn),
+                GenEvent::StoredFds => self.stored_fds(id, &mut turn),
+                GenEvent::Watchdog(message) => self.watchdog(id, message, &mut turn),
+                GenEvent::ReloadSignalSent { signal, handled } => {
+                    self.reload_signal_sent(id, signal, handled, &mut turn);
+                }
+            },
             Event::Tick => {
                 self.ready_timeout(&mut turn);
                 self.watchdogs(&mut turn);
@@ -85,34 +113,6 @@ impl Machine {
             Request::KillDraining => self.kill_draining(turn),
             Request::Quit => self.begin_quit(turn),
             Request::QuitNow => self.quit_now(turn),
-        }
-    }
-
-    fn generation(&mut self, id: GenId, event: GenEvent, turn: &mut Turn) {
-        let now = turn.now;
-        match event {
-            GenEvent::BuildEnded(outcome) => self.build_ended(id, outcome, turn),
-            GenEvent::StartFailed => self.start_failed(id, turn),
-            GenEvent::Listening => self.recognised_as_server(id, true),
-            GenEvent::IsServer => self.recognised_as_server(id, false),
-            GenEvent::Ready => self.ready(id, turn),
-            GenEvent::Switched => self.switched(id, turn),
-            GenEvent::SwitchFailed => self.switch_failed(id, turn),
-            GenEvent::Quiescent => {
-                self.drain(id, turn, |drain, policy| drain.quiescent(now, policy));
-            }
-            GenEvent::StopSignalChecked { handled } => {
-                self.drain(id, turn, |drain, _| drain.stop_signal_checked(handled));
-            }
-            GenEvent::Idle => self.drain(id, turn, |drain, _| drain.idle()),
-            GenEvent::Exited { ended, survivors } => self.exited(id, ended, survivors, turn),
-            GenEvent::Gone => self.gone(id, turn),
-            GenEvent::ExtendTimeout { by } => self.extend_timeout(id, by, turn),
-            GenEvent::StoredFds => self.stored_fds(id, turn),
-            GenEvent::Watchdog(message) => self.watchdog(id, message, turn),
-            GenEvent::ReloadSignalSent { signal, handled } => {
-                self.reload_signal_sent(id, signal, handled, turn);
-            }
         }
     }
 }

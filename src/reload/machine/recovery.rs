@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::drain::Drain;
-use super::generation::{GenState, Generation, SignalSet};
+use super::generation::{GenState, Generation};
 use super::state::{Crash, Recovery, Restoring};
 use super::{Machine, Turn};
-use crate::reload::{ArtifactId, Cause, Ended, GenEffect, GenFailure, GenId, GenNotice, Time};
+use crate::reload::{ArtifactId, Cause, Ended, GenEffect, GenFailure, GenId, GenNotice};
 
 /// How long hotrun waits before it restarts a crashed program.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -27,38 +27,12 @@ impl Recovery {
 }
 
 impl Machine {
-    /// Makes this generation live instead of `old`. Returns the reload signals that it is owed.
-    pub(super) fn went_live(&mut self, id: GenId, old: Option<GenId>, now: Time) -> SignalSet {
-        let newer = self.is_newest_queued();
-        if let Some(old) = old.and_then(|old| self.find_mut(old)) {
-            old.owed = SignalSet::default();
-        }
-        let Some(known) = self.find_mut(id) else {
-            return SignalSet::default();
-        };
-        known.state = GenState::Live;
-        let owed = std::mem::take(&mut known.owed);
-        let known = *known;
-        let last = self.artifacts.live;
-        let rolled_back = known.rolled_back && !newer;
-        self.artifacts.went_live(known.artifact, rolled_back);
-        self.recovery = Recovery {
-            blame_until: Some(now.plus(self.policy.rollback_within)),
-            replaced: last.or(self.recovery.replaced),
-            before: old,
-            is_server: known.is_server,
-            starts: self.recovery.starts,
-            ..Recovery::default()
-        };
-        owed
-    }
-
     fn recovers(&self) -> bool {
         self.quit.is_none() && !self.policy.rollback_within.is_zero()
     }
 
     /// Whether the newest artifact is about to be started.
-    fn is_newest_queued(&self) -> bool {
+    pub(super) fn is_newest_queued(&self) -> bool {
         let next = self.queued.map(|queued| queued.artifact);
         let starting = || Some(self.candidate()?.artifact);
         let starting = next.or_else(starting);
@@ -66,7 +40,7 @@ impl Machine {
     }
 
     /// Handles the end of the live generation. `ended`: how it ended, if that is known.
-    pub(super) fn lose_live(
+    pub(super) fn live_ended(
         &mut self,
         id: GenId,
         ended: Option<Ended>,
@@ -93,7 +67,7 @@ impl Machine {
         self.recovery.restoring = None;
         let failure = ended.map_or(GenFailure::Vanished, GenFailure::Crashed);
         let restoring = crashed && soon && self.restore(id, failure, turn);
-        self.clean_up(id, survivors, turn);
+        self.forward_and_kill(id, survivors, turn);
         if !restoring {
             self.failed(id, failure, turn);
         }

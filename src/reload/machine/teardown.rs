@@ -1,4 +1,18 @@
 //! How generations are drained and stopped.
+//!
+//! | function | when | the program | its connections |
+//! | --- | --- | --- | --- |
+//! | `retire` | was live; another one is live or needs its place | gets the stop signal later | it finishes them |
+//! | `stop_candidate` | was never live; failed, or is replaced | gets the stop signal now | are forwarded |
+//! | `supersede` | the same, while no generation is live | may finish its connections first | new ones wait |
+//! | `candidate_ended`, `live_ended` | its first process has ended | the rest of its tree is killed | are forwarded |
+//! | `begin_quit` | hotrun is quitting | gets the stop signal now | it keeps them |
+//! | `drain_all` | it drains, and its time is up or the user asks | is killed | are forwarded |
+//! | `release` | it drains, and has no processes left | | the driver closes its sockets |
+//!
+//! The first five rows start a [`Drain`]. **A generation is gone** once it is removed from `Machine::generations`: by
+//! `release` when the driver reports `Gone`, or by `start_failed` if the program could not be started. Its later events
+//! change nothing.
 
 use super::drain::{Drain, Effects};
 use super::generation::{GenState, Generation};
@@ -15,7 +29,7 @@ impl Machine {
     }
 
     /// Stops a generation that was never live. If it was the first one, connections at its sockets keep waiting.
-    pub(super) fn dismiss(&mut self, id: GenId, turn: &mut Turn) {
+    pub(super) fn stop_candidate(&mut self, id: GenId, turn: &mut Turn) {
         self.begin_drain(id, Drain::stopped(turn.now, &self.policy));
         self.forward(id, turn);
         turn.effect(id, GenEffect::Stop);
@@ -26,7 +40,7 @@ impl Machine {
     /// recovery starts over in case the newer generation fails.
     pub(super) fn supersede(&mut self, id: GenId, turn: &mut Turn) {
         if self.live().is_some() {
-            return self.dismiss(id, turn);
+            return self.stop_candidate(id, turn);
         }
         let recovering = self.recovery.recovering.take();
         self.recovery.crash = recovering.or(self.recovery.crash);
@@ -37,18 +51,18 @@ impl Machine {
 
     /// Handles the end of the candidate. If it ended during its switch, the switch may already have been made, so new
     /// connections are sent back to the live generation.
-    pub(super) fn lose_candidate(&mut self, id: GenId, survivors: bool, turn: &mut Turn) {
+    pub(super) fn candidate_ended(&mut self, id: GenId, survivors: bool, turn: &mut Turn) {
         if self.is_switching()
             && let Some(live) = self.live()
         {
             turn.effect(live, GenEffect::Switch);
         }
         self.begin_drain(id, Drain::ended(turn.now, &self.policy));
-        self.clean_up(id, survivors, turn);
+        self.forward_and_kill(id, survivors, turn);
     }
 
     /// Forwards the connections of a generation that has ended, and kills the rest of its process tree.
-    pub(super) fn clean_up(&mut self, id: GenId, survivors: bool, turn: &mut Turn) {
+    pub(super) fn forward_and_kill(&mut self, id: GenId, survivors: bool, turn: &mut Turn) {
         self.forward(id, turn);
         if survivors {
             self.drain(id, turn, |drain, _| drain.kill(Stopped::Killed));

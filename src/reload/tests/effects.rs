@@ -34,7 +34,7 @@ impl World {
             | GenEffect::SendReloadSignal { .. }
             | GenEffect::AwaitQuiescent
             | GenEffect::CheckStopSignal
-            | GenEffect::AwaitIdle
+            | GenEffect::AwaitIdle { .. }
             | GenEffect::Forward
             | GenEffect::Stop
             | GenEffect::Abort
@@ -229,7 +229,7 @@ impl World {
             }
             GenEffect::AwaitQuiescent => self.await_quiescent(&mut known),
             GenEffect::CheckStopSignal => self.check_stop_signal(&mut known),
-            GenEffect::AwaitIdle => {
+            GenEffect::AwaitIdle { .. } => {
                 let due = known.drain == Drain::Unhandled;
                 known.drain = Drain::AwaitingIdle;
                 due

@@ -209,7 +209,7 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         Effect::Generation(
             id,
             GenEffect::CheckStopSignal
-            | GenEffect::AwaitIdle
+            | GenEffect::AwaitIdle { .. }
             | GenEffect::Forward
             | GenEffect::Stop
             | GenEffect::Abort

@@ -46,7 +46,7 @@ fn a_program_that_does_not_handle_the_stop_signal_gets_it_when_idle() {
         &command(),
         "
         1100 quiescent 1           -> check-stop-signal 1
-        1101 stop-signal-checked 1 -> await-idle 1
+        1101 stop-signal-checked 1 -> await-idle 1 pause 5s
         3000 idle 1                -> forward 1, stop 1
         3001 exited 1 code 143     -> nothing
         3002 gone 1                -> release 1 | gone 1 drained 2.002s
@@ -60,7 +60,7 @@ fn a_program_that_does_not_handle_the_stop_signal_and_is_never_idle() {
         &command(),
         "
          1100 quiescent 1           -> check-stop-signal 1
-         1101 stop-signal-checked 1 -> await-idle 1
+         1101 stop-signal-checked 1 -> await-idle 1 pause 5s
         11099 tick                  -> nothing
         11100 tick                  -> forward 1, stop 1
         13099 tick                  -> nothing

@@ -1,66 +1,10 @@
-//! Turns pending changes into builds, and handles the end of a build.
+//! What follows from the result of a build.
 
-use super::state::{Building, Pending, Queued};
+use super::state::{Building, Queued};
 use super::{Machine, Turn};
-use crate::reload::{
-    Action, ArtifactId, BuildOutcome, GenEffect, GenFailure, GenId, GenNotice, WhenBusy,
-};
+use crate::reload::{Action, ArtifactId, BuildOutcome, GenFailure, GenId, GenNotice};
 
 impl Machine {
-    pub(super) fn act_on_pending(&mut self, turn: &mut Turn) {
-        let Some(pending) = self.pending else {
-            return;
-        };
-        if self.building.is_some() {
-            // A restart needs no other build: the running one leads to a start anyway.
-            if pending.action == Action::Build && self.policy.when_busy == WhenBusy::Cancel {
-                self.cancel_build(turn);
-            }
-            return;
-        }
-        self.pending = None;
-        let nothing_built = self.artifacts.newest.is_none();
-        if self.policy.builds && (pending.action == Action::Build || nothing_built) {
-            return self.build(pending, turn);
-        }
-        // A queued generation serves as the restart.
-        if self.queued.is_none() {
-            let artifact = self.to_restart().unwrap_or(ArtifactId::FIRST);
-            self.queue(artifact, pending.cause);
-        }
-    }
-
-    fn build(&mut self, pending: Pending, turn: &mut Turn) {
-        let Pending { cause, forced, .. } = pending;
-        let id = self.new_id();
-        self.building = Some(Building {
-            id,
-            since: turn.now,
-            cause,
-            cancelled: false,
-            forced,
-        });
-        turn.notice(id, GenNotice::Building { cause });
-        turn.effect(id, GenEffect::Build);
-    }
-
-    /// The artifact that a restart starts: the newest one, unless hotrun has rolled back since it was built.
-    fn to_restart(&self) -> Option<ArtifactId> {
-        let candidate = self.candidate().filter(|candidate| candidate.rolled_back);
-        let candidate = candidate.map(|candidate| candidate.artifact);
-        let rolled_back = candidate.or(self.artifacts.rolled_back_to);
-        let rolled_back = rolled_back.filter(|artifact| self.artifacts.has(*artifact));
-        rolled_back.or(self.artifacts.newest)
-    }
-
-    pub(super) fn cancel_build(&mut self, turn: &mut Turn) {
-        let building = self.building.as_mut();
-        if let Some(building) = building.filter(|building| !building.cancelled) {
-            building.cancelled = true;
-            turn.effect(building.id, GenEffect::CancelBuild);
-        }
-    }
-
     pub(super) fn build_ended(&mut self, id: GenId, outcome: BuildOutcome, turn: &mut Turn) {
         let Some(building) = self.building.take_if(|building| building.id == id) else {
             return;
@@ -73,20 +17,16 @@ impl Machine {
             }
             BuildOutcome::Built { artifact, kept } => {
                 if kept {
-                    self.keep(artifact);
+                    // Forgets the kept artifacts that are not needed, as the driver does.
+                    let needed: Vec<_> = self.needed().collect();
+                    let kept = &mut self.artifacts.kept;
+                    kept.retain(|kept| *kept != artifact && needed.contains(kept));
+                    kept.push(artifact);
                 }
                 self.built(&building, artifact, turn);
             }
             BuildOutcome::Unchanged { like } => self.unchanged(&building, like, turn),
         }
-    }
-
-    /// Keeps this artifact from now on, and forgets the others that are not needed.
-    fn keep(&mut self, artifact: ArtifactId) {
-        let needed: Vec<_> = self.needed().collect();
-        let kept = &mut self.artifacts.kept;
-        kept.retain(|kept| *kept != artifact && needed.contains(kept));
-        kept.push(artifact);
     }
 
     /// Starts nothing if the newest generation was started from the same artifact and the user did not ask for a
