@@ -100,7 +100,7 @@ impl ServedPackage {
         );
     }
 
-    /// Waits until the build fails with these words, and checks that the old generation stays live.
+    /// Waits until the build fails and an event mentions these words, and checks that the old generation stays live.
     #[track_caller]
     fn assert_build_fails(&mut self, words: &str) {
         let failed = self

@@ -1,4 +1,4 @@
-//! Which changes trigger a reload, and how many reloads.
+//! Tests which changes trigger reloads, and how many.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Drains, quits, and checks that nothing is left behind.
+//! Tests drains and quits, and that nothing is left behind.
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
@@ -237,7 +237,7 @@ fn stop_first_never_runs_two_generations_and_connections_wait() {
 }
 
 #[test]
-fn quitting_does_not_wait_for_what_a_build_has_left_running() {
+fn quitting_does_not_wait_for_a_process_that_a_build_has_left_behind() {
     let project = Project::new();
     project.server("one");
     let run = project.run().listen();

@@ -110,9 +110,9 @@ impl Language {
     }
 }
 
-/// How long to wait after a save until its effects are over.
+/// How long to wait for the effects of a save.
 const PAUSE: Duration = Duration::from_millis(150);
-/// How long to wait until forwarded connections are closed, too.
+/// How long to wait for forwarded connections to be closed, too.
 const IDLE: Duration = Duration::from_secs(3);
 
 /// The results of a soak.

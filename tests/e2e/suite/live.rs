@@ -23,7 +23,8 @@ pub(super) fn faults() -> Vec<Fault> {
     all
 }
 
-/// Checks that the live generation crashed this way, and that clients wait until the fixed version responds.
+/// Checks that the live generation crashed with this exit code or signal, and that clients wait until the fixed version
+/// responds.
 pub(super) fn expect_crash(scenario: &mut Scenario, field: &str, number: u64) {
     let failed = scenario.expect_failure("crashed", 0);
     assert_eq!(failed.number(field), number, "{failed}");

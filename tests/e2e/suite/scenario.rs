@@ -291,8 +291,8 @@ impl Scenario {
         self.expect_exit(Some(code));
     }
 
-    /// Waits for hotrun to exit, and checks the exit code and that nothing is left behind. `None` means killed by a
-    /// signal.
+    /// Waits for hotrun to exit, and checks the exit code and that nothing is left behind. `None` means that a signal
+    /// killed hotrun.
     #[track_caller]
     pub(super) fn expect_exit(&mut self, code: Option<i32>) {
         let mut run = self.take_run();
