@@ -106,7 +106,7 @@ fn a_full_disk_under_the_log_breaks_nothing_and_later_output_appears() {
     run.quit();
 }
 
-/// Each generation's unix socket needs a directory entry, for which there is no room.
+/// Each generation's unix socket needs a directory entry, but the disk has no room for one.
 #[test]
 fn a_full_disk_under_the_sockets_is_reported_and_the_old_generation_stays_live() {
     let project = Project::new();

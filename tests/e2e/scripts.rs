@@ -1,5 +1,5 @@
-//! Scripts of random edits while hotrun is running, every second one during a build. Once the edits have stopped, the
-//! last build must have seen the current files.
+//! Scripts of random edits while hotrun is running, every second script during a build. Once the edits have stopped,
+//! the last build must have seen the current files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::script::{Contents, Dice, differing, snapshot, step};
 
 const SCRIPTS: u64 = 1000;
 
-/// Makes random edits, and returns the paths that differed at any time.
+/// Makes random edits, and returns the paths that differed from `before` at any time.
 fn edit(dice: &mut Dice, root: &Path, outside: &Path, before: &Contents) -> BTreeSet<String> {
     let mut touched = BTreeSet::new();
     let mut last = before.clone();

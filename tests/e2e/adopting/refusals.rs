@@ -44,7 +44,7 @@ fn every_refusal_is_reported_once_and_leads_to_stop_first() {
     assert_stopped_first("pidfd", "`pidfd_getfd`");
 }
 
-/// Gets a real `EBUSY`, because a process and its ancestors can have only one seccomp listener.
+/// The nested hotrun gets a real `EBUSY`, because a process and its ancestors can have only one seccomp listener.
 #[test]
 #[ignore = "needs python3"]
 fn a_nested_hotrun_reports_why_it_cannot_adopt_sockets_and_the_outer_one_adopts_them() {

@@ -1,5 +1,5 @@
-//! Unmodified example programs from the documentation of many servers, reloaded under a steady load of new connections.
-//! No request may fail.
+//! Example programs from the documentation of many servers, reloaded under a steady load of new connections. No request
+//! may fail.
 //!
 //! In CI, or with `MATRIX=full`, each program is reloaded 30 times and receives 20,000 requests. Otherwise it gets a
 //! tenth of the reloads and a twentieth of the requests.

@@ -76,7 +76,8 @@ fn inside_the_build() -> Vec<Fault> {
             |scenario| {
                 scenario.proceed_with("(setsid sleep 1000 &); exit 0");
                 scenario.expect_event("live", 2);
-                // The daemon may be a compiler cache that the next build reuses, so hotrun keeps it until it exits.
+                // The daemon may be a compiler cache that the next build reuses, so hotrun kills it only when hotrun
+                // itself exits.
                 scenario.signal_and_expect_exit(Signal::SIGINT, 0);
             },
         ),

@@ -30,7 +30,7 @@ use scenario::RequestCounts;
 
 use crate::harness::{apps, say};
 
-/// The number of faults tested at the same time. A test mostly waits.
+/// The number of faults tested at the same time. Each test mostly waits.
 const CONCURRENCY: usize = 6;
 
 /// A row of the table.
