@@ -25,30 +25,27 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// The longest interval between checks, for a program that starts slowly.
 const MAX_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Whether a process is waiting for connections on a socket.
+/// What the system shows about a socket, and since when.
 #[derive(Clone, Copy)]
-enum SocketState {
-    Accepting,
-    Idle,
-    /// Unknown since this instant.
-    Unknown(Instant),
+struct SocketState {
+    accepting: Accepting,
+    since: Instant,
 }
 
 impl SocketState {
-    fn next(self, seen: Accepting, now: Instant) -> Self {
-        match (seen, self) {
-            (Accepting::Yes, _) => Self::Accepting,
-            (Accepting::No, _) => Self::Idle,
-            (Accepting::Unknown, Self::Unknown(since)) => Self::Unknown(since),
-            (Accepting::Unknown, Self::Accepting | Self::Idle) => Self::Unknown(now),
-        }
+    /// Returns the state after a check.
+    fn after(before: Option<&Self>, accepting: Accepting, now: Instant) -> Self {
+        let same = before.filter(|before| before.accepting == accepting);
+        let since = same.map_or(now, |same| same.since);
+        Self { accepting, since }
     }
 
+    /// Whether the generation counts as waiting for connections on the socket.
     fn counts(self, now: Instant) -> bool {
-        match self {
-            Self::Accepting => true,
-            Self::Idle => false,
-            Self::Unknown(since) => now - since >= UNKNOWN_GRACE,
+        match self.accepting {
+            Accepting::Yes => true,
+            Accepting::No => false,
+            Accepting::Unknown => now - self.since >= UNKNOWN_GRACE,
         }
     }
 }
@@ -86,10 +83,8 @@ impl GenerationSockets {
                     sleep(UNKNOWN_GRACE).await;
                     return ReadyReason::Listening;
                 };
-                let update = |(inode, seen)| {
-                    let before = known.get(&inode).copied().unwrap_or(SocketState::Idle);
-                    (inode, before.next(seen, now))
-                };
+                let update =
+                    |(inode, seen)| (inode, SocketState::after(known.get(&inode), seen, now));
                 known = sockets.into_iter().zip(seen).map(update).collect();
                 check(&state, &known, now, first)
             };
@@ -140,7 +135,7 @@ fn check(
     if in_grace && !state.datagram.iter().all(counts) {
         return Err(UnreadyReason::NotAccepting(state.listening.len()));
     }
-    let is_seen = |inode: &u64| matches!(known[inode], SocketState::Accepting);
+    let is_seen = |inode: &u64| known[inode].accepting == Accepting::Yes;
     match state.listening.iter().all(is_seen) {
         true => Ok(ReadyReason::Accepting),
         false => Ok(ReadyReason::Listening),
@@ -165,16 +160,15 @@ mod tests {
     fn an_unknown_socket_counts_after_a_second() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let unknown = SocketState::Idle
-            .next(Accepting::Unknown, at(0))
-            .next(Accepting::Unknown, at(900));
+        let next = |before: &SocketState, seen, ms| SocketState::after(Some(before), seen, at(ms));
+        let first = SocketState::after(None, Accepting::Unknown, at(0));
+        let unknown = next(&first, Accepting::Unknown, 900);
         assert!(!unknown.counts(at(999)) && unknown.counts(at(1000)));
-        let seen_between = unknown
-            .next(Accepting::No, at(950))
-            .next(Accepting::Unknown, at(960));
-        assert!(!seen_between.counts(at(1000)) && seen_between.counts(at(1960)));
-        assert!(!unknown.next(Accepting::No, at(2000)).counts(at(9000)));
-        assert!(unknown.next(Accepting::Yes, at(1)).counts(at(1)));
+        let idle = next(&unknown, Accepting::No, 950);
+        let unknown_again = next(&idle, Accepting::Unknown, 960);
+        assert!(!unknown_again.counts(at(1000)) && unknown_again.counts(at(1960)));
+        assert!(!idle.counts(at(9000)));
+        assert!(next(&unknown, Accepting::Yes, 1).counts(at(1)));
     }
 
     #[test]

@@ -11,6 +11,30 @@
 //!
 //! hotrun watches each directory individually, and does not watch ignored directories: a watch takes memory in the
 //! kernel, the number of watches is limited, and a build writes thousands of files.
+//!
+//! # What counts as a change
+//!
+//! The rules in the order in which they apply, each with the function that decides. In this module, `worker.rs` calls
+//! these functions: `WatchWorker::touched` for each event, and `WatchWorker::flush` for each batch.
+//!
+//! | rule | decided by |
+//! | --- | --- |
+//! | only events that can change contents: no reads, no changes of the file mode | `os::fs_event::translate` |
+//! | a symbolic link is not followed; a new or replaced directory stands for its files | `WatchWorker::touched` |
+//! | the last `--on` rule that matches the path wins, even over ignore files; `ignore` means that the file does not count | [`action_for`] |
+//! | temporary files of editors and files of crashes do not count | `filter::is_temporary` |
+//! | once a build has reported its inputs, only these count | `Filter::counts` |
+//! | `--exts`, `--ignore`, ignore files, version control, cargo's output | `Filter::would_count` |
+//! | roots that are files, and cargo's own files, count regardless of `--exts` | `Filter::counts` |
+//! | a file that turns out to be an input counts if it has had an event since the build began | `WatchWorker::update` |
+//! | a changed ignore file applies from the next batch on | `Filter::is_outdated_by` |
+//! | a file counts when its writer has closed it | `Debounce::touch` |
+//! | changes are reported together, once no more events arrive and git has finished | `Debounce::take` |
+//! | the contents must have changed, or the metadata if the contents are not known | `Snapshot::update` |
+//! | a `Cargo.lock` that cargo itself wrote during a build does not count | [`LockFileWindow::contains`] |
+//! | files that a build or a command rewrites on every run do not count | [`SelfTrigger::judge`] |
+//!
+//! The driver asks about the last two before it acts on a batch.
 
 mod debounce;
 mod filter;

@@ -83,7 +83,24 @@ fn inspect(pid: i32, sockets: &[u64], seen: &mut [Accepting]) -> io::Result<()> 
     if process.uses_io_uring {
         process.mark_all(Accepting::Unknown, seen);
     }
-    process.threads(seen)
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let is_final = |&(_, index): &(i32, usize)| seen[index] == Accepting::Yes;
+        if process.held.iter().all(is_final) {
+            break;
+        }
+        let text = fs::read_to_string(thread?.path().join("syscall"));
+        match text.and_then(|text| process.waits_on(&proc_files::parse(&text))) {
+            Ok(Some(fds)) => {
+                let waits = process.held.iter().filter(|(fd, _)| fds.contains(fd));
+                waits.for_each(|&(_, index)| seen[index] = Accepting::Yes);
+            }
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                // The thread has ended, or its set is gone. The next check reads it again.
+            }
+            Ok(None) | Err(_) => process.mark_all(Accepting::Unknown, seen),
+        }
+    }
+    Ok(())
 }
 
 /// The device number of the socket file system, in the form that the kernel prints (`MAJOR << 20 | MINOR`).
@@ -138,27 +155,6 @@ impl SocketProcess {
         for &(_, index) in &self.held {
             seen[index] = seen[index].max(found);
         }
-    }
-
-    fn threads(&self, seen: &mut [Accepting]) -> io::Result<()> {
-        for entry in fs::read_dir(format!("/proc/{}/task", self.pid))? {
-            let is_final = |&(_, index): &(i32, usize)| seen[index] == Accepting::Yes;
-            if self.held.iter().all(is_final) {
-                break;
-            }
-            let text = fs::read_to_string(entry?.path().join("syscall"));
-            match text.and_then(|text| self.waits_on(&proc_files::parse(&text))) {
-                Ok(Some(fds)) => {
-                    let waits = self.held.iter().filter(|(fd, _)| fds.contains(fd));
-                    waits.for_each(|&(_, index)| seen[index] = Accepting::Yes);
-                }
-                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
-                    // The thread has ended, or its set is gone. The next check reads it again.
-                }
-                Ok(None) | Err(_) => self.mark_all(Accepting::Unknown, seen),
-            }
-        }
-        Ok(())
     }
 
     /// Returns the descriptors that a thread is waiting on, or `None` if they are unknown.

@@ -3,19 +3,17 @@
 /// Returns the inode and device of each file in an epoll set that is watched for reading, as listening sockets are
 /// (`ep_show_fdinfo` in `fs/eventpoll.c`). An `EPOLLONESHOT` entry that has fired is not watched until it is rearmed.
 pub(super) fn watched(text: &str) -> impl Iterator<Item = (u64, u64)> {
-    text.lines().filter_map(entry)
-}
-
-/// Parses a line such as `tfd:        3 events:       19 data:                3  pos:0 ino:4227 sdev:9`, where every
-/// number except `tfd` and `pos` is hexadecimal.
-fn entry(line: &str) -> Option<(u64, u64)> {
-    let field = |key: &str| {
-        let (_, value) = line.split_once(key)?;
-        u64::from_str_radix(value.split_whitespace().next()?, 16).ok()
-    };
-    let readable = (libc::EPOLLIN | libc::EPOLLRDNORM) as u64;
-    let watched = line.starts_with("tfd:") && field("events:")? & readable != 0;
-    watched.then_some((field("ino:")?, field("sdev:")?))
+    // In a line such as `tfd:        3 events:       19 data:                3  pos:0 ino:4227 sdev:9`, every number
+    // except `tfd` and `pos` is hexadecimal.
+    text.lines().filter_map(|line| {
+        let field = |key: &str| {
+            let (_, value) = line.split_once(key)?;
+            u64::from_str_radix(value.split_whitespace().next()?, 16).ok()
+        };
+        let readable = (libc::EPOLLIN | libc::EPOLLRDNORM) as u64;
+        let watched = line.starts_with("tfd:") && field("events:")? & readable != 0;
+        watched.then_some((field("ino:")?, field("sdev:")?))
+    })
 }
 
 /// The system call that a thread is sleeping in.
@@ -102,13 +100,12 @@ pub(super) fn poll_size(count: u64) -> usize {
 
 /// Returns the descriptors in a `poll` set that are watched for reading.
 pub(super) fn polled(bytes: &[u8]) -> Vec<i32> {
-    bytes.chunks_exact(POLLFD).filter_map(poll_entry).collect()
-}
-
-fn poll_entry(bytes: &[u8]) -> Option<i32> {
-    let fd = i32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
-    let events = i16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-    (events & (libc::POLLIN | libc::POLLRDNORM) != 0).then_some(fd)
+    let entries = bytes.chunks_exact(POLLFD).filter_map(|entry| {
+        let fd = i32::from_ne_bytes(entry.get(..4)?.try_into().ok()?);
+        let events = i16::from_ne_bytes(entry.get(4..6)?.try_into().ok()?);
+        (events & (libc::POLLIN | libc::POLLRDNORM) != 0).then_some(fd)
+    });
+    entries.collect()
 }
 
 /// Returns the size in bytes of a `select` set for the descriptors below `limit`. The set is an array of `unsigned
