@@ -66,7 +66,7 @@ fn single_save(project: &Project, run: &mut Running, starts: &Path, n: usize) ->
 }
 
 /// Creates 100,000 files in 10,000 directories, 9,000 of them ignored.
-fn grow(root: &Path) {
+fn create_large_tree(root: &Path) {
     let directory = |path: &Path| {
         fs::create_dir_all(path).expect("can create the directory");
         for file in 0..10 {
@@ -103,7 +103,7 @@ const STARTS: usize = 8;
 #[ignore = "a benchmark: run it alone, with optimizations"]
 fn a_large_tree() {
     let project = Project::new();
-    grow(&project.work());
+    create_large_tree(&project.work());
     let mut starts = Vec::new();
     for start in 1..=STARTS {
         let began = Instant::now();
@@ -111,7 +111,7 @@ fn a_large_tree() {
         let watching = run.expect("watching");
         starts.push(watching.at - began);
         assert_eq!(watching.number("directories"), WATCHED as u64);
-        assert_eq!(watches(run.pid().as_raw()), WATCHED);
+        assert_eq!(run.inotify_watches(), WATCHED);
         run.expect_that("the first generation to go live", TIMEOUT, |event| {
             event.is("live")
         });
@@ -159,16 +159,4 @@ fn processor_time(pid: i32) -> Duration {
     ticks
         .map(|text| Duration::from_millis(10) * text.parse::<u32>().expect("the field is a number"))
         .sum()
-}
-
-/// The number of inotify watches of a process (`proc(5)`, `/proc/PID/fdinfo`).
-fn watches(pid: i32) -> usize {
-    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the process is running");
-    let infos = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
-    let lines = |info: String| {
-        info.lines()
-            .filter(|line| line.starts_with("inotify wd:"))
-            .count()
-    };
-    infos.map(lines).sum()
 }

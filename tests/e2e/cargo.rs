@@ -88,16 +88,7 @@ impl ServedPackage {
     /// Waits until this version responds.
     #[track_caller]
     fn wait_for_version(&self, version: &str) {
-        let wanted = format!("version {version}\n");
-        until(
-            &format!("version {version} responds"),
-            BUILD_TIMEOUT,
-            || {
-                http::get(self.run.address(), "/")
-                    .ok()
-                    .filter(|body| *body == wanted)
-            },
-        );
+        self.run.wait_for_version_within(BUILD_TIMEOUT, version);
     }
 
     /// Waits until the build fails and an event mentions these words, and checks that the old generation stays live.
@@ -275,9 +266,7 @@ fn hc08_a_build_script_that_writes_sources_is_reported_and_does_not_rebuild_fore
     assert_eq!(run.get("/"), "version one\n");
     // Changes to sources still trigger builds.
     save(&project, "two");
-    until("version two responds", BUILD_TIMEOUT, || {
-        (run.get("/") == "version two\n").then_some(())
-    });
+    run.wait_for_version_within(BUILD_TIMEOUT, "two");
     run.wait_until_quiet(Duration::from_secs(2));
     run.assert_count("building", builds + 1);
     run.quit();

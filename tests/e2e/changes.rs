@@ -31,11 +31,7 @@ fn run_with_slow_build(project: &Project, seconds: &str) -> Running {
 
 /// Waits until this version responds, and checks that nothing happens after that.
 fn settles_on_version(run: &mut Running, version: &str) {
-    until(&format!("version {version} responds"), TIMEOUT, || {
-        run.get("/")
-            .ends_with(&format!(" version {version}\n"))
-            .then_some(())
-    });
+    run.wait_for_version(version);
     run.wait_until_quiet(QUIET);
     assert!(
         run.get("/").ends_with(&format!(" version {version}\n")),
@@ -154,11 +150,10 @@ fn hc10_ignored_directories_are_not_watched() {
     project.server("v1");
     project.save(".gitignore", "heap\n");
     fs::create_dir(project.work().join(".git")).expect("can create the directory");
-    grow(&project.work().join("heap"));
+    create_many_directories(&project.work().join("heap"));
     let mut run = project.run().listen().spawn();
     run.live();
-    let watches = watches(run.pid().as_raw());
-    assert_eq!(watches, 1, "only the root is watched");
+    assert_eq!(run.inotify_watches(), 1, "only the root is watched");
     fs::write(project.work().join("heap/7/7/file"), "changed").expect("can write the file");
     run.wait_until_quiet(QUIET);
     run.assert_count("starting", 1);
@@ -168,26 +163,13 @@ fn hc10_ignored_directories_are_not_watched() {
 }
 
 /// Creates over four thousand directories.
-fn grow(heap: &Path) {
+fn create_many_directories(heap: &Path) {
     for outer in 0..64 {
         for inner in 0..64 {
             fs::create_dir_all(heap.join(format!("{outer}/{inner}")))
                 .expect("can create the directory");
         }
     }
-}
-
-/// The number of inotify watches of a process (`/proc/PID/fdinfo`, see `proc(5)`).
-fn watches(pid: i32) -> usize {
-    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("can read `fdinfo`");
-    let infos = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
-    infos
-        .map(|info| {
-            info.lines()
-                .filter(|line| line.starts_with("inotify wd:"))
-                .count()
-        })
-        .sum()
 }
 
 #[test]
@@ -212,9 +194,7 @@ fn hc08_self_triggered_builds_are_reported_and_stop() {
     assert_eq!(run.get("/").split(' ').next(), Some("generation"));
     // Changes to sources still trigger builds.
     project.server("v2");
-    until("version v2 responds", TIMEOUT, || {
-        run.get("/").ends_with(" version v2\n").then_some(())
-    });
+    run.wait_for_version("v2");
     run.wait_until_quiet(QUIET);
     run.assert_count("building", builds + 1);
     run.quit();

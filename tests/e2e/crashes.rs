@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{Project, Run, Running, TIMEOUT, apps, http, until};
+use crate::harness::{Project, Run, Running, apps, http};
 
 /// How many requests a program may have in flight when it crashes: one for each of the load's two clients.
 const IN_FLIGHT: usize = 2;
@@ -35,15 +35,6 @@ fn load(run: &Running) -> RequestLoop {
     load
 }
 
-#[track_caller]
-fn wait_for_version(run: &Running, version: &str) {
-    let wanted = format!("version {version}\n");
-    until(&format!("version {version} responds"), TIMEOUT, || {
-        let body = http::get(run.address(), "/").ok()?;
-        body.ends_with(&wanted).then_some(())
-    });
-}
-
 fn crash(run: &Running) {
     let _ = http::get(run.address(), "/crash");
 }
@@ -62,11 +53,11 @@ fn hc15_a_crash_rolls_back_to_the_previous_artifact() {
     let starting = run.expect("starting");
     assert_eq!(starting.text("cause"), "roll_back", "{starting}");
     assert_eq!(run.live(), 3);
-    wait_for_version(&run, "one");
+    run.wait_for_version("one");
     run.assert_count("building", 2);
     save(&project, "three");
     assert_eq!(run.live(), 4);
-    wait_for_version(&run, "three");
+    run.wait_for_version("three");
     load.more(5);
     load.assert_lost_at_most(IN_FLIGHT);
     run.quit();
@@ -85,12 +76,12 @@ fn hc15_a_crash_rolls_back_to_a_generation_that_is_still_draining() {
     let failed = run.expect("failed");
     assert_eq!(failed.number("live"), 1, "{failed}");
     assert_eq!(run.expect("restored").generation(), 1);
-    wait_for_version(&run, "one");
+    run.wait_for_version("one");
     load.more(20);
     run.assert_count("starting", 2);
     save(&project, "three");
     assert_eq!(run.live(), 3);
-    wait_for_version(&run, "three");
+    run.wait_for_version("three");
     drop(open);
     run.wait_until_gone(1);
     load.assert_lost_at_most(IN_FLIGHT);
@@ -114,6 +105,6 @@ fn hc15_a_crash_loop_stops_and_the_next_change_starts_the_program_again() {
     run.assert_count("restart_scheduled", 2);
     save(&project, "two");
     assert_eq!(run.live(), 4);
-    wait_for_version(&run, "two");
+    run.wait_for_version("two");
     run.quit();
 }

@@ -150,9 +150,7 @@ fn a_simultaneous_build_and_restart_lead_to_one_start() {
     run.live();
     project.save("a.toml", "a\n");
     project.save("source", "v2\n");
-    until("version v2 responds", TIMEOUT, || {
-        run.get("/").ends_with(" version v2\n").then_some(())
-    });
+    run.wait_for_version("v2");
     run.wait_until_quiet(Duration::from_millis(500));
     run.assert_count("starting", 2);
     run.quit();

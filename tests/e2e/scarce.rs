@@ -1,7 +1,7 @@
 //! A full disk, a limit on open files, and a clock that is set back.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,15 +59,6 @@ impl Drop for SmallDisk {
     }
 }
 
-fn wait_for_version(to: SocketAddr, version: &str) {
-    let wanted = format!("version {version}\n");
-    until(&format!("version {version} responds"), TIMEOUT, || {
-        http::get(to, "/")
-            .ok()
-            .filter(|body| body.ends_with(&wanted))
-    });
-}
-
 /// hotrun's output is written to a disk that is full for a while.
 #[test]
 fn a_full_disk_under_the_log_breaks_nothing_and_later_output_appears() {
@@ -83,16 +74,16 @@ fn a_full_disk_under_the_log_breaks_nothing_and_later_output_appears() {
         .args(["--listen", &address.to_string()])
         .program(["sh", "start"]);
     let run = run.spawn();
-    wait_for_version(address, "one");
+    run.wait_for_version("one");
     let load = RequestLoop::paced(address, Duration::from_millis(5));
     disk.fill(1);
     for version in ["two", "three"] {
         project.server(version);
-        wait_for_version(address, version);
+        run.wait_for_version(version);
     }
     disk.make_room();
     project.server("four");
-    wait_for_version(address, "four");
+    run.wait_for_version("four");
     let log = disk.0.join("log");
     let is_live = |event: &Event| event.is("live") && event.generation() == 4;
     until("generation 4 is in the log", TIMEOUT, || {
@@ -217,7 +208,7 @@ fn setting_the_clock_back_by_an_hour_breaks_nothing() {
     assert_eq!(run.expect("failed").text("reason"), "ready_timeout");
     save_an_hour_ago(&project, "three");
     run.live();
-    wait_for_version(run.address(), "three");
+    run.wait_for_version("three");
     load.assert_none_lost();
     run.quit();
 }

@@ -1,5 +1,6 @@
 //! A running instance of hotrun.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, ExitStatus, Stdio};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Event, Run, TIMEOUT, http, leftovers};
+use super::{Event, Run, TIMEOUT, http, leftovers, until};
 
 /// A running hotrun and its events so far. Dropping this kills all of its processes.
 pub(crate) struct Running {
@@ -54,6 +55,17 @@ impl Running {
 
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits into an i32"))
+    }
+
+    /// The number of hotrun's inotify watches (`/proc/PID/fdinfo`, see `proc(5)`).
+    pub(crate) fn inotify_watches(&self) -> usize {
+        let entries = fs::read_dir(format!("/proc/{}/fdinfo", self.pid()));
+        let entries = entries.expect("hotrun is running");
+        let infos = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+        let is_watch = |line: &&str| line.starts_with("inotify wd:");
+        infos
+            .map(|info| info.lines().filter(is_watch).count())
+            .sum()
     }
 
     /// Waits for the next event of this name, and consumes it.
@@ -186,6 +198,22 @@ impl Running {
             Ok(body) => body,
             Err(failure) => panic!("GET {path}: {failure}"),
         }
+    }
+
+    /// Waits until this version responds.
+    #[track_caller]
+    pub(crate) fn wait_for_version(&self, version: &str) {
+        self.wait_for_version_within(TIMEOUT, version);
+    }
+
+    /// Like [`Self::wait_for_version`], but with this timeout.
+    #[track_caller]
+    pub(crate) fn wait_for_version_within(&self, timeout: Duration, version: &str) {
+        let wanted = format!("version {version}\n");
+        until(&format!("version {version} responds"), timeout, || {
+            let body = http::get(self.address(), "/").ok()?;
+            body.ends_with(&wanted).then_some(())
+        });
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -140,7 +140,7 @@ fn from_outside() -> Vec<Fault> {
                 scenario.open_gates();
                 scenario.project.server("saved-while-stopped");
                 kill(hotrun, Signal::SIGCONT);
-                scenario.expect_version("saved-while-stopped");
+                scenario.run().wait_for_version("saved-while-stopped");
                 scenario.recover();
             },
         ),

@@ -44,7 +44,7 @@ fn quiescing() -> Vec<Fault> {
                 let old = scenario.program(1);
                 kill(old, Signal::SIGKILL);
                 scenario.run().wait_until_gone(1);
-                scenario.expect_version("two");
+                scenario.run().wait_for_version("two");
                 scenario.recover();
             },
         ),
@@ -58,7 +58,7 @@ fn quiescing() -> Vec<Fault> {
                 let guardian = scenario.guardian(1);
                 kill(guardian, Signal::SIGKILL);
                 scenario.run().wait_until_gone(1);
-                scenario.expect_version("two");
+                scenario.run().wait_for_version("two");
                 scenario.recover();
             },
         ),
@@ -80,7 +80,7 @@ fn quiescing() -> Vec<Fault> {
             "the newer version goes live",
             |scenario| {
                 scenario.project.server("newer");
-                scenario.expect_version("newer");
+                scenario.run().wait_for_version("newer");
                 scenario.recover();
             },
         ),
@@ -142,7 +142,7 @@ fn draining() -> Vec<Fault> {
             "the newer version goes live",
             |scenario| {
                 scenario.project.server("newer");
-                scenario.expect_version("newer");
+                scenario.run().wait_for_version("newer");
                 scenario.recover();
             },
         ),
@@ -153,7 +153,7 @@ fn draining() -> Vec<Fault> {
             |scenario| {
                 scenario.project.save("build", "exit 1");
                 scenario.expect_failure("build", 2);
-                scenario.expect_version("two");
+                scenario.run().wait_for_version("two");
                 scenario.recover();
             },
         ),

@@ -147,7 +147,7 @@ fn after_a_save() -> Vec<Fault> {
                 scenario.expect_event("live", 2);
                 scenario.project.server("three");
                 scenario.expect_event("killing", 2);
-                scenario.expect_version("three");
+                scenario.run().wait_for_version("three");
                 scenario.recover();
             },
         )
@@ -182,7 +182,7 @@ fn after_a_save() -> Vec<Fault> {
                         .is_none()
                         .then_some(())
                 });
-                scenario.expect_version("two");
+                scenario.run().wait_for_version("two");
                 scenario.recover();
             },
         ),
@@ -253,7 +253,7 @@ fn signals() -> Vec<Fault> {
                 scenario.project.server("saved-while-stopped");
                 assert!(scenario.run().get("/").ends_with("version one\n"));
                 kill(hotrun, Signal::SIGCONT);
-                scenario.expect_version("saved-while-stopped");
+                scenario.run().wait_for_version("saved-while-stopped");
                 scenario.recover();
             },
         ),
@@ -265,7 +265,7 @@ fn signals() -> Vec<Fault> {
                 let guardian = scenario.guardian(1);
                 kill(guardian, Signal::SIGSTOP);
                 scenario.project.server("saved-while-stopped");
-                scenario.expect_version("saved-while-stopped");
+                scenario.run().wait_for_version("saved-while-stopped");
                 kill(guardian, Signal::SIGCONT);
                 scenario.recover();
             },
@@ -296,7 +296,7 @@ fn saves() -> Vec<Fault> {
                 for n in 0..500 {
                     scenario.project.server(&format!("storm-{n}"));
                 }
-                scenario.expect_version("storm-499");
+                scenario.run().wait_for_version("storm-499");
                 scenario.recover();
             },
         ),

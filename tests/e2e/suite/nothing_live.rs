@@ -119,7 +119,7 @@ fn first() -> Vec<Fault> {
             |scenario| {
                 scenario.project.server("newer");
                 scenario.run().expect("superseded");
-                scenario.expect_version("newer");
+                scenario.run().wait_for_version("newer");
                 scenario.recover();
             },
         ),
@@ -198,7 +198,7 @@ fn held() -> Vec<Fault> {
             "the same version is restarted",
             |scenario| {
                 scenario.run().signal(Signal::SIGUSR1);
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 scenario.recover();
             },
         ),

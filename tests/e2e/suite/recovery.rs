@@ -101,7 +101,7 @@ fn two_generations() -> Vec<Fault> {
                 let new = scenario.program(2);
                 kill(new, Signal::SIGKILL);
                 scenario.expect_event("restored", 1);
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 scenario.recover();
             },
         ),

@@ -57,7 +57,7 @@ fn descriptors() -> Vec<Fault> {
                 scenario.project.server("two");
                 scenario.expect_failure("build", 1);
                 scenario.expect_text("ulimit -n");
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 restore_descriptors(scenario);
                 scenario.recover();
             },
@@ -71,7 +71,7 @@ fn descriptors() -> Vec<Fault> {
                 scenario.open_gates();
                 scenario.expect_failure("start", 1);
                 scenario.expect_text("ulimit -n");
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 restore_descriptors(scenario);
                 scenario.recover();
             },
@@ -83,7 +83,7 @@ fn descriptors() -> Vec<Fault> {
             |scenario| {
                 exhaust_descriptors(scenario);
                 scenario.open_gates();
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 restore_descriptors(scenario);
                 scenario.expect_event("live", 2);
                 scenario.recover();
@@ -96,7 +96,7 @@ fn descriptors() -> Vec<Fault> {
             |scenario| {
                 exhaust_descriptors(scenario);
                 scenario.run().wait_until_gone(1);
-                scenario.expect_version("two");
+                scenario.run().wait_for_version("two");
                 restore_descriptors(scenario);
                 scenario.recover();
             },
@@ -110,7 +110,7 @@ fn descriptors() -> Vec<Fault> {
                 scenario.project.server("two");
                 scenario.expect_failure("build", 1);
                 scenario.expect_text("ulimit -u");
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 set_limit(scenario, "--nproc=10000:");
                 scenario.recover();
             },
@@ -125,7 +125,7 @@ fn descriptors() -> Vec<Fault> {
                 scenario.open_gates();
                 scenario.expect_failure("start", 1);
                 scenario.expect_text("ulimit -u");
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 set_limit(scenario, "--nproc=10000:");
                 scenario.recover();
             },
@@ -145,7 +145,7 @@ fn files() -> Vec<Fault> {
                 fs::remove_dir_all(&work).expect("can remove the directory");
                 // Either the build or the start fails, depending on the timing.
                 assert_eq!(scenario.run().expect("failed").number("live"), 1);
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 fs::create_dir(&work).expect("can create the directory");
                 scenario.recover();
             },
@@ -158,7 +158,7 @@ fn files() -> Vec<Fault> {
                 let work = scenario.project.work();
                 fs::remove_dir_all(&work).expect("can remove the directory");
                 scenario.run().expect("failed");
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 fs::create_dir(&work).expect("can create the directory");
                 scenario.recover();
             },

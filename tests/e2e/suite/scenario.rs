@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::State;
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{Event, Project, Run, Running, TIMEOUT, http, leftovers, until};
+use crate::harness::{Event, Project, Run, Running, TIMEOUT, http, leftovers};
 
 /// An instance of hotrun in some state with its clients, and the checks that follow a fault.
 pub(crate) struct Scenario {
@@ -232,17 +232,6 @@ impl Scenario {
         }
     }
 
-    /// Waits until this version responds.
-    #[track_caller]
-    pub(super) fn expect_version(&mut self, version: &str) {
-        let address = self.run().address();
-        let wanted = format!("version {version}\n");
-        until(&format!("version {version} responds"), TIMEOUT, || {
-            let body = http::get(address, "/").ok()?;
-            body.ends_with(&wanted).then_some(())
-        });
-    }
-
     /// Saves a good version, waits until it responds, and checks that the waiting client gets a response.
     #[track_caller]
     pub(super) fn recover(&mut self) {
@@ -252,7 +241,7 @@ impl Scenario {
         self.project
             .save("build", &format!("exit 0 # {}", self.recoveries));
         self.project.server(&version);
-        self.expect_version(&version);
+        self.run().wait_for_version(&version);
         self.held = false;
         if let Some(waiting) = self.waiting.take() {
             let answer = waiting.join().expect("the client has not panicked");

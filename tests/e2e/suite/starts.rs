@@ -158,7 +158,7 @@ fn hangs() -> Vec<Fault> {
             |scenario| {
                 scenario.project.server("newer");
                 scenario.expect_event("superseded", 2);
-                scenario.expect_version("newer");
+                scenario.run().wait_for_version("newer");
                 scenario.recover();
             },
         ),
@@ -171,7 +171,7 @@ fn hangs() -> Vec<Fault> {
                 scenario.expect_text("trapped");
                 scenario.project.server("newer");
                 scenario.expect_event("superseded", 2);
-                scenario.expect_version("newer");
+                scenario.run().wait_for_version("newer");
                 scenario.recover();
             },
         )
@@ -196,7 +196,7 @@ fn other_processes() -> Vec<Fault> {
             |scenario| {
                 scenario.proceed_with(&format!("{}; exit 0", daemon("daemon")));
                 scenario.expect_event("live", 2);
-                scenario.expect_version("daemon");
+                scenario.run().wait_for_version("daemon");
                 scenario.recover();
             },
         ),
@@ -212,7 +212,7 @@ fn other_processes() -> Vec<Fault> {
                     "unset LISTEN_PID; (setsid sh -c \"{late}\" &); exit 1"
                 ));
                 scenario.expect_failure("exited_early", 1);
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 scenario.recover();
             },
         ),
@@ -240,7 +240,7 @@ fn notifications() -> Vec<Fault> {
                     "say==== say=READY say='\\n\\n=1\\nREADY=2' say=MAINPID=x say=READY=1 two",
                 );
                 scenario.expect_event("live", 2);
-                scenario.expect_version("two");
+                scenario.run().wait_for_version("two");
                 scenario.recover();
             },
         ),
@@ -263,7 +263,7 @@ fn notifications() -> Vec<Fault> {
                 send_ready_from_outside(scenario);
                 scenario.expect_text("ignored ");
                 assert_eq!(scenario.run().count("ready"), 1);
-                scenario.expect_version("one");
+                scenario.run().wait_for_version("one");
                 scenario.recover();
             },
         ),
@@ -315,7 +315,7 @@ fn others() -> Vec<Fault> {
             "the newer version goes live",
             |scenario| {
                 scenario.project.server("newer");
-                scenario.expect_version("newer");
+                scenario.run().wait_for_version("newer");
                 scenario.recover();
             },
         ),
@@ -328,7 +328,7 @@ fn others() -> Vec<Fault> {
                 scenario.allow(2);
                 let old = scenario.program(1);
                 kill(old, Signal::SIGKILL);
-                scenario.expect_version("two");
+                scenario.run().wait_for_version("two");
                 scenario.recover();
             },
         ),
