@@ -116,8 +116,9 @@ pub struct Cli {
 
     /// Whether to set `LISTEN_PID` for the program
     ///
-    /// Some libraries check that `LISTEN_PID` is the pid of their own process. If COMMAND is a wrapper that starts
-    /// the program as a child process (`npm`, `sh -c`), it is not, so `auto` does not set it for known wrappers.
+    /// Some libraries check that `LISTEN_PID` is the pid of their own process. hotrun doesn't know that pid if COMMAND
+    /// is a wrapper that starts the program as a child process (`npm`, `sh -c`), so `auto` doesn't set the variable
+    /// for known wrappers.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub listen_pid: ListenPid,
 

@@ -1,7 +1,7 @@
-//! `--doctor`: checks what works on this system, with hints for what does not.
+//! `--doctor`: checks what works on this system, and suggests fixes for the rest.
 //!
-//! Each check tries the real operation once, and changes nothing. The report fits on a screen of 80 columns and 24 rows
-//! even if every check fails.
+//! Each check performs the real operation once, and leaves nothing changed. The report fits on a screen of 80 columns and
+//! 24 rows even if every check fails.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +19,8 @@ use crate::os::{self, Instruction, fd_limit, fs_event, mounts, process_tree, ter
 
 /// The width of the report, in columns.
 const WIDTH: usize = 80;
-/// A limit on inotify watches below this gets a note. Linux may set such a limit on a machine with little memory.
+/// If the limit on inotify watches is lower, the report contains a note. Linux may set such a limit on a machine with
+/// little memory.
 const FEW_WATCHES: u64 = 16_384;
 /// hotrun uses about 30 descriptors, eight for each draining generation, and two for each forwarded connection.
 const FEW_DESCRIPTORS: u64 = 256;
@@ -31,16 +32,16 @@ const ENOUGH_DESCRIPTORS: u64 = 2048;
 pub enum Severity {
     /// The checked feature works.
     Works,
-    /// Something could be better, but everything that the README promises is available.
+    /// Everything that the README promises works, but something could be better.
     Note,
-    /// Something that the README promises is not available.
+    /// Something that the README promises does not work.
     Fails,
 }
 
 /// The result of a check and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How serious it is.
+    /// How serious the result is.
     pub severity: Severity,
     /// What was checked, in at most 13 characters.
     pub name: &'static str,
@@ -337,7 +338,7 @@ fn terminal() -> Finding {
     )
 }
 
-/// Runs `cargo --version`, and keeps rustup from installing the toolchain that the directory requires.
+/// Runs `cargo --version`. Keeps rustup from installing the toolchain that the directory requires.
 fn cargo(workdir: &Path) -> Finding {
     let mut command = Command::new("cargo");
     command

@@ -1,8 +1,7 @@
-//! The user guide, with one page per topic. `hotrun help TOPIC` prints a page, and the man page
-//! contains all of them.
+//! The user guide, with one page per topic. `hotrun help TOPIC` prints a page, and the man page contains all of them.
 //!
-//! To add a page, write `src/guide/TOPIC.md` and add the topic to the table below. The first line is
-//! `# Title`. Pages are shown as they are, so lines have at most 78 columns and tables are aligned.
+//! To add a page, write `src/guide/TOPIC.md`, with `# Title` in the first line, and add the topic to the list in this
+//! file. Pages are printed as they are, so their lines have at most 78 columns, and their tables are aligned.
 
 macro_rules! pages {
     ($($topic:ident),* $(,)?) => {
@@ -64,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_in_the_directory_is_in_the_table() {
+    fn every_page_in_the_directory_is_in_the_list() {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide");
         for entry in std::fs::read_dir(directory).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();

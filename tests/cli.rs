@@ -173,7 +173,8 @@ fn the_examples_in_the_help_are_valid() {
         .split_once("\n\n")
         .unwrap()
         .0;
-    for line in examples.lines().map(str::trim) {
+    for line in examples.lines() {
+        let line = line.strip_prefix("  ").expect("examples are indented");
         check_command(line).unwrap_or_else(|error| panic!("`{line}`: {error}"));
     }
 }

@@ -118,7 +118,7 @@ By default, a change to `.env` or to the `--env-file` file restarts the program.
 pub(super) const READY: &str = "\
 How to detect that a new generation is ready
 
-  auto            READY=1, or its sockets, or 500ms without a socket
+  auto            it sends READY=1, or listens, or runs for 500ms
   listen          it waits for connections on all its sockets
   notify          it sends READY=1 to NOTIFY_SOCKET
   http:/path      the path responds with a 2xx or 3xx status
@@ -134,8 +134,7 @@ Examples:
   hotrun -e go -b 'go build -o app .' -- ./app  build it first
   hotrun -l 3000 -- cargo run --release         pass port 3000 to the program";
 
-const LONG: &str = "\
-  hotrun -l 3000 --ready http:/health -- cargo run
+const LONG: &str = "  hotrun -l 3000 --ready http:/health -- cargo run
   hotrun --on 'config/*.toml=signal:HUP' --on 'data/**=restart' -- cargo run
   hotrun --generate bash > ~/.local/share/bash-completion/completions/hotrun
 
@@ -150,7 +149,8 @@ The variable of a repeatable option holds one value per line.
   hotrun respects NO_COLOR, CLICOLOR_FORCE, CI and TERM=dumb.
 
 Keys on a live terminal:
-  r reload, p pause, u undo, e errors, k kill draining, c clear, Enter mark, ? help, q quit
+  r reload   p pause   u undo   e errors   k kill draining   c clear
+  Enter mark   ? help   q quit
 
 Signals to hotrun:
   INT and TERM stop the program gracefully; a second one, or QUIT, stops it at once. \

@@ -11,7 +11,7 @@ fn failure(line: &str) -> Failure {
 }
 
 #[test]
-fn the_definition_of_the_options_is_consistent() {
+fn the_options_are_defined_consistently() {
     command().debug_assert();
 }
 
@@ -53,7 +53,7 @@ fn the_short_help_fits_on_a_screen_of_80_by_50() {
     let help = command().term_width(80).render_help().to_string();
     assert!(help.lines().count() <= 50, "{help}");
     for line in help.lines() {
-        assert!(line.chars().count() <= 80, "{line}");
+        assert!(line.chars().count() < 80, "{line}");
     }
 }
 
@@ -69,7 +69,7 @@ fn is_table_row(line: &str) -> bool {
         && (text.contains("  ") || text.starts_with(['-', '[']) || text.starts_with("hotrun "))
 }
 
-/// A fixed line break within a sentence would leave ragged lines at other widths.
+/// A fixed line break within a sentence would look ragged at other widths.
 #[test]
 fn no_sentence_in_the_long_help_has_a_fixed_line_break() {
     let help = unwrapped_help();
@@ -126,7 +126,7 @@ fn repeatable_options_accumulate_their_values() {
 }
 
 #[test]
-fn for_an_unknown_option_the_error_suggests_a_similar_one() {
+fn the_error_for_an_unknown_option_suggests_a_similar_one() {
     let expected = Failure::usage("unexpected argument '--stop-timout' found")
         .hint("a similar argument exists: '--stop-timeout'")
         .hint("to pass '--stop-timout' as a value, use '-- --stop-timout'");
@@ -134,7 +134,7 @@ fn for_an_unknown_option_the_error_suggests_a_similar_one() {
 }
 
 #[test]
-fn for_an_invalid_value_the_error_gives_the_reason() {
+fn the_error_for_an_invalid_value_gives_the_reason() {
     let duration = "a duration must have a number and a unit, as in `250ms`, `10s` or `1m30s`";
     for (line, value, option, reason) in [
         (
@@ -181,7 +181,7 @@ fn poll_takes_an_optional_interval() {
 }
 
 #[test]
-fn for_a_missing_value_the_error_names_the_option() {
+fn the_error_for_a_missing_value_names_the_option() {
     let failure = failure("--ready-timeout");
     assert!(failure.message().contains("--ready-timeout"), "{failure}");
 }

@@ -111,7 +111,7 @@ pub(super) fn ready(text: &str) -> Result<Arc<ReadySpec>, String> {
     text.parse().map(Arc::new)
 }
 
-/// Parses an interval, or one of the words for yes and no that clap accepts in the variables of other flags.
+/// Parses an interval, or one of the words for yes and no that clap accepts in the variables of boolean options.
 pub(super) fn poll(text: &str) -> Result<Poll, String> {
     match text.to_lowercase().as_str() {
         "on" | "1" | "true" | "t" | "yes" | "y" => return Ok(Poll::Always),
@@ -126,7 +126,7 @@ pub(super) fn poll(text: &str) -> Result<Poll, String> {
     }
 }
 
-/// Parses `TERM`, `SIGTERM` or `15`, in any case.
+/// Parses `TERM`, `SIGTERM` (both in upper or lower case) or `15`.
 pub(super) fn signal(text: &str) -> Result<Signal, String> {
     let upper = text.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -142,7 +142,7 @@ pub(super) fn signal(text: &str) -> Result<Signal, String> {
 pub(super) fn glob(text: &str) -> Result<String, String> {
     match globset::Glob::new(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("not a glob: {}", error.kind())),
+        Err(error) => Err(format!("invalid glob: {}", error.kind())),
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn glob_syntax_is_checked() {
         assert!(glob("**/*.{log,tmp}").is_ok());
-        assert!(glob("a[").unwrap_err().starts_with("not a glob: "));
+        assert!(glob("a[").unwrap_err().starts_with("invalid glob: "));
     }
 
     #[test]

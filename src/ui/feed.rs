@@ -13,14 +13,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::recent_output::RecentOutput;
 use super::{Level, Report, Ui, UiCommand};
 
-/// How many pieces of output may wait to be shown. Beyond that [`Feed::pass`] waits, and so, eventually, does the
-/// program: output is never dropped and never piles up.
+/// The maximum number of pieces of output in the queue. While the queue is full, [`Feed::pass`] waits, and eventually
+/// the program's own writes block. Therefore no output is dropped, and memory use is bounded.
 const MAX_WAITING: usize = 256;
 
 /// How long a terminal that accepts no output (Ctrl-S, a pager) may delay an exit or a suspend.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The user interface wakes this often even if it has nothing to do.
+/// How long the thread waits for a report if the screen changes only with a report.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Called when hotrun must quit, because its output has no reader or a part of hotrun has panicked.
@@ -36,10 +36,11 @@ pub struct Feed {
     release: Release,
 }
 
-/// Set to request that the terminal is released before any waiting report is shown. The sender confirms the release.
+/// A request to release the terminal before any waiting report is shown. The thread confirms the release through the
+/// sender.
 type Release = Arc<Mutex<Option<oneshot::Sender<()>>>>;
 
-/// Content to process. Its permit, if any, is returned once the content has been processed.
+/// An item in the queue, with its permit if it has one. The permit is released once the item has been processed.
 type Item = (Content, Option<OwnedSemaphorePermit>);
 
 #[derive(Debug)]
@@ -99,7 +100,7 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, on_quit: &OnQuit, release: &Relea
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        // Everything that is waiting is drawn in one frame.
+        // Draw everything that is waiting in one frame.
         let mut shown = Ok(());
         while let Some((content, _room)) = item {
             let released = release_terminal(&mut ui, release);
@@ -110,8 +111,8 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, on_quit: &OnQuit, release: &Relea
             item = incoming.try_recv().ok();
         }
         if shown.and(ui.draw()).is_err() {
-            // The reader is gone (`| head -1`, a closed terminal), so hotrun quits, as most programs would. The user
-            // interface returns such an error once per stream, and never returns an error for a full disk.
+            // The reader is gone (`| head -1`, a closed terminal), so quit, as most programs would. The user interface
+            // returns such an error once per stream. A full disk is not an error.
             on_quit();
         }
     }
@@ -146,7 +147,7 @@ impl Feed {
                 .unwrap_or_else(PoisonError::into_inner)
                 .record(report);
         }
-        // The thread lives as long as a `Feed` exists, unless it panics.
+        // This fails only if the thread has panicked. Otherwise it runs for as long as a `Feed` exists.
         let _ = self.items.send((content, room));
     }
 
@@ -172,7 +173,7 @@ impl Feed {
         matches!(released, Ok(Ok(())))
     }
 
-    /// Shows output. Waits until there is room in the queue.
+    /// Shows output, after waiting until there is room in the queue.
     pub async fn pass(&self, report: Report) {
         let room = self.room.clone().acquire_owned().await.ok();
         self.send(Content::Report(report), room);

@@ -177,7 +177,7 @@ mod tests {
     ];
 
     #[test]
-    fn no_sequence_contains_a_key() {
+    fn letters_in_escape_sequences_are_not_keys() {
         for sequence in SEQUENCES {
             let keys = read(&[sequence, b"r".as_slice()].concat());
             assert_eq!(keys, [Key::Reload], "{}", sequence.escape_ascii());
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn pasted_text_contains_no_key() {
+    fn letters_in_pasted_text_are_not_keys() {
         let pasted = b"\x1b[200~cargo run\nq \x1b[31m\x1b]x\x1b[20~\x1b\x1b[201~r";
         assert_eq!(read(pasted), [Key::Reload]);
         let mut keys = KeyParser::default();

@@ -36,7 +36,17 @@ pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Repo
                 screen.clear();
             }
             // With `--quiet`, a build's output is printed only if the build fails.
-            if !S::HAS_FOOTER && verbosity == Verbosity::Quiet && build_fails(*notice) {
+            let failed = matches!(
+                notice,
+                Notice::Generation(
+                    _,
+                    GenNotice::Failed {
+                        failure: GenFailure::Build,
+                        ..
+                    }
+                )
+            );
+            if !S::HAS_FOOTER && verbosity == Verbosity::Quiet && failed {
                 let log = model.build_log.last_lines(usize::MAX);
                 log.for_each(|line| print_build(screen, options, &line));
             }
@@ -98,13 +108,6 @@ pub(super) fn print_build(screen: &mut impl Printer, options: &Options, text: &s
     }
 }
 
-fn build_fails(notice: Notice) -> bool {
-    let Notice::Generation(_, GenNotice::Failed { failure, .. }) = notice else {
-        return false;
-    };
-    failure == GenFailure::Build
-}
-
 /// Whether a build begins, or a generation starts without a build.
 fn starts_reload(notice: Notice, model: &Model) -> bool {
     if let Notice::Generation(id, GenNotice::Starting { .. }) = notice {
@@ -113,7 +116,7 @@ fn starts_reload(notice: Notice, model: &Model) -> bool {
     matches!(notice, Notice::Generation(_, GenNotice::Building { .. }))
 }
 
-/// How many changed files `--why` prints at most; switching branches can change thousands.
+/// The maximum number of changed files that `--why` prints. Switching branches can change thousands.
 const MAX_FILES: usize = 20;
 
 /// The style of hotrun's own lines.
@@ -146,8 +149,8 @@ impl Options {
         text.split('\n').map(line).collect()
     }
 
-    /// Formats a message and its hint as lines to print; no lines if the verbosity hides the message. A hint is never
-    /// red.
+    /// Formats a message and its hint as lines to print. Returns no lines if the verbosity hides the message. A hint is
+    /// never red.
     fn message(&self, level: Level, text: &str, hint: Option<&str>) -> Vec<String> {
         if !self.shows(level) {
             return Vec::new();

@@ -18,7 +18,8 @@ pub(super) struct LogMessage {
 }
 
 impl LogMessage {
-    fn logged(mut self) -> Self {
+    /// Prints the message on a live terminal, too, because the footer does not show it.
+    fn outside_footer(mut self) -> Self {
         self.in_footer = false;
         self
     }
@@ -54,7 +55,7 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<LogMessage> {
         Report::Notice(Notice::Generation(id, notice)) => describe_generation(*id, *notice, model),
         Report::Notice(Notice::Paused) => info("paused"),
         Report::Notice(Notice::Resumed) => info("resumed"),
-        Report::Notice(Notice::NothingToUndo) => info("nothing to undo").logged(),
+        Report::Notice(Notice::NothingToUndo) => info("nothing to undo").outside_footer(),
         Report::Notice(Notice::Waiting) => info("waiting for a change"),
         Report::Notice(Notice::Quitting { timeout }) => {
             info(format!("stopping, for up to {}", Human(*timeout)))
@@ -105,15 +106,15 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> LogMessag
             "gen {id} is reloading its configuration ({})",
             name(signal)
         ))
-        .logged(),
+        .outside_footer(),
         GenNotice::ReloadSignalUnhandled { signal } => {
             let text = format!("gen {id} does not handle {}, restarting it", name(signal));
-            info(text).logged()
+            info(text).outside_footer()
         }
         GenNotice::Starting { cause } => starting(id, cause, model),
         GenNotice::Ready { took } => detail(format!("gen {id} ready in {}", Human(took))),
         GenNotice::Live { .. } => live(id, model),
-        GenNotice::Restored => detail(format!("gen {id} is live again")).logged(),
+        GenNotice::Restored => detail(format!("gen {id} is live again")).outside_footer(),
         GenNotice::Superseded => info(format!("gen {id} superseded by newer sources")),
         GenNotice::Draining { timeout } => {
             info(format!("gen {id} draining, for up to {}", Human(timeout)))
@@ -124,13 +125,13 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> LogMessag
         GenNotice::StoredFds => info(format!(
             "gen {id} stores descriptors: from now on each generation stops before the next one starts"
         ))
-        .logged(),
+        .outside_footer(),
         GenNotice::Aborting { after } => aborting(id, after),
         GenNotice::Killing { why, after } => killing(id, why, after),
         GenNotice::Gone { how, took } => gone(id, how, took, model),
         GenNotice::Failed { failure, live } => failed(id, failure, live, model),
         GenNotice::RestartScheduled { after } => {
-            info(format!("gen {id} will be restarted in {}", Human(after))).logged()
+            info(format!("gen {id} will be restarted in {}", Human(after))).outside_footer()
         }
     }
 }
@@ -152,8 +153,8 @@ fn because(cause: Cause) -> &'static str {
     }
 }
 
-/// After a build, the start is a detail. A roll back must be noticed, because the running program does not contain the
-/// last saved changes.
+/// After a build, the start is only a detail. A rollback must not go unnoticed, because the program that is then
+/// running does not contain the last saved changes.
 fn starting(id: GenId, cause: Cause, model: &Model) -> LogMessage {
     let built = model.generations.contains_key(&id);
     let text = format!("gen {id} starting{}", because(cause));
@@ -180,7 +181,7 @@ fn aborting(id: GenId, after: Option<Duration>) -> LogMessage {
         ),
         None => format!("gen {id} reported that it is hung, aborting it"),
     })
-    .logged()
+    .outside_footer()
 }
 
 fn killing(id: GenId, why: Stopped, after: Duration) -> LogMessage {
@@ -191,7 +192,7 @@ fn killing(id: GenId, why: Stopped, after: Duration) -> LogMessage {
         }
         Stopped::Killed | Stopped::Drained => info(format!("killing gen {id}")),
     }
-    .logged()
+    .outside_footer()
 }
 
 /// Only a detail if the generation's failure has already been reported.

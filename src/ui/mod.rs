@@ -41,7 +41,7 @@ use writer::TolerantWriter;
 
 /// A user interface.
 ///
-/// Writing blocks while a terminal or pipe accepts no output, so run the `Ui` in its own thread. It is `Send`.
+/// A write blocks while the terminal or pipe accepts no output, so run the `Ui`, which is `Send`, in its own thread.
 #[derive(Debug)]
 pub struct Ui {
     options: Options,
@@ -89,8 +89,8 @@ impl Ui {
     ///
     /// # Errors
     ///
-    /// A write to a stream failed for the first time; later writes to that stream are ignored.
-    /// [`io::ErrorKind::BrokenPipe`] means that the reader is gone (`| head -1`), which deserves no message.
+    /// Returns the first write error of each stream; later writes to that stream are ignored.
+    /// [`io::ErrorKind::BrokenPipe`] means that the reader is gone (`| head -1`), which needs no message.
     pub fn report(&mut self, report: &Report) -> io::Result<()> {
         match &mut self.renderer {
             Renderer::Live(live) => log::print(&mut **live, &self.options, report, &self.model),
@@ -122,7 +122,7 @@ impl Ui {
         error.map_or(Ok(()), Err)
     }
 
-    /// Executes a command. Only the live terminal has commands.
+    /// Executes a command. Only the live terminal draws anything for it.
     ///
     /// # Errors
     ///
@@ -137,8 +137,8 @@ impl Ui {
         self.result()
     }
 
-    /// Draws the next frame, unless the last one is too recent. Call this when no further report is waiting, and when
-    /// the time that [`Ui::next_redraw`] returned has passed.
+    /// Draws the next frame, unless the last one is too recent. Call this when no further report is waiting, and after
+    /// the time returned by [`Ui::next_redraw`].
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Ui {
         self.result()
     }
 
-    /// How long until the screen changes without a further report. `None` means that it does not change.
+    /// How long to wait for a report before calling [`Ui::draw`] again. `None` if the screen changes only with a report.
     pub fn next_redraw(&self) -> Option<Duration> {
         match &self.renderer {
             Renderer::Live(live) => live.next_redraw(&self.model, self.started.elapsed()),
@@ -158,7 +158,7 @@ impl Ui {
         }
     }
 
-    /// Shows the unfinished lines that are held back. Must be the last call.
+    /// Writes the unfinished lines that are held back. Must be the last call.
     ///
     /// # Errors
     ///

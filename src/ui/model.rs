@@ -35,8 +35,8 @@ pub(super) struct Model {
     pub(super) changed: Vec<PathBuf>,
     /// The number of changed files that triggered the newest generation.
     pub(super) changes: usize,
-    /// The first files of the last change and their number, until the change triggers a generation. A rule may run a
-    /// command instead, or the change may have to wait for the next build.
+    /// The first files of the last change, and how many files changed, until the change triggers a generation. A rule
+    /// may run a command instead, or the change may have to wait for the next build.
     unbuilt: (Vec<PathBuf>, usize),
     /// The result of the newest generation.
     pub(super) last: LastResult,
@@ -44,13 +44,13 @@ pub(super) struct Model {
     start_problem: Option<Problem>,
     /// The newest failed build, until a build succeeds.
     pub(super) broken_build: Option<Problem>,
-    /// The newest build's first errors, and its number of errors.
+    /// The newest build's first errors, and how many errors it had in total.
     errors: (Vec<String>, usize),
     /// The output of the current build.
     pub(super) build_log: BuildLog,
     /// The output of the last build that ended. Cancelled builds do not count.
     pub(super) last_build_log: BuildLog,
-    /// Whether the live generation is the result of a roll back.
+    /// Whether the live generation is the result of a rollback.
     pub(super) rolled_back: bool,
     /// Whether no generation is live and hotrun waits for a change or a request.
     pub(super) waiting: bool,
@@ -129,7 +129,7 @@ impl Model {
         }
     }
 
-    /// Notes that a program has opened a socket.
+    /// Records that a program has opened a socket.
     fn program_listens(&mut self, id: GenId, address: &str) {
         if let Some(generation) = self.generations.get_mut(&id)
             && !generation.addresses.iter().any(|known| known == address)
@@ -141,7 +141,7 @@ impl Model {
         }
     }
 
-    /// Shows the addresses that this generation listens on.
+    /// Makes the addresses that this generation listens on the ones to show.
     fn use_addresses(&mut self, id: GenId) {
         if let Some(generation) = self.generations.get(&id) {
             self.program_addresses.clone_from(&generation.addresses);
@@ -253,7 +253,7 @@ impl Model {
         self.generations.remove(&id);
         self.last.unchanged = true;
         self.broken_build = None;
-        // Whatever has failed since then, the sources now match the live generation again.
+        // The sources match the live generation again, so earlier failures no longer matter.
         let is_live = self.live() == Some(like);
         self.start_problem.take_if(|_| is_live);
     }
@@ -273,14 +273,14 @@ impl Model {
         self.use_addresses(id);
         self.undoable |=
             self.artifact == Some(id) && std::mem::replace(&mut self.artifact_was_live, true);
-        // After a roll back, the crashed sources are still broken, even if the earlier artifact is restarted.
+        // After a rollback, the newest sources are still broken, even if the earlier artifact is restarted.
         self.rolled_back &= self.cause == Some(Cause::Crash);
         self.rolled_back |= self.cause == Some(Cause::RollBack);
         self.undoable &= !self.rolled_back;
         self.start_problem.take_if(|_| !self.rolled_back);
     }
 
-    /// Notes that a build or a start begins.
+    /// Records that a build or a start begins.
     fn begin(&mut self, cause: Cause) {
         self.waiting = false;
         if cause == Cause::Request {
@@ -293,7 +293,7 @@ impl Model {
         }
     }
 
-    /// Attributes the last changes to the new generation.
+    /// Records that the last change triggered the new generation.
     fn take_changes(&mut self, cause: Cause) {
         let unbuilt = std::mem::take(&mut self.unbuilt);
         if cause == Cause::Change && unbuilt.1 > 0 {

@@ -6,19 +6,19 @@ use regex::Regex;
 use super::{Level, Report};
 use crate::reload::{GenFailure, GenId, GenNotice, Notice};
 
-/// How many of a build's errors to keep. Users seldom read more than the first ones.
-const FIRST_ERRORS: usize = 16;
+/// How many of a build's errors to keep. Users seldom read more than the first few.
+const MAX_ERRORS: usize = 16;
 /// How many bytes of a program's output to keep.
-const MOST_OUTPUT: usize = 8 << 10;
+const MAX_OUTPUT: usize = 8 << 10;
 /// How many lines of output to show for a program, and for a build without errors.
 const LAST_LINES: usize = 40;
 /// How many of hotrun's own errors to keep.
 const LAST_MESSAGES: usize = 5;
 /// How many bytes of a line and of a message to keep. Minified output may have no line breaks, and each request renders
 /// the text again on the main thread.
-const MOST_LINE: usize = 1 << 10;
-const MOST_MESSAGE: usize = 8 << 10;
-/// Matches what programs print if another instance is in their way. Does not match compiler errors and panics.
+const MAX_LINE: usize = 1 << 10;
+const MAX_MESSAGE: usize = 8 << 10;
+/// Matches the output of programs that cannot run while another instance is running, but no compiler error or panic.
 const OTHER_INSTANCE: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (one|instance|process|copy|server|program))\b";
 /// How many generations' output to keep.
 const GENERATIONS: usize = 4;
@@ -60,15 +60,15 @@ impl RecentOutput {
                 level: Level::Error,
                 rendered,
                 ..
-            } if self.errors.len() < FIRST_ERRORS => self.errors.push(cut(rendered, MOST_MESSAGE)),
+            } if self.errors.len() < MAX_ERRORS => self.errors.push(cut(rendered, MAX_MESSAGE)),
             Report::BuildLine { text, .. } => {
-                push(&mut self.lines, LAST_LINES, cut(text, MOST_LINE));
+                push(&mut self.lines, LAST_LINES, cut(text, MAX_LINE));
             }
             Report::Message {
                 level: Level::Error,
                 text,
                 ..
-            } => push(&mut self.messages, LAST_MESSAGES, cut(text, MOST_MESSAGE)),
+            } => push(&mut self.messages, LAST_MESSAGES, cut(text, MAX_MESSAGE)),
             Report::Output { id, bytes, .. } => self.print(*id, bytes),
             Report::Notice(_)
             | Report::Diagnostic { .. }
@@ -90,13 +90,13 @@ impl RecentOutput {
     /// The texts that explain why a generation failed, the most important one first.
     pub fn explain(&self, id: GenId, failure: GenFailure) -> Vec<String> {
         let mut texts = match failure {
-            GenFailure::Build => self.of_the_build(),
+            GenFailure::Build => self.build_output(),
             GenFailure::Start
             | GenFailure::ExitedEarly(_)
             | GenFailure::ReadyTimeout
             | GenFailure::Switch
             | GenFailure::Crashed(_)
-            | GenFailure::Vanished => self.of_the_program(id),
+            | GenFailure::Vanished => self.program_output(id),
         };
         if !self.messages.is_empty() {
             texts.push(joined(&self.messages));
@@ -109,19 +109,19 @@ impl RecentOutput {
     /// Whether the program may have failed because another instance is running: its output says so, or is empty.
     pub fn may_mind_other_instance(&self, id: GenId) -> bool {
         static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OTHER_INSTANCE).ok());
-        let texts = self.of_the_program(id).concat();
+        let texts = self.program_output(id).concat();
         let matches = OTHER.as_ref().is_none_or(|other| other.is_match(&texts));
         matches || texts.trim().is_empty()
     }
 
-    fn of_the_build(&self) -> Vec<String> {
+    fn build_output(&self) -> Vec<String> {
         match self.errors.is_empty() {
             true => vec![joined(&self.lines)],
             false => self.errors.clone(),
         }
     }
 
-    fn of_the_program(&self, id: GenId) -> Vec<String> {
+    fn program_output(&self, id: GenId) -> Vec<String> {
         let printed = self.output.get(&id).map_or(&[][..], Vec::as_slice);
         let text = String::from_utf8_lossy(printed);
         let lines: Vec<&str> = text.lines().collect();
@@ -130,10 +130,10 @@ impl RecentOutput {
 
     fn print(&mut self, id: GenId, bytes: &[u8]) {
         let printed = self.output.entry(id).or_default();
-        printed.extend(&bytes[bytes.len().saturating_sub(MOST_OUTPUT)..]);
-        // Only now and then, because `drain` moves the remaining bytes.
-        if printed.len() > 2 * MOST_OUTPUT {
-            printed.drain(..printed.len() - MOST_OUTPUT);
+        printed.extend(&bytes[bytes.len().saturating_sub(MAX_OUTPUT)..]);
+        // Do this only occasionally, because `drain` moves the remaining bytes.
+        if printed.len() > 2 * MAX_OUTPUT {
+            printed.drain(..printed.len() - MAX_OUTPUT);
         }
         if self.output.len() > GENERATIONS {
             let wanted = |known: &GenId| *known == id || self.live == Some(*known);
@@ -318,24 +318,24 @@ mod tests {
 
     #[test]
     fn the_kept_output_is_bounded() {
-        let error = diagnostic(Level::Error, &"x".repeat(2 * MOST_MESSAGE));
+        let error = diagnostic(Level::Error, &"x".repeat(2 * MAX_MESSAGE));
         let texts = recorded(&vec![error; 100]).explain(ID, GenFailure::Build);
-        assert_eq!(texts.len(), FIRST_ERRORS);
+        assert_eq!(texts.len(), MAX_ERRORS);
         assert_eq!(
             texts[0].len(),
-            MOST_MESSAGE + 3,
+            MAX_MESSAGE + 3,
             "the ellipsis has three bytes"
         );
-        let recent = recorded(&vec![line(&"ä".repeat(MOST_LINE)); 2]);
+        let recent = recorded(&vec![line(&"ä".repeat(MAX_LINE)); 2]);
         let texts = &recent.explain(ID, GenFailure::Build)[0];
-        assert_eq!(texts.chars().filter(|c| *c == 'ä').count(), MOST_LINE);
-        let recent = recorded(&[message(Level::Error, &"m".repeat(2 * MOST_MESSAGE))]);
-        assert!(recent.explain(ID, GenFailure::Build)[0].len() < MOST_MESSAGE + 8);
+        assert_eq!(texts.chars().filter(|c| *c == 'ä').count(), MAX_LINE);
+        let recent = recorded(&[message(Level::Error, &"m".repeat(2 * MAX_MESSAGE))]);
+        assert!(recent.explain(ID, GenFailure::Build)[0].len() < MAX_MESSAGE + 8);
         let flood: Vec<Report> = (0..1000)
             .map(|_| printed(ID, &"y\n".repeat(1000)))
             .collect();
         let recent = recorded(&flood);
-        assert!(recent.output[&ID].len() <= 2 * MOST_OUTPUT);
+        assert!(recent.output[&ID].len() <= 2 * MAX_OUTPUT);
         assert_eq!(recent.explain(ID, CRASH)[0].lines().count(), LAST_LINES);
         let ids = (1..100).map(|number| printed(GenId::new(number), "z"));
         let recent = recorded(&ids.collect::<Vec<_>>());

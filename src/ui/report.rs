@@ -16,7 +16,7 @@ pub enum OutputStream {
     Stderr,
 }
 
-/// How important a message is. Determines at which verbosity and in which color it is printed.
+/// How important a message is. The level determines the message's color and the verbosity at which it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
@@ -50,10 +50,10 @@ pub enum Report {
         address: String,
         /// The generation whose program opened the socket; `None` if hotrun opened it, for all generations.
         by: Option<GenId>,
-        /// Whether this address is new.
+        /// Whether the address has not been reported before.
         first: bool,
     },
-    /// These files changed, and hotrun reacts. Precedes the notice about the reaction.
+    /// These files changed, and hotrun reacts. The notice about the reaction follows.
     Changed {
         /// Absolute paths.
         paths: Vec<PathBuf>,
@@ -133,7 +133,7 @@ pub enum Report {
         /// The output.
         bytes: Vec<u8>,
     },
-    /// A program's stream ended, and so did its last line.
+    /// A program's stream ended, which also ends its last line.
     OutputEnded {
         /// The generation.
         id: GenId,

@@ -22,7 +22,7 @@ use crate::os::test_hook;
 const ENABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
 const DISABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 
-/// How often to try writing to a terminal that accepts no output. After that, hotrun discards the older output and
+/// How many times to try writing to a terminal that accepts no output. After that, hotrun discards the older output and
 /// tries as many times again.
 const ATTEMPTS: usize = 20;
 const RETRY_AFTER: Duration = Duration::from_millis(10);
@@ -64,7 +64,7 @@ impl TerminalGuard {
         }
     }
 
-    /// Guards nothing; for output that is not a terminal but is drawn to as if it were one of this size.
+    /// Guards nothing. For output that is not a terminal, but is treated as one of this size.
     pub const fn without_terminal(size: Size) -> Self {
         Self {
             terminal: Err(size),

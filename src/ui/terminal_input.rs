@@ -13,7 +13,7 @@ use super::keys::{Key, KeyParser};
 use crate::os::signals::is_ignored;
 use crate::os::terminal::{self, Size};
 
-/// An event from the terminal that hotrun runs on.
+/// An event from the terminal that hotrun runs in.
 #[derive(Debug)]
 pub enum TerminalEvent {
     /// Keys for hotrun.
@@ -71,8 +71,7 @@ impl TerminalInput {
     /// # Errors
     /// The signal handler cannot be installed again.
     pub async fn resumed(&mut self) -> io::Result<()> {
-        // `SIGCONT` arrives at once, unless hotrun was not stopped after all. By then, earlier signals have arrived,
-        // too.
+        // `SIGCONT` arrives at once, unless hotrun was not stopped after all. Earlier signals have arrived by then.
         let _ = timeout(MOMENT, self.continued.recv()).await;
         self.suspended = suspended()?;
         Ok(())
@@ -111,7 +110,7 @@ impl TerminalInput {
     }
 }
 
-/// How long to wait for a `SIGCONT` that the kernel delivers at once.
+/// How long to wait for the `SIGCONT`, which normally has arrived already.
 const MOMENT: Duration = Duration::from_millis(100);
 
 async fn sleep_until(deadline: Option<Instant>) {

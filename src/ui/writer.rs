@@ -29,7 +29,7 @@ impl TolerantWriter {
         }
     }
 
-    /// Takes the error, which is returned only once.
+    /// Returns the error, but only once.
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
     }

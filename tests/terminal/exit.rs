@@ -19,21 +19,21 @@ struct Started {
     before: nix::sys::termios::Termios,
 }
 
-/// Starts hotrun and waits until generation 1 is live. Remembers the terminal's modes before the start.
+/// Starts hotrun, waits until generation 1 is live, and returns the terminal's modes from before the start with it.
 fn start(panics: bool) -> Started {
     let project = Project::new("true", RUN);
     let mut command = project.hotrun(&["-l", "127.0.0.1:0", "--on", "*.txt=run:true"]);
     if panics {
         command.env("HOTRUN_TEST_PANIC", "1");
     }
-    // hotrun starts only once a line is typed, so the terminal still has its original modes.
+    // hotrun starts only once a line is typed. Until then, the terminal has its original modes.
     let mut screen = Screen::start(&after_a_line(&project, &command), 80, 10);
     let before = screen.modes();
     screen.press("\n");
     screen.until("gen 1 to be live", |text| {
         text.contains("running") && text.contains("gen 1 live")
     });
-    assert_ne!(screen.modes(), before, "hotrun changes the modes");
+    assert_ne!(screen.modes(), before, "hotrun should change the modes");
     Started {
         project,
         screen,
@@ -63,7 +63,7 @@ impl Started {
     #[track_caller]
     fn assert_restored(&self) {
         assert_eq!(self.screen.modes(), self.before);
-        // The last output may still be on its way to the emulator.
+        // The emulator may not have processed the last output yet.
         self.screen.until("a restored screen", |text| {
             let (hidden, pasted) = self.screen.parsed(|parser| {
                 let screen = parser.screen();
@@ -73,8 +73,7 @@ impl Started {
         });
     }
 
-    /// Asserts that neither the program nor its guardian is left. If hotrun ended abruptly, they may exit a moment
-    /// later.
+    /// Asserts that the program and its guardian exit. If hotrun ended abruptly, this may take a moment.
     #[track_caller]
     fn assert_no_process_is_left(&self) {
         let began = Instant::now();
@@ -131,7 +130,7 @@ fn after_a_panic_in_either_thread() {
     }
 }
 
-/// hotrun must quit, because it would otherwise silently continue without the task.
+/// hotrun must quit. Otherwise, it would silently continue without the task.
 #[test]
 fn after_a_panic_in_a_task() {
     let mut started = start(true);
@@ -154,7 +153,7 @@ fn after_a_start_on_a_stopped_terminal() {
     until("the program to start", || project.path("pid").exists());
     screen.press("\x11");
     screen.until("gen 1 to be live", |text| text.contains("gen 1 live"));
-    assert_ne!(screen.modes(), before, "hotrun changes the modes");
+    assert_ne!(screen.modes(), before, "hotrun should change the modes");
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));
     let started = Started {
@@ -165,13 +164,13 @@ fn after_a_start_on_a_stopped_terminal() {
     started.assert_restored();
 }
 
-/// hotrun eventually discards the output that the terminal does not accept, but still restores the terminal.
+/// hotrun eventually discards the output that the terminal does not accept, so that it can restore the terminal.
 #[test]
 fn after_a_signal_on_a_stopped_terminal() {
     let mut started = start(false);
     let pid = || std::fs::read_to_string(started.project.path("pid")).unwrap();
     let first = pid();
-    // Once the reload happens, the preceding Ctrl-S has taken effect.
+    // Once the reload happens, the Ctrl-S before it has taken effect.
     started.screen.press("\x13r");
     until("a reload", || pid() != first && !pid().is_empty());
     kill(started.pid(), Signal::SIGTERM).unwrap();
@@ -180,7 +179,7 @@ fn after_a_signal_on_a_stopped_terminal() {
     started.assert_no_process_is_left();
 }
 
-/// While hotrun has a terminal, SIGHUP requests a reload.
+/// While hotrun has a terminal, `SIGHUP` requests a reload.
 #[test]
 fn after_a_sighup_without_a_hangup() {
     let mut started = start(false);

@@ -1,4 +1,4 @@
-//! A flood of output, and no output at all.
+//! Programs that print very much, or nothing.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -10,8 +10,8 @@ use super::scrollback::{HISTORY, Scrollback};
 /// Long enough for a busy machine.
 const FLOOD_TIMEOUT: Duration = Duration::from_secs(240);
 
-/// A program that prints numbered lines as fast as possible: some in two pieces, some colored, some with sequences that
-/// must not reach the screen.
+/// A program that prints numbered lines as fast as possible. It prints some in two pieces, some in color, and some with
+/// sequences that must not reach the screen.
 const FLOOD: &str = include_str!("flood.py");
 
 fn project(count: usize, then: &str) -> Project {
@@ -65,7 +65,7 @@ fn every_line_of_a_flood_is_shown_once_and_in_order() {
     assert_eq!(
         screen.text().matches("gen 1 live").count(),
         1,
-        "the footer is shown once"
+        "the footer should appear once"
     );
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));

@@ -46,7 +46,7 @@ impl Paused {
         self.until(&format!("gen {generation} live"));
     }
 
-    /// Ends hotrun with a signal, and checks its exit code and that no process is left behind.
+    /// Ends hotrun with a signal. Checks its exit code, and that the program exits too.
     fn end(mut self, signal: Signal, code: Option<i32>) {
         let program = self.program();
         kill(Pid::from_raw(self.screen.child.id().cast_signed()), signal).unwrap();
@@ -65,7 +65,7 @@ fn change_while_paused(paused: &Paused, text: &str) {
 }
 
 #[test]
-fn a_program_killed_while_paused_is_replaced_on_resume() {
+fn a_program_killed_during_a_pause_is_replaced_on_resume() {
     let mut paused = Paused::new();
     kill(Pid::from_raw(paused.program()), Signal::SIGKILL).unwrap();
     paused.until("signal 9");
@@ -75,12 +75,12 @@ fn a_program_killed_while_paused_is_replaced_on_resume() {
 }
 
 #[test]
-fn a_program_dies_with_its_guardian_while_paused_and_is_replaced_on_resume() {
+fn a_program_that_dies_with_its_guardian_during_a_pause_is_replaced_on_resume() {
     let mut paused = Paused::new();
     let program = paused.program();
     let guardian = process_tree::status(program).unwrap().parent;
     kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
-    // The session loses its leader, so the program loses its terminal.
+    // The guardian is the session leader, so the program loses its terminal.
     paused.until("crashed (");
     assert!(process_tree::status(program).is_none());
     change_while_paused(&paused, "2");
@@ -89,7 +89,7 @@ fn a_program_dies_with_its_guardian_while_paused_and_is_replaced_on_resume() {
 }
 
 #[test]
-fn a_build_broken_while_paused_fails_on_resume() {
+fn a_build_broken_during_a_pause_fails_on_resume() {
     let mut paused = Paused::new();
     paused.project.write("build", "exit 1");
     change_while_paused(&paused, "2");
@@ -108,7 +108,7 @@ fn a_rule_command_waits_for_the_resume_like_any_change() {
     let made = |paused: &Paused| std::fs::read_to_string(paused.project.path("made"));
     paused.project.write("src/a.txt", "1");
     paused.until("paused, changes pending");
-    // A requested build includes all changes.
+    // A requested build includes all pending changes.
     paused.screen.press("r");
     paused.until("gen 2 live");
     assert_eq!(made(&paused).unwrap(), "made\n", "the command ran once");
@@ -124,7 +124,7 @@ fn a_rule_command_waits_for_the_resume_like_any_change() {
 }
 
 #[test]
-fn a_hundred_saves_while_paused_trigger_one_build() {
+fn a_hundred_saves_during_a_pause_trigger_one_build() {
     let mut paused = Paused::new();
     for n in 0..100 {
         change_while_paused(&paused, &format!("save {n}"));
@@ -138,7 +138,7 @@ fn a_hundred_saves_while_paused_trigger_one_build() {
 }
 
 #[test]
-fn hc22_ten_kills_while_paused_leave_nothing_behind() {
+fn hc22_killing_a_paused_hotrun_ten_times_leaves_nothing_behind() {
     for _ in 0..10 {
         Paused::new().end(Signal::SIGKILL, None);
     }

@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::screen::{Project, Screen, normalize};
 
-/// A server, whose log lines contain a fixed time.
+/// A program that logs like a server, with fixed times.
 const MAIN: &str = r#"
 mod routes;
 
@@ -33,7 +33,7 @@ const MANIFEST: &str = "[package]\nname = \"api\"\nversion = \"0.1.0\"\nedition 
 #[test]
 fn the_picture_in_the_readme_is_current() {
     let project = Project::new("", "");
-    // The package has its own directory, because the compiler puts temporary files into the outer one.
+    // The package is in a subdirectory, because the compiler creates temporary files in the project directory.
     fs::create_dir_all(project.path("api/src")).unwrap();
     project.write("api/Cargo.toml", MANIFEST);
     project.write("api/src/main.rs", MAIN);
@@ -73,7 +73,7 @@ fn the_picture_in_the_readme_is_current() {
     assert!(made.contains(&"error[EN]".to_owned()), "{made:?}");
 }
 
-/// The words without the compiler's message, which differs between versions.
+/// The words without the compiler's message, which differs between compiler versions.
 fn ours(words: &[String]) -> Vec<&String> {
     let is_error = |word: &String| word.starts_with("error[");
     let before = words.iter().take_while(|word| !is_error(word));

@@ -1,4 +1,4 @@
-//! Without a terminal that can be drawn on, hotrun prints plain lines without escape sequences.
+//! Where hotrun cannot draw on a terminal, it prints plain lines without escape sequences.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -130,7 +130,7 @@ fn with_stdin_program_input_goes_to_the_program() {
     screen.until("gen 1 to be live", |text| {
         text.contains("running") && text.contains("gen 1 live")
     });
-    // hotrun does not request marks around pasted text: only the program may do that.
+    // hotrun does not make the terminal mark pasted text: only the program may do that.
     assert!(!screen.parsed(|parser| parser.screen().bracketed_paste()));
     screen.until("a footer without keys", |text| {
         text.contains("Ctrl-C quit") && !text.contains("? help")

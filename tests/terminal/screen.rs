@@ -49,7 +49,7 @@ impl Project {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// The project's running processes, which are recognized by its directory in their environment.
+    /// The project's running processes. They have the project's directory in their environment.
     pub(crate) fn processes(&self) -> Vec<String> {
         let variable = format!("TMPDIR={}", self.0.path().display());
         let all = fs::read_dir("/proc").unwrap().flatten();
@@ -118,6 +118,7 @@ impl Seen {
     }
 }
 
+/// A pseudoterminal that a command runs on, and what the terminal shows.
 pub(crate) struct Screen {
     seen: Arc<Mutex<Seen>>,
     ours: Option<fs::File>,
@@ -128,7 +129,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Starts the command as the leader of a session with this controlling terminal.
+    /// Starts the command as a session leader whose controlling terminal has this size.
     pub(crate) fn start(command: &Command, columns: u16, rows: u16) -> Self {
         Self::with_history(command, columns, rows, 2_000, None)
     }
@@ -152,7 +153,7 @@ impl Screen {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
         let theirs = || pair.slave.try_clone().unwrap();
-        // std has no safe way to set a controlling terminal, so use `setsid --ctty` from util-linux.
+        // The standard library cannot set a controlling terminal, so use `setsid --ctty` from util-linux.
         let mut leader = Command::new("setsid");
         leader
             .arg("--ctty")
@@ -178,7 +179,7 @@ impl Screen {
         let seen = Arc::new(Mutex::new(seen));
         let child = leader
             .spawn()
-            .expect("`setsid` from util-linux is installed");
+            .expect("`setsid` from util-linux should be installed");
         let ours = fs::File::from(pair.master);
         let (closed, stalled) = (Arc::default(), Arc::default());
         read(
@@ -240,7 +241,7 @@ impl Screen {
         self.seen().written
     }
 
-    /// Waits until the screen looks like this, except for parts that differ from run to run.
+    /// Waits until the screen shows this text, except for the parts that [`normalize`] replaces.
     #[track_caller]
     pub(crate) fn shows(&self, expected: &str) {
         let expected = expected.trim_matches('\n');
@@ -302,7 +303,7 @@ impl Screen {
     pub(crate) fn quiet_for(&self, time: Duration) {
         let (began, mut since, mut written) = (Instant::now(), Instant::now(), self.written());
         while since.elapsed() < time {
-            assert!(began.elapsed() < TIMEOUT * 4, "hotrun keeps writing");
+            assert!(began.elapsed() < TIMEOUT * 4, "hotrun should stop writing");
             thread::sleep(Duration::from_millis(20));
             if self.written() != written {
                 (since, written) = (Instant::now(), self.written());
@@ -374,7 +375,7 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Replaces pids, times and ports, and the space around them, which differ from run to run.
+/// Replaces pids, times and ports, and the width of the spaces around them, because they differ from run to run.
 pub(crate) fn normalize(text: &str) -> String {
     let all = [
         (r"pid \d+", "pid N"),

@@ -19,7 +19,7 @@ impl Scrollback {
         }
     }
 
-    /// Processes the bytes up to the end of the last complete frame, where no escape sequence is split.
+    /// Processes the bytes up to the end of the last complete frame, so that no escape sequence is split.
     pub(crate) fn process(&mut self, parser: &mut vt100::Parser, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
         let found = self.rest.windows(END.len()).rposition(|part| part == END);
@@ -36,7 +36,7 @@ impl Scrollback {
     fn harvest(&mut self, parser: &mut vt100::Parser) {
         parser.screen_mut().set_scrollback(usize::MAX);
         let mut left = parser.screen().scrollback();
-        assert!(left < HISTORY, "the emulator's history must not overflow");
+        assert!(left < HISTORY, "the emulator's history overflowed");
         if left == 0 {
             return;
         }

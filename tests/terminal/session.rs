@@ -2,7 +2,8 @@
 
 use super::screen::{Project, Screen};
 
-/// A build that does what `src/main` says: shows cargo's progress and waits for `go`, fails, or succeeds at once.
+/// A build that depends on `src/main`: it prints cargo's progress and waits for the file `go`, fails, or succeeds at
+/// once.
 const BUILD: &str = r#"
 case $(cat src/main) in
 slow*) printf '    Building [====>     ] 3/12: syn, serde   \r' >&2; while [ ! -e go ]; do sleep 0.02; done ;;
@@ -10,7 +11,7 @@ broken*) echo 'error: expected `;`' >&2; echo ' --> src/main:1' >&2; exit 1 ;;
 esac
 "#;
 
-/// A program that prints its version. On the stop signal, a `lazy` version waits for `go`.
+/// A program that prints its version. On the stop signal, a `lazy` version waits for the file `go` before it exits.
 const RUN: &str = r#"
 v=$(cat src/main)
 printf '\033[31mversion\033[0m %s\n' "$v"
@@ -220,5 +221,5 @@ fn undo_rolls_back_to_the_previous_executable() {
             .to_string_lossy()
             .contains("hotrun-")
     });
-    assert_eq!(left.count(), 0, "hotrun removes the kept executables");
+    assert_eq!(left.count(), 0, "hotrun should remove the kept executables");
 }

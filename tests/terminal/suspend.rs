@@ -1,4 +1,5 @@
-//! Ctrl-Z and other stops: while hotrun is stopped, the shell has the terminal. Afterwards, hotrun continues as before.
+//! Stopping hotrun, with Ctrl-Z and otherwise. While it is stopped, the shell has the terminal. Afterwards, hotrun
+//! continues as before.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::screen::{Project, Screen, until};
 /// A program that exits at once on the stop signal.
 const RUN: &str = "echo $$ > pid; echo running; exec sleep 1000";
 
-/// Starts a shell without line editing, which does not change the terminal's modes itself.
+/// Starts a shell without line editing. Such a shell does not change the terminal's modes itself.
 fn shell(project: &Project) -> Screen {
     let mut shell = Command::new("dash");
     shell.arg("-i").env("PS1", "$ ");
@@ -56,7 +57,7 @@ fn suspend_and_resume() {
     screen.until("the program to continue", |_| !stopped());
     assert_eq!(screen.modes(), during);
 
-    // In the background hotrun continues and leaves the terminal alone.
+    // In the background, hotrun continues and leaves the terminal alone.
     screen.press("\x1a");
     screen.until("the shell's prompt", |text| !text.contains("gen 1 live"));
     screen.press("clear; bg\n");
@@ -79,8 +80,8 @@ fn suspend_and_resume() {
     assert_eq!(project.processes(), Vec::<String>::new());
 }
 
-/// hotrun notices a stop by `kill -STOP` or a debugger only afterwards. In the meantime, the shell has the terminal,
-/// and may or may not change its modes.
+/// hotrun notices only afterwards that `kill -STOP` or a debugger stopped it. In the meantime, the shell has the
+/// terminal, and may or may not change its modes.
 #[test]
 fn stop_by_sigstop_and_resume() {
     for sets in [false, true] {
@@ -125,12 +126,13 @@ fn stop_by_sigstop_and_resume() {
     }
 }
 
-/// By default, keys that send signals make a terminal discard output that is on its way to the screen.
+/// By default, a terminal discards pending output when a key sends a signal.
 #[test]
 fn ctrl_z_loses_no_output() {
     const LINES: usize = 3000;
     let line = |n| format!("line {n:040}");
-    // `cat` writes large pieces. hotrun limits only the number of waiting pieces, so it accepts more than the terminal.
+    // `cat` writes large chunks. hotrun limits only the number of queued chunks, so it can take in more output than the
+    // terminal accepts.
     let print =
         "echo up; while [ ! -e go ]; do sleep 0.02; done; cat lines; echo >all; exec sleep 1000";
     let project = Project::new("true", print);
@@ -176,7 +178,7 @@ fn suspend_with_a_backlog() {
         std::thread::sleep(Duration::from_millis(200));
         count() == before
     });
-    // A user who sees no effect presses the key again. These presses must be ignored after the resume.
+    // A user who sees no effect presses the key again. hotrun must ignore these key presses after the resume.
     let began = Instant::now();
     until("the shell's modes", || {
         if began.elapsed() < Duration::from_secs(1) {
@@ -192,14 +194,14 @@ fn suspend_with_a_backlog() {
     screen.until("the program to continue", |text| {
         text.contains("gen 1 live")
     });
-    // A signal that was still pending would have been handled before the key.
+    // If a stop signal were still pending, it would take effect before this key.
     screen.press("q");
     until("hotrun to exit", || project.path("code").exists());
     screen.until("hotrun to exit", |text| text.ends_with('$'));
     assert_eq!(screen.modes(), before);
 }
 
-/// Works with every `--ui`. The time during which hotrun is suspended does not count towards timeouts.
+/// Suspending works with every `--ui`. The time for which hotrun is suspended does not count towards timeouts.
 #[test]
 fn suspend_without_a_footer() {
     const TIMEOUT: Duration = Duration::from_secs(3);
@@ -216,7 +218,7 @@ fn suspend_without_a_footer() {
         until("the program to start", || pid().ends_with('\n'));
         let started = Instant::now();
         let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid().trim()));
-        // State `D`: the shell is waiting for a stopped child that it has just forked (`vfork(2)`).
+        // In state `D`, the shell is waiting for a stopped child that it has just forked (`vfork(2)`).
         let stopped = || {
             [") T ", ") D "]
                 .iter()

@@ -94,7 +94,7 @@ impl Live {
             UiCommand::ShowBuildLog => self.show_build_log(model),
             UiCommand::Clear => self.clear(),
             UiCommand::Mark => self.mark(),
-            // The command may arrive twice. After the first time, the terminal belongs to the shell, so write nothing.
+            // The command may arrive a second time, when the terminal already belongs to the shell.
             UiCommand::ReleaseTerminal if self.released => {}
             UiCommand::ReleaseTerminal => {
                 self.released = true;
@@ -140,7 +140,7 @@ impl Live {
         self.output.line(&format!("{text}{rule}"));
     }
 
-    /// Notes that the model has changed. Draws at once if much output is pending.
+    /// Records that the model has changed. Draws at once if much output is pending.
     pub(super) fn changed(&mut self, model: &Model, now: Duration) {
         self.dirty = true;
         if self.is_full() {

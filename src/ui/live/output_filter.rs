@@ -115,10 +115,10 @@ struct LastLine {
     sequences: Vec<Range<usize>>,
     /// How many columns the text takes.
     columns: usize,
-    /// How many columns the cursor is left of the end. The next text overwrites the text there; moving the cursor
+    /// How many columns the cursor is to the left of the end. The next text overwrites what is there; moving the cursor
     /// erases nothing.
     left: usize,
-    /// Escape sequences that arrived while the cursor was left of the end. They apply to the next text.
+    /// Escape sequences that arrived while the cursor was to the left of the end. They apply to the next text.
     pending: String,
     /// Whether the line contains visible text.
     visible: bool,
@@ -186,7 +186,7 @@ impl LastLine {
         }
     }
 
-    /// Erases the text right of the cursor, and the escape sequences in it.
+    /// Erases the text to the right of the cursor, and the escape sequences in it.
     fn erase_right(&mut self) {
         let mut erased_sequence = false;
         while self.left > 0 || erased_sequence {
@@ -305,7 +305,7 @@ impl Perform for LastLine {
             // Erase in line: from a cursor at the start, or the whole line.
             'K' if self.at_start || first == Some(2) => self.clear(),
             'K' if matches!(first, None | Some(0)) => self.erase_right(),
-            // Delete characters: everything right of the cursor.
+            // Delete characters: everything to the right of the cursor.
             'P' if self.left <= count => self.erase_right(),
             'D' => self.move_left(count),
             // Move to the first column.

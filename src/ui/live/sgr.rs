@@ -6,7 +6,8 @@ pub(super) struct SgrState {
     on: Vec<String>,
 }
 
-/// Beyond this, the oldest sequence is dropped. Only a program that prints gradients and never resets gets here.
+/// The maximum number of sequences to repeat; the oldest ones are dropped. Only programs that print gradients without
+/// ever resetting the color exceed it.
 const MAX_SEQUENCES: usize = 32;
 
 impl SgrState {

@@ -70,7 +70,10 @@ fn the_overlap_ends_when_either_generation_is_gone() {
             live: Some(ONE),
         },
     ));
-    assert!(model(&failed).overlaps(ONE), "generation 2 may still print");
+    assert!(
+        model(&failed).overlaps(ONE),
+        "generation 2 may still print something"
+    );
     failed.push(Notice::Generation(
         TWO,
         GenNotice::Gone {
@@ -112,7 +115,7 @@ fn the_pid_and_the_times_are_recorded() {
     assert_eq!((generation.pid, generation.ready), (Some(42), Some(MOMENT)));
 }
 
-/// The user has reverted the edit that failed.
+/// As when a user reverts the edit that caused the failure.
 #[test]
 fn a_problem_disappears_when_the_sources_match_the_live_generation_again() {
     let mut notices = rebuilding();
@@ -138,7 +141,7 @@ fn a_problem_disappears_when_the_sources_match_the_live_generation_again() {
     assert!(mended.start_problem.is_none() && mended.last.unchanged);
 }
 
-/// Files that only trigger a rule's command, or wait for the next build, are not shown.
+/// Changed files that only trigger a rule's command, or that wait for the next build, are not shown.
 #[test]
 fn the_changed_files_are_those_of_the_newest_generation() {
     let changed = |model: &mut Model, path: &str| {
@@ -230,7 +233,7 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
     let failed = |id, failure, live| Notice::Generation(id, GenNotice::Failed { failure, live });
     let live = |id| Notice::Generation(id, GenNotice::Live { took: MOMENT });
     let mut model = model(&rebuilding());
-    let mut tell = |notices: &[Notice]| {
+    let mut fold_all = |notices: &[Notice]| {
         for notice in notices {
             model.fold(&Report::Notice(*notice), MOMENT);
         }
@@ -242,7 +245,7 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
     };
     let crashed = GenFailure::Crashed(crate::reload::Ended::Signal(11));
     assert_eq!(
-        tell(&[
+        fold_all(&[
             failed(TWO, GenFailure::Build, Some(ONE)),
             failed(ONE, crashed, None)
         ]),
@@ -250,7 +253,7 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
         "the latest problem is shown"
     );
     assert_eq!(
-        tell(&[
+        fold_all(&[
             Notice::Generation(three, GenNotice::Starting { cause }),
             live(three)
         ]),
@@ -259,7 +262,7 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
     );
     let id = GenId::new(4);
     assert_eq!(
-        tell(&[failed(three, GenFailure::ReadyTimeout, None)]),
+        fold_all(&[failed(three, GenFailure::ReadyTimeout, None)]),
         (Some(three), Some(TWO))
     );
     let cause = Cause::Change;
@@ -268,8 +271,8 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
         Notice::Generation(id, GenNotice::Building { cause }),
         Notice::Generation(id, GenNotice::Built { took }),
     ];
-    assert_eq!(tell(&built), (Some(three), None));
-    assert_eq!(tell(&[live(id)]), (None, None));
+    assert_eq!(fold_all(&built), (Some(three), None));
+    assert_eq!(fold_all(&[live(id)]), (None, None));
 }
 
 /// The lines are processed again for each frame.

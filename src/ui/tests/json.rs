@@ -31,7 +31,7 @@ fn output(bytes: &[u8]) -> Report {
     }
 }
 
-/// Reports for most of the events.
+/// Reports that result in most of the events.
 fn everything() -> Vec<Report> {
     let reports = [
         vec![
@@ -48,7 +48,7 @@ fn everything() -> Vec<Report> {
         ],
         begin(TWO, Cause::Change),
         go_live(TWO),
-        leave(ONE),
+        drain(ONE),
         vec![
             Report::Diagnostic {
                 level: Level::Warning,

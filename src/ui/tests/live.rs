@@ -77,7 +77,7 @@ fn lines(from: usize, to: usize) -> String {
     (from..=to).map(|line| format!("line {line}\n")).collect()
 }
 
-fn live_one() -> EmulatedTerminal {
+fn terminal_with_one_live() -> EmulatedTerminal {
     let mut terminal = EmulatedTerminal::new(Options::of(UiMode::Live), 60, 8);
     terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
     terminal
@@ -95,7 +95,7 @@ fn assert_lines(screen: &str, last: usize, footers: usize) {
 
 #[test]
 fn pending_output_is_printed_before_a_suspend() {
-    let mut terminal = live_one();
+    let mut terminal = terminal_with_one_live();
     terminal.report(&[out(ONE, &lines(1, 3))]);
     assert_lines(&terminal.everything(), 3, 1);
     terminal.ui.report(&out(ONE, &lines(4, 20))).unwrap();
@@ -108,7 +108,7 @@ fn pending_output_is_printed_before_a_suspend() {
 
 #[test]
 fn a_suspend_does_not_count_as_uptime() {
-    let mut terminal = live_one();
+    let mut terminal = terminal_with_one_live();
     terminal.execute(UiCommand::ReleaseTerminal);
     let away = Duration::from_secs(150);
     terminal.ui.started -= away;
@@ -120,7 +120,7 @@ fn a_suspend_does_not_count_as_uptime() {
 
 #[test]
 fn clearing_the_screen_keeps_pending_output_off_the_footer() {
-    let mut terminal = live_one();
+    let mut terminal = terminal_with_one_live();
     terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
     terminal.execute(UiCommand::Clear);
     terminal.draw();
@@ -132,7 +132,7 @@ fn clearing_the_screen_keeps_pending_output_off_the_footer() {
 
 #[test]
 fn finish_prints_the_unfinished_line_and_removes_the_footer() {
-    let mut terminal = live_one();
+    let mut terminal = terminal_with_one_live();
     terminal.report(&[out(ONE, "line 1\nline 2")]);
     assert_lines(&terminal.everything(), 2, 1);
     terminal.ui.finish().unwrap();
@@ -141,7 +141,7 @@ fn finish_prints_the_unfinished_line_and_removes_the_footer() {
 
 #[test]
 fn nothing_is_written_while_nothing_changes() {
-    let mut terminal = live_one();
+    let mut terminal = terminal_with_one_live();
     let before = terminal.recorder.all().len();
     terminal.report(&[Report::Connections { id: ONE, count: 2 }]);
     let after = terminal.recorder.all().len();
@@ -152,11 +152,11 @@ fn nothing_is_written_while_nothing_changes() {
 
 #[test]
 fn lines_are_labelled_only_while_two_programs_run() {
-    let mut terminal = live_one();
+    let mut terminal = terminal_with_one_live();
     terminal.report(&[out(ONE, "alone\n")]);
     terminal.report(&begin(TWO, Cause::Change));
     terminal.report(&[out(ONE, "be"), out(TWO, "two\n"), out(ONE, "side\n")]);
-    terminal.report(&[go_live(TWO), leave(ONE), vec![out(TWO, "alone again\n")]].concat());
+    terminal.report(&[go_live(TWO), drain(ONE), vec![out(TWO, "alone again\n")]].concat());
     let shown = terminal.everything();
     let said: Vec<&str> = shown.lines().take_while(|row| !row.is_empty()).collect();
     assert_eq!(said[..4], ["alone", "[2] two", "[1] beside", "alone again"]);
@@ -214,7 +214,7 @@ fn the_log_of_a_failed_build_is_available_during_the_next_build() {
 
 #[test]
 fn nothing_is_written_after_the_terminal_is_released() {
-    let mut terminal = live_one();
+    let mut terminal = terminal_with_one_live();
     terminal.execute(UiCommand::ReleaseTerminal);
     let before = terminal.recorder.all().len();
     terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();

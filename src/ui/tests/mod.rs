@@ -18,7 +18,7 @@ mod plain;
 const ONE: GenId = GenId::new(1);
 const TWO: GenId = GenId::new(2);
 
-/// Records the written bytes in order, each piece with its stream.
+/// Records the written bytes in order, and the stream of each piece.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<Piece>>>);
 
@@ -113,7 +113,7 @@ fn go_live(id: GenId) -> Vec<Report> {
     ]
 }
 
-fn leave(id: GenId) -> Vec<Report> {
+fn drain(id: GenId) -> Vec<Report> {
     vec![
         notice(Notice::Generation(
             id,
@@ -148,7 +148,7 @@ fn err(id: GenId, text: &str) -> Report {
 }
 
 /// Generation 1 is live, and generation 2 has started.
-fn two_run() -> Vec<Report> {
+fn two_running() -> Vec<Report> {
     [
         vec![notice(Notice::Generation(
             ONE,

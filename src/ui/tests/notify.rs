@@ -79,7 +79,7 @@ fn restored(failure: GenFailure) -> Vec<Report> {
 }
 
 #[test]
-fn a_crash_names_the_restored_generation_once() {
+fn the_report_of_a_crash_names_the_restored_generation_once() {
     let failure = GenFailure::Crashed(crate::reload::Ended::Signal(9));
     assert_eq!(
         plain(&restored(failure)),

@@ -22,7 +22,7 @@ fn output_keeps_its_stream() {
 
 #[test]
 fn lines_of_two_programs_are_labelled_and_not_mixed() {
-    let before = plain(&two_run());
+    let before = plain(&two_running());
     let output = [
         out(ONE, "old "),
         out(TWO, "new\nhalf"),
@@ -30,7 +30,7 @@ fn lines_of_two_programs_are_labelled_and_not_mixed() {
         err(TWO, "trouble\n"),
         out(TWO, " done\n"),
     ];
-    let text = plain(&[two_run(), output.to_vec()].concat());
+    let text = plain(&[two_running(), output.to_vec()].concat());
     assert_eq!(
         text.strip_prefix(&before).unwrap(),
         "[2] new\n[1] old line\n[2] trouble\n[2] half done\n"
@@ -92,11 +92,11 @@ fn an_open_line_is_continued_without_a_label() {
 fn held_back_output_is_printed_when_the_other_program_is_gone() {
     let recorder = Recorder::default();
     let mut ui = Ui::new(Options::of(UiMode::Plain), handles(&recorder, false));
-    for report in [two_run(), go_live(TWO), vec![out(TWO, "prompt> ")]].concat() {
+    for report in [two_running(), go_live(TWO), vec![out(TWO, "prompt> ")]].concat() {
         ui.report(&report).unwrap();
     }
     assert_eq!(recorder.text(&[OutputStream::Stdout]), "");
-    for report in leave(ONE) {
+    for report in drain(ONE) {
         ui.report(&report).unwrap();
     }
     assert_eq!(recorder.text(&[OutputStream::Stdout]), "prompt> ");
@@ -108,7 +108,11 @@ fn held_back_output_is_printed_when_its_stream_ends() {
         id: ONE,
         stream: OutputStream::Stdout,
     };
-    let reports = [two_run(), vec![out(ONE, "bye"), ended, out(TWO, "hello\n")]].concat();
+    let reports = [
+        two_running(),
+        vec![out(ONE, "bye"), ended, out(TWO, "hello\n")],
+    ]
+    .concat();
     let recorder = render(Options::of(UiMode::Plain), false, &reports);
     assert_eq!(
         recorder.text(&[OutputStream::Stdout]),
@@ -120,7 +124,7 @@ fn held_back_output_is_printed_when_its_stream_ends() {
 fn an_overlong_line_is_not_held_back() {
     let long = "x".repeat(65 * 1024);
     let reports = [
-        two_run(),
+        two_running(),
         vec![out(ONE, &long), out(TWO, "y\n"), out(ONE, "z\n")],
     ]
     .concat();
@@ -139,7 +143,7 @@ fn no_byte_is_lost_no_matter_how_the_output_is_split() {
             .as_bytes()
             .chunks(size)
             .map(|piece| out(ONE, std::str::from_utf8(piece).unwrap()));
-        let reports = two_run().into_iter().chain(pieces).collect::<Vec<_>>();
+        let reports = two_running().into_iter().chain(pieces).collect::<Vec<_>>();
         let shown =
             render(Options::of(UiMode::Plain), false, &reports).text(&[OutputStream::Stdout]);
         assert_eq!(shown.replace("[1] ", ""), text);
@@ -150,7 +154,7 @@ fn no_byte_is_lost_no_matter_how_the_output_is_split() {
 #[test]
 fn mode_off_prints_only_the_programs_output() {
     let reports = [
-        two_run(),
+        two_running(),
         vec![out(ONE, "a"), out(TWO, "b\n"), err(ONE, "c")],
     ]
     .concat();

@@ -17,7 +17,7 @@ fn a_reload_in_plain_lines() {
         }],
         begin(TWO, Cause::Change),
         go_live(TWO),
-        leave(ONE),
+        drain(ONE),
         vec![notice(Notice::Quitting {
             timeout: ms(10_000),
         })],

@@ -1,9 +1,9 @@
 use super::*;
 
-/// Some users see no colors, and terminals have backgrounds of any color.
+/// Some users cannot see colors, and terminals have backgrounds of any color.
 #[test]
-fn color_is_never_the_only_sign() {
-    let mut story = Story::of_one_live();
+fn no_information_is_conveyed_by_color_alone() {
+    let mut story = Story::with_one_live();
     story.switch();
     story.fail(GenFailure::ReadyTimeout);
     let colored = story.shown(100, 30, true);
@@ -19,7 +19,7 @@ fn color_is_never_the_only_sign() {
 
 #[test]
 fn the_footer_always_fits() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.switch();
     story.build(GenId::new(3), Cause::Change);
     for rows in 1..12 {
@@ -43,11 +43,11 @@ fn errors_are_sanitized_and_fit() {
         "\x1b]8;;http://a/m\x1b\\a link that is never closed, and cut",
         "\u{65e5}\u{672c}\u{8a9e}\tx\x08\x0c\u{9b}2J",
     ];
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.build(TWO, Cause::Change);
     for line in lines {
         let text = line.to_owned();
-        story.tell(Report::BuildLine { id: TWO, text });
+        story.report(Report::BuildLine { id: TWO, text });
     }
     story.fail(GenFailure::Build);
     let wide = story.shown(130, 30, false);
@@ -69,9 +69,9 @@ fn errors_are_sanitized_and_fit() {
 /// hotrun reads no keys if the program reads the terminal, or if stdin is not a terminal.
 #[test]
 fn no_keys_are_shown_if_hotrun_reads_no_keys() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.keys = false;
-    story.looks(
+    story.assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ✔ built in 1.04s · ready in 31ms                                                        Ctrl-C quit
@@ -85,14 +85,14 @@ fn no_keys_are_shown_if_hotrun_reads_no_keys() {
     story.build(TWO, Cause::Change);
     for _ in 0..12 {
         let text = "an error".to_owned();
-        story.tell(Report::BuildLine { id: TWO, text });
+        story.report(Report::BuildLine { id: TWO, text });
     }
     story.fail(GenFailure::Build);
     let shown = story.shown(100, 8, false);
     assert!(shown.contains("\n … 9 more lines\n"), "{shown}");
 }
 
-/// If the program itself opens its addresses, those of earlier generations are not shown.
+/// If the program opens its own sockets, the addresses of earlier generations are not shown.
 #[test]
 fn the_footer_shows_the_addresses_of_the_live_generation() {
     let mut story = Story {
@@ -103,7 +103,7 @@ fn the_footer_shows_the_addresses_of_the_live_generation() {
         error_page: true,
     };
     let opened = |story: &mut Story, id, port| {
-        story.tell(Report::Listening {
+        story.report(Report::Listening {
             name: String::new(),
             address: format!("127.0.0.1:{port}"),
             by: Some(id),
@@ -119,20 +119,20 @@ fn the_footer_shows_the_addresses_of_the_live_generation() {
     story.spawn(ONE, Cause::Begin);
     opened(&mut story, ONE, 3000);
     assert_eq!(ports(&story), ["3000"], "starting");
-    story.serve(ONE);
+    story.go_live(ONE);
     opened(&mut story, ONE, 3000);
     assert_eq!(ports(&story), ["3000"]);
     story.spawn(TWO, Cause::Change);
     opened(&mut story, TWO, 4000);
     assert_eq!(ports(&story), ["3000"]);
-    story.serve(TWO);
+    story.go_live(TWO);
     let timeout = ms(10_000);
     story.notice(Notice::Generation(ONE, GenNotice::Draining { timeout }));
     assert_eq!(ports(&story), ["4000"]);
-    story.end(ONE).end(TWO);
+    story.exit(ONE).exit(TWO);
     assert_eq!(
         ports(&story),
         ["4000"],
-        "the address where connections wait"
+        "connections wait at the last address"
     );
 }

@@ -20,7 +20,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The reports so far, and the current time.
+/// The model after the reports so far, and the current time.
 struct Story {
     model: Model,
     now: Duration,
@@ -30,8 +30,8 @@ struct Story {
 }
 
 impl Story {
-    /// Generation 1 has been live for three minutes.
-    fn of_one_live() -> Self {
+    /// A story in which generation 1 has been live for three minutes.
+    fn with_one_live() -> Self {
         let mut story = Self {
             model: Model::default(),
             now: ms(0),
@@ -39,28 +39,28 @@ impl Story {
             keys: true,
             error_page: true,
         };
-        story.tell(Report::Listening {
+        story.report(Report::Listening {
             name: String::new(),
             address: "127.0.0.1:3000".into(),
             by: None,
             first: true,
         });
         story.start(ONE, Cause::Begin);
-        story.tell(Report::Connections { id: ONE, count: 12 });
+        story.report(Report::Connections { id: ONE, count: 12 });
         story.now = ms(192_000);
         story
     }
 
-    fn tell(&mut self, report: impl std::borrow::Borrow<Report>) -> &mut Self {
+    fn report(&mut self, report: impl std::borrow::Borrow<Report>) -> &mut Self {
         self.model.fold(report.borrow(), self.now);
         self
     }
 
     fn notice(&mut self, notice: Notice) -> &mut Self {
-        self.tell(Report::Notice(notice))
+        self.report(Report::Notice(notice))
     }
 
-    fn later(&mut self, millis: u64) -> &mut Self {
+    fn wait(&mut self, millis: u64) -> &mut Self {
         self.now += ms(millis);
         self
     }
@@ -68,7 +68,7 @@ impl Story {
     fn build(&mut self, id: GenId, cause: Cause) -> &mut Self {
         if cause == Cause::Change {
             let paths = ["/app/src/routes.rs", "/app/src/main.rs"].map(PathBuf::from);
-            self.tell(Report::Changed {
+            self.report(Report::Changed {
                 paths: paths.to_vec(),
             });
         }
@@ -78,13 +78,13 @@ impl Story {
     fn spawn(&mut self, id: GenId, cause: Cause) -> &mut Self {
         self.build(id, cause);
         self.notice(Notice::Generation(id, GenNotice::Built { took: ms(1_040) }));
-        self.tell(Report::ArtifactKept { id });
+        self.report(Report::ArtifactKept { id });
         self.run(id, cause)
     }
 
     fn run(&mut self, id: GenId, cause: Cause) -> &mut Self {
         self.notice(Notice::Generation(id, GenNotice::Starting { cause }));
-        self.tell(Report::Spawned {
+        self.report(Report::Spawned {
             id,
             pid: 4241 + i32::try_from(id.get()).unwrap(),
             program: "api".into(),
@@ -92,23 +92,23 @@ impl Story {
     }
 
     fn start(&mut self, id: GenId, cause: Cause) -> &mut Self {
-        self.spawn(id, cause).serve(id)
+        self.spawn(id, cause).go_live(id)
     }
 
-    fn serve(&mut self, id: GenId) -> &mut Self {
+    fn go_live(&mut self, id: GenId) -> &mut Self {
         self.notice(Notice::Generation(id, GenNotice::Ready { took: ms(31) }));
         self.notice(Notice::Generation(id, GenNotice::Live { took: ms(0) }))
     }
 
-    /// Generation 2 is live, and generation 1 is draining with two connections.
+    /// Makes generation 2 live, and lets generation 1 drain with two connections.
     fn switch(&mut self) -> &mut Self {
         self.start(TWO, Cause::Change);
         let timeout = ms(10_000);
         self.notice(Notice::Generation(ONE, GenNotice::Draining { timeout }));
-        self.tell(Report::Connections { id: ONE, count: 2 })
+        self.report(Report::Connections { id: ONE, count: 2 })
     }
 
-    fn end(&mut self, id: GenId) -> &mut Self {
+    fn exit(&mut self, id: GenId) -> &mut Self {
         self.notice(Notice::Generation(
             id,
             GenNotice::Gone {
@@ -147,7 +147,7 @@ impl Story {
 
     /// Compares the footer at 100 by 30, 60 by 10 and 20 by 5.
     #[track_caller]
-    fn looks(&self, expected: &str) {
+    fn assert_shown(&self, expected: &str) {
         let sizes = [(100, 30), (60, 10), (20, 5)];
         let shown = sizes.map(|(columns, rows)| self.shown(columns, rows, false));
         let shown = shown.map(|text| text.trim_start_matches('\n').to_owned());

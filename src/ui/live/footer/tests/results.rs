@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn nothing_is_live_after_a_crash() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.notice(Notice::Generation(
         ONE,
         GenNotice::Failed {
@@ -10,7 +10,7 @@ fn nothing_is_live_after_a_crash() {
             live: None,
         },
     ));
-    story.end(ONE).notice(Notice::Waiting).looks(
+    story.exit(ONE).notice(Notice::Waiting).assert_shown(
         "
  ○ nothing live   127.0.0.1:3000 · HTTP requests get 503 with the error · other connections wait
  ✘ gen 1 crashed (signal 11) · waiting for a change                r reload  p pause  ? help  q quit
@@ -33,8 +33,8 @@ fn nothing_is_live_after_a_crash() {
 
 #[test]
 fn paused() {
-    let mut story = Story::of_one_live();
-    story.notice(Notice::Paused).looks(
+    let mut story = Story::with_one_live();
+    story.notice(Notice::Paused).assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ‖ paused                                                         r reload  p resume  ? help  q quit
@@ -46,7 +46,7 @@ fn paused() {
  ‖ paused     ? help",
     );
     story.build(TWO, Cause::Change);
-    story.fail(GenFailure::Build).looks(
+    story.fail(GenFailure::Build).assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ✘ gen 2 failed to build · paused, changes pending · gen 1 still live     r reload  e errors  ? help
@@ -61,14 +61,14 @@ fn paused() {
 
 #[test]
 fn paused_during_a_build() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.build(TWO, Cause::Change);
-    story.tell(Report::Progress {
+    story.report(Report::Progress {
         id: TWO,
         done: 3,
         all: 12,
     });
-    story.notice(Notice::Paused).later(1_250).looks(
+    story.notice(Notice::Paused).wait(1_250).assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ◔ building gen 2   ━━━━━━──────────────────   paused · 3/12 crates · 1.2s          r reload  ? help
@@ -83,7 +83,7 @@ fn paused_during_a_build() {
 
 #[test]
 fn the_live_generation_is_visible_on_a_terminal_of_any_size() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.switch();
     let three = GenId::new(3);
     story.start(three, Cause::Change);
@@ -112,11 +112,11 @@ fn the_live_generation_is_visible_on_a_terminal_of_any_size() {
 
 #[test]
 fn after_an_undo() {
-    let mut story = Story::of_one_live();
-    story.switch().end(ONE);
+    let mut story = Story::with_one_live();
+    story.switch().exit(ONE);
     let three = GenId::new(3);
-    story.run(three, Cause::Undo).serve(three).end(TWO);
-    story.looks(
+    story.run(three, Cause::Undo).go_live(three).exit(TWO);
+    story.assert_shown(
         "
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
  ✔ started · ready in 31ms · undo                          r reload  p pause  u undo  ? help  q quit
@@ -131,9 +131,9 @@ fn after_an_undo() {
 
 #[test]
 fn the_key_help() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.help = true;
-    story.looks(
+    story.assert_shown(
         "
    r       reload now, even without changes
    p       pause reloading, or resume it
@@ -167,10 +167,10 @@ fn the_key_help() {
 
 #[test]
 fn quitting() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     let timeout = ms(10_000);
     story.notice(Notice::Quitting { timeout });
-    story.later(300).looks(
+    story.wait(300).assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ◌ stopping   10s of 10s left · Ctrl-C again to quit now

@@ -10,19 +10,19 @@ fn before_a_generation_is_live() {
         error_page: true,
     };
     let address = "127.0.0.1:3000".into();
-    story.tell(Report::Listening {
+    story.report(Report::Listening {
         name: "http".into(),
         address,
         by: None,
         first: true,
     });
     story.build(ONE, Cause::Begin);
-    story.tell(Report::Progress {
+    story.report(Report::Progress {
         id: ONE,
         done: 3,
         all: 12,
     });
-    story.later(4_250).looks(
+    story.wait(4_250).assert_shown(
         "
  ○ nothing live   connections to 127.0.0.1:3000 wait
  ◔ building gen 1   ━━━━━━──────────────────   3/12 crates · 4.2s          r reload  p pause  ? help
@@ -37,7 +37,7 @@ fn before_a_generation_is_live() {
 
 #[test]
 fn a_live_generation() {
-    Story::of_one_live().looks(
+    Story::with_one_live().assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ✔ built in 1.04s · ready in 31ms                                  r reload  p pause  ? help  q quit
@@ -52,14 +52,14 @@ fn a_live_generation() {
 
 #[test]
 fn a_build_in_progress() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.build(TWO, Cause::Change);
-    story.tell(Report::Progress {
+    story.report(Report::Progress {
         id: TWO,
         done: 11,
         all: 12,
     });
-    story.later(1_250).looks(
+    story.wait(1_250).assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ◔ building gen 2   ━━━━━━━━━━━━━━━━━━━━━━──   11/12 crates · 1.2s         r reload  p pause  ? help
@@ -74,10 +74,10 @@ fn a_build_in_progress() {
 
 #[test]
 fn a_build_that_is_waiting_for_another_cargo() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.build(TWO, Cause::Request);
-    story.tell(Report::BuildBlocked { id: TWO });
-    story.later(61_000).looks(
+    story.report(Report::BuildBlocked { id: TWO });
+    story.wait(61_000).assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 4m · 127.0.0.1:3000 · 12 conns
  ◔ building gen 2   1m01s · waiting for another cargo · requested          r reload  p pause  ? help
@@ -92,9 +92,9 @@ fn a_build_that_is_waiting_for_another_cargo() {
 
 #[test]
 fn a_starting_generation() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.spawn(TWO, Cause::Change);
-    story.later(2_500).looks(
+    story.wait(2_500).assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ◔ gen 2 starting   api · pid 4243 · 2.5s
@@ -112,9 +112,9 @@ fn a_starting_generation() {
 
 #[test]
 fn a_draining_generation() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.switch();
-    story.later(4_100).looks(
+    story.wait(4_100).assert_shown(
         "
  ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
  ◐ gen 1 draining   2 conns · 6s of 10s left · pid 4242
@@ -132,9 +132,9 @@ fn a_draining_generation() {
 
 #[test]
 fn a_generation_that_exceeds_its_drain_timeout() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.switch();
-    story.later(11_000).looks(
+    story.wait(11_000).assert_shown(
         "
  ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
  ◐ gen 1 draining   2 conns · 10s timeout exceeded · pid 4242
@@ -155,7 +155,7 @@ fn a_generation_that_exceeds_its_drain_timeout() {
             after: ms(11_000),
         },
     ));
-    story.looks(
+    story.assert_shown(
         "
  ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
  ◐ gen 1 being killed   pid 4242
@@ -173,10 +173,10 @@ fn a_generation_that_exceeds_its_drain_timeout() {
 
 #[test]
 fn errors_of_a_failed_build() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.build(TWO, Cause::Change);
     for number in 1..=6 {
-        story.tell(Report::Diagnostic {
+        story.report(Report::Diagnostic {
             id: TWO,
             level: Level::Error,
             rendered: format!(
@@ -184,7 +184,7 @@ fn errors_of_a_failed_build() {
             ),
         });
     }
-    story.fail(GenFailure::Build).looks(
+    story.fail(GenFailure::Build).assert_shown(
         "
  error: number 1
   --> src/main.rs:1
@@ -223,9 +223,9 @@ fn errors_of_a_failed_build() {
 
 #[test]
 fn errors_stay_visible_when_the_live_generation_crashes() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.build(TWO, Cause::Change);
-    story.tell(Report::Diagnostic {
+    story.report(Report::Diagnostic {
         id: TWO,
         level: Level::Error,
         rendered: "error: no\n".into(),
@@ -239,7 +239,7 @@ fn errors_stay_visible_when_the_live_generation_crashes() {
         },
     ));
     let three = GenId::new(3);
-    story.end(ONE).run(three, Cause::Crash).looks(
+    story.exit(ONE).run(three, Cause::Crash).assert_shown(
         "
  error: no
  ○ nothing live   connections to 127.0.0.1:3000 wait
@@ -256,7 +256,7 @@ fn errors_stay_visible_when_the_live_generation_crashes() {
  ◔ gen 3 starting
  ✘ gen 1 crashed (s…",
     );
-    story.serve(three).looks(
+    story.go_live(three).assert_shown(
         "
  error: no
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
@@ -274,10 +274,12 @@ fn errors_stay_visible_when_the_live_generation_crashes() {
 
 #[test]
 fn a_generation_that_fails_after_its_start() {
-    let mut story = Story::of_one_live();
+    let mut story = Story::with_one_live();
     story.spawn(TWO, Cause::Change);
-    story.fail(GenFailure::ExitedEarly(Ended::Code(101))).looks(
-        "
+    story
+        .fail(GenFailure::ExitedEarly(Ended::Code(101)))
+        .assert_shown(
+            "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ◐ gen 2 stopping   pid 4243
  ✘ gen 2 exited before it was ready (exit status 101) · gen 1 still live    r reload  k kill  ? help
@@ -289,5 +291,5 @@ fn a_generation_that_fails_after_its_start() {
  ● gen 1 live
  ◐ gen 2 stopping
  ✘ gen 2 exited bef…",
-    );
+        );
 }
