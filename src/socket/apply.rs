@@ -1,221 +1,101 @@
 //! Performs the table's ops on real sockets.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::time::Instant;
 
 use socket2::Socket;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::address::Address;
-use super::drain::MonitoredListener;
-use super::endpoint::Transport;
+use super::endpoint::{Endpoint, Transport};
 use super::open::{listen, refuse_strangers, sharing};
-use super::opened::{At, Group, Listener, Sharing};
-use super::table::{GroupId, Input, Kernel, ListenerId, Op, Place, Sight, UnclaimedPolicy};
-use super::unclaimed::{Forwarder, Unclaimed};
-use super::unix_path::{Name, UnixPath};
-use crate::os::cleanup::Cleanup;
+use super::opened::{At, OpenGroup, OpenSockets, Sharing, missing};
+use super::table::{GroupId, Kernel, ListenerId, Op, Sight, TableInput, UnclaimedPolicy};
+use super::unclaimed::Forwarder;
+use super::unix_path::UnixPath;
 use crate::os::{self, Queue};
-use crate::reload::Time;
 
-/// A socket or path that comes with the next input.
-pub(super) enum Incoming {
-    Socket(Socket),
+/// A socket or path that comes with an input.
+pub(super) enum Payload {
+    /// The socket of a `--listen` address. It is already listening.
+    Listening(Socket),
+    /// The path of a `--listen` address.
     Path(UnixPath),
+    /// A socket that a program has bound.
+    Bound(Socket),
 }
 
-/// Owns all sockets, and performs ops on them.
-pub(super) struct Applier {
-    sharing: Sharing,
-    groups: HashMap<GroupId, Group>,
-    listeners: HashMap<ListenerId, Listener>,
-    /// What comes with the next input.
-    pub(super) incoming: Option<Incoming>,
-    pub(super) unclaimed: Arc<Unclaimed>,
-    started: Instant,
-    /// Receives inputs from other threads and tasks.
-    report: Arc<dyn Fn(Input) + Send + Sync>,
+/// Performs the ops that one input requires.
+pub(super) struct Applier<'a> {
+    sockets: &'a mut OpenSockets,
+    payload: Option<Payload>,
 }
 
-impl Applier {
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub(super) fn new(sharing: Sharing, report: Arc<dyn Fn(Input) + Send + Sync>) -> Self {
-        Self {
-            sharing,
-            groups: HashMap::new(),
-            listeners: HashMap::new(),
-            incoming: None,
-            unclaimed: Arc::new(Unclaimed::new(Handle::current())),
-            started: Instant::now(),
-            report,
-        }
+impl<'a> Applier<'a> {
+    pub(super) fn new(sockets: &'a mut OpenSockets, payload: Option<Payload>) -> Self {
+        Self { sockets, payload }
     }
 
-    pub(super) fn now(&self) -> Time {
-        Time::after_start(self.started.elapsed())
-    }
-
-    /// Hands over the socket or path that comes with the next input.
-    pub(super) fn bring(&mut self, incoming: Incoming) {
-        self.incoming = Some(incoming);
-    }
-
-    pub(super) fn inode(&self, listener: ListenerId) -> Option<u64> {
-        Some(self.listeners.get(&listener)?.inode)
-    }
-
-    /// Returns the inodes of all sockets.
-    pub(super) fn inodes(&self) -> Vec<u64> {
-        self.listeners.values().map(|one| one.inode).collect()
-    }
-
-    /// Duplicates a listener's socket for a program, with `CLOEXEC`.
-    pub(super) fn duplicate(&self, listener: ListenerId) -> io::Result<OwnedFd> {
-        Ok(self.listener(listener)?.socket.try_clone()?.into())
-    }
-
-    /// Whether this descriptor is a duplicate of one of the sockets.
-    pub(super) fn has(&self, fd: &OwnedFd) -> bool {
-        let mut listeners = self.listeners.values();
-        listeners.any(|one| os::is_duplicate(&*one.socket, fd))
-    }
-
-    /// Returns the name that leads to this listener only. Only unix sockets have one.
-    pub(super) fn name(&self, listener: ListenerId) -> Option<&Name> {
-        self.listeners.get(&listener)?.name.as_ref()
-    }
-
-    /// Returns the part of a listener that a drain monitor watches. A shared socket's queue is left out, because it
-    /// does not belong to one generation.
-    pub(super) fn monitored(&self, listener: ListenerId) -> Option<MonitoredListener> {
-        let listener = self.listeners.get(&listener)?;
-        let steered = self.sharing == Sharing::Steered;
-        Some(match &self.groups.get(&listener.group)?.address {
-            Address::Tcp(address) => MonitoredListener::Tcp {
-                socket: steered.then(|| listener.socket.clone()),
-                address: *address,
-            },
-            Address::Unix(path) => MonitoredListener::Unix {
-                queue: steered.then_some(listener.inode),
-                name: match &listener.name {
-                    Some(name) => name.bound.clone(),
-                    None => path.clone(),
-                },
-            },
-        })
-    }
-
-    /// Returns what to remove if hotrun is killed. The file at a steered path changes with each switch.
-    pub(super) fn cleanup(&self) -> Vec<Cleanup> {
-        let shared = self.sharing == Sharing::Shared;
-        let cleanup = |group: &Group| match &group.at {
-            At::Ip(_) => None,
-            At::Path(at) => Some(Cleanup::Socket {
-                path: at.path.clone().into(),
-                file: at.placed.filter(|_| shared),
-            }),
+    fn add_group(&mut self, id: GroupId, endpoint: Option<Endpoint>) -> io::Result<()> {
+        let (at, address) = match (endpoint, self.payload.take()) {
+            (Some(endpoint), payload) => {
+                self.payload = payload;
+                (At::Ip(endpoint), Address::Tcp(endpoint.address))
+            }
+            (None, Some(Payload::Path(at))) => {
+                let address = Address::Unix(at.path.clone());
+                (At::Path(at), address)
+            }
+            (None, Some(Payload::Listening(_) | Payload::Bound(_)) | None) => {
+                return Err(missing());
+            }
         };
-        self.groups.values().filter_map(cleanup).collect()
-    }
-
-    fn listener(&self, id: ListenerId) -> io::Result<&Listener> {
-        self.listeners.get(&id).ok_or_else(missing)
-    }
-
-    fn listener_mut(&mut self, id: ListenerId) -> io::Result<&mut Listener> {
-        self.listeners.get_mut(&id).ok_or_else(missing)
-    }
-
-    pub(super) fn group(&self, id: GroupId) -> io::Result<&Group> {
-        self.groups.get(&id).ok_or_else(missing)
-    }
-
-    fn add_group(&mut self, id: GroupId, place: Place) -> io::Result<()> {
-        let at = match place {
-            Place::Ip(endpoint) => At::Ip(endpoint),
-            Place::Unix => match self.incoming.take() {
-                Some(Incoming::Path(path)) => At::Path(path),
-                Some(Incoming::Socket(_)) | None => return Err(missing()),
-            },
-        };
-        let group = Group {
-            address: match &at {
-                At::Ip(endpoint) => Address::Tcp(endpoint.address),
-                At::Path(at) => Address::Unix(at.path.clone()),
-            },
+        let group = OpenGroup {
+            address,
             at,
             policy: watch::Sender::default(),
         };
-        self.groups.insert(id, group);
+        self.sockets.groups.insert(id, group);
         Ok(())
-    }
-
-    fn add(
-        &mut self,
-        group: GroupId,
-        id: ListenerId,
-        socket: Socket,
-        name: Option<Name>,
-    ) -> io::Result<()> {
-        let listener = Listener {
-            group,
-            inode: os::inode(&socket)?,
-            socket: Arc::new(socket),
-            sharing: self.sharing,
-            name,
-            forwarder: None,
-            watch: None,
-        };
-        self.listeners.insert(id, listener);
-        Ok(())
-    }
-
-    fn take_socket(&mut self) -> Option<Socket> {
-        match self.incoming.take() {
-            Some(Incoming::Socket(socket)) => Some(socket),
-            Some(Incoming::Path(_)) | None => None,
-        }
     }
 
     fn open(&mut self, group: GroupId, id: ListenerId) -> io::Result<()> {
-        let mut listeners = self.listeners.values();
-        let shared = listeners.find(|one| one.group == group && one.sharing == Sharing::Shared);
-        let (socket, name) = match (
-            shared,
-            &mut self.groups.get_mut(&group).ok_or_else(missing)?.at,
-        ) {
-            (Some(shared), _) => (shared.socket.try_clone()?, None),
+        if let Some(Payload::Listening(socket)) = self
+            .payload
+            .take_if(|payload| matches!(payload, Payload::Listening(_)))
+        {
+            return self.sockets.add(group, id, socket, None);
+        }
+        let shares = self.sockets.sharing == Sharing::Shared;
+        let mut listeners = self.sockets.listeners.values();
+        let shared = listeners.find(|one| shares && one.group == group);
+        let shared = shared.map(|one| one.socket.try_clone()).transpose()?;
+        let inodes = self.sockets.inodes();
+        let (socket, name) = match (shared, &mut self.sockets.group_mut(group)?.at) {
+            (Some(socket), _) => (socket, None),
             (None, At::Ip(endpoint)) => {
-                let endpoint = *endpoint;
-                let socket = sharing(endpoint)?;
-                refuse_strangers(endpoint, &socket, self.inodes())?;
+                let socket = sharing(*endpoint)?;
+                refuse_strangers(*endpoint, &socket, inodes)?;
                 listen(&socket, 0)?;
                 (socket, None)
             }
-            (None, At::Path(path)) if self.sharing == Sharing::Shared => {
-                (path.open_shared()?, None)
-            }
+            (None, At::Path(path)) if shares => (path.open_shared()?, None),
             (None, At::Path(path)) => {
                 let (socket, name) = path.open()?;
                 (socket, Some(name))
             }
         };
-        self.add(group, id, socket, name)
+        self.sockets.add(group, id, socket, name)
     }
 
-    /// Adds a program's socket to the group.
     fn join(&mut self, group: GroupId, id: ListenerId, backlog: i32) -> io::Result<()> {
-        let socket = self.take_socket().ok_or_else(missing)?;
-        let At::Ip(endpoint) = self.group(group)?.at else {
+        let Some(Payload::Bound(socket)) = self.payload.take() else {
+            return Err(missing());
+        };
+        let At::Ip(endpoint) = self.sockets.group(group)?.at else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        refuse_strangers(endpoint, &socket, self.inodes())?;
+        refuse_strangers(endpoint, &socket, self.sockets.inodes())?;
         match endpoint.transport {
             Transport::Tcp => listen(&socket, backlog)?,
             // A datagram socket has joined by being bound.
@@ -223,47 +103,51 @@ impl Applier {
         }
         // If another socket joined at the same time, the order of the members is unknown. The program gets an error, so
         // its socket must not keep listening.
-        if let Err(error) = refuse_strangers(endpoint, &socket, self.inodes()) {
+        if let Err(error) = refuse_strangers(endpoint, &socket, self.sockets.inodes()) {
             socket.shutdown(Shutdown::Read)?;
             return Err(error);
         }
-        self.add(group, id, socket, None)
+        self.sockets.add(group, id, socket, None)
     }
 
-    fn place(&mut self, id: ListenerId) -> io::Result<()> {
-        let listener = self.listeners.get(&id).ok_or_else(missing)?;
-        let group = self.groups.get_mut(&listener.group).ok_or_else(missing)?;
+    fn link_path(&mut self, id: ListenerId) -> io::Result<()> {
+        let OpenSockets {
+            groups, listeners, ..
+        } = &mut *self.sockets;
+        let listener = listeners.get(&id).ok_or_else(missing)?;
+        let group = groups.get_mut(&listener.group).ok_or_else(missing)?;
         match (&mut group.at, &listener.name) {
-            (At::Path(path), Some(name)) => path.place(name),
+            (At::Path(path), Some(name)) => path.link(name),
             (At::Path(_) | At::Ip(_), _) => Err(missing()),
         }
     }
 
-    fn restore(&self, id: ListenerId) -> io::Result<()> {
-        let listener = self.listener(id)?;
-        if let (At::Path(path), Some(name)) = (&self.group(listener.group)?.at, &listener.name) {
+    fn restore_path(&self, id: ListenerId) -> io::Result<()> {
+        let listener = self.sockets.listener(id)?;
+        let group = self.sockets.group(listener.group)?;
+        if let (At::Path(path), Some(name)) = (&group.at, &listener.name) {
             path.restore(name);
         }
         Ok(())
     }
 
     fn forward(&mut self, id: ListenerId) -> io::Result<()> {
-        let listener = self.listener(id)?;
-        let group = self.group(listener.group)?;
-        let report = self.report.clone();
+        let listener = self.sockets.listener(id)?;
+        let group = self.sockets.group(listener.group)?;
+        let report = self.sockets.report.clone();
         let forwarder = Forwarder {
             socket: listener.socket.clone(),
             address: group.address.clone(),
             policy: group.policy.subscribe(),
-            unclaimed: self.unclaimed.clone(),
-            shut_down: Box::new(move || report(Input::ShutDown(id))),
+            unclaimed: self.sockets.unclaimed.clone(),
+            shut_down: Box::new(move || report(TableInput::ShutDown(id))),
         };
-        self.listener_mut(id)?.forwarder = Some(forwarder.start()?);
+        self.sockets.listener_mut(id)?.forwarder = Some(forwarder.start()?);
         Ok(())
     }
 
     fn stop_forwarding(&mut self, id: ListenerId) -> io::Result<()> {
-        let listener = self.listener_mut(id)?;
+        let listener = self.sockets.listener_mut(id)?;
         if !listener.forwarder.as_ref().is_none_or(|one| one.end_idle()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -272,35 +156,36 @@ impl Applier {
     }
 
     fn watch(&mut self, id: ListenerId) -> io::Result<()> {
-        let (socket, report) = (self.duplicate(id)?, self.report.clone());
-        let task = self.unclaimed.runtime.spawn(async move {
-            if os::hung_up(socket).await.is_ok() {
-                report(Input::ShutDown(id));
+        let report = self.sockets.report.clone();
+        let socket = self.sockets.listener(id)?.socket.try_clone()?;
+        let task = self.sockets.unclaimed.runtime.spawn(async move {
+            if os::hung_up(socket.into()).await.is_ok() {
+                report(TableInput::ShutDown(id));
             }
         });
-        self.listener_mut(id)?.watch = Some(task.abort_handle());
+        self.sockets.listener_mut(id)?.watch = Some(task.abort_handle());
         Ok(())
     }
 
     fn set_policy(&self, id: GroupId, policy: UnclaimedPolicy) -> io::Result<()> {
-        let group = self.group(id)?;
-        tracing::debug!(
-            "{}: policy for unclaimed connections: {policy:?}",
-            group.address
-        );
+        let group = self.sockets.group(id)?;
+        let address = &group.address;
+        tracing::debug!("{address}: policy for unclaimed connections: {policy:?}");
         group.policy.send_replace(policy);
-        let listeners = self.listeners.values().filter(|one| one.group == id);
+        let listeners = self.sockets.listeners.values();
+        let listeners = listeners.filter(|one| one.group == id);
         let forwarders = listeners.filter_map(|one| one.forwarder.as_ref());
         forwarders.for_each(|forwarder| forwarder.wake());
         Ok(())
     }
 
     fn scan(&self, group: GroupId, handshakes: bool) -> io::Result<()> {
-        let At::Ip(endpoint) = self.group(group)?.at else {
+        let At::Ip(endpoint) = self.sockets.group(group)?.at else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let (since, ours, report) = (self.now(), self.inodes(), self.report.clone());
-        self.unclaimed.runtime.spawn_blocking(move || {
+        let (since, ours) = (self.sockets.now(), self.sockets.inodes());
+        let report = self.sockets.report.clone();
+        self.sockets.unclaimed.runtime.spawn_blocking(move || {
             let half_open = || os::tcp_half_open(endpoint.address);
             let sight = Sight {
                 since,
@@ -308,50 +193,47 @@ impl Applier {
                 // If the system does not report it, there may be one.
                 half_open: !handshakes || half_open().map_or(true, |age| age.is_some()),
             };
-            report(Input::Scanned { group, sight });
+            report(TableInput::Scanned { group, sight });
         });
         Ok(())
     }
 }
 
-impl Kernel for Applier {
+impl Kernel for Applier<'_> {
     fn perform(&mut self, op: Op) -> io::Result<()> {
         match op {
-            Op::Add { group, place } => self.add_group(group, place),
-            Op::Take { group, listener } => match self.take_socket() {
-                Some(socket) => self.add(group, listener, socket, None),
-                None => self.open(group, listener),
-            },
+            Op::AddGroup { group, endpoint } => self.add_group(group, endpoint),
             Op::Open { group, listener } => self.open(group, listener),
             Op::Close { listener } => {
-                self.listeners.remove(&listener);
+                self.sockets.listeners.remove(&listener);
                 Ok(())
             }
             Op::SetPolicy { group, policy } => self.set_policy(group, policy),
             Op::Scan { group, handshakes } => self.scan(group, handshakes),
-            Op::Remove { group } => {
-                self.groups.remove(&group);
+            Op::RemoveGroup { group } => {
+                self.sockets.groups.remove(&group);
                 Ok(())
             }
             // The remaining ops distinguish between an address's listeners, which does not apply if they share one
             // socket.
-            _ if self.sharing == Sharing::Shared => Ok(()),
-            Op::Listen {
+            _ if self.sockets.sharing == Sharing::Shared => Ok(()),
+            Op::Join {
                 group,
                 listener,
                 backlog,
             } => self.join(group, listener, backlog),
             Op::Attach { via, steering } => {
-                let listener = self.listener(via)?;
-                let address = &self.group(listener.group)?.address;
+                let listener = self.sockets.listener(via)?;
+                let address = &self.sockets.group(listener.group)?.address;
                 tracing::debug!("{address}: attaching {steering:?} through {via:?}");
                 os::steer(&*listener.socket, &steering.program())
             }
-            Op::Place { listener } => self.place(listener),
-            Op::Restore { listener } => self.restore(listener),
-            Op::Hide { listener } => os::hide(&*self.listener(listener)?.socket),
+            Op::LinkPath { listener } => self.link_path(listener),
+            Op::RestorePath { listener } => self.restore_path(listener),
+            Op::Hide { listener } => os::hide(&*self.sockets.listener(listener)?.socket),
             Op::SetNonblocking { listener } => {
-                self.listener(listener)?.socket.set_nonblocking(true)
+                let listener = self.sockets.listener(listener)?;
+                listener.socket.set_nonblocking(true)
             }
             Op::Forward { listener } => self.forward(listener),
             Op::StopForwarding { listener } => self.stop_forwarding(listener),
@@ -360,15 +242,11 @@ impl Kernel for Applier {
     }
 
     fn queue(&mut self, listener: ListenerId) -> Option<Queue> {
-        let listener = self.listeners.get(&listener)?;
-        match (self.sharing, &listener.name) {
+        let listener = self.sockets.listeners.get(&listener)?;
+        match (self.sockets.sharing, &listener.name) {
             (Sharing::Shared, _) => None,
             (Sharing::Steered, Some(_)) => os::unix_queue(listener.inode).ok(),
             (Sharing::Steered, None) => os::tcp_queue(&*listener.socket).ok(),
         }
     }
-}
-
-fn missing() -> io::Error {
-    io::ErrorKind::NotFound.into()
 }

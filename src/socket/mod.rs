@@ -13,15 +13,14 @@
 //! driver, interceptors, probes ──> Sockets, Adopter, Route ─┐ request, reply
 //! forwarders, hang-up tasks, scans ─────────────────────────┤ input
 //!                                                           v
-//!                                   owner (one thread) ──Input──> table (pure)
-//!                                                      <───Op────
+//!                                  thread (only one) ──Input──> table (pure)
+//!                                                     <───Op────
 //!                                   apply: open, listen, attach, close, forward, scan
 //! ```
 //!
 //! - `table` makes the decisions. It is pure, and its tests explore the states of small worlds against a model of the
 //!   kernel.
-//! - `owner` is the thread that owns the table and the sockets, so they need no lock. It never blocks: other threads
-//!   and tasks scan the machine's sockets, and accept and forward connections. It replies to a request before it tidies
+//! - `thread` owns the table and the sockets, so they need no lock. It never blocks: other threads and tasks scan the machine's sockets, and accept and forward connections. It replies to a request before it tidies
 //!   up.
 //! - `apply` performs the ops on real sockets (`opened`). `unclaimed` accepts connections that no program accepts. Each
 //!   of them waits, gets a response ([`respond`]), or is forwarded (`forward`).
@@ -37,7 +36,6 @@
 //!   program as well.
 
 mod address;
-mod adopter;
 mod apply;
 mod drain;
 mod endpoint;
@@ -45,24 +43,22 @@ mod forward;
 pub mod intercept;
 mod open;
 mod opened;
-mod owner;
 pub mod respond;
-mod route;
 mod sockets;
 mod table;
+mod thread;
 mod unclaimed;
 mod unix_path;
 
 pub use address::{Address, ListenSpec, Listening, ParseListenError};
-pub use adopter::{Adopter, Joined, Neighbours, Opened};
 pub use drain::DrainMonitor;
 pub use endpoint::{Endpoint, Transport};
 pub use forward::Connection;
 pub use open::OpenError;
 pub use opened::Sharing;
 pub use respond::{Responder, ResponderOutcome};
-pub use route::Route;
-pub use sockets::{Passed, Sockets};
+pub use sockets::{Adopter, Passed, Route, Sockets};
+pub use thread::{Joined, Neighbours, Opened};
 
 #[cfg(test)]
 mod tests;

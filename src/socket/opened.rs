@@ -1,17 +1,26 @@
-//! The sockets behind the table's listeners.
+//! The open sockets behind the table's groups and listeners.
 
+use std::collections::HashMap;
+use std::io;
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use socket2::Socket;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::address::Address;
+use super::drain::MonitoredListener;
 use super::endpoint::Endpoint;
-use super::table::{GroupId, UnclaimedPolicy};
-use super::unclaimed::ForwarderControl;
-use super::unix_path::{Name, UnixPath};
+use super::table::{GroupId, ListenerId, TableInput, UnclaimedPolicy};
+use super::unclaimed::{ForwarderControl, Unclaimed};
+use super::unix_path::{SocketName, UnixPath};
+use crate::os;
+use crate::os::cleanup::Cleanup;
+use crate::reload::Time;
 
 /// How generations share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +33,7 @@ pub enum Sharing {
 }
 
 /// A group's address, and the policy for its unclaimed connections.
-pub(super) struct Group {
+pub(super) struct OpenGroup {
     pub(super) address: Address,
     pub(super) at: At,
     pub(super) policy: watch::Sender<UnclaimedPolicy>,
@@ -36,20 +45,21 @@ pub(super) enum At {
 }
 
 /// A listener's open socket.
-pub(super) struct Listener {
+pub(super) struct OpenListener {
     pub(super) group: GroupId,
     /// Our descriptor. The program has a duplicate, which shares the file status flags.
     pub(super) socket: Arc<Socket>,
     pub(super) sharing: Sharing,
     /// The inode of the socket itself, not that of its path.
     pub(super) inode: u64,
-    pub(super) name: Option<Name>,
+    /// The name that leads only to this listener. Only steered unix sockets have one.
+    pub(super) name: Option<SocketName>,
     pub(super) forwarder: Option<Arc<ForwarderControl>>,
     /// The task that waits for the program to shut the socket down. It has a duplicate.
     pub(super) watch: Option<AbortHandle>,
 }
 
-impl Drop for Listener {
+impl Drop for OpenListener {
     fn drop(&mut self) {
         if let Some(forwarder) = self.forwarder.take() {
             forwarder.end();
@@ -65,4 +75,120 @@ impl Drop for Listener {
             let _ = self.socket.shutdown(Shutdown::Read);
         }
     }
+}
+
+/// All open sockets, and what forwarders and scans need.
+pub(super) struct OpenSockets {
+    pub(super) sharing: Sharing,
+    pub(super) groups: HashMap<GroupId, OpenGroup>,
+    pub(super) listeners: HashMap<ListenerId, OpenListener>,
+    pub(super) unclaimed: Arc<Unclaimed>,
+    started: Instant,
+    /// Receives inputs from other threads and tasks.
+    pub(super) report: Arc<dyn Fn(TableInput) + Send + Sync>,
+}
+
+impl OpenSockets {
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn new(sharing: Sharing, report: Arc<dyn Fn(TableInput) + Send + Sync>) -> Self {
+        Self {
+            sharing,
+            groups: HashMap::new(),
+            listeners: HashMap::new(),
+            unclaimed: Arc::new(Unclaimed::new(Handle::current())),
+            started: Instant::now(),
+            report,
+        }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        Time::after_start(self.started.elapsed())
+    }
+
+    pub(super) fn group(&self, id: GroupId) -> io::Result<&OpenGroup> {
+        self.groups.get(&id).ok_or_else(missing)
+    }
+
+    pub(super) fn group_mut(&mut self, id: GroupId) -> io::Result<&mut OpenGroup> {
+        self.groups.get_mut(&id).ok_or_else(missing)
+    }
+
+    pub(super) fn listener(&self, id: ListenerId) -> io::Result<&OpenListener> {
+        self.listeners.get(&id).ok_or_else(missing)
+    }
+
+    pub(super) fn listener_mut(&mut self, id: ListenerId) -> io::Result<&mut OpenListener> {
+        self.listeners.get_mut(&id).ok_or_else(missing)
+    }
+
+    /// Adds a listening socket.
+    pub(super) fn add(
+        &mut self,
+        group: GroupId,
+        id: ListenerId,
+        socket: Socket,
+        name: Option<SocketName>,
+    ) -> io::Result<()> {
+        let listener = OpenListener {
+            group,
+            inode: os::inode(&socket)?,
+            socket: Arc::new(socket),
+            sharing: self.sharing,
+            name,
+            forwarder: None,
+            watch: None,
+        };
+        self.listeners.insert(id, listener);
+        Ok(())
+    }
+
+    /// Returns the inodes of all sockets.
+    pub(super) fn inodes(&self) -> Vec<u64> {
+        self.listeners.values().map(|one| one.inode).collect()
+    }
+
+    /// Whether this descriptor is a duplicate of one of the sockets.
+    pub(super) fn has(&self, fd: &OwnedFd) -> bool {
+        let mut listeners = self.listeners.values();
+        listeners.any(|one| os::is_duplicate(&*one.socket, fd))
+    }
+
+    /// Returns the part of a listener that a drain monitor watches. A shared socket's queue is left out, because it
+    /// does not belong to one generation.
+    pub(super) fn monitored(&self, id: ListenerId) -> Option<MonitoredListener> {
+        let listener = self.listeners.get(&id)?;
+        let steered = self.sharing == Sharing::Steered;
+        Some(match &self.groups.get(&listener.group)?.address {
+            Address::Tcp(address) => MonitoredListener::Tcp {
+                socket: steered.then(|| listener.socket.clone()),
+                address: *address,
+            },
+            Address::Unix(path) => MonitoredListener::Unix {
+                queue: steered.then_some(listener.inode),
+                name: match &listener.name {
+                    Some(name) => name.bound.clone(),
+                    None => path.clone(),
+                },
+            },
+        })
+    }
+
+    /// Returns what to remove if hotrun is killed. The file at a steered path changes with each switch.
+    pub(super) fn cleanup(&self) -> Vec<Cleanup> {
+        let shared = self.sharing == Sharing::Shared;
+        let cleanup = |group: &OpenGroup| match &group.at {
+            At::Ip(_) => None,
+            At::Path(at) => Some(Cleanup::Socket {
+                path: at.path.clone().into(),
+                file: at.linked.filter(|_| shared),
+            }),
+        };
+        self.groups.values().filter_map(cleanup).collect()
+    }
+}
+
+/// The error for a socket or a payload that does not exist.
+pub(super) fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
 }

@@ -1,19 +1,25 @@
-//! The handle through which other modules use the sockets.
+//! The handles through which other modules use the sockets.
 
+use std::collections::HashSet;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use socket2::Socket;
+use tokio::net::{TcpSocket, UnixStream};
+
 use super::address::{Address, ListenSpec, Listening, name_all};
-use super::adopter::Adopter;
-use super::apply::Incoming;
-use super::drain::{DrainMonitor, MonitoredListener};
-use super::open::{OpenError, addresses, check_unix_path, exclusive_tcp};
+use super::apply::Payload;
+use super::drain::DrainMonitor;
+use super::endpoint::Endpoint;
+use super::forward::Connection;
+use super::open::{OpenError, addresses, bind_for_program, check_unix_path, exclusive_tcp};
 use super::opened::Sharing;
-use super::owner::{Inbox, Owner};
 use super::respond::Responder;
-use super::route::Route;
-use super::table::{Input, Place};
+use super::table::{GroupId, TableInput};
+use super::thread::{Joined, Neighbours, Opened, SocketInbox, SocketThread};
 use super::unix_path::UnixPath;
 use crate::os::cleanup::Cleanup;
 use crate::reload::GenId;
@@ -37,7 +43,7 @@ pub struct Sockets {
     /// The `--listen` addresses. Their groups come first in the table.
     addresses: Vec<Listening>,
     sharing: Sharing,
-    inbox: Inbox,
+    inbox: SocketInbox,
 }
 
 impl Sockets {
@@ -47,7 +53,7 @@ impl Sockets {
     /// Outside of a tokio runtime, because connections are forwarded in tokio tasks.
     pub fn open(specs: &[ListenSpec], sharing: Sharing) -> Result<Self, OpenError> {
         let addresses = addresses(specs)?;
-        let inbox = Owner::start(sharing)
+        let inbox = SocketThread::start(sharing)
             .map_err(|error| OpenError::io("starting the socket thread", &error))?;
         // From here on, returning an error drops `sockets`, which closes everything.
         let mut sockets = Self {
@@ -55,31 +61,30 @@ impl Sockets {
             sharing,
             inbox,
         };
-        let opened = addresses.iter().map(|address| sockets.listen(address));
+        let opened = addresses.iter().map(|address| sockets.add(address));
         let actual = opened.collect::<Result<_, _>>()?;
         sockets.addresses = name_all(specs, actual);
         Ok(sockets)
     }
 
     /// Opens an address. Returns the address with the actual port if port 0 was requested.
-    fn listen(&self, address: &Address) -> Result<Address, OpenError> {
-        let begin = |place, incoming| {
-            self.inbox.ask(move |owner: &mut Owner| {
-                owner.applier.bring(incoming);
-                owner.handle(Input::Listen(place))
-            })?
+    fn add(&self, address: &Address) -> Result<Address, OpenError> {
+        let add = |endpoint, payload| {
+            let input = TableInput::Add(endpoint);
+            self.inbox
+                .ask(|thread| thread.handle(input, Some(payload)))?
         };
         match address {
             Address::Tcp(tcp) => {
                 let (first, endpoint) = exclusive_tcp(*tcp, self.sharing == Sharing::Steered)?;
-                begin(Place::Ip(endpoint), Incoming::Socket(first))
+                add(Some(endpoint), Payload::Listening(first))
                     .map_err(|error| OpenError::io(&format!("steering `{address}`"), &error))?;
                 Ok(Address::Tcp(endpoint.address))
             }
             Address::Unix(path) => {
                 check_unix_path(path)?;
                 UnixPath::new(path)
-                    .and_then(|path| begin(Place::Unix, Incoming::Path(path)))
+                    .and_then(|path| add(None, Payload::Path(path)))
                     .map_err(|error| OpenError::at_path("listening on", path, &error))?;
                 Ok(address.clone())
             }
@@ -94,19 +99,19 @@ impl Sockets {
     /// Returns a handle for adopting the sockets that programs open, or `None` where generations share their sockets.
     pub fn adopter(&self) -> Option<Adopter> {
         let inbox = self.inbox.clone();
-        (self.sharing == Sharing::Steered).then(|| Adopter::new(inbox))
+        (self.sharing == Sharing::Steered).then(|| Adopter { inbox })
     }
 
     /// Returns the paths of unix sockets that must be removed if hotrun is killed. They do not change.
     pub fn paths(&self) -> Vec<Cleanup> {
-        let paths = self.inbox.ask(|owner| owner.applier.cleanup());
+        let paths = self.inbox.ask(|thread| thread.sockets.cleanup());
         paths.unwrap_or_default()
     }
 
     /// Returns the sockets for a generation that is about to start, in the order of `--listen`. If no generation is
     /// live, these are the sockets in which connections are waiting. After an error, the generation has no listeners.
     pub fn prepare(&mut self, id: GenId) -> io::Result<Vec<Passed>> {
-        let passed = self.inbox.ask(move |owner| owner.prepare(id))??;
+        let passed = self.inbox.ask(move |thread| thread.prepare(id))??;
         let named = self.addresses.iter().zip(passed);
         let passed = named.map(|(listening, (fd, inode))| Passed {
             name: listening.name.clone(),
@@ -120,54 +125,54 @@ impl Sockets {
     /// generation. Fails with [`io::ErrorKind::NotFound`] if the generation does not listen on every address. After an
     /// error, nothing has changed.
     pub fn switch(&mut self, id: GenId) -> io::Result<()> {
-        self.inbox.handle(Input::Switch(id))
+        self.inbox.handle(TableInput::Switch(id))
     }
 
     /// Holds new connections, because no generation is live. They wait for the newest generation that has been prepared
     /// but was not live yet, or for the next one.
     pub fn hold(&mut self) -> io::Result<()> {
-        self.inbox.handle(Input::Hold)
+        self.inbox.handle(TableInput::Hold)
     }
 
     /// Responds to new and waiting connections until [`Self::stop_responding`], because no generation is live or about
     /// to start. A connection that gets no response waits, and is forwarded to the next live generation. Where
     /// generations share their sockets, all connections wait.
     pub fn respond(&mut self, responder: Arc<Responder>) -> io::Result<()> {
-        self.inbox.ask(move |owner| {
-            owner.applier.unclaimed.set_responder(responder);
-            owner.handle(Input::Respond)
+        self.inbox.ask(move |thread| {
+            thread.sockets.unclaimed.set_responder(responder);
+            thread.handle(TableInput::Respond, None)
         })?
     }
 
     /// Holds connections for the next generation again. Call this before starting that generation.
     pub fn stop_responding(&mut self) -> io::Result<()> {
-        self.inbox.handle(Input::StopResponding)
+        self.inbox.handle(TableInput::StopResponding)
     }
 
     /// Stops treating the generation as live, or as one to wait for. From now on, connections that arrive in its
     /// listeners but that its program does not accept are forwarded once another generation is live. Call this before
     /// sending the stop signal.
     pub fn drain(&mut self, id: GenId) -> io::Result<()> {
-        self.inbox.handle(Input::Drain(id))
+        self.inbox.handle(TableInput::Drain(id))
     }
 
     /// Releases the listeners of a generation whose process tree is gone. Connections that are still waiting in them
     /// are forwarded or left to the next generation, and the listeners are closed as soon as that is safe. Steps that
     /// fail are retried.
     pub fn release(&mut self, id: GenId) -> io::Result<()> {
-        self.inbox.handle(Input::Release(id))
+        self.inbox.handle(TableInput::Release(id))
     }
 
     /// Whether this is a duplicate of a steered socket, which is shut down when its generation is gone.
     pub fn has(&self, fd: &OwnedFd) -> bool {
-        let has = |fd: OwnedFd| self.inbox.ask(move |owner| owner.applier.has(&fd));
+        let has = |fd: OwnedFd| self.inbox.ask(move |thread| thread.sockets.has(&fd));
         let has = fd.try_clone().and_then(has);
         self.sharing == Sharing::Steered && has.unwrap_or(false)
     }
 
     /// Returns a monitor for this generation's queues and connections.
     pub fn drain_monitor(&self, id: GenId) -> DrainMonitor {
-        let monitored = self.inbox.ask(move |owner| owner.monitored(id));
+        let monitored = self.inbox.ask(move |thread| thread.monitored(id));
         let shared = self.sharing == Sharing::Shared;
         DrainMonitor::new(monitored.unwrap_or_default(), shared)
     }
@@ -176,16 +181,22 @@ impl Sockets {
     pub fn routes(&self, id: GenId) -> impl Fn() -> Vec<Route> + Send + use<> {
         let inbox = self.inbox.clone();
         move || {
-            let own = inbox.clone();
-            let routes = inbox.ask(move |owner| owner.routes(id, &own));
-            routes.unwrap_or_default()
+            let found = inbox.ask(move |thread| thread.routes(id));
+            let route = |(group, address, name)| Route {
+                address,
+                name,
+                inbox: inbox.clone(),
+                group,
+                id,
+            };
+            found.unwrap_or_default().into_iter().map(route).collect()
         }
     }
 
     #[cfg(test)]
     pub(super) fn see<T: Send + 'static>(
         &self,
-        see: impl FnOnce(&mut Owner) -> T + Send + 'static,
+        see: impl FnOnce(&mut SocketThread) -> T + Send + 'static,
     ) -> T {
         self.inbox.ask(see).unwrap()
     }
@@ -193,32 +204,145 @@ impl Sockets {
 
 impl Drop for Sockets {
     fn drop(&mut self) {
-        let _ = self.inbox.ask(Owner::close);
+        let _ = self.inbox.ask(SocketThread::close);
     }
 }
 
-impl Owner {
-    fn prepare(&mut self, id: GenId) -> io::Result<Vec<(OwnedFd, u64)>> {
-        self.handle(Input::Prepare(id))?;
-        let listed = self.table.groups().iter();
-        let listed = listed.filter(|group| !group.is_adopted());
-        let passed = listed.filter_map(|group| group.of(id).next()).map(|one| {
-            let inode = self.applier.inode(one.id);
-            let inode = inode.ok_or(io::ErrorKind::NotFound)?;
-            Ok((self.applier.duplicate(one.id)?, inode))
-        });
-        let passed = passed.collect();
-        match passed {
-            Ok(passed) => Ok(passed),
-            Err(error) => self.handle(Input::Release(id)).and(Err(error)),
-        }
+/// A handle for adopting the sockets that programs open themselves.
+#[derive(Clone)]
+pub struct Adopter {
+    inbox: SocketInbox,
+}
+
+impl Adopter {
+    /// Finds our listeners whose address overlaps this one.
+    #[must_use]
+    pub fn neighbours(&self, endpoint: Endpoint) -> Neighbours {
+        let neighbours = self.inbox.ask(move |thread| thread.neighbours(endpoint));
+        neighbours.unwrap_or_default()
     }
 
-    fn monitored(&self, id: GenId) -> Vec<MonitoredListener> {
-        let groups = self.table.groups().iter();
-        let groups = groups.filter(|group| !group.carries_datagrams());
-        let listeners = groups.flat_map(|group| group.of(id));
-        let monitored = listeners.filter_map(|listener| self.applier.monitored(listener.id));
-        monitored.collect()
+    /// Returns the inodes of all our listeners.
+    #[must_use]
+    pub fn inodes(&self) -> Vec<u64> {
+        let inodes = self.inbox.ask(|thread| thread.sockets.inodes());
+        inodes.unwrap_or_default()
+    }
+
+    /// Binds a program's datagram socket, and has it join the group of its address in the same step, so that no other
+    /// generation can mistake it for another process's socket. Fails like [`Self::join`].
+    pub fn bind_datagrams(
+        &self,
+        id: GenId,
+        socket: Socket,
+        endpoint: Endpoint,
+    ) -> io::Result<Joined> {
+        self.inbox.ask(move |thread| {
+            let shared = thread.neighbours(endpoint).ours;
+            bind_for_program(&socket, endpoint, shared)?;
+            thread.join(id, socket, 0)
+        })?
+    }
+
+    /// Has a socket that this generation's program has bound join the group of its address, and makes it listen. Fails
+    /// with [`io::ErrorKind::AddrInUse`] if another process has or shares the address, and with `ESRCH` if the
+    /// generation is gone.
+    pub fn join(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
+        self.inbox
+            .ask(move |thread| thread.join(id, socket, backlog))?
+    }
+
+    /// Orphans this generation's listeners that none of its processes holds. `held` contains the inodes of the sockets
+    /// that they do hold.
+    pub fn orphan_unheld(&self, id: GenId, held: HashSet<u64>) -> io::Result<()> {
+        self.inbox
+            .ask(move |thread| thread.orphan_unheld(id, &held))?
+    }
+
+    /// Returns the sockets of this generation, including those from `--listen`.
+    #[must_use]
+    pub fn opened(&self, id: GenId) -> Opened {
+        let opened = self.inbox.ask(move |thread| thread.opened(id));
+        opened.unwrap_or_default()
+    }
+}
+
+/// A route to one generation's listener on one address, whichever generation is live.
+#[derive(Clone)]
+pub struct Route {
+    /// The address that clients connect to.
+    pub address: Address,
+    /// The own name of a unix socket's listener.
+    name: Option<PathBuf>,
+    inbox: SocketInbox,
+    group: GroupId,
+    id: GenId,
+}
+
+impl Route {
+    /// Connects to the listener, without a timeout. This may be called any number of times, even concurrently. Fails
+    /// with [`io::ErrorKind::NotFound`] if the generation no longer listens there.
+    pub async fn dial(&self) -> io::Result<Box<dyn Connection>> {
+        let address = match &self.address {
+            Address::Tcp(address) => *address,
+            Address::Unix(path) => {
+                let path = self.name.as_ref().unwrap_or(path);
+                return Ok(Box::new(UnixStream::connect(path).await?));
+            }
+        };
+        let (socket, to) = reserve(address)?;
+        // Bind the port before diverting it, so that no other connection can come from it. After the handshake the
+        // kernel has chosen the listener, and the port no longer needs to be diverted.
+        let port = socket.local_addr()?.port();
+        let diversion = Diversion { route: self, port };
+        self.inbox.handle(diversion.input(Some(self.id)))?;
+        Ok(Box::new(socket.connect(to).await?))
+    }
+}
+
+/// Binds a socket to a free port, and returns it with the address to connect to. A listener on all addresses is reached
+/// over loopback, over IPv4 if there is no IPv6.
+fn reserve(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
+    let reserve = |ip: IpAddr| {
+        let socket = match ip {
+            IpAddr::V4(_) => TcpSocket::new_v4()?,
+            IpAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        let mut to = address;
+        to.set_ip(ip);
+        let mut from = to;
+        from.set_port(0);
+        socket.bind(from)?;
+        Ok((socket, to))
+    };
+    let v4 = Ipv4Addr::LOCALHOST.into();
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => reserve(v4),
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            reserve(Ipv6Addr::LOCALHOST.into()).or_else(|_: io::Error| reserve(v4))
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => reserve(address.ip()),
+    }
+}
+
+/// A source port that is diverted to one generation until the `Diversion` is dropped.
+struct Diversion<'a> {
+    route: &'a Route,
+    port: u16,
+}
+
+impl Diversion<'_> {
+    fn input(&self, to: Option<GenId>) -> TableInput {
+        TableInput::Divert {
+            group: self.route.group,
+            port: self.port,
+            to,
+        }
+    }
+}
+
+impl Drop for Diversion<'_> {
+    fn drop(&mut self) {
+        self.route.inbox.send(self.input(None));
     }
 }

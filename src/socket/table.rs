@@ -4,14 +4,11 @@
 //! here. `table/tests` explores all states that a few generations and listeners can reach, against a model of the
 //! kernel's array of members, and checks after each op that no connection can be lost.
 
-mod adopted;
 mod closing;
 mod group;
-mod listener;
-mod op;
+mod lifecycle;
 mod reuseport;
-mod target;
-mod waiting;
+mod types;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,12 +18,12 @@ use nix::errno::Errno;
 
 pub(super) use closing::LONGEST_HANDSHAKE;
 pub(super) use group::Group;
-use listener::Owner;
-pub(super) use listener::{GroupId, ListenerId, Place};
-use op::{Common, Env, does_not_listen};
-pub(super) use op::{Input, Joining, Kernel, Op, Sight, UnclaimedPolicy};
 #[cfg(test)]
-pub(super) use reuseport::Steering;
+pub(super) use types::Steering;
+use types::{Common, Env, ListenerPhase, Origin, Owner, does_not_listen};
+pub(super) use types::{
+    GroupId, Joining, Kernel, ListenerId, Op, Sight, TableInput, UnclaimedPolicy,
+};
 
 use super::{Endpoint, Transport};
 use crate::reload::{GenId, Time};
@@ -48,13 +45,9 @@ pub(super) struct Table {
     draining: BTreeSet<GenId>,
     /// The generations that are gone.
     gone: BTreeSet<GenId>,
-    /// When to retry failed ops.
-    retry_at: Option<Time>,
-    /// When to restore paths again.
-    restore_at: Option<Time>,
     deadline: Option<Time>,
-    /// Whether an input may have changed anything since the last [`Self::tidy`].
-    changed: bool,
+    /// Whether an input has been handled since the last [`Self::tidy`].
+    untidy: bool,
 }
 
 impl Table {
@@ -69,10 +62,8 @@ impl Table {
             served: BTreeSet::new(),
             draining: BTreeSet::new(),
             gone: BTreeSet::new(),
-            retry_at: None,
-            restore_at: None,
             deadline: None,
-            changed: false,
+            untidy: false,
         }
     }
 
@@ -84,21 +75,21 @@ impl Table {
         self.common.live
     }
 
-    /// Returns when to send [`Input::Tick`].
+    /// Returns when to send [`TableInput::Tick`].
     pub(super) fn deadline(&self) -> Option<Time> {
         self.deadline
     }
 
     /// Finds the group of an address, unless it is hidden.
     pub(super) fn find(&self, endpoint: Endpoint) -> Option<&Group> {
-        let is = |group: &&Group| !group.is_hidden() && group.endpoint() == Some(endpoint);
+        let is = |group: &&Group| !group.is_hidden() && group.endpoint == Some(endpoint);
         self.groups.iter().find(is)
     }
 
     /// Returns the addresses where this generation can serve.
     pub(super) fn endpoints(&self, id: GenId) -> Vec<Endpoint> {
         let serving = self.groups.iter().filter(|group| group.may_serve(id));
-        serving.filter_map(Group::endpoint).collect()
+        serving.filter_map(|group| group.endpoint).collect()
     }
 
     /// Handles an input. [`Self::tidy`] must be called afterwards. A failed switch or preparation changes nothing;
@@ -106,58 +97,23 @@ impl Table {
     pub(super) fn handle(
         &mut self,
         now: Time,
-        input: Input,
+        input: TableInput,
         kernel: &mut dyn Kernel,
     ) -> io::Result<()> {
-        let mut env = Env {
-            now,
-            common: self.common,
-            kernel,
-        };
-        self.changed |= !matches!(input, Input::Tick | Input::Scanned { .. });
-        let result = self.act(input, &mut env);
-        self.common = env.common;
-        result
-    }
-
-    /// Brings everything else up to date: policies, forwarders, watches, closing, deadlines. Call this after each
-    /// input; the input's sender need not wait for it. Fails if a forwarder cannot be started, which is retried.
-    pub(super) fn tidy(&mut self, now: Time, kernel: &mut dyn Kernel) -> io::Result<()> {
-        let mut env = Env {
-            now,
-            common: self.common,
-            kernel,
-        };
-        let env = &mut env;
-        let changed = std::mem::take(&mut self.changed);
-        self.groups
-            .iter_mut()
-            .for_each(|group| group.set_policy(env));
-        self.hide_covered(env);
-        let ends = self.remove_abandoned(env);
-        let steering = self.on_each(env, Group::steer);
-        let forwarding = self.on_each(env, Group::start_forwarding);
-        let failed = steering.is_err() || forwarding.is_err();
-        self.retry_at = failed.then(|| now.plus(AGAIN));
-        self.restore_paths(env);
-        let mut sweeps = None;
-        for group in &mut self.groups {
-            group.watch(env);
-            group.sweep(changed, env);
-            sweeps = earlier(sweeps, group.sweeps_at());
+        use TableInput as Input;
+        let starts_forwarders = input.starts_forwarders();
+        self.untidy = true;
+        if !matches!(input, Input::Tick | Input::Scanned { .. }) {
+            self.groups
+                .iter_mut()
+                .for_each(|group| group.sweep_soon(now));
         }
-        let others = earlier(self.retry_at, self.restore_at);
-        self.deadline = earlier(earlier(sweeps, ends), others);
-        self.common = env.common;
-        forwarding
-    }
-
-    fn act(&mut self, input: Input, env: &mut Env) -> io::Result<()> {
-        match input {
-            Input::Listen(place) => self.listen(place, env),
+        let env = &mut self.env(now, kernel);
+        let result = match input {
+            Input::Add(endpoint) => self.add(endpoint, env),
             Input::Prepare(id) => self.prepare(id, env),
             Input::Join(endpoint, joining) => self.join(endpoint, joining, env),
-            Input::Orphan(ids) => self.on_each(env, |group, env| group.orphan_all(&ids, env)),
+            Input::Orphan(ids) => self.on_each(env, |group, env| group.orphan(&ids, env)),
             Input::Switch(id) => self.switch(id, env),
             Input::Hold => self.hold(env),
             Input::Respond => {
@@ -169,20 +125,11 @@ impl Table {
                 self.on_each(env, Group::stop_responding)
             }
             Input::Drain(id) => {
-                env.common.live = env.common.live.filter(|live| *live != id);
-                self.draining.insert(id);
-                self.groups.iter_mut().for_each(|group| group.drain(id));
+                self.drain(id, env);
                 Ok(())
             }
             Input::Release(id) => self.release(id, env),
-            Input::Divert { group, port, id } => {
-                let found = self.group(group).ok_or_else(|| does_not_listen(id))?;
-                found.divert(port, id, env)
-            }
-            Input::Restore { group, port } => {
-                let group = self.group(group);
-                group.map_or(Ok(()), |group| group.restore(port, env))
-            }
+            Input::Divert { group, port, to } => self.divert(group, port, to, env),
             Input::ShutDown(listener) => {
                 self.on_each(env, |group, env| group.shut_down(listener, env))
             }
@@ -198,6 +145,59 @@ impl Table {
                 groups.for_each(|mut group| group.remove(env));
                 Ok(())
             }
+        };
+        self.common = env.common;
+        match starts_forwarders {
+            true => result.and(self.tidy(now, env.kernel)),
+            false => result,
+        }
+    }
+
+    /// Brings everything else up to date after an input. This is separate from [`Self::handle`] because the input's
+    /// sender, such as a program that waits in `listen`, need not wait for it. In this order:
+    ///
+    /// 1. Hide the addresses that the live generation covers with others.
+    /// 2. Close the addresses that the live generation has not opened in time.
+    /// 3. Set each group's policy for unclaimed connections. Do this before the forwarders start: one that accepts from
+    ///    the target's listener must not forward to that listener.
+    /// 4. Retry failed steering, and start the missing forwarders. If that fails, retry later.
+    /// 5. Watch new listeners, restore paths that a program may remove, and close the released listeners if that is
+    ///    safe (see [`closing`]).
+    /// 6. Set the deadline of the next step.
+    ///
+    /// Fails if a forwarder cannot be started.
+    pub(super) fn tidy(&mut self, now: Time, kernel: &mut dyn Kernel) -> io::Result<()> {
+        if !std::mem::take(&mut self.untidy) {
+            return Ok(());
+        }
+        let env = &mut self.env(now, kernel);
+        self.hide_covered(env);
+        let mut deadlines = vec![self.remove_abandoned(env)];
+        self.groups
+            .iter_mut()
+            .for_each(|group| group.set_policy(env));
+        let steered = self.on_each(env, Group::steer);
+        let forwarding = self.on_each(env, Group::start_forwarding);
+        let failed = steered.is_err() || forwarding.is_err();
+        deadlines.push(failed.then(|| now.plus(AGAIN)));
+        for group in &mut self.groups {
+            group.watch(env);
+            if group.path_is_at_risk() {
+                group.restore_path(env);
+                deadlines.push(Some(now.plus(RESTORE_EVERY)));
+            }
+            deadlines.push(group.sweep(env));
+        }
+        self.deadline = deadlines.into_iter().flatten().min();
+        self.common = env.common;
+        forwarding
+    }
+
+    fn env<'a>(&self, now: Time, kernel: &'a mut dyn Kernel) -> Env<'a> {
+        Env {
+            now,
+            common: self.common,
+            kernel,
         }
     }
 
@@ -218,19 +218,19 @@ impl Table {
         result
     }
 
-    fn listen(&mut self, place: Place, env: &mut Env) -> io::Result<()> {
-        let mut group = Group::new(place, false, env);
-        let begun = group.begin(env);
-        self.keep(group, begun, env)
+    fn add(&mut self, endpoint: Option<Endpoint>, env: &mut Env) -> io::Result<()> {
+        let mut group = Group::new(endpoint, false, env);
+        let opened = group.open(Owner::Next, Origin::Hotrun, env);
+        self.keep(group, opened, env)
     }
 
     /// Keeps a new group, unless its first listener could not be opened.
-    fn keep(&mut self, mut group: Group, begun: io::Result<()>, env: &mut Env) -> io::Result<()> {
-        match begun {
+    fn keep(&mut self, mut group: Group, opened: io::Result<()>, env: &mut Env) -> io::Result<()> {
+        match opened {
             Ok(()) => self.groups.push(group),
             Err(_) => group.remove(env),
         }
-        begun
+        opened
     }
 
     fn prepare(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
@@ -256,7 +256,7 @@ impl Table {
             group.refresh(env)?;
             return group.join(joining, draining, env);
         }
-        let mut group = Group::new(Place::Ip(endpoint), true, env);
+        let mut group = Group::new(Some(endpoint), true, env);
         let joined = group.join(joining, draining, env);
         self.keep(group, joined, env)
     }
@@ -275,19 +275,25 @@ impl Table {
         if lost || groups.any(|group| missing(group) || group.hides(id)) {
             return Err(does_not_listen(id));
         }
+        let owner = Owner::Generation(id);
         let mut done: Vec<(&mut Group, Owner)> = Vec::new();
         for group in self.groups.iter_mut().filter(|group| group.may_serve(id)) {
             let before = group.target;
-            let switched = group.set_target(Owner::Generation(id), env);
+            group.target = owner;
+            let steered = group.steer(env);
             done.push((group, before));
-            if let Err(error) = switched {
+            if let Err(error) = steered {
                 for (group, before) in done {
-                    let _ = group.set_target(before, env);
+                    group.target = before;
+                    let _ = group.steer(env);
                 }
                 return Err(error);
             }
         }
-        done.into_iter().for_each(|(group, _)| group.switched(id));
+        let listeners = done
+            .into_iter()
+            .flat_map(|(group, _)| group.owned_mut(owner));
+        listeners.for_each(|listener| listener.phase = ListenerPhase::Served);
         if has_sockets {
             self.served.insert(id);
         }
@@ -299,6 +305,30 @@ impl Table {
     fn hold(&mut self, env: &mut Env) -> io::Result<()> {
         env.common.live = None;
         self.on_each(env, |group, env| group.refresh(env).and(group.hold(env)))
+    }
+
+    /// Records that a generation is about to be asked to stop.
+    fn drain(&mut self, id: GenId, env: &mut Env) {
+        env.common.live = env.common.live.filter(|live| *live != id);
+        self.draining.insert(id);
+        let groups = self.groups.iter_mut();
+        let listeners = groups.flat_map(|group| group.owned_mut(Owner::Generation(id)));
+        listeners.for_each(|listener| listener.retired = true);
+    }
+
+    fn divert(
+        &mut self,
+        group: GroupId,
+        port: u16,
+        to: Option<GenId>,
+        env: &mut Env,
+    ) -> io::Result<()> {
+        match (self.group(group), to) {
+            (Some(group), to) => group.divert(port, to, env),
+            (None, Some(id)) => Err(does_not_listen(id)),
+            // The group has been removed, and the diversion with it.
+            (None, None) => Ok(()),
+        }
     }
 
     fn release(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
@@ -319,7 +349,7 @@ impl Table {
         let serving = self.endpoints(live);
         let covered = |at: Endpoint| at.transport == Transport::Tcp && at.is_covered_by(&serving);
         for group in &mut self.groups {
-            if !group.may_serve(live) && group.endpoint().is_some_and(covered) {
+            if !group.may_serve(live) && group.endpoint.is_some_and(covered) {
                 group.hide(env);
             }
         }
@@ -334,22 +364,12 @@ impl Table {
                 false
             }
             at => {
-                next = earlier(next, at);
+                next = next.into_iter().chain(at).min();
                 true
             }
         });
         next
     }
-
-    fn restore_paths(&mut self, env: &mut Env) {
-        let at_risk = self.groups.iter().filter(|group| group.path_is_at_risk());
-        let at_risk = at_risk.map(|group| group.restore_path(env)).count();
-        self.restore_at = (at_risk > 0).then(|| env.now.plus(RESTORE_EVERY));
-    }
-}
-
-fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
-    one.into_iter().chain(other).min()
 }
 
 #[cfg(test)]

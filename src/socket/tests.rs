@@ -49,16 +49,16 @@ fn tcp(sockets: &Sockets, index: usize) -> SocketAddr {
 
 impl Sockets {
     fn listener_count(&self) -> usize {
-        self.see(|owner| {
-            let groups = owner.table.groups().iter();
+        self.see(|thread| {
+            let groups = thread.table.groups().iter();
             groups.map(|group| group.listeners().len()).sum()
         })
     }
 
     /// Returns how many listeners certainly have no connection on its way into them.
     fn quiescent_count(&self) -> usize {
-        self.see(|owner| {
-            let groups = owner.table.groups().iter();
+        self.see(|thread| {
+            let groups = thread.table.groups().iter();
             let all = groups.flat_map(table::Group::listeners);
             all.filter(|listener| listener.quiescent).count()
         })

@@ -26,18 +26,18 @@ pub(super) struct UnixPath {
     pub(super) path: PathBuf,
     directory: File,
     /// The file that the path leads to, if we put it there.
-    pub(super) placed: Option<FileId>,
+    pub(super) linked: Option<FileId>,
 }
 
 /// A listener's own name. Dropping it removes the file.
-pub(super) struct Name {
+pub(super) struct SocketName {
     file: PathBuf,
     /// The name as passed to `bind`. `getsockname` reports it, even for accepted connections.
     pub(super) bound: PathBuf,
     id: FileId,
 }
 
-impl Drop for Name {
+impl Drop for SocketName {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.file);
     }
@@ -51,16 +51,16 @@ impl UnixPath {
         Ok(Self {
             path: path.to_owned(),
             directory: File::open(directory)?,
-            placed: None,
+            linked: None,
         })
     }
 
     /// Opens another listener, which the path does not lead to yet.
-    pub(super) fn open(&self) -> io::Result<(Socket, Name)> {
+    pub(super) fn open(&self) -> io::Result<(Socket, SocketName)> {
         let (socket, file, bound) = self.bind()?;
         let id = fs::symlink_metadata(&file).map(|metadata| file_id(&metadata));
         let id = id.inspect_err(|_| drop(fs::remove_file(&file)))?;
-        let name = Name { file, bound, id };
+        let name = SocketName { file, bound, id };
         listen(&socket, 0)?;
         Ok((socket, name))
     }
@@ -70,14 +70,14 @@ impl UnixPath {
         let _ = fs::remove_file(&self.path);
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(&self.path)?)?;
-        self.placed = Some(file_id(&fs::symlink_metadata(&self.path)?));
+        self.linked = Some(file_id(&fs::symlink_metadata(&self.path)?));
         listen(&socket, 0)?;
         Ok(socket)
     }
 
     /// Makes the path lead to this listener. `rename` does nothing if both names are already the same file, so the
     /// second name is always removed.
-    pub(super) fn place(&mut self, name: &Name) -> io::Result<()> {
+    pub(super) fn link(&mut self, name: &SocketName) -> io::Result<()> {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if file_id(&metadata) == name.id => {}
             Ok(metadata) if !metadata.file_type().is_socket() => {
@@ -93,12 +93,12 @@ impl UnixPath {
                 renamed?;
             }
         }
-        self.placed = Some(name.id);
+        self.linked = Some(name.id);
         Ok(())
     }
 
     /// Restores the path if it is missing. A file that another process has put there is kept.
-    pub(super) fn restore(&self, name: &Name) {
+    pub(super) fn restore(&self, name: &SocketName) {
         let found = fs::symlink_metadata(&self.path);
         if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             // This fails if the directory is gone, and then there is no path to restore.
@@ -132,7 +132,7 @@ impl Drop for UnixPath {
     /// Removes the file if it is ours.
     fn drop(&mut self) {
         let found = fs::symlink_metadata(&self.path);
-        if found.is_ok_and(|metadata| Some(file_id(&metadata)) == self.placed) {
+        if found.is_ok_and(|metadata| Some(file_id(&metadata)) == self.linked) {
             let _ = fs::remove_file(&self.path);
         }
     }

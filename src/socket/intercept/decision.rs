@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use socket2::{Domain, Socket, Type};
 
 use crate::os;
-use crate::socket::adopter::Neighbours;
+use crate::socket::Neighbours;
 use crate::socket::endpoint::{Endpoint, Transport};
 
 /// The address that a program binds a socket to, and how it shares the address with its other sockets.

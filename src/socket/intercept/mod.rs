@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use self::decision::ProgramSockets;
 pub use self::program::InterceptEvent;
 use self::program::{Caller, Program, not_adopted};
-use super::adopter::Adopter;
+use super::Adopter;
 use crate::os;
 use crate::os::seccomp::{Call, InterceptedCalls, Next};
 use crate::reload::GenId;

@@ -15,9 +15,9 @@ use crate::os::socket_holders::sockets_of;
 use crate::os::{self, ProcessEnds};
 use crate::reload::GenId;
 use crate::socket::address::Address;
-use crate::socket::adopter::{Adopter, Joined};
 use crate::socket::endpoint::{Endpoint, Transport};
 use crate::socket::open::{self, OpenError, bind_for_program};
+use crate::socket::{Adopter, Joined};
 
 /// An event that concerns a program's sockets.
 #[derive(Debug)]
@@ -292,8 +292,8 @@ impl Program {
             },
             OnListen::Join(endpoint) => {
                 let duplicate = socket.try_clone();
-                let listen = |socket| self.adopter.listen(self.id, socket, backlog);
-                match duplicate.and_then(listen) {
+                let join = |socket| self.adopter.join(self.id, socket, backlog);
+                match duplicate.and_then(join) {
                     Ok(joined) => {
                         self.sockets.set_listening(cookie);
                         if self.sockets.several_share() {

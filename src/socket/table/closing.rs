@@ -1,10 +1,25 @@
 //! Closes released listeners as soon as that is safe.
+//!
+//! A listener may be closed if all of the following hold. Nothing else closes a listener, except that one is dropped
+//! when its program has shut it down, that a datagram socket is closed when its program has closed it, and that a whole
+//! group is removed.
+//!
+//! 1. No program accepts from it, because its generation is gone or has closed it (`Listener::is_released`).
+//! 2. It gets no new connections: it is not the target's, and the attached steering program never chooses it
+//!    (`Group::released`).
+//! 3. No connection is on its way into it: a scan after the switch has found no unfinished handshake, or every
+//!    handshake has timed out (`Group::scanned` sets `Listener::quiescent`, `Group::steer` clears it).
+//! 4. No other process's socket is in the group, because its index may change (`Group::scanned`; a socket joins only if
+//!    there is none).
+//! 5. The change of indices sends no connection to the wrong listener, or only to listeners that forward it
+//!    (`Group::may_leave`).
+//! 6. No connection is waiting in it (`is_empty`). This is checked last: a connection that was on its way during the
+//!    scan is in the queue now.
 
 use std::time::Duration;
 
 use super::group::{Group, Sweep};
-use super::listener::{Listener, ListenerId};
-use super::op::{Env, Op, Sight, UnclaimedPolicy};
+use super::types::{Env, Listener, ListenerId, Op, Sight};
 use crate::reload::Time;
 use crate::socket::Transport;
 
@@ -18,36 +33,42 @@ pub(in crate::socket) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3)
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Group {
-    /// Starts scanning for listeners that can be closed. If something has `changed`, scans again sooner.
-    pub(super) fn sweep(&mut self, changed: bool, env: &mut Env) {
-        if !self.waits_for_time() {
-            self.sweep = None;
-            return;
+    /// Scans sooner, because something has changed.
+    pub(super) fn sweep_soon(&mut self, now: Time) {
+        if let Some(sweep) = &mut self.sweep {
+            sweep.at = now;
+            sweep.pause = REST;
         }
-        let soon = Sweep {
+    }
+
+    /// Starts a scan for listeners that can be closed, if it is time for one. Returns when to call this again even if
+    /// nothing happens.
+    pub(super) fn sweep(&mut self, env: &mut Env) -> Option<Time> {
+        // If only the order of the group's members prevents closing a listener, it is kept until another member joins.
+        let waits = |one: &Listener| !one.quiescent || self.may_leave(one, true);
+        if !self.released().any(waits) {
+            self.sweep = None;
+            return None;
+        }
+        let first = Sweep {
             at: env.now,
             pause: REST,
             scanning: false,
         };
-        match &mut self.sweep {
-            None => self.sweep = Some(soon),
-            Some(sweep) if changed && !sweep.scanning => *sweep = soon,
-            Some(sweep) if changed => sweep.pause = REST,
-            Some(_) => {}
+        let sweep = self.sweep.get_or_insert(first);
+        if !sweep.scanning && sweep.at <= env.now {
+            self.scan(env);
         }
-        self.scan_if_due(env);
+        let sweep = self.sweep.as_ref().filter(|sweep| !sweep.scanning);
+        sweep.map(|sweep| sweep.at)
     }
 
-    /// Starts a scan if it is time for one.
-    fn scan_if_due(&mut self, env: &mut Env) {
-        let due = |sweep: &Sweep| !sweep.scanning && sweep.at <= env.now;
-        if !self.sweep.as_ref().is_some_and(due) {
-            return;
-        }
+    fn scan(&mut self, env: &mut Env) {
         let Some(handshakes) = self.next_scan(env) else {
             return self.scan_later(env.now);
         };
-        if !self.is_tcp() {
+        let transport = self.endpoint.map(|endpoint| endpoint.transport);
+        if transport != Some(Transport::Tcp) {
             // No system-wide scan is needed: clients of a unix socket reach a listener immediately through its file,
             // and datagrams have no handshake.
             let sight = Sight {
@@ -71,10 +92,21 @@ impl Group {
     /// Closes the listeners that can be closed according to a scan.
     pub(super) fn scanned(&mut self, sight: Sight, env: &mut Env) {
         self.scan_later(env.now);
-        self.note_quiescent(sight, env.now);
+        let arrives = |until| may_arrive(sight, until, env.now);
+        let certain = self.released();
+        let certain = certain.filter(|one| !one.targeted_until.is_some_and(arrives));
+        let certain: Vec<ListenerId> = certain.map(|one| one.id).collect();
+        for listener in &mut self.listeners {
+            // This remains true until the steering changes.
+            listener.quiescent |= certain.contains(&listener.id);
+        }
         if !sight.stranger {
             self.close_deferred(env);
-            self.close_one_more(env);
+            // Close one more, even if connections may then land in the wrong listeners, provided that those forward
+            // them.
+            if let Some(id) = self.closable(true, env) {
+                let _ = self.close(id, env);
+            }
         }
     }
 
@@ -86,18 +118,6 @@ impl Group {
         }
     }
 
-    fn is_tcp(&self) -> bool {
-        let endpoint = self.endpoint();
-        endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Tcp)
-    }
-
-    /// Whether a listener can be closed after some time. If the order of the group's members prevents that, the
-    /// listener is kept until another one joins.
-    fn waits_for_time(&self) -> bool {
-        let mut released = self.released();
-        released.any(|one| !one.quiescent || self.may_leave(one, true))
-    }
-
     /// Returns the released listeners that get no new connections.
     fn released(&self) -> impl Iterator<Item = &Listener> {
         let landings = self.landings();
@@ -106,14 +126,6 @@ impl Group {
             one.is_released() && one.owner != self.target && !landings.contains(index)
         });
         released.map(|(_, one)| one)
-    }
-
-    /// Whether connections that land in the listener are forwarded to the live generation.
-    pub(super) fn is_forwarded(&self, listener: &Listener) -> bool {
-        self.policy == UnclaimedPolicy::Forward
-            && listener.forwards
-            && listener.is_released()
-            && listener.owner != self.target
     }
 
     /// Returns whether the next scan must include handshakes, or `None` if no listener can be closed yet.
@@ -133,19 +145,6 @@ impl Group {
         Some(self.released().any(|one| unsure(one) && matters(one)))
     }
 
-    /// Marks the listeners that certainly get no more connections. That remains true until the steering changes.
-    fn note_quiescent(&mut self, sight: Sight, now: Time) {
-        let arrives = |until| may_arrive(sight, until, now);
-        let certain = self.released();
-        let certain = certain.filter(|one| !one.targeted_until.is_some_and(arrives));
-        let certain: Vec<ListenerId> = certain.map(|one| one.id).collect();
-        for id in certain {
-            if let Some(listener) = self.find(id) {
-                listener.quiescent = true;
-            }
-        }
-    }
-
     /// Closes the listeners that can be closed. Just after a member has joined, no scan is needed, because the group
     /// then contains no strangers. The new member may allow closing a listener that the next switch would prevent from
     /// closing again.
@@ -157,27 +156,12 @@ impl Group {
         }
     }
 
-    /// Closes one more listener, even if connections may then land in the wrong listeners, provided that those forward
-    /// them.
-    fn close_one_more(&mut self, env: &mut Env) {
-        if let Some(id) = self.closable(true, env) {
-            let _ = self.close(id, env);
-        }
-    }
-
-    /// Finds a listener that can be closed. Checks the queue last: a connection that was on its way during the scan is
-    /// in the queue now.
+    /// Finds a listener that can be closed.
     fn closable(&self, forwarded: bool, env: &mut Env) -> Option<ListenerId> {
         let mut released = self.released();
         let closable = released
             .find(|one| one.quiescent && self.may_leave(one, forwarded) && is_empty(one.id, env));
         closable.map(|one| one.id)
-    }
-
-    /// Returns when to scan again even if nothing happens.
-    pub(super) fn sweeps_at(&self) -> Option<Time> {
-        let sweep = self.sweep.as_ref().filter(|sweep| !sweep.scanning);
-        sweep.map(|sweep| sweep.at)
     }
 }
 

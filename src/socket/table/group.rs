@@ -1,12 +1,13 @@
-//! The group of one address: its listeners, which of them get new connections, and how this changes as generations come
-//! and go.
+//! The group of one address: its listeners, and the steering that chooses which of them get new connections.
 
 use std::io;
 use std::time::Duration;
 
-use super::listener::{GroupId, Listener, ListenerId, Origin, Owner, Phase, Place};
-use super::op::{Env, Op, UnclaimedPolicy};
-use super::reuseport::Reuseport;
+use super::reuseport::{GroupMember, Reuseport};
+use super::types::{
+    Env, GroupId, Listener, ListenerId, ListenerPhase, Op, Origin, Owner, UnclaimedPolicy,
+    does_not_listen,
+};
 use crate::reload::{GenId, Time};
 use crate::socket::{Endpoint, Transport};
 
@@ -14,9 +15,9 @@ use crate::socket::{Endpoint, Transport};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Backend {
     Reuseport(Reuseport),
-    /// The path is a hard link to the file of the `placed` listener.
+    /// The path is a hard link to the file of the `linked` listener.
     Path {
-        placed: Option<ListenerId>,
+        linked: Option<ListenerId>,
     },
 }
 
@@ -45,7 +46,8 @@ pub(super) struct Sweep {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::socket) struct Group {
     pub(in crate::socket) id: GroupId,
-    pub(in crate::socket) place: Place,
+    /// The IP address, or `None` for a unix socket, whose path the table does not need.
+    pub(in crate::socket) endpoint: Option<Endpoint>,
     /// The listeners, in the order of the kernel's array of members.
     pub(super) listeners: Vec<Listener>,
     /// The owner whose listeners should get the new connections.
@@ -60,17 +62,17 @@ pub(in crate::socket) struct Group {
 
 impl Group {
     /// Creates a group without a listener.
-    pub(super) fn new(place: Place, adopted: bool, env: &mut Env) -> Self {
-        let id = GroupId(env.common.number());
-        let _ = env.kernel.perform(Op::Add { group: id, place });
+    pub(super) fn new(endpoint: Option<Endpoint>, adopted: bool, env: &mut Env) -> Self {
+        let group = GroupId(env.common.number());
+        let _ = env.kernel.perform(Op::AddGroup { group, endpoint });
         Self {
-            id,
-            place,
+            id: group,
+            endpoint,
             listeners: Vec::new(),
             target: Owner::Next,
-            backend: match place {
-                Place::Ip(_) => Backend::Reuseport(Reuseport::default()),
-                Place::Unix => Backend::Path { placed: None },
+            backend: match endpoint {
+                Some(_) => Backend::Reuseport(Reuseport::default()),
+                None => Backend::Path { linked: None },
             },
             adopted: adopted.then(Adopted::default),
             policy: UnclaimedPolicy::default(),
@@ -78,21 +80,18 @@ impl Group {
         }
     }
 
-    pub(in crate::socket) fn endpoint(&self) -> Option<Endpoint> {
-        match self.place {
-            Place::Ip(endpoint) => Some(endpoint),
-            Place::Unix => None,
-        }
-    }
-
     /// Whether this is a group of datagram sockets, which have no accept queue and are not forwarded.
     pub(in crate::socket) fn carries_datagrams(&self) -> bool {
-        let endpoint = self.endpoint();
-        endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Udp)
+        let transport = self.endpoint.map(|endpoint| endpoint.transport);
+        transport == Some(Transport::Udp)
     }
 
     pub(in crate::socket) fn is_adopted(&self) -> bool {
         self.adopted.is_some()
+    }
+
+    pub(in crate::socket) fn is_hidden(&self) -> bool {
+        self.adopted.as_ref().is_some_and(|adopted| adopted.hidden)
     }
 
     /// Whether clients can connect to this generation here.
@@ -100,10 +99,10 @@ impl Group {
         !self.is_hidden() && self.of(id).any(|listener| !listener.is_released())
     }
 
-    /// Whether this generation has a listener that is not draining. A connection forwarded to a draining listener would
+    /// Whether this generation has a listener that is not retired. A connection forwarded to a retired listener would
     /// come straight back to the forwarder.
     pub(super) fn may_serve(&self, id: GenId) -> bool {
-        !self.is_hidden() && self.of(id).any(|listener| !listener.draining)
+        !self.is_hidden() && self.of(id).any(|listener| !listener.retired)
     }
 
     /// Returns the listeners of this generation.
@@ -116,7 +115,7 @@ impl Group {
         &self.listeners
     }
 
-    pub(super) fn owned(&self, owner: Owner) -> impl Iterator<Item = &Listener> {
+    fn owned(&self, owner: Owner) -> impl Iterator<Item = &Listener> {
         let own = move |listener: &&Listener| listener.owner == owner;
         self.listeners.iter().filter(own)
     }
@@ -126,43 +125,26 @@ impl Group {
         self.listeners.iter_mut().filter(own)
     }
 
-    pub(super) fn find(&mut self, id: ListenerId) -> Option<&mut Listener> {
-        self.listeners.iter_mut().find(|one| one.id == id)
+    pub(super) fn target_has_listener(&self) -> bool {
+        self.owned(self.target).next().is_some()
     }
 
-    /// Gives the generation the listener in which connections are waiting, or a new one.
-    pub(super) fn prepare(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
-        // A program must not get a listener that hotrun still accepts from (see `stop_responding`).
-        let waits = |one: &Listener| one.owner == Owner::Next && !one.forwards;
-        match self.listeners.iter().position(waits) {
-            Some(index) => {
-                self.listeners[index].owner = Owner::Generation(id);
-                if self.target == Owner::Next {
-                    self.target = Owner::Generation(id);
-                }
-                self.steer(env)
-            }
-            None => {
-                self.open(Owner::Generation(id), Origin::Hotrun, env)?;
-                self.close_deferred(env);
-                Ok(())
-            }
-        }
+    /// Whether the target has never been live, or is no longer.
+    pub(super) fn is_unserved(&self) -> bool {
+        let mut targets = self.owned(self.target);
+        targets.all(|one| one.phase != ListenerPhase::Served || one.retired)
     }
 
-    /// Records that the switch succeeded for all groups.
-    pub(super) fn switched(&mut self, id: GenId) {
-        for listener in self.owned_mut(Owner::Generation(id)) {
-            listener.phase = Phase::Served;
+    /// Opens another of our listeners. While no generation is live, connections wait in the newest generation's
+    /// listener.
+    pub(super) fn open(&mut self, owner: Owner, origin: Origin, env: &mut Env) -> io::Result<()> {
+        let (group, listener) = (self.id, ListenerId(env.common.number()));
+        env.kernel.perform(Op::Open { group, listener })?;
+        self.listeners.push(Listener::new(listener, owner, origin));
+        if self.is_unserved() && owner > self.target {
+            self.target = owner;
         }
-    }
-
-    /// Records that the generation is being asked to stop. Connections that land in its listeners from now on are
-    /// forwarded.
-    pub(super) fn drain(&mut self, id: GenId) {
-        for listener in self.owned_mut(Owner::Generation(id)) {
-            listener.draining = true;
-        }
+        self.steer(env)
     }
 
     /// Drops listeners that were shut down, and repairs the path and the steering.
@@ -180,14 +162,18 @@ impl Group {
 
     /// Drops a listener that a program has shut down.
     pub(super) fn shut_down(&mut self, id: ListenerId, env: &mut Env) -> io::Result<()> {
-        if self.find(id).is_none() {
+        if !self.listeners.iter().any(|one| one.id == id) {
             return Ok(());
+        }
+        // The attached program has run against the changed array, so the kernel may have chosen any listener until now.
+        for listener in &mut self.listeners {
+            listener.warm(env.now);
         }
         self.close(id, env)?;
-        if self.owned(self.target).next().is_some() {
-            return Ok(());
+        match self.target_has_listener() {
+            true => Ok(()),
+            false => self.hold(env),
         }
-        self.hold(env)
     }
 
     /// Closes a listener, and attaches a steering program for the new indices.
@@ -200,7 +186,7 @@ impl Group {
         match &mut self.backend {
             Backend::Reuseport(reuseport) if self.listeners.is_empty() => reuseport.ended(),
             Backend::Reuseport(_) => {}
-            Backend::Path { placed } => *placed = placed.filter(|placed| *placed != id),
+            Backend::Path { linked } => *linked = linked.filter(|linked| *linked != id),
         }
         self.steer(env)
     }
@@ -211,41 +197,121 @@ impl Group {
             let listener = listener.id;
             let _ = env.kernel.perform(Op::Close { listener });
         }
-        let _ = env.kernel.perform(Op::Remove { group: self.id });
+        let _ = env.kernel.perform(Op::RemoveGroup { group: self.id });
     }
 
-    /// Opens another of our listeners. While no generation is live, connections wait in the newest generation's
-    /// listener.
-    pub(super) fn open(&mut self, owner: Owner, origin: Origin, env: &mut Env) -> io::Result<()> {
-        let (group, listener) = (self.id, ListenerId(env.common.number()));
-        env.kernel.perform(Op::Open { group, listener })?;
-        self.listeners.push(Listener::new(listener, owner, origin));
-        if self.is_unserved() && owner > self.target {
-            self.set_target(owner, env)?;
+    /// Makes the kernel send new connections to the target, unless it already does.
+    pub(super) fn steer(&mut self, env: &mut Env) -> io::Result<()> {
+        let (before, members) = (self.landings(), self.members(false));
+        match &mut self.backend {
+            Backend::Reuseport(reuseport) => {
+                let Some(steering) = reuseport.lacking(&members, self.target) else {
+                    return Ok(());
+                };
+                let via = self.listeners.iter().find(|one| !one.multipath);
+                let via = via.ok_or(io::ErrorKind::NotConnected)?.id;
+                env.kernel.perform(Op::Attach {
+                    via,
+                    steering: steering.clone(),
+                })?;
+                reuseport.attached(steering);
+            }
+            Backend::Path { linked } => {
+                let mut listeners = self.listeners.iter();
+                let target = listeners.find(|one| one.owner == self.target);
+                let target = target.map(|one| one.id);
+                let Some(listener) = target.filter(|target| *linked != Some(*target)) else {
+                    return Ok(());
+                };
+                env.kernel.perform(Op::LinkPath { listener })?;
+                *linked = Some(listener);
+            }
+        }
+        for index in before {
+            let listener = &mut self.listeners[index];
+            if listener.owner != self.target {
+                listener.warm(env.now);
+            }
         }
         Ok(())
     }
 
-    /// Takes over the first listener of a `--listen` address.
-    pub(super) fn begin(&mut self, env: &mut Env) -> io::Result<()> {
-        let (group, listener) = (self.id, ListenerId(env.common.number()));
-        env.kernel.perform(Op::Take { group, listener })?;
-        let first = Listener::new(listener, Owner::Next, Origin::Hotrun);
-        self.listeners.push(first);
+    /// Returns the indices of the listeners where a new connection may land now.
+    pub(super) fn landings(&self) -> Vec<usize> {
+        match &self.backend {
+            Backend::Reuseport(reuseport) => reuseport.landings(self.listeners.len()),
+            Backend::Path { linked } => {
+                let mut ids = self.listeners.iter();
+                let index = ids.position(|one| Some(one.id) == *linked);
+                index.into_iter().collect()
+            }
+        }
+    }
+
+    /// Returns the listeners as members. `forwarded` is whether released listeners with a forwarder count as forwarded.
+    fn members(&self, forwarded: bool) -> Vec<GroupMember> {
+        let members = self.listeners.iter().map(|one| GroupMember {
+            owner: one.owner,
+            forwarded: forwarded && self.is_forwarded(one),
+        });
+        members.collect()
+    }
+
+    /// Whether connections that land in the listener are forwarded to the live generation.
+    fn is_forwarded(&self, listener: &Listener) -> bool {
+        self.policy == UnclaimedPolicy::Forward
+            && listener.forwards
+            && listener.is_released()
+            && listener.owner != self.target
+    }
+
+    /// Whether closing this listener now sends no connection to the wrong listener. If `forwarded` is set, a wrong
+    /// listener that forwards its connections is accepted. The listener must not be the target's.
+    pub(super) fn may_leave(&self, listener: &Listener, forwarded: bool) -> bool {
+        match &self.backend {
+            Backend::Reuseport(reuseport) => {
+                let mut ids = self.listeners.iter();
+                let index = ids.position(|one| one.id == listener.id);
+                let members = self.members(forwarded);
+                index.is_some_and(|index| reuseport.may_leave(&members, index, self.target))
+            }
+            Backend::Path { linked } => *linked != Some(listener.id),
+        }
+    }
+
+    /// Diverts connections from this source port to this generation, for a probe, or no longer diverts them.
+    pub(super) fn divert(&mut self, port: u16, to: Option<GenId>, env: &mut Env) -> io::Result<()> {
+        if let Some(id) = to.filter(|id| !self.listens(*id)) {
+            return Err(does_not_listen(id));
+        }
+        match &mut self.backend {
+            Backend::Reuseport(reuseport) => reuseport.divert(port, to),
+            Backend::Path { .. } => return Err(io::ErrorKind::Unsupported.into()),
+        }
         self.steer(env)
     }
 
-    /// Whether the target is a generation that is not live, or draining.
-    pub(super) fn is_unserved(&self) -> bool {
-        let mut targets = self.owned(self.target);
-        targets.all(|one| one.phase != Phase::Served || one.draining)
+    /// Restores a path that a program has removed.
+    pub(super) fn restore_path(&self, env: &mut Env) {
+        if let Backend::Path {
+            linked: Some(listener),
+        } = self.backend
+        {
+            let _ = env.kernel.perform(Op::RestorePath { listener });
+        }
+    }
+
+    /// Whether a program may remove the path at any time, as most programs do when they exit.
+    pub(super) fn path_is_at_risk(&self) -> bool {
+        let ends = |one: &Listener| one.retired && !one.is_released();
+        self.endpoint.is_none() && self.listeners.iter().any(ends)
     }
 
     /// Sets the policy for connections that no program accepts.
     pub(super) fn set_policy(&mut self, env: &mut Env) {
         let policy = match env.common.live {
             Some(_) if self.is_hidden() => UnclaimedPolicy::Forward,
-            Some(id) if self.of(id).any(|one| !one.draining) => UnclaimedPolicy::Forward,
+            Some(id) if self.may_serve(id) => UnclaimedPolicy::Forward,
             None if env.common.responds => UnclaimedPolicy::Respond,
             Some(_) | None => UnclaimedPolicy::Wait,
         };
@@ -263,11 +329,10 @@ impl Group {
             return result;
         }
         for listener in &mut self.listeners {
-            let wanted = listener.draining || env.common.responds && listener.owner == Owner::Next;
+            let wanted = listener.retired || env.common.responds && listener.owner == Owner::Next;
             if wanted && !listener.forwards {
-                let started = env.kernel.perform(Op::Forward {
-                    listener: listener.id,
-                });
+                let id = listener.id;
+                let started = env.kernel.perform(Op::Forward { listener: id });
                 listener.forwards = started.is_ok();
                 result = started.and(result);
             }
@@ -276,8 +341,9 @@ impl Group {
     }
 
     /// Starts watching for programs that shut down a listener: if it is the only one, or if the steering program
-    /// returns its index, connections are refused until the table reacts. Datagram sockets do not hang up.
+    /// returns its index, connections are refused until the table reacts.
     pub(super) fn watch(&mut self, env: &mut Env) {
+        // A shutdown does not remove a datagram socket from its group.
         if self.carries_datagrams() {
             return;
         }

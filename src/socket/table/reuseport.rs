@@ -6,13 +6,13 @@
 //! the next steering program is attached, the old one runs against the changed array. So a listener may leave only if
 //! the old program is still right, or harmless, for the group without it.
 
-use super::listener::Owner;
+use super::types::{Owner, Steering};
 use crate::os::Instruction;
 use crate::reload::GenId;
 
 /// One element of the kernel's array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Member {
+pub(super) struct GroupMember {
     pub(super) owner: Owner,
     /// Whether connections in it are forwarded to the live generation.
     pub(super) forwarded: bool,
@@ -28,20 +28,15 @@ pub(super) struct Reuseport {
 }
 
 impl Reuseport {
-    /// Diverts connections from this source port to this generation.
-    pub(super) fn divert(&mut self, port: u16, id: GenId) {
-        self.restore(port);
-        self.diverted.push((port, id));
-    }
-
-    /// Stops diverting connections from this source port.
-    pub(super) fn restore(&mut self, port: u16) {
+    /// Diverts connections from this source port to this generation, or no longer diverts them.
+    pub(super) fn divert(&mut self, port: u16, to: Option<GenId>) {
         self.diverted.retain(|(this, _)| *this != port);
+        self.diverted.extend(to.map(|id| (port, id)));
     }
 
     /// Returns the steering that must be attached. Returns `None` if the kernel already has it, or if the target has no
     /// member.
-    pub(super) fn lacking(&self, members: &[Member], target: Owner) -> Option<Steering> {
+    pub(super) fn lacking(&self, members: &[GroupMember], target: Owner) -> Option<Steering> {
         let targets = indices(members, target);
         let diverted = self
             .diverted
@@ -77,15 +72,15 @@ impl Reuseport {
         self.attached = None;
     }
 
-    /// Whether a member may leave now. Until the next program is attached, every connection must land in a member of
-    /// the target, or in one from which it is forwarded.
-    pub(super) fn may_leave(&self, members: &[Member], index: usize, target: Owner) -> bool {
+    /// Whether a member that is not the target's may leave now. Until the next program is attached, every connection
+    /// must land in a member of the target, or in one from which it is forwarded.
+    pub(super) fn may_leave(&self, members: &[GroupMember], index: usize, target: Owner) -> bool {
         let mut after = members.to_vec();
-        let left = after.swap_remove(index);
-        if left.owner == target || indices(&after, target).is_empty() {
+        after.swap_remove(index);
+        if indices(&after, target).is_empty() {
             return false;
         }
-        let fine = |member: &Member| member.owner == target || member.forwarded;
+        let fine = |member: &GroupMember| member.owner == target || member.forwarded;
         let Some(attached) = &self.attached else {
             return after.iter().all(fine);
         };
@@ -98,24 +93,30 @@ impl Reuseport {
     /// Whether connections from a diverted port still land in the right members. A port that is no longer diverted is
     /// unused, because its probe has closed it. A probe must not even land in a member that is forwarded, because
     /// another generation would respond to it.
-    fn diversion_safe(&self, after: &[Member], target: Owner, port: u16, indices: &[u32]) -> bool {
+    fn diversion_safe(
+        &self,
+        after: &[GroupMember],
+        target: Owner,
+        port: u16,
+        indices: &[u32],
+    ) -> bool {
         let mut diverted = self.diverted.iter();
         let found = diverted.find(|(this, _)| *this == port);
         let owner = found.map_or(target, |(_, id)| Owner::Generation(*id));
-        let own = |member: &Member| member.owner == owner;
+        let own = |member: &GroupMember| member.owner == owner;
         let mut indices = indices.iter();
         indices.all(|index| landings(after, *index).iter().all(own))
     }
 }
 
-fn indices(members: &[Member], owner: Owner) -> Vec<u32> {
+fn indices(members: &[GroupMember], owner: Owner) -> Vec<u32> {
     let numbered = (0..).zip(members);
     let own = numbered.filter(|(_, member)| member.owner == owner);
     own.map(|(index, _)| index).collect()
 }
 
 /// Returns the members where a connection may land if the program returns `index`, whatever the hash.
-fn landings(members: &[Member], index: u32) -> &[Member] {
+fn landings(members: &[GroupMember], index: u32) -> &[GroupMember] {
     let index = index as usize;
     members.get(index..=index).unwrap_or(members)
 }
@@ -136,17 +137,6 @@ const RANDOM: u32 = (-0x1000_i32 + 56) as u32;
 /// The offsets of the source port, after an IPv4 header without options and after an IPv6 header without extensions.
 const PORT_BEHIND_V4: u32 = 20;
 const PORT_BEHIND_V6: u32 = 40;
-
-/// The indices of the members to which a group sends its connections. The members are numbered in the order in which
-/// they joined.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(in crate::socket) struct Steering {
-    /// One of these members gets a new connection. Never empty.
-    pub(in crate::socket) targets: Vec<u32>,
-    /// A connection from one of these source ports is sent to one of the port's own targets instead. Each list has at
-    /// least one target.
-    pub(in crate::socket) diverted: Vec<(u16, Vec<u32>)>,
-}
 
 impl Steering {
     /// Returns the BPF program for this steering.

@@ -15,16 +15,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::explore::{Exploration, Report};
 use self::rules::Rule;
-use self::setting::{Budget, Setting};
-use super::Place;
+use self::setting::{Budget, Move, Setting};
+use self::world::World;
+use super::Owner;
 use crate::socket::{Endpoint, Transport};
 
 fn endpoint(text: &str) -> Endpoint {
     Endpoint::from(text.parse::<SocketAddr>().expect("the text is an address"))
 }
 
-fn at(text: &str) -> Place {
-    Place::Ip(endpoint(text))
+fn at(text: &str) -> Option<Endpoint> {
+    Some(endpoint(text))
 }
 
 fn only(generations: u8) -> Budget {
@@ -119,11 +120,11 @@ fn with_listed_addresses() -> Vec<Setting> {
             },
         ),
         Setting {
-            listed: vec![Place::Unix],
+            listed: vec![None],
             ..listed("a path", failure)
         },
         Setting {
-            listed: vec![at(WEB), Place::Unix],
+            listed: vec![at(WEB), None],
             ..listed(
                 "two addresses",
                 Budget {
@@ -287,4 +288,56 @@ fn exhaustive_no_program_shares_a_listener_with_a_forwarder() {
 #[test]
 fn exhaustive_the_table_always_comes_to_rest() {
     holds(Rule::ComesToRest);
+}
+
+/// Has three generations go live one after the other, and releases the first `released` of them. Returns the world
+/// after the next scan.
+fn after_three_switches(setting: &Setting, released: usize) -> World {
+    let mut world = World::new(setting);
+    let ids: Vec<_> = (0..3).map(World::id).collect();
+    let live = ids.iter().flat_map(|id| [Move::Prepare, Move::Switch(*id)]);
+    let gone = ids[..released].iter();
+    let gone = gone.flat_map(|id| [Move::Drain(*id), Move::Die(*id), Move::Release(*id)]);
+    let scan = [Move::Pass, Move::Scan(0), Move::Report(0)];
+    for action in live.chain(gone).chain(scan) {
+        world.step(setting, action);
+    }
+    world
+}
+
+/// Returns the owners of the first group's listeners, and whether each listener is quiescent.
+fn quiescent(world: &World) -> Vec<(Owner, bool)> {
+    let listeners = world.table.groups()[0].listeners().iter();
+    let listeners = listeners.map(|one| (one.owner, one.quiescent));
+    listeners.collect()
+}
+
+/// While one listener is closing, connections may land in another one that forwards them, until the next steering
+/// program is attached.
+#[test]
+fn a_listener_that_is_briefly_chosen_is_not_closed_without_another_scan() {
+    let setting = listed("two released listeners", only(3));
+    let world = after_three_switches(&setting, 2);
+    let owner = |index| Owner::Generation(World::id(index));
+    let expected = [(owner(2), false), (owner(1), false)];
+    assert_eq!(quiescent(&world), expected, "the first listener was closed");
+}
+
+/// Until the table knows that a program has shut down its listener, connections may land in any other one.
+#[test]
+fn after_a_program_shuts_down_a_listener_the_others_are_scanned_again() {
+    let budget = Budget {
+        closes: 1,
+        ..only(3)
+    };
+    let setting = listed("a released listener, and one that is shut down", budget);
+    let mut world = after_three_switches(&setting, 1);
+    let owner = |index| Owner::Generation(World::id(index));
+    let live = world.table.groups()[0].of(World::id(2)).next();
+    let live = live.expect("the live generation has a listener").id;
+    let before = [(owner(0), true), (owner(1), false), (owner(2), false)];
+    assert_eq!(quiescent(&world), before);
+    world.step(&setting, Move::ShutDown(live));
+    world.step(&setting, Move::Notice(live));
+    assert!(quiescent(&world).contains(&(owner(0), false)));
 }

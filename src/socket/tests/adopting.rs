@@ -41,7 +41,7 @@ async fn steered_sockets_are_recognized_by_their_duplicates() {
     assert!(!sockets.has(&own));
     let duplicate = Socket::from(own.try_clone().unwrap());
     let adopter = sockets.adopter().unwrap();
-    adopter.listen(id(1), duplicate, 5).unwrap();
+    adopter.join(id(1), duplicate, 5).unwrap();
     assert!(sockets.has(&own));
     let connection = TcpStream::connect(tcp(&sockets, 0)).unwrap();
     assert!(
@@ -65,7 +65,7 @@ pub(super) fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened
 pub(super) fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> Opened {
     let address = address(&socket);
     let duplicate = socket.try_clone().unwrap();
-    let joined = adopter.listen(id(number), duplicate, 5).unwrap();
+    let joined = adopter.join(id(number), duplicate, 5).unwrap();
     assert_eq!(joined.address, address);
     let inode = os::inode(&socket).unwrap();
     let passed = Passed {
@@ -221,9 +221,7 @@ async fn a_generation_that_closed_its_sockets_cannot_go_live_again() {
     let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);
-    adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5)
-        .unwrap();
+    adopter.join(id(1), socket.try_clone().unwrap(), 5).unwrap();
     sockets.switch(id(1)).unwrap();
     let second = open_own(&adopter, 2, at);
     sockets.switch(id(2)).unwrap();
@@ -244,7 +242,7 @@ async fn a_generation_that_is_gone_cannot_add_a_listener() {
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     sockets.release(id(1)).unwrap();
     let duplicate = socket.try_clone().unwrap();
-    let refused = adopter.listen(id(1), duplicate, 5).unwrap_err();
+    let refused = adopter.join(id(1), duplicate, 5).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::ESRCH));
     assert_eq!(sockets.listener_count(), 0);
     assert!(!os::is_listening(&socket).unwrap());
@@ -262,7 +260,7 @@ async fn a_program_does_not_share_an_address_with_a_stranger() {
     let own = bound(address(&stranger), Protocol::TCP);
     stranger.listen(5).unwrap();
     let duplicate = own.try_clone().unwrap();
-    let refused = adopter.listen(id(1), duplicate, 5).unwrap_err();
+    let refused = adopter.join(id(1), duplicate, 5).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(sockets.listener_count(), 0);
     assert!(
@@ -304,9 +302,7 @@ async fn a_socket_that_no_process_holds_gets_no_new_connections() {
     let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);
-    adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5)
-        .unwrap();
+    adopter.join(id(1), socket.try_clone().unwrap(), 5).unwrap();
     drop(socket);
     let early = TcpStream::connect(at).unwrap();
     early.set_read_timeout(Some(DEADLINE)).unwrap();

@@ -166,7 +166,7 @@ async fn a_connection_is_counted_once_however_many_listeners_share_its_port() {
         .map(|_| {
             let socket = super::adopting::bound(first, socket2::Protocol::TCP);
             let duplicate = socket.try_clone().unwrap();
-            adopter.listen(id(1), duplicate, 5).unwrap();
+            adopter.join(id(1), duplicate, 5).unwrap();
             TcpListener::from(socket)
         })
         .collect();

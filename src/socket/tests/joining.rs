@@ -18,9 +18,7 @@ async fn several_sockets_of_one_generation_share_its_connections() {
     sockets.switch(id(1)).unwrap();
     // The second socket's program answers with 100, which distinguishes the two.
     let socket = bound(first.address, Protocol::TCP);
-    adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5)
-        .unwrap();
+    adopter.join(id(1), socket.try_clone().unwrap(), 5).unwrap();
     let passed = Passed {
         name: String::new(),
         inode: os::inode(&socket).unwrap(),
@@ -78,14 +76,10 @@ async fn datagrams_reach_the_live_generation() {
     let (mut sockets, adopter) = none();
     let first = bound(ANY.parse().unwrap(), Protocol::UDP);
     let at = address(&first);
-    adopter
-        .listen(id(1), first.try_clone().unwrap(), 0)
-        .unwrap();
+    adopter.join(id(1), first.try_clone().unwrap(), 0).unwrap();
     sockets.switch(id(1)).unwrap();
     let second = bound(at, Protocol::UDP);
-    adopter
-        .listen(id(2), second.try_clone().unwrap(), 0)
-        .unwrap();
+    adopter.join(id(2), second.try_clone().unwrap(), 0).unwrap();
     let opened = adopter.opened(id(2));
     assert!(opened.inodes.is_empty() && opened.missing.is_empty());
     assert_eq!(opened.datagrams.len(), 1);
@@ -137,9 +131,7 @@ async fn a_live_generation_may_close_and_reopen_its_address() {
     let (mut sockets, adopter) = none();
     let first = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&first);
-    adopter
-        .listen(id(1), first.try_clone().unwrap(), 5)
-        .unwrap();
+    adopter.join(id(1), first.try_clone().unwrap(), 5).unwrap();
     sockets.switch(id(1)).unwrap();
     let waiting: Vec<_> = (0..3).map(|_| To::Tcp(at).connect().unwrap()).collect();
     drop(first);

@@ -47,9 +47,7 @@ async fn waiting_connections_are_forwarded_to_the_covering_address() {
     let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);
-    adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5)
-        .unwrap();
+    adopter.join(id(1), socket.try_clone().unwrap(), 5).unwrap();
     sockets.switch(id(1)).unwrap();
     let mut waits = To::Tcp(at).connect().unwrap();
     let all = SocketAddr::from(([0, 0, 0, 0], at.port()));

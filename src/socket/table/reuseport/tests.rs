@@ -41,8 +41,8 @@ impl Default for Members {
 }
 
 impl Members {
-    fn members(&self, forwarded: &[Key]) -> Vec<Member> {
-        let members = self.members.iter().map(|(key, owner)| Member {
+    fn members(&self, forwarded: &[Key]) -> Vec<GroupMember> {
+        let members = self.members.iter().map(|(key, owner)| GroupMember {
             owner: *owner,
             forwarded: forwarded.contains(key),
         });
@@ -74,11 +74,11 @@ impl Members {
     }
 
     fn divert(&mut self, port: u16, id: GenId) {
-        self.reuseport.divert(port, id);
+        self.reuseport.divert(port, Some(id));
     }
 
-    fn restore(&mut self, port: u16) {
-        self.reuseport.restore(port);
+    fn stop_diverting(&mut self, port: u16) {
+        self.reuseport.divert(port, None);
     }
 
     fn owner(&self, key: Key) -> Option<Owner> {
@@ -88,7 +88,11 @@ impl Members {
             .map(|(_, owner)| *owner)
     }
 
+    /// Whether a member may leave. Members of the target are never closed.
     fn may_leave(&self, key: Key, forwarded: &[Key]) -> bool {
+        if self.owner(key) == Some(self.target) {
+            return false;
+        }
         let index = self.members.iter().position(|(this, _)| *this == key);
         let members = self.members(forwarded);
         self.reuseport
@@ -262,7 +266,7 @@ enum Step {
     Close(usize),
     ShutDown(usize),
     Divert(u16, u32),
-    Restore(u16),
+    StopDiverting(u16),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -272,7 +276,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0..8_usize).prop_map(Step::Close),
         1 => (0..8_usize).prop_map(Step::ShutDown),
         1 => (2..5_u16, 1..6_u32).prop_map(|(port, id)| Step::Divert(port, id)),
-        1 => (2..5_u16).prop_map(Step::Restore),
+        1 => (2..5_u16).prop_map(Step::StopDiverting),
     ]
 }
 
@@ -290,9 +294,9 @@ fn apply(world: &mut World, step: &Step) {
             world.group.divert(port, GenId::new(id));
             world.attach();
         }
-        Step::Restore(port) => {
+        Step::StopDiverting(port) => {
             world.diverted.retain(|(this, _)| *this != port);
-            world.group.restore(port);
+            world.group.stop_diverting(port);
             world.attach();
         }
     }

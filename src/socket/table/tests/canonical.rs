@@ -63,8 +63,6 @@ impl World {
             .iter_mut()
             .for_each(|group| rename.in_group(group));
         table.common.next = 0;
-        table.retry_at = table.retry_at.map(|_| NOW);
-        table.restore_at = table.restore_at.map(|_| NOW);
         table.deadline = table.deadline.map(|_| NOW);
         rename.in_model(&mut canonical.model);
         canonical
@@ -88,8 +86,8 @@ impl Rename {
                 listener.targeted_until = None;
             }
         }
-        if let Backend::Path { placed } = &mut group.backend {
-            *placed = placed.map(|id| self.listener(id));
+        if let Backend::Path { linked } = &mut group.backend {
+            *linked = linked.map(|id| self.listener(id));
         }
         if let Some(adopted) = &mut group.adopted {
             adopted.abandoned_since = adopted.abandoned_since.map(|at| self.time(at));
@@ -109,7 +107,7 @@ impl Rename {
                 for member in &mut array.members {
                     *member = member.map(|id| self.listener(id));
                 }
-                array.rename_placed(|id| self.listener(id));
+                array.rename_linked(|id| self.listener(id));
                 (self.group(id), array)
             })
             .collect();

@@ -6,22 +6,22 @@ use std::io;
 use super::rules::{Rule, Serving};
 use crate::os::Queue;
 use crate::reload::{GenId, Time};
-use crate::socket::Transport;
 use crate::socket::table::Steering;
 use crate::socket::table::closing::{LONGEST_HANDSHAKE, REST};
-use crate::socket::table::{GroupId, Kernel, ListenerId, Op, Place, Sight, UnclaimedPolicy};
+use crate::socket::table::{GroupId, Kernel, ListenerId, Op, Sight, UnclaimedPolicy};
+use crate::socket::{Endpoint, Transport};
 
 /// A member of the kernel's array. `None` is another process's socket.
 pub(super) type Member = Option<ListenerId>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Array {
-    pub(super) place: Place,
+    pub(super) endpoint: Option<Endpoint>,
     pub(super) members: Vec<Member>,
     /// The steering of the attached program.
     pub(super) program: Option<Steering>,
     /// The listener that a unix socket's path leads to.
-    pub(super) placed: Option<ListenerId>,
+    pub(super) linked: Option<ListenerId>,
     pub(super) policy: UnclaimedPolicy,
 }
 
@@ -107,11 +107,12 @@ pub(super) const PROBE_PORT: u16 = 4000;
 
 impl Array {
     pub(super) fn is_udp(&self) -> bool {
-        matches!(self.place, Place::Ip(endpoint) if endpoint.transport == Transport::Udp)
+        self.endpoint
+            .is_some_and(|at| at.transport == Transport::Udp)
     }
 
-    pub(super) fn rename_placed(&mut self, rename: impl Fn(ListenerId) -> ListenerId) {
-        self.placed = self.placed.map(rename);
+    pub(super) fn rename_linked(&mut self, rename: impl Fn(ListenerId) -> ListenerId) {
+        self.linked = self.linked.map(rename);
     }
 }
 
@@ -277,17 +278,16 @@ impl Model {
 
     fn act(&mut self, op: &Op) -> io::Result<()> {
         match op.clone() {
-            Op::Add { group, place } => {
+            Op::AddGroup { group, endpoint } => {
                 let array = Array {
-                    place,
+                    endpoint,
                     members: Vec::new(),
                     program: None,
-                    placed: None,
+                    linked: None,
                     policy: UnclaimedPolicy::Wait,
                 };
                 self.arrays.insert(group, array);
             }
-            Op::Take { group, listener } => self.add(group, listener, None),
             Op::Open { group, listener } => {
                 self.may_fail()?;
                 if self.has_stranger(group) {
@@ -295,7 +295,7 @@ impl Model {
                 }
                 self.add(group, listener, None);
             }
-            Op::Listen {
+            Op::Join {
                 group, listener, ..
             } => {
                 self.may_fail()?;
@@ -316,14 +316,14 @@ impl Model {
                     array.program = Some(steering);
                 }
             }
-            Op::Place { listener } => {
+            Op::LinkPath { listener } => {
                 self.may_fail()?;
                 let group = self.socks[&listener].group;
                 if let Some(array) = self.arrays.get_mut(&group) {
-                    array.placed = Some(listener);
+                    array.linked = Some(listener);
                 }
             }
-            Op::Restore { .. } | Op::SetNonblocking { .. } | Op::Watch { .. } => {}
+            Op::RestorePath { .. } | Op::SetNonblocking { .. } | Op::Watch { .. } => {}
             Op::Close { listener } => self.close(listener),
             Op::Hide { listener } => {
                 self.may_fail()?;
@@ -354,7 +354,7 @@ impl Model {
                 handshakes,
                 found: None,
             }),
-            Op::Remove { group } => self.remove(group),
+            Op::RemoveGroup { group } => self.remove(group),
         }
         Ok(())
     }
@@ -371,16 +371,16 @@ impl Model {
 
 /// Returns a connection's next step when it becomes visible. A unix socket has no handshake.
 fn appeared(arrays: &BTreeMap<GroupId, Array>, sock: &Sock, since: Time) -> Step {
-    match arrays[&sock.group].place {
-        Place::Unix => Step::Queued,
-        Place::Ip(_) => Step::HalfOpen { since },
+    match arrays[&sock.group].endpoint {
+        None => Step::Queued,
+        Some(_) => Step::HalfOpen { since },
     }
 }
 
 impl Kernel for Model {
     fn perform(&mut self, op: Op) -> io::Result<()> {
         let result = self.act(&op);
-        self.unsteered |= result.is_err() && matches!(op, Op::Attach { .. } | Op::Place { .. });
+        self.unsteered |= result.is_err() && matches!(op, Op::Attach { .. } | Op::LinkPath { .. });
         self.check_instant(&op);
         result
     }

@@ -5,7 +5,7 @@ use super::rules::Serving;
 use super::setting::{Life, Move, Setting};
 use super::world::World;
 use crate::reload::GenId;
-use crate::socket::table::{ListenerId, Place, UnclaimedPolicy};
+use crate::socket::table::{ListenerId, UnclaimedPolicy};
 
 impl World {
     /// Returns all possible moves.
@@ -65,7 +65,7 @@ impl World {
             moves.push(Move::StopResponding);
         }
         if self.model.probe.is_some() {
-            moves.push(Move::Restore);
+            moves.push(Move::StopDiverting);
         } else if self.budget.probes > 0 {
             let running = self
                 .ids()
@@ -105,7 +105,7 @@ impl World {
         for (group, array) in &self.model.arrays {
             if array.members.contains(&None) {
                 moves.push(Move::StrangerGoes(*group));
-            } else if self.budget.strangers > 0 && matches!(array.place, Place::Ip(_)) {
+            } else if self.budget.strangers > 0 && array.endpoint.is_some() {
                 // A stranger that arrives between a scan and the close that follows cannot be noticed.
                 let mut scans = self.model.scans.iter();
                 let scanned = scans.any(|scan| scan.group == *group && scan.found.is_some());
@@ -170,7 +170,7 @@ impl World {
             Move::Scan(_) | Move::Report(_) => Some(2),
             Move::Appear | Move::Complete | Move::Accept | Move::Respond503 => Some(3),
             Move::Forward(_) => Some(4),
-            Move::Restore => Some(5),
+            Move::StopDiverting => Some(5),
             Move::Drain(id) if !self.is_running(id) => Some(6),
             Move::Release(_) => Some(7),
             Move::Die(id) if self.get(id).draining => Some(8),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::kernel::{Member, Model, PROBE_PORT};
 use crate::reload::GenId;
-use crate::socket::table::{GroupId, Op, Place, UnclaimedPolicy};
+use crate::socket::table::{GroupId, Op, UnclaimedPolicy};
 
 /// A promise that every op must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,8 +60,8 @@ impl Model {
 
     fn landings_from(&self, group: GroupId, port: u16) -> Vec<Member> {
         let array = &self.arrays[&group];
-        if array.place == Place::Unix {
-            return array.placed.into_iter().map(Some).collect();
+        if array.endpoint.is_none() {
+            return array.linked.into_iter().map(Some).collect();
         }
         let Some(program) = &array.program else {
             return array.members.clone();

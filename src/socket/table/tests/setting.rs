@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::reload::GenId;
 use crate::socket::Endpoint;
-use crate::socket::table::{GroupId, ListenerId, Place};
+use crate::socket::table::{GroupId, ListenerId};
 
 /// The setting of one exploration.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
     pub(super) name: &'static str,
     /// The `--listen` addresses.
-    pub(super) listed: Vec<Place>,
+    pub(super) listed: Vec<Option<Endpoint>>,
     /// The addresses that the programs open, for each generation.
     pub(super) opened: Vec<Vec<Endpoint>>,
     pub(super) multipath: bool,
@@ -65,7 +65,7 @@ pub(super) enum Move {
     Respond,
     StopResponding,
     Divert(GroupId, GenId),
-    Restore,
+    StopDiverting,
     /// A program shuts its listener down.
     ShutDown(ListenerId),
     /// The table learns that a listener was shut down.

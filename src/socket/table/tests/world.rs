@@ -7,7 +7,7 @@ use super::rules::{Rule, Serving};
 use super::setting::{Budget, Generation, LONG, Life, Move, Setting};
 use crate::reload::GenId;
 use crate::socket::table::closing::REST;
-use crate::socket::table::{GroupId, Input, Joining, ListenerId, Table};
+use crate::socket::table::{GroupId, Joining, ListenerId, Table, TableInput};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct World {
@@ -27,8 +27,8 @@ impl World {
             responds: false,
             budget: setting.budget,
         };
-        for place in &setting.listed {
-            this.tell(Input::Listen(*place));
+        for endpoint in &setting.listed {
+            this.tell(TableInput::Add(*endpoint));
         }
         this.model.serving = Serving::Held;
         this
@@ -47,30 +47,27 @@ impl World {
     }
 
     /// Sends the table an input. Returns whether it succeeded.
-    fn tell(&mut self, input: Input) -> bool {
-        let starts_forwarders = input.starts_forwarders();
+    fn tell(&mut self, input: TableInput) -> bool {
         let worked = self.handle(input);
-        let tidied = self.tidy();
-        worked && (tidied || !starts_forwarders)
+        self.tidy();
+        worked
     }
 
-    fn handle(&mut self, input: Input) -> bool {
-        let now = self.model.now;
+    fn handle(&mut self, input: TableInput) -> bool {
         self.model.unsteered = false;
         self.model.astray = self.model.groups_astray();
-        self.table.handle(now, input, &mut self.model).is_ok()
+        let handled = self.table.handle(self.model.now, input, &mut self.model);
+        handled.is_ok()
     }
 
-    fn tidy(&mut self) -> bool {
-        let now = self.model.now;
-        let tidied = self.table.tidy(now, &mut self.model).is_ok();
+    fn tidy(&mut self) {
+        let _ = self.table.tidy(self.model.now, &mut self.model);
         let deadline = self.table.deadline();
-        let rests = deadline.is_none_or(|at| at > now);
+        let rests = deadline.is_none_or(|at| at > self.model.now);
         self.model.check(Rule::ComesToRest, rests, |_| {
             format!("overdue: {deadline:?}")
         });
         self.model.check_after();
-        tidied
     }
 
     /// Updates `disturbed`: the indices may be wrong until the table knows of every listener that was shut down.
@@ -92,48 +89,51 @@ impl World {
             Move::Switch(id) => self.switch(id),
             Move::Hold => {
                 self.model.serving = Serving::Undecided;
-                if self.tell(Input::Hold) {
+                if self.tell(TableInput::Hold) {
                     self.model.serving = Serving::Held;
                 }
             }
             Move::Drain(id) => {
                 self.stops_serving(id);
                 self.generation(id).draining = true;
-                self.tell(Input::Drain(id));
+                self.tell(TableInput::Drain(id));
             }
             Move::Die(id) => self.die(id),
             Move::Release(id) => {
                 self.stops_serving(id);
                 self.generation(id).life = Life::Gone;
-                self.tell(Input::Release(id));
+                self.tell(TableInput::Release(id));
             }
             Move::Respond => {
                 self.responds = true;
                 self.budget.responses -= 1;
-                self.tell(Input::Respond);
+                self.tell(TableInput::Respond);
             }
             Move::StopResponding => {
                 self.responds = false;
                 let before = std::mem::replace(&mut self.model.serving, Serving::Undecided);
-                self.model.stuck |= !self.tell(Input::StopResponding);
+                self.model.stuck |= !self.tell(TableInput::StopResponding);
                 self.model.serving = before;
                 self.model.check_after();
             }
             Move::Divert(group, id) => self.divert(group, id),
-            Move::Restore => self.restore(),
+            Move::StopDiverting => {
+                let probe = self.model.probe.take();
+                probe.map(|(group, _)| self.tell(diverts(group, None)));
+            }
             Move::ShutDown(listener) => {
                 self.budget.closes -= 1;
                 self.model.shut_down(listener);
             }
             Move::Notice(listener) => {
-                self.tell(Input::ShutDown(listener));
+                self.tell(TableInput::ShutDown(listener));
             }
             Move::Unhold(listener) => {
                 self.budget.closes -= 1;
                 if let Some(sock) = self.model.socks.get_mut(&listener) {
                     sock.held = None;
                 }
-                self.tell(Input::Orphan(vec![listener]));
+                self.tell(TableInput::Orphan(vec![listener]));
             }
             Move::StrangerComes(_)
             | Move::StrangerGoes(_)
@@ -161,18 +161,10 @@ impl World {
 
     fn divert(&mut self, group: GroupId, id: GenId) {
         self.budget.probes -= 1;
-        let port = PROBE_PORT;
-        if self.tell(Input::Divert { group, port, id }) {
+        if self.tell(diverts(group, Some(id))) {
             self.model.probe = Some((group, id));
         } else {
-            self.tell(Input::Restore { group, port });
-        }
-    }
-
-    fn restore(&mut self) {
-        if let Some((group, _)) = self.model.probe.take() {
-            let port = PROBE_PORT;
-            self.tell(Input::Restore { group, port });
+            self.tell(diverts(group, None));
         }
     }
 
@@ -180,7 +172,7 @@ impl World {
         let scan = self.model.scans.remove(index);
         if let Some(sight) = scan.found {
             let group = scan.group;
-            self.tell(Input::Scanned { group, sight });
+            self.tell(TableInput::Scanned { group, sight });
         }
     }
 
@@ -216,7 +208,7 @@ impl World {
             | Move::Respond
             | Move::StopResponding
             | Move::Divert(..)
-            | Move::Restore
+            | Move::StopDiverting
             | Move::ShutDown(_)
             | Move::Notice(_)
             | Move::Unhold(_)
@@ -229,7 +221,7 @@ impl World {
     fn pass(&mut self, time: Duration) {
         self.model.pass(self.model.now.plus(time));
         if self.table.deadline().is_some_and(|at| at <= self.model.now) {
-            self.tell(Input::Tick);
+            self.tell(TableInput::Tick);
         }
     }
 
@@ -249,7 +241,7 @@ impl World {
             opened: 0,
         });
         self.budget.generations -= 1;
-        if !self.tell(Input::Prepare(id)) {
+        if !self.tell(TableInput::Prepare(id)) {
             // The driver releases a generation that could not be started.
             self.generation(id).life = Life::Gone;
             return;
@@ -288,7 +280,7 @@ impl World {
         }
         self.model.joins = Some(id);
         let before: Vec<ListenerId> = self.model.socks.keys().copied().collect();
-        self.tell(Input::Join(endpoint, joining));
+        self.tell(TableInput::Join(endpoint, joining));
         self.model.joins = None;
         let own = self
             .model
@@ -330,7 +322,7 @@ impl World {
             Serving::Either(..) | Serving::Held | Serving::Undecided => None,
         };
         self.model.serving = Serving::Either(old, id);
-        if self.handle(Input::Switch(id)) {
+        if self.handle(TableInput::Switch(id)) {
             self.model.serving = Serving::Live(id);
             self.generation(id).served = true;
             // The caller gets its reply before the table is tidied up.
@@ -396,5 +388,13 @@ impl World {
             .check(Rule::ComesToRest, client.is_none() || !serves, |_| {
                 format!("{client:?} is never served")
             });
+    }
+}
+
+fn diverts(group: GroupId, to: Option<GenId>) -> TableInput {
+    TableInput::Divert {
+        group,
+        port: PROBE_PORT,
+        to,
     }
 }

@@ -61,7 +61,7 @@ fn a_listener_must_not_move_during_a_probe() {
         !group.may_leave(key(0), &[]),
         "the probed listener would move"
     );
-    group.restore(9);
+    group.stop_diverting(9);
     group.attached(group.lacking().unwrap());
     assert!(group.may_leave(key(0), &[]));
 }

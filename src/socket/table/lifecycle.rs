@@ -1,0 +1,255 @@
+//! How a group changes as generations come and go.
+
+use std::io;
+use std::time::Duration;
+
+use super::group::Group;
+use super::types::{Env, Joining, Listener, ListenerId, ListenerPhase, Op, Origin, Owner};
+use crate::reload::{GenId, Time};
+
+/// How long to keep an address that the previous generation had but the live one has not opened. A program may open its
+/// addresses one by one, and the clients of the last one wait in the meantime.
+pub(super) const LATE: Duration = Duration::from_secs(10);
+/// How long to keep an address that the live generation has closed.
+pub(super) const CLOSED_BY_LIVE: Duration = Duration::from_secs(1);
+
+impl Group {
+    /// Gives the generation the listener in which connections are waiting, or a new one.
+    pub(super) fn prepare(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
+        let owner = Owner::Generation(id);
+        // A program must not get a listener that hotrun still accepts from (see `stop_responding`).
+        let waits = |one: &&mut Listener| one.owner == Owner::Next && !one.forwards;
+        let Some(listener) = self.listeners.iter_mut().find(waits) else {
+            self.open(owner, Origin::Hotrun, env)?;
+            self.close_deferred(env);
+            return Ok(());
+        };
+        listener.owner = owner;
+        if self.target == Owner::Next {
+            self.target = owner;
+        }
+        self.steer(env)
+    }
+
+    /// Starts listening on a program's socket. If its generation is live, or no generation is, the socket gets the new
+    /// connections.
+    ///
+    /// Orphans the listeners that were passed to the generation, because it obviously does not use them.
+    pub(super) fn join(
+        &mut self,
+        joining: Joining,
+        draining: bool,
+        env: &mut Env,
+    ) -> io::Result<()> {
+        let Joining {
+            id,
+            multipath,
+            backlog,
+        } = joining;
+        let owner = Owner::Generation(id);
+        if multipath {
+            self.anchor(env)?;
+        }
+        let (group, listener) = (self.id, ListenerId(env.common.number()));
+        env.kernel.perform(Op::Join {
+            group,
+            listener,
+            backlog,
+        })?;
+        let live = env.common.live == Some(id);
+        self.listeners.push(Listener {
+            multipath,
+            retired: draining,
+            phase: match live {
+                true => ListenerPhase::Served,
+                false => ListenerPhase::Prepared,
+            },
+            ..Listener::new(listener, owner, Origin::Program)
+        });
+        // Do this before the new listener becomes the target: its index is the last one, which may prevent closing
+        // others.
+        self.close_deferred(env);
+        let is_next = self.is_unserved() && owner > self.target;
+        let wanted = !draining && (live || self.target == owner || is_next);
+        let mut steered = Ok(());
+        if wanted || !self.target_has_listener() {
+            self.target = owner;
+            steered = self.steer(env);
+        }
+        if let Some(adopted) = &mut self.adopted {
+            adopted.closed_by_live = false;
+        }
+        let passed = |one: &&Listener| {
+            let next = one.owner == Owner::Next && !draining;
+            next || one.owner == owner && one.origin != Origin::Program
+        };
+        let passed = self.listeners.iter().filter(passed).map(|one| one.id);
+        let passed: Vec<ListenerId> = passed.collect();
+        let orphaned = self.orphan(&passed, env);
+        self.close_deferred(env);
+        steered.and(orphaned)
+    }
+
+    /// Keeps one of our sockets, so that the steering program can be attached through it.
+    fn anchor(&mut self, env: &mut Env) -> io::Result<()> {
+        if self
+            .listeners
+            .iter()
+            .any(|one| one.origin == Origin::Anchor)
+        {
+            return Ok(());
+        }
+        let ours = |one: &&mut Listener| one.origin == Origin::Hotrun && one.owner == Owner::Next;
+        if let Some(listener) = self.listeners.iter_mut().find(ours) {
+            listener.origin = Origin::Anchor;
+            return Ok(());
+        }
+        self.open(Owner::Nobody, Origin::Anchor, env)?;
+        if let Some(listener) = self.listeners.last_mut() {
+            listener.phase = ListenerPhase::Served;
+            listener.retired = true;
+        }
+        Ok(())
+    }
+
+    /// Orphans listeners that no program accepts from any longer: they get no new connections, those in their queues
+    /// are forwarded, and then they are closed. While one is the target's only listener, connections still arrive and
+    /// wait. Ignores listeners of other groups.
+    pub(super) fn orphan(&mut self, ids: &[ListenerId], env: &mut Env) -> io::Result<()> {
+        // A datagram socket has no waiting connections.
+        if self.carries_datagrams() {
+            let closed = ids.iter().map(|id| self.close(*id, env));
+            return closed.fold(Ok(()), io::Result::and);
+        }
+        let live = env.common.live.map(Owner::Generation);
+        for listener in self
+            .listeners
+            .iter_mut()
+            .filter(|one| ids.contains(&one.id))
+        {
+            let before = std::mem::replace(&mut listener.owner, Owner::Nobody);
+            listener.phase = match listener.origin {
+                Origin::Hotrun | Origin::Program => ListenerPhase::Released,
+                Origin::Anchor => ListenerPhase::Served,
+            };
+            listener.retired = true;
+            if let Some(adopted) = &mut self.adopted {
+                adopted.closed_by_live = live == Some(before);
+            }
+        }
+        self.steer(env)
+    }
+
+    /// Holds connections, because no generation is live. They wait for the newest generation that may go live, or in a
+    /// listener for the next one.
+    pub(super) fn hold(&mut self, env: &mut Env) -> io::Result<()> {
+        if self.is_hidden() {
+            return Ok(());
+        }
+        let candidates = self.listeners.iter().filter(|one| one.may_become_live());
+        if let Some(newest) = candidates.map(|one| one.owner).max() {
+            self.target = newest;
+            return self.steer(env);
+        }
+        if self.carries_datagrams() {
+            return Ok(());
+        }
+        match self.open(Owner::Next, Origin::Hotrun, env) {
+            // Our sockets cannot join those of a program that runs as another user. Connections wait where they are.
+            Err(_) if self.is_adopted() && !self.listeners.is_empty() => return Ok(()),
+            opened => opened?,
+        }
+        self.close_deferred(env);
+        self.target = Owner::Next;
+        self.steer(env)
+    }
+
+    /// Releases the listeners of a generation whose process tree is gone, so that only hotrun holds them.
+    pub(super) fn release(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
+        let owner = Owner::Generation(id);
+        for listener in self.owned_mut(owner) {
+            listener.phase = ListenerPhase::Released;
+            listener.retired = true;
+            let listener = listener.id;
+            let _ = env.kernel.perform(Op::SetNonblocking { listener });
+        }
+        match self.target == owner {
+            true => self.hold(env),
+            false => Ok(()),
+        }
+    }
+
+    /// Holds connections again. The next generation must not share a listener with a forwarder. If the forwarder is in
+    /// the middle of an accept, the generation gets another listener, and connections in the old one are forwarded.
+    pub(super) fn stop_responding(&mut self, env: &mut Env) -> io::Result<()> {
+        let mut busy = Vec::new();
+        for listener in self.owned_mut(Owner::Next).filter(|one| one.forwards) {
+            let id = listener.id;
+            let stopped = env.kernel.perform(Op::StopForwarding { listener: id });
+            listener.forwards = stopped.is_err();
+            busy.extend(stopped.is_err().then_some(id));
+        }
+        if busy.is_empty() {
+            return Ok(());
+        }
+        self.open(Owner::Next, Origin::Hotrun, env)?;
+        self.close_deferred(env);
+        self.orphan(&busy, env)
+    }
+
+    /// Hides the group from new connections, because the live generation listens only on addresses that cover this one,
+    /// and the kernel prefers the narrower address. Connections that are waiting here are forwarded once the old
+    /// program no longer accepts them. Does nothing if the system refuses, or if a generation that may go live listens
+    /// here.
+    pub(super) fn hide(&mut self, env: &mut Env) {
+        let comes = |one: &Listener| one.owner != Owner::Next && one.may_become_live();
+        if self.is_hidden() || self.listeners.iter().any(comes) {
+            return;
+        }
+        let Some(adopted) = &mut self.adopted else {
+            return;
+        };
+        let mut listeners = self.listeners.iter();
+        adopted.hidden = listeners.all(|one| {
+            let listener = one.id;
+            env.kernel.perform(Op::Hide { listener }).is_ok()
+        });
+        if adopted.hidden {
+            let waiting = self.owned_mut(Owner::Next);
+            waiting.for_each(|one| one.retired = true);
+        }
+    }
+
+    /// Whether this generation listens here but is hidden from new connections.
+    pub(super) fn hides(&self, id: GenId) -> bool {
+        self.is_hidden() && self.of(id).any(|listener| !listener.retired)
+    }
+
+    /// Whether clients expect the address to be served: the live generation listens there, or connections wait for the
+    /// next one.
+    pub(in crate::socket) fn is_expected(&self, live: Option<GenId>) -> bool {
+        let expected = |one: &Listener| match live {
+            Some(live) => one.owner == Owner::Generation(live) && !one.retired,
+            None => one.owner != Owner::Nobody,
+        };
+        !self.is_hidden() && self.listeners.iter().any(expected)
+    }
+
+    /// Returns when to close a group that a program opened but where the live generation does not listen. It is kept
+    /// while another generation exists that may listen there.
+    pub(super) fn ends_at(&mut self, env: &Env) -> Option<Time> {
+        let left =
+            |one: &Listener| one.is_released() || matches!(one.owner, Owner::Next | Owner::Nobody);
+        let abandoned = env.common.live.is_some() && self.listeners.iter().all(left);
+        let adopted = self.adopted.as_mut()?;
+        if !abandoned {
+            adopted.abandoned_since = None;
+            return None;
+        }
+        let since = *adopted.abandoned_since.get_or_insert(env.now);
+        Some(since.plus(match adopted.closed_by_live {
+            true => CLOSED_BY_LIVE,
+            false => LATE,
+        }))
+    }
+}

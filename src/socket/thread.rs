@@ -1,0 +1,258 @@
+//! The thread that owns the table and all sockets, and its replies to requests.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use socket2::Socket;
+
+use super::address::Address;
+use super::apply::{Applier, Payload};
+use super::drain::MonitoredListener;
+use super::endpoint::Endpoint;
+use super::opened::{OpenSockets, Sharing};
+use super::table::{Group, GroupId, Joining, ListenerId, Table, TableInput};
+use crate::os;
+use crate::reload::GenId;
+
+/// An adopted socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The address that the socket listens on.
+    pub address: SocketAddr,
+    /// Whether no generation has listened on this address before.
+    pub first: bool,
+}
+
+/// Our listeners whose address overlaps the one that a program binds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// Whether there are any such listeners. The program's socket must share the address with them.
+    pub ours: bool,
+    /// A `--listen` address that overlaps the program's but is not the same.
+    pub listed: Option<Endpoint>,
+}
+
+/// The sockets that a generation has opened, by inode.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// The sockets that the generation listens on.
+    pub inodes: Vec<u64>,
+    /// The generation's datagram sockets.
+    pub datagrams: Vec<u64>,
+    /// The addresses that this generation does not cover, although the live generation listens there or connections are
+    /// waiting there.
+    pub missing: Vec<SocketAddr>,
+    /// Whether another generation is live.
+    pub beside: bool,
+}
+
+/// The table and its sockets. Only this thread can access them, so they need no lock.
+pub(super) struct SocketThread {
+    pub(super) table: Table,
+    pub(super) sockets: OpenSockets,
+    closed: bool,
+}
+
+type Request = Box<dyn FnOnce(&mut SocketThread) + Send>;
+
+/// A handle for sending requests to the socket thread from any thread.
+#[derive(Clone)]
+pub(super) struct SocketInbox(Sender<Request>);
+
+impl SocketInbox {
+    /// Runs a request on the socket thread, and waits for the result. This takes microseconds, because slow work is
+    /// done elsewhere. Fails with [`io::ErrorKind::NotConnected`] once the sockets are closed.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(&mut SocketThread) -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let (reply, replied) = mpsc::sync_channel(1);
+        let request = move |thread: &mut SocketThread| drop(reply.send(request(thread)));
+        let closed = || io::Error::from(io::ErrorKind::NotConnected);
+        self.0.send(Box::new(request)).map_err(|_| closed())?;
+        replied.recv().map_err(|_| closed())
+    }
+
+    /// Has the table handle an input, and waits for the result.
+    pub(super) fn handle(&self, input: TableInput) -> io::Result<()> {
+        self.ask(|thread| thread.handle(input, None))?
+    }
+
+    /// Sends an input without waiting for the result.
+    pub(super) fn send(&self, input: TableInput) {
+        let handle = move |thread: &mut SocketThread| drop(thread.handle(input, None));
+        let _ = self.0.send(Box::new(handle));
+    }
+}
+
+impl SocketThread {
+    /// Starts the thread. It ends when [`Self::close`] is called.
+    pub(super) fn start(sharing: Sharing) -> io::Result<SocketInbox> {
+        let (sender, requests) = mpsc::channel();
+        let inbox = SocketInbox(sender);
+        let reports = inbox.clone();
+        let mut this = Self {
+            table: Table::new(),
+            sockets: OpenSockets::new(sharing, Arc::new(move |input| reports.send(input))),
+            closed: false,
+        };
+        let thread = thread::Builder::new().name("sockets".to_owned());
+        thread.spawn(move || this.run(&requests))?;
+        Ok(inbox)
+    }
+
+    fn run(&mut self, requests: &Receiver<Request>) {
+        while !self.closed {
+            let request = match self.table.deadline() {
+                Some(deadline) => {
+                    let timeout = deadline.since(self.sockets.now());
+                    requests.recv_timeout(timeout).ok()
+                }
+                None => requests.recv().ok(),
+            };
+            // A bug in hotrun must not close all sockets.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                match request {
+                    Some(request) => request(self),
+                    None => drop(self.handle(TableInput::Tick, None)),
+                }
+                // The reply has been sent. Failed ops are retried later.
+                let now = self.sockets.now();
+                let kernel = &mut Applier::new(&mut self.sockets, None);
+                let _ = self.table.tidy(now, kernel);
+            }));
+        }
+    }
+
+    /// Has the table handle an input. `payload` is the socket or path that comes with it; it is closed if the input
+    /// fails before the table takes it.
+    pub(super) fn handle(&mut self, input: TableInput, payload: Option<Payload>) -> io::Result<()> {
+        if input != TableInput::Tick {
+            tracing::debug!("sockets: {input:?}");
+        }
+        let now = self.sockets.now();
+        let kernel = &mut Applier::new(&mut self.sockets, payload);
+        let result = self.table.handle(now, input, kernel);
+        result.inspect_err(|error| tracing::debug!("sockets: failed: {error}"))
+    }
+
+    /// Closes everything and ends the thread.
+    pub(super) fn close(&mut self) {
+        let _ = self.handle(TableInput::Close, None);
+        self.closed = true;
+    }
+
+    /// Returns duplicates of the sockets to pass to a generation, and their inodes.
+    pub(super) fn prepare(&mut self, id: GenId) -> io::Result<Vec<(OwnedFd, u64)>> {
+        self.handle(TableInput::Prepare(id), None)?;
+        let listed = self.table.groups().iter().filter(|one| !one.is_adopted());
+        let passed = listed.filter_map(|group| group.of(id).next()).map(|one| {
+            let listener = self.sockets.listener(one.id)?;
+            Ok((listener.socket.try_clone()?.into(), listener.inode))
+        });
+        let passed: io::Result<_> = passed.collect();
+        match passed {
+            Ok(passed) => Ok(passed),
+            Err(error) => self.handle(TableInput::Release(id), None).and(Err(error)),
+        }
+    }
+
+    /// Returns what a drain monitor must watch for this generation.
+    pub(super) fn monitored(&self, id: GenId) -> Vec<MonitoredListener> {
+        let groups = self.table.groups().iter();
+        let groups = groups.filter(|group| !group.carries_datagrams());
+        let listeners = groups.flat_map(|group| group.of(id));
+        let monitored = listeners.filter_map(|listener| self.sockets.monitored(listener.id));
+        monitored.collect()
+    }
+
+    /// Returns the groups where clients can connect to this generation, with the address that clients know and, for a
+    /// unix socket, the listener's own name.
+    pub(super) fn routes(&self, id: GenId) -> Vec<(GroupId, Address, Option<PathBuf>)> {
+        let groups = self.table.groups().iter();
+        let groups = groups.filter(|group| !group.carries_datagrams() && group.listens(id));
+        let routes = groups.filter_map(|group| {
+            let address = self.sockets.group(group.id).ok()?.address.clone();
+            let listener = self.sockets.listener(group.of(id).next()?.id).ok();
+            let name = listener.and_then(|one| one.name.as_ref());
+            Some((group.id, address, name.map(|name| name.bound.clone())))
+        });
+        routes.collect()
+    }
+
+    /// Finds our listeners whose address overlaps this one.
+    pub(super) fn neighbours(&self, endpoint: Endpoint) -> Neighbours {
+        let mut neighbours = Neighbours::default();
+        for group in self.table.groups() {
+            let Some(found) = group.endpoint.filter(|found| found.overlaps(&endpoint)) else {
+                continue;
+            };
+            neighbours.ours = true;
+            if !group.is_adopted() && found != endpoint {
+                neighbours.listed = Some(found);
+            }
+        }
+        neighbours
+    }
+
+    /// Turns a program's bound socket into a listener.
+    pub(super) fn join(&mut self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
+        let endpoint = Endpoint::of(&socket)?;
+        let joining = Joining {
+            id,
+            multipath: os::is_multipath(&socket),
+            backlog,
+        };
+        let first = self.table.find(endpoint).is_none();
+        let input = TableInput::Join(endpoint, joining);
+        self.handle(input, Some(Payload::Bound(socket)))?;
+        let address = endpoint.address;
+        Ok(Joined { address, first })
+    }
+
+    /// Orphans this generation's listeners, except those whose inode is in `held`.
+    pub(super) fn orphan_unheld(&mut self, id: GenId, held: &HashSet<u64>) -> io::Result<()> {
+        let groups = self.table.groups().iter();
+        let all = groups.flat_map(|group| self.inodes(group, id));
+        let unheld = all.filter(|(_, inode)| !held.contains(inode));
+        let unheld = unheld.map(|(listener, _)| listener).collect();
+        self.handle(TableInput::Orphan(unheld), None)
+    }
+
+    /// Returns the sockets of this generation.
+    pub(super) fn opened(&self, id: GenId) -> Opened {
+        let live = self.table.live();
+        let mut opened = Opened {
+            beside: live.is_some(),
+            ..Opened::default()
+        };
+        let own = self.table.endpoints(id);
+        for group in self.table.groups() {
+            let inodes = self.inodes(group, id);
+            if let (true, Some(endpoint)) = (inodes.is_empty(), group.endpoint)
+                && group.is_expected(live)
+                && !endpoint.is_covered_by(&own)
+            {
+                opened.missing.push(endpoint.address);
+            }
+            let inodes = inodes.into_iter().map(|(_, inode)| inode);
+            match group.carries_datagrams() {
+                true => opened.datagrams.extend(inodes),
+                false => opened.inodes.extend(inodes),
+            }
+        }
+        opened
+    }
+
+    fn inodes(&self, group: &Group, id: GenId) -> Vec<(ListenerId, u64)> {
+        let inode = |id| Some((id, self.sockets.listener(id).ok()?.inode));
+        group.of(id).filter_map(|one| inode(one.id)).collect()
+    }
+}
