@@ -120,7 +120,7 @@ impl Driver {
         let outcome = match built {
             // The machine does not want the result, even if the build ended before it was killed.
             Ok(_) | Err(_) if cancelled => BuildOutcome::Cancelled,
-            Ok(built) => self.keep(id, *built),
+            Ok(built) => self.build_succeeded(id, *built),
             Err(failure) => {
                 if let Some(failure) = failure {
                     self.feed.error(failure.message(), failure.first_hint());
@@ -131,7 +131,7 @@ impl Driver {
         self.handle(Event::Generation(id, GenEvent::BuildEnded(outcome)));
     }
 
-    fn keep(&mut self, id: GenId, built: Built) -> BuildOutcome {
+    fn build_succeeded(&mut self, id: GenId, built: Built) -> BuildOutcome {
         let Built {
             launch,
             fingerprint,

@@ -131,12 +131,12 @@ impl Driver {
         }
         self.watch.newest = Some(id);
         let (roots, inputs) = match files {
-            Ok(inputs) => self.watch.exactly(inputs),
-            Err(roots) => (self.watch.anything(roots), None),
+            Ok(inputs) => self.watch.only_inputs(inputs),
+            Err(roots) => (self.watch.all_files(roots), None),
         };
         self.watch.watch.update(WatchUpdate {
             roots,
-            ignored_dirs: ignored(&self.watch.roots),
+            ignored_dirs: ignored_paths(&self.watch.roots),
             inputs,
             since: began,
         });
@@ -144,7 +144,7 @@ impl Driver {
 }
 
 impl WatchSet {
-    fn exactly(&mut self, inputs: BuildInputs) -> (Vec<PathBuf>, Option<InputSet>) {
+    fn only_inputs(&mut self, inputs: BuildInputs) -> (Vec<PathBuf>, Option<InputSet>) {
         let BuildInputs {
             files,
             cargo_files,
@@ -162,7 +162,7 @@ impl WatchSet {
         (self.roots.dirs.clone(), Some(inputs))
     }
 
-    fn anything(&mut self, found: WatchRoots) -> Vec<PathBuf> {
+    fn all_files(&mut self, found: WatchRoots) -> Vec<PathBuf> {
         for dir in found.dirs {
             if !self.roots.dirs.contains(&dir) {
                 self.roots.dirs.push(dir);
@@ -174,19 +174,22 @@ impl WatchSet {
         }
         // An input of the last successful build may be missing now and come back later.
         let inputs = self.inputs.iter().cloned();
-        places(&self.roots).into_iter().chain(inputs).collect()
+        watched_paths(&self.roots)
+            .into_iter()
+            .chain(inputs)
+            .collect()
     }
 }
 
 /// Paths at which changes do not count. They include hotrun's own output files: with `hotrun … > log` in a watched
 /// directory, each build would otherwise trigger the next one.
-pub(super) fn ignored(roots: &WatchRoots) -> Vec<PathBuf> {
+pub(super) fn ignored_paths(roots: &WatchRoots) -> Vec<PathBuf> {
     let output = os::output_files();
     roots.ignored.iter().cloned().chain(output).collect()
 }
 
 /// What to watch if `--watch` is not set.
-pub(super) fn places(roots: &WatchRoots) -> Vec<PathBuf> {
+pub(super) fn watched_paths(roots: &WatchRoots) -> Vec<PathBuf> {
     roots.dirs.iter().chain(&roots.files).cloned().collect()
 }
 

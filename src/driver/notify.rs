@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::process::notify::{self, Assignments, Notification, Rejected, StoreRequest, Watchdog};
+use crate::process::notify::{self, Assignments, Notification, Rejected, StoreRequest};
 use crate::reload::{Event, GenEvent, GenId, WatchdogMessage};
 use crate::ui::{Feed, Human, Level, Report};
 
 use super::state::Driver;
 
 /// How long reading all pending messages may take. Only a program that keeps sending exceeds this limit.
-pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
+pub(super) const RECEIVE_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl Driver {
     /// Receives the next notification from any generation. The newest generation comes first, because its readiness must
@@ -42,7 +42,7 @@ impl Driver {
     }
 
     /// Handles what this generation has sent so far, but stops at `until`.
-    pub(super) fn drain_notifications(&mut self, id: GenId, until: Instant) {
+    pub(super) fn receive_notifications(&mut self, id: GenId, until: Instant) {
         while Instant::now() < until
             && let Some(running) = self.generations.get(&id)
             && let Some(notify) = &running.notify
@@ -88,11 +88,7 @@ impl Driver {
             self.handle(Event::Generation(id, GenEvent::ExtendTimeout { by }));
         }
         let period = assignments.watchdog_period.map(WatchdogMessage::Period);
-        let ping = assignments.watchdog.map(|watchdog| match watchdog {
-            Watchdog::Alive => WatchdogMessage::Ping,
-            Watchdog::Trigger => WatchdogMessage::Trigger,
-        });
-        for message in period.into_iter().chain(ping) {
+        for message in period.into_iter().chain(assignments.watchdog) {
             self.handle(Event::Generation(id, GenEvent::Watchdog(message)));
         }
     }
@@ -138,23 +134,23 @@ impl Driver {
 
     fn store(&mut self, id: GenId, store: StoreRequest, fds: Vec<OwnedFd>) {
         match store {
-            StoreRequest::Keep { .. } if fds.is_empty() => {
+            StoreRequest::Add { .. } if fds.is_empty() => {
                 let text = format!("gen {id} sent `FDSTORE=1`, and no descriptor arrived");
                 let hint = "if it sent one, hotrun has too many open files (`ulimit -n`)";
                 self.feed.message(Level::Warning, text, Some(hint.into()));
             }
-            StoreRequest::Keep { name, poll } => {
+            StoreRequest::Add { name, poll } => {
                 let fds = self.without_listeners(id, fds);
-                let kept = self.fd_store.store(&name, poll, fds);
-                if kept.refused > 0 {
-                    let (count, most) = (kept.refused, notify::CAPACITY);
+                let stored = self.fd_store.store(&name, poll, fds);
+                if stored.refused > 0 {
+                    let (count, most) = (stored.refused, notify::CAPACITY);
                     let text = format!(
                         "gen {id} tried to store more than {most} descriptors; {count} were closed"
                     );
                     let hint = "remove unneeded ones with `FDSTOREREMOVE=1` and `FDNAME`";
                     self.feed.message(Level::Warning, text, Some(hint.into()));
                 }
-                if kept.new > 0 {
+                if stored.new > 0 {
                     let count = self.fd_store.all().len();
                     let text = format!("gen {id} stored `{name}`; {count} descriptors are stored");
                     self.offer(Level::Detail, text);

@@ -56,7 +56,7 @@ impl ProgramTask {
                 ProgramEvent::Refused { error } => self.refused(error),
                 ProgramEvent::Exited { ended, survivors } => {
                     // The process may have named another main process before it exited.
-                    self.drain_notifications().await;
+                    self.receive_notifications().await;
                     if control.main_alive() {
                         first = Some(ended);
                         continue;
@@ -66,7 +66,7 @@ impl ProgramTask {
                     self.sender.event(id, GenEvent::Exited { ended, survivors });
                 }
                 ProgramEvent::Gone => {
-                    self.drain_notifications().await;
+                    self.receive_notifications().await;
                     if let Some(ended) = first {
                         let survivors = false;
                         self.sender.event(id, GenEvent::Exited { ended, survivors });
@@ -77,11 +77,11 @@ impl ProgramTask {
         }
     }
 
-    async fn drain_notifications(&self) {
+    async fn receive_notifications(&self) {
         let (done, is_done) = oneshot::channel();
         let id = self.id;
         self.sender
-            .send(TaskMessage::DrainNotifications { id, done });
+            .send(TaskMessage::ReceiveNotifications { id, done });
         // Always an error: the driver drops its end without sending anything.
         let _ = is_done.await;
     }

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::reload::{Event, Time};
 use crate::ui::{Level, Report, Ui};
 
-use super::notify::DRAIN_TIMEOUT;
+use super::notify::RECEIVE_TIMEOUT;
 use super::requests::sleep_to;
 use super::setup::{self, Setup, Sources};
 use super::state::{Driver, Outcome};
@@ -84,8 +84,8 @@ impl Driver {
             TaskMessage::Event(event) => self.handle(event),
             TaskMessage::Built { id, built } => self.built(id, built),
             TaskMessage::Inputs(inputs) => self.watch_inputs(*inputs),
-            TaskMessage::DrainNotifications { id, done: _done } => {
-                self.drain_notifications(id, Instant::now() + DRAIN_TIMEOUT);
+            TaskMessage::ReceiveNotifications { id, done: _done } => {
+                self.receive_notifications(id, Instant::now() + RECEIVE_TIMEOUT);
             }
             TaskMessage::Intercepted { id, event } => self.intercepted(id, event),
             TaskMessage::CommandEnded { line } => self.command_ended(&line),
@@ -103,10 +103,10 @@ impl Driver {
         if self.clock.skip_suspension(deadline) {
             return;
         }
-        let until = Instant::now() + DRAIN_TIMEOUT;
+        let until = Instant::now() + RECEIVE_TIMEOUT;
         let ids: Vec<_> = self.generations.keys().copied().collect();
         for id in ids {
-            self.drain_notifications(id, until);
+            self.receive_notifications(id, until);
         }
         // Lets the readiness tasks handle the notifications that have just arrived.
         tokio::task::yield_now().await;

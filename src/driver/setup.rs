@@ -24,7 +24,7 @@ use crate::ui::feed::{self, UiThread};
 use crate::ui::{Feed, Level, TerminalInput, Ui, UiMode};
 use crate::watch::{Watch, WatchMessage, WatchSpec};
 
-use super::changes::{ignored, places};
+use super::changes::{ignored_paths, watched_paths};
 use super::clock::Clock;
 use super::log::Log;
 use super::state::{Builds, Driver, Ending, Reported, WatchSet};
@@ -195,14 +195,14 @@ fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
     let own = [artifact::GLOB.into()].into_iter().chain(log);
     WatchSpec {
         roots: match config.cli.watch.is_empty() {
-            true => places(found),
+            true => watched_paths(found),
             false => config.cli.watch.clone(),
         },
         base: config.workdir.clone(),
         ignores: config.cli.ignore.iter().cloned().chain(own).collect(),
         exts: config.cli.exts.clone(),
         vcs_ignore: !config.cli.no_vcs_ignore,
-        ignored_dirs: ignored(found),
+        ignored_dirs: ignored_paths(found),
         rules: config.rules.clone(),
         inputs: None,
         poll: config.cli.poll.unwrap_or_default(),

@@ -22,7 +22,7 @@ pub(super) enum TaskMessage {
     /// The inputs of a build are known.
     Inputs(Box<Inputs>),
     /// A program has exited, and its last notifications must be handled before the exit is reported.
-    DrainNotifications {
+    ReceiveNotifications {
         id: GenId,
         /// Dropped when the notifications have been handled.
         done: oneshot::Sender<()>,

@@ -24,7 +24,7 @@ use tokio::net::UnixDatagram;
 use crate::os::credentials::{self, DatagramAddress};
 use crate::os::process_tree::has_ended;
 use crate::os::{Datagram, Sender};
-pub use message::{Assignments, StoreRequest, Watchdog};
+pub use message::{Assignments, StoreRequest};
 pub use store::{CAPACITY, FdStore, StoreResult};
 
 /// The size of the buffer for a message, in bytes: systemd's limit, plus one byte because on some systems a full buffer
@@ -45,7 +45,7 @@ pub struct Notification {
     pub sender: Option<i32>,
     /// The content of the message.
     pub assignments: Assignments,
-    /// The descriptors to store. Empty unless `assignments.store` is [`StoreRequest::Keep`], because all others are closed.
+    /// The descriptors to store. Empty unless `assignments.store` is [`StoreRequest::Add`], because all others are closed.
     pub descriptors: Vec<OwnedFd>,
     /// How many descriptors were closed because the message did not ask to store them.
     pub surplus: usize,
@@ -155,7 +155,7 @@ fn read(
     let assignments = Assignments::parse(&text[..datagram.length]);
     let mut descriptors = datagram.descriptors;
     let mut surplus = 0;
-    if !matches!(assignments.store, Some(StoreRequest::Keep { .. })) {
+    if !matches!(assignments.store, Some(StoreRequest::Add { .. })) {
         surplus = descriptors.len() * usize::from(!assignments.barrier);
         descriptors.clear();
     }

@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::reload::WatchdogMessage;
+
 /// The maximum length of a status in characters. This is more than fits into a line of the footer, but a program may
 /// send 4096 bytes.
 const MAX_STATUS: usize = 512;
@@ -26,8 +28,8 @@ pub struct Assignments {
     pub errno: Option<i32>,
     /// `MAINPID=`: the program's main process. Not validated.
     pub main_pid: Option<i32>,
-    /// `WATCHDOG=`.
-    pub watchdog: Option<Watchdog>,
+    /// `WATCHDOG=1` or `WATCHDOG=trigger`.
+    pub watchdog: Option<WatchdogMessage>,
     /// `WATCHDOG_USEC=`: the new watchdog period.
     pub watchdog_period: Option<Duration>,
     /// `EXTEND_TIMEOUT_USEC=`: the new timeout for the operation in progress, counted from now.
@@ -38,20 +40,11 @@ pub struct Assignments {
     pub barrier: bool,
 }
 
-/// The value of `WATCHDOG=`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watchdog {
-    /// `1`: the program is alive.
-    Alive,
-    /// `trigger`: treat the program as if the watchdog had timed out.
-    Trigger,
-}
-
 /// A request to the descriptor store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreRequest {
     /// Store the descriptors that came with the message.
-    Keep {
+    Add {
         /// `FDNAME=`, by default `stored`.
         name: String,
         /// Whether to remove a descriptor that reports `EPOLLHUP` or `EPOLLERR`. False with `FDPOLL=0`.
@@ -90,8 +83,8 @@ impl Assignments {
             b"MAINPID" => self.main_pid = positive(value),
             b"WATCHDOG" => {
                 self.watchdog = match value {
-                    b"1" => Some(Watchdog::Alive),
-                    b"trigger" => Some(Watchdog::Trigger),
+                    b"1" => Some(WatchdogMessage::Ping),
+                    b"trigger" => Some(WatchdogMessage::Trigger),
                     _ => None,
                 }
             }
@@ -105,7 +98,7 @@ impl Assignments {
 /// The four assignments that together form a [`StoreRequest`].
 #[derive(Default)]
 struct StoreWords {
-    keep: bool,
+    add: bool,
     remove: bool,
     name: Option<String>,
     unwatched: bool,
@@ -114,7 +107,7 @@ struct StoreWords {
 impl StoreWords {
     fn assign(&mut self, name: &[u8], value: &[u8]) {
         match name {
-            b"FDSTORE" => self.keep = value == b"1",
+            b"FDSTORE" => self.add = value == b"1",
             b"FDSTOREREMOVE" => self.remove = value == b"1",
             b"FDNAME" => self.name = descriptor_name(value),
             b"FDPOLL" => self.unwatched = value == b"0",
@@ -129,7 +122,7 @@ impl StoreWords {
             return self.name.map(|name| StoreRequest::Remove { name });
         }
         let name = self.name.unwrap_or_else(|| "stored".to_owned());
-        self.keep.then_some(StoreRequest::Keep {
+        self.add.then_some(StoreRequest::Add {
             name,
             poll: !self.unwatched,
         })
@@ -199,7 +192,7 @@ mod tests {
         assert_eq!(said.watchdog_period, Some(Duration::from_micros(20)));
         assert_eq!(
             (said.watchdog, parse("WATCHDOG=1").watchdog),
-            (Some(Watchdog::Trigger), Some(Watchdog::Alive))
+            (Some(WatchdogMessage::Trigger), Some(WatchdogMessage::Ping))
         );
     }
 
@@ -245,18 +238,18 @@ mod tests {
 
     #[test]
     fn descriptor_store_requests_are_parsed() {
-        let keep = |name: &str, poll| {
-            Some(StoreRequest::Keep {
+        let add = |name: &str, poll| {
+            Some(StoreRequest::Add {
                 name: name.into(),
                 poll,
             })
         };
-        assert_eq!(parse("FDSTORE=1").store, keep("stored", true));
+        assert_eq!(parse("FDSTORE=1").store, add("stored", true));
         assert_eq!(
             parse("FDSTORE=1\nFDNAME=ws\nFDPOLL=0").store,
-            keep("ws", false)
+            add("ws", false)
         );
-        assert_eq!(parse("FDSTORE=1\nFDNAME=a:b").store, keep("stored", true));
+        assert_eq!(parse("FDSTORE=1\nFDNAME=a:b").store, add("stored", true));
         assert_eq!(
             parse("FDSTOREREMOVE=1\nFDNAME=ws").store,
             Some(StoreRequest::Remove { name: "ws".into() })
@@ -306,7 +299,7 @@ mod tests {
             let said = Assignments::parse(input);
             let printable = |text: &String| !text.chars().any(char::is_control);
             assert!(said.status.as_ref().is_none_or(printable));
-            let Some(StoreRequest::Keep { name, .. } | StoreRequest::Remove { name }) = said.store
+            let Some(StoreRequest::Add { name, .. } | StoreRequest::Remove { name }) = said.store
             else {
                 return;
             };

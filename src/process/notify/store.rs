@@ -156,11 +156,11 @@ mod tests {
         let (_here, there) = pair();
         let again = there.try_clone().unwrap();
         store.store("a", true, vec![there]);
-        let kept = StoreResult {
+        let result = StoreResult {
             known: 1,
             ..StoreResult::default()
         };
-        assert_eq!(store.store("b", true, vec![again]), kept);
+        assert_eq!(store.store("b", true, vec![again]), result);
         assert_eq!(names(&store), ["a"]);
     }
 
@@ -174,9 +174,9 @@ mod tests {
                 .collect()
         };
         store.store("a", false, vec![there]);
-        let kept = store.store("b", false, some(CAPACITY + 1));
+        let result = store.store("b", false, some(CAPACITY + 1));
         assert_eq!(
-            (kept.new, kept.refused, store.all().len()),
+            (result.new, result.refused, store.all().len()),
             (CAPACITY - 1, 2, CAPACITY)
         );
     }

@@ -3,9 +3,7 @@
 use super::generation::{GenState, Generation};
 use super::state::{Building, Pending, Queued};
 use super::{Machine, Turn};
-use crate::reload::{
-    Action, ArtifactId, Cause, Effect, GenEffect, GenId, GenNotice, Notice, WhenBusy,
-};
+use crate::reload::{Action, ArtifactId, Cause, Effect, GenEffect, GenNotice, Notice, WhenBusy};
 
 impl Machine {
     pub(super) fn advance(&mut self, turn: &mut Turn) {
@@ -14,7 +12,6 @@ impl Machine {
         }
         self.recover(turn);
         self.act_on_pending(turn);
-        self.make_room(turn);
         self.start_queued(turn);
         if self.is_busy() || self.live().is_none() && self.recovery.crash.is_some() {
             if std::mem::take(&mut self.responding) {
@@ -99,24 +96,54 @@ impl Machine {
         }
     }
 
-    /// Stops the generations that must end before the queued one can start.
-    fn make_room(&mut self, turn: &mut Turn) {
-        if self.ready_to_start().is_none() {
+    /// Starts the queued generation, or stops the generations that must end before it can start. While newer sources are
+    /// being built, it waits, and is started only if that build fails.
+    fn start_queued(&mut self, turn: &mut Turn) {
+        let newer = |queued: &Queued| self.building.is_some_and(|build| build.id > queued.id);
+        let Some(queued) = self.queued.filter(|queued| !newer(queued)) else {
             return;
-        }
+        };
         let starting = |known: &&Generation| matches!(known.state, GenState::Starting { .. });
         let superseded = self.candidate().filter(starting).map(|known| known.id);
         if let Some(id) = superseded.filter(|_| self.policy.when_busy == WhenBusy::Cancel) {
             turn.notice(id, GenNotice::Superseded);
             self.supersede(id, turn);
         }
+        if self.candidate().is_some() {
+            return;
+        }
         let live = self.live_generation();
         let in_the_way = live.filter(|live| !self.may_start_beside(live));
-        let in_the_way = in_the_way.map(|live| live.id);
-        if let Some(id) = in_the_way.filter(|_| self.candidate().is_none()) {
+        if let Some(id) = in_the_way.map(|live| live.id) {
             turn.effects.push(Effect::Hold);
             self.retire(id, turn);
         }
+        if !self
+            .generations
+            .iter()
+            .all(|known| self.may_start_beside(known))
+        {
+            return;
+        }
+        self.queued = None;
+        let Queued {
+            id,
+            cause,
+            artifact,
+        } = queued;
+        let older = cause.rolls_back() || self.artifacts.newest != Some(artifact);
+        let mut new = Generation::start(id, artifact, turn.now, &self.policy);
+        new.rolled_back = older && self.policy.builds;
+        self.generations.push(new);
+        match cause {
+            Cause::RollBack | Cause::Crash => {
+                self.recovery.recovering = self.recovery.crash.take();
+                self.recovery.starts += 1;
+            }
+            Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::InheritFds => {}
+        }
+        turn.notice(id, GenNotice::Starting { cause });
+        turn.effect(id, GenEffect::Start { artifact });
     }
 
     /// Queues this artifact, to be started as soon as nothing is in the way.
@@ -126,36 +153,6 @@ impl Machine {
             cause,
             artifact,
         });
-    }
-
-    fn start_queued(&mut self, turn: &mut Turn) {
-        let mut others = self.generations.iter();
-        if self.candidate().is_some() || !others.all(|known| self.may_start_beside(known)) {
-            return;
-        }
-        let Some(queued) = self.ready_to_start() else {
-            return;
-        };
-        let Queued {
-            id,
-            cause,
-            artifact,
-        } = queued;
-        self.queued = None;
-        let older = cause.rolls_back() || self.artifacts.newest != Some(artifact);
-        let mut new = Generation::start(id, artifact, turn.now, &self.policy);
-        new.rolled_back = older && self.policy.builds;
-        self.generations.push(new);
-        self.recovery.started(cause);
-        turn.notice(id, GenNotice::Starting { cause });
-        turn.effect(id, GenEffect::Start { artifact });
-    }
-
-    /// The queued generation, unless newer sources are being built: then it waits, and is started only if that build
-    /// fails.
-    fn ready_to_start(&self) -> Option<Queued> {
-        let newer = |id: GenId| self.building.is_some_and(|building| building.id > id);
-        self.queued.filter(|queued| !newer(queued.id))
     }
 
     /// Whether another generation may be started beside this one. It may not if it must inherit the descriptors that

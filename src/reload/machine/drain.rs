@@ -38,28 +38,16 @@ pub(super) struct Drain {
 pub(super) type Effects = &'static [GenEffect];
 
 impl Drain {
-    /// The drain of a generation that was live until now.
-    pub(super) fn retired(now: Time, policy: &Policy) -> Self {
-        Self::new(now, policy.stop_delay_max, policy, Progress::Quiescing)
-    }
-
-    /// The drain of a generation that was never live, but may have connections. These finish first if the stop signal
-    /// would kill the program.
-    pub(super) fn superseded(now: Time, policy: &Policy) -> Self {
-        Self::new(now, Duration::ZERO, policy, Progress::CheckingStopSignal)
-    }
-
-    /// The drain of a generation that gets the stop signal now: it was never live, or hotrun is quitting.
-    pub(super) fn stopped(now: Time, policy: &Policy) -> Self {
-        Self::new(now, Duration::ZERO, policy, Progress::Stopped)
-    }
-
-    /// The drain of a generation whose first process has ended.
-    pub(super) fn ended(now: Time, policy: &Policy) -> Self {
-        Self::new(now, Duration::ZERO, policy, Progress::Ended)
-    }
-
-    fn new(now: Time, delay: Duration, policy: &Policy, progress: Progress) -> Self {
+    /// A drain that starts with this progress.
+    pub(super) fn begin(now: Time, policy: &Policy, progress: Progress) -> Self {
+        let delay = match progress {
+            Progress::Quiescing | Progress::Quiescent => policy.stop_delay_max,
+            Progress::CheckingStopSignal
+            | Progress::AwaitingIdle
+            | Progress::Stopped
+            | Progress::Killed
+            | Progress::Ended => Duration::ZERO,
+        };
         Self {
             since: now,
             how: Stopped::Drained,

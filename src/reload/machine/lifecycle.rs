@@ -3,7 +3,7 @@
 use super::generation::{GenState, Generation, SignalSet};
 use super::state::Recovery;
 use super::{Machine, Turn};
-use crate::reload::{Ended, GenEffect, GenFailure, GenId, GenNotice, Phase, Time};
+use crate::reload::{Ended, GenEffect, GenFailure, GenId, GenNotice, Phase};
 
 impl Machine {
     pub(super) fn ready(&mut self, id: GenId, turn: &mut Turn) {
@@ -23,10 +23,13 @@ impl Machine {
     /// Makes a ready generation live, and drains the one that was live before.
     pub(super) fn switched(&mut self, id: GenId, turn: &mut Turn) {
         let (old, newer) = (self.live(), self.is_newest_queued());
-        let Some((known, ready_at)) = self.ready_generation(id) else {
+        let Some(known) = self.find_mut(id) else {
+            return;
+        };
+        let GenState::Ready { at } = known.state else {
             return self.restored(id, true, turn);
         };
-        let took = turn.now.since(ready_at);
+        let took = turn.now.since(at);
         turn.notice(id, GenNotice::Live { took });
         known.state = GenState::Live;
         let owed = std::mem::take(&mut known.owed);
@@ -54,20 +57,11 @@ impl Machine {
     }
 
     pub(super) fn switch_failed(&mut self, id: GenId, turn: &mut Turn) {
-        if self.ready_generation(id).is_none() {
+        if self.phase(id) != Phase::Ready {
             return self.restored(id, false, turn);
         }
         self.stop_candidate(id, turn);
         self.candidate_failed(id, GenFailure::Switch, turn);
-    }
-
-    /// The generation, and when it became ready, if the switch to it is under way.
-    fn ready_generation(&mut self, id: GenId) -> Option<(&mut Generation, Time)> {
-        let known = self.find_mut(id)?;
-        match known.state {
-            GenState::Ready { at } => Some((known, at)),
-            GenState::Starting { .. } | GenState::Live | GenState::Draining(_) => None,
-        }
     }
 
     pub(super) fn start_failed(&mut self, id: GenId, turn: &mut Turn) {
@@ -85,7 +79,7 @@ impl Machine {
     /// when a program daemonizes, the generation continues in those.
     pub(super) fn exited(&mut self, id: GenId, ended: Ended, survivors: bool, turn: &mut Turn) {
         if self.phase(id) == Phase::Draining {
-            self.drain(id, turn, |drain, _| drain.exited());
+            self.with_drain(id, turn, |drain, _| drain.exited());
         } else if !(survivors && ended.success()) {
             self.ended(id, Some(ended), survivors, turn);
         }

@@ -71,15 +71,15 @@ impl Machine {
                 GenEvent::Switched => self.switched(id, &mut turn),
                 GenEvent::SwitchFailed => self.switch_failed(id, &mut turn),
                 GenEvent::Quiescent => {
-                    self.drain(id, &mut turn, |drain, policy| drain.quiescent(now, policy));
+                    self.with_drain(id, &mut turn, |drain, policy| drain.quiescent(now, policy));
                 }
                 GenEvent::StopSignalChecked { handled } => {
                     let live = self.live().is_some();
-                    self.drain(id, &mut turn, |drain, _| {
+                    self.with_drain(id, &mut turn, |drain, _| {
                         drain.stop_signal_checked(handled, live)
                     });
                 }
-                GenEvent::Idle => self.drain(id, &mut turn, |drain, _| drain.idle()),
+                GenEvent::Idle => self.with_drain(id, &mut turn, |drain, _| drain.idle()),
                 GenEvent::Exited { ended, survivors } => {
                     self.exited(id, ended, survivors, &mut turn);
                 }
@@ -94,7 +94,7 @@ impl Machine {
             Event::Tick => {
                 self.ready_timeout(&mut turn);
                 self.watchdogs(&mut turn);
-                self.drain_all(&mut turn, |drain, policy| drain.tick(now, policy));
+                self.with_all_drains(&mut turn, |drain, policy| drain.tick(now, policy));
             }
         }
         self.advance(&mut turn);

@@ -1,6 +1,6 @@
 //! How hotrun quits.
 
-use super::drain::Drain;
+use super::drain::{Drain, Progress};
 use super::generation::GenState;
 use super::state::Quit;
 use super::{Machine, Turn};
@@ -28,7 +28,8 @@ impl Machine {
                 Some(drain) => drain.quit(turn.now, &self.policy),
                 // Don't forward: no generation will be live, and this one may still respond.
                 None => {
-                    known.state = GenState::Draining(Drain::stopped(turn.now, &self.policy));
+                    known.state =
+                        GenState::Draining(Drain::begin(turn.now, &self.policy, Progress::Stopped));
                     &[GenEffect::Stop]
                 }
             };

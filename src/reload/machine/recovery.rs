@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::drain::Drain;
+use super::drain::Progress;
 use super::generation::{GenState, Generation};
 use super::state::{Crash, Recovery, Restoring};
 use super::{Machine, Turn};
@@ -12,19 +12,6 @@ use crate::reload::{ArtifactId, Cause, Ended, GenEffect, GenFailure, GenId, GenN
 const BACK_OFF: Duration = Duration::from_secs(1);
 /// How many starts crashes alone may cause, until something changes or the user acts.
 const MOST_STARTS: u8 = 2;
-
-impl Recovery {
-    /// Records that a generation is being started. `cause` says whether a crash is the reason.
-    pub(super) const fn started(&mut self, cause: Cause) {
-        match cause {
-            Cause::RollBack | Cause::Crash => self.recovering = self.crash.take(),
-            Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::InheritFds => {
-                return;
-            }
-        }
-        self.starts += 1;
-    }
-}
 
 impl Machine {
     fn recovers(&self) -> bool {
@@ -48,7 +35,7 @@ impl Machine {
         turn: &mut Turn,
     ) {
         let is_server = self.find(id).is_some_and(|known| known.is_server);
-        self.begin_drain(id, Drain::ended(turn.now, &self.policy));
+        self.begin_drain(id, Progress::Ended, turn);
         let artifact = self.artifacts.failed();
         let soon = self
             .recovery
@@ -120,7 +107,7 @@ impl Machine {
         // The restored generation may already be draining to make room for a queued one.
         let lives = self.live() == Some(id);
         if lives && !done {
-            self.begin_drain(id, Drain::retired(turn.now, &self.policy));
+            self.begin_drain(id, Progress::Quiescing, turn);
             self.hold(turn);
             self.retire(id, turn);
         } else if lives {

@@ -7,14 +7,14 @@
 //! | `supersede` | the same, while no generation is live | may finish its connections first | new ones wait |
 //! | `candidate_ended`, `live_ended` | its first process has ended | the rest of its tree is killed | are forwarded |
 //! | `begin_quit` | hotrun is quitting | gets the stop signal now | it keeps them |
-//! | `drain_all` | it drains, and its time is up or the user asks | is killed | are forwarded |
+//! | `Drain::kill` | it drains, and its time is up or the user asks | is killed | are forwarded |
 //! | `release` | it drains, and has no processes left | | the driver closes its sockets |
 //!
 //! The first five rows start a [`Drain`]. **A generation is gone** once it is removed from `Machine::generations`: by
 //! `release` when the driver reports `Gone`, or by `start_failed` if the program could not be started. Its later events
 //! change nothing.
 
-use super::drain::{Drain, Effects};
+use super::drain::{Drain, Effects, Progress};
 use super::generation::{GenState, Generation};
 use super::{Machine, Turn};
 use crate::reload::{Effect, GenEffect, GenId, GenNotice, Policy, Stopped};
@@ -22,7 +22,7 @@ use crate::reload::{Effect, GenEffect, GenId, GenNotice, Policy, Stopped};
 impl Machine {
     /// Starts draining a generation that gets no more new connections.
     pub(super) fn retire(&mut self, id: GenId, turn: &mut Turn) {
-        self.begin_drain(id, Drain::retired(turn.now, &self.policy));
+        self.begin_drain(id, Progress::Quiescing, turn);
         let timeout = self.policy.stop_timeout;
         turn.notice(id, GenNotice::Draining { timeout });
         turn.effect(id, GenEffect::AwaitQuiescent);
@@ -30,7 +30,7 @@ impl Machine {
 
     /// Stops a generation that was never live. If it was the first one, connections at its sockets keep waiting.
     pub(super) fn stop_candidate(&mut self, id: GenId, turn: &mut Turn) {
-        self.begin_drain(id, Drain::stopped(turn.now, &self.policy));
+        self.begin_drain(id, Progress::Stopped, turn);
         self.forward(id, turn);
         turn.effect(id, GenEffect::Stop);
     }
@@ -44,7 +44,7 @@ impl Machine {
         }
         let recovering = self.recovery.recovering.take();
         self.recovery.crash = recovering.or(self.recovery.crash);
-        self.begin_drain(id, Drain::superseded(turn.now, &self.policy));
+        self.begin_drain(id, Progress::CheckingStopSignal, turn);
         self.forward(id, turn);
         turn.effect(id, GenEffect::CheckStopSignal);
     }
@@ -57,7 +57,7 @@ impl Machine {
         {
             turn.effect(live, GenEffect::Switch);
         }
-        self.begin_drain(id, Drain::ended(turn.now, &self.policy));
+        self.begin_drain(id, Progress::Ended, turn);
         self.forward_and_kill(id, survivors, turn);
     }
 
@@ -65,11 +65,12 @@ impl Machine {
     pub(super) fn forward_and_kill(&mut self, id: GenId, survivors: bool, turn: &mut Turn) {
         self.forward(id, turn);
         if survivors {
-            self.drain(id, turn, |drain, _| drain.kill(Stopped::Killed));
+            self.with_drain(id, turn, |drain, _| drain.kill(Stopped::Killed));
         }
     }
 
-    pub(super) fn begin_drain(&mut self, id: GenId, drain: Drain) {
+    pub(super) fn begin_drain(&mut self, id: GenId, progress: Progress, turn: &Turn) {
+        let drain = Drain::begin(turn.now, &self.policy, progress);
         if let Some(known) = self.find_mut(id) {
             known.state = GenState::Draining(drain);
         }
@@ -106,7 +107,7 @@ impl Machine {
     }
 
     /// Applies `react` to a generation, if it is draining.
-    pub(super) fn drain(
+    pub(super) fn with_drain(
         &mut self,
         id: GenId,
         turn: &mut Turn,
@@ -121,7 +122,7 @@ impl Machine {
     }
 
     /// Applies `react` to all draining generations, and reports those that are killed.
-    pub(super) fn drain_all(
+    pub(super) fn with_all_drains(
         &mut self,
         turn: &mut Turn,
         react: impl Fn(&mut Drain, &Policy) -> Effects,
@@ -143,6 +144,6 @@ impl Machine {
     }
 
     pub(super) fn kill_draining(&mut self, turn: &mut Turn) {
-        self.drain_all(turn, |drain, _| drain.kill(Stopped::Killed));
+        self.with_all_drains(turn, |drain, _| drain.kill(Stopped::Killed));
     }
 }
