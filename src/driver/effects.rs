@@ -1,7 +1,7 @@
 //! Performs the effects that the machine requests, and shows its notices.
 
 use std::io;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::os::cleanup::Cleanup;
@@ -10,7 +10,7 @@ use crate::process::Signal;
 use crate::reload::{
     BuildOutcome, Effect, Ended, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Notice,
 };
-use crate::socket::respond::{self, Reason};
+use crate::socket::respond::Reason;
 use crate::ui::{Level, Report};
 
 use super::state::{Driver, Outcome, Running};
@@ -158,7 +158,7 @@ impl Driver {
                 details: recent.explain(id, failure),
             }
         };
-        let responds = self.sockets.respond(respond::responder(reason));
+        let responds = self.sockets.respond(Arc::new(reason));
         self.report_failure("responding to connections", responds);
     }
 

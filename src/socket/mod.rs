@@ -56,7 +56,6 @@ pub use endpoint::{Endpoint, Transport};
 pub use forward::Connection;
 pub use open::OpenError;
 pub use opened::Sharing;
-pub use respond::{Responder, ResponderOutcome};
 pub use sockets::{Adopter, Passed, Route, Sockets};
 pub use thread::{Joined, Neighbours, Opened};
 

@@ -6,7 +6,6 @@
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use httparse::{Header, Status};
@@ -23,6 +22,9 @@ pub struct Reason {
     /// The output of the compiler or the program. The only control characters are line breaks.
     pub details: Vec<String>,
 }
+
+/// Returns the current reason. Called for each request, because more output may have arrived.
+pub type GetReason = dyn Fn() -> Reason + Send + Sync;
 
 impl Reason {
     /// Returns a mark that is different for each reason.
@@ -42,36 +44,6 @@ const MOST_DISCARDED: u64 = 16 << 20;
 /// The value of `Retry-After`, in seconds. The page polls at the same interval.
 const RETRY_AFTER: u32 = 1;
 
-/// Responds in place of a program, given all bytes received so far. If the flag is set, no more bytes will be read,
-/// because the request is too long, took too long, or has ended; [`ResponderOutcome::NeedMore`] is then treated like
-/// [`ResponderOutcome::Wait`]. It runs on the driver's thread, so it must be fast.
-pub type Responder = dyn Fn(&[u8], bool) -> ResponderOutcome + Send + Sync;
-
-/// How to respond to a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ResponderOutcome {
-    /// Read more bytes before deciding.
-    NeedMore,
-    /// Let the client wait for a program, because it speaks another protocol.
-    Wait,
-    /// Send these bytes and close the connection.
-    Send(Vec<u8>),
-}
-
-/// Returns a responder for HTTP requests while no server is running. It calls `reason` for each request, because more
-/// output may have arrived.
-pub fn responder(reason: impl Fn() -> Reason + Send + Sync + 'static) -> Arc<Responder> {
-    Arc::new(
-        move |received: &[u8], last| match HttpRequest::parse(received, last) {
-            HttpRequest::Incomplete => ResponderOutcome::NeedMore,
-            HttpRequest::OtherProtocol => ResponderOutcome::Wait,
-            HttpRequest::Http { page, body } => {
-                ResponderOutcome::Send(response(&reason(), page, body))
-            }
-        },
-    )
-}
-
 /// Sends the response and closes the connection.
 pub(super) async fn send(mut client: Box<dyn Connection>, response: &[u8]) -> io::Result<()> {
     timeout(WRITE_TIMEOUT, async {
@@ -86,7 +58,7 @@ pub(super) async fn send(mut client: Box<dyn Connection>, response: &[u8]) -> io
 }
 
 /// Builds the response, as an HTML `page` or as text, and with a `body` unless the method is `HEAD`.
-fn response(reason: &Reason, page: bool, body: bool) -> Vec<u8> {
+pub(super) fn response(reason: &Reason, page: bool, body: bool) -> Vec<u8> {
     let (kind, policy, text) = match page {
         true => {
             let ErrorPage { html, policy } = self::page(reason);
@@ -131,7 +103,7 @@ const MOST_HEADERS: usize = 128;
 
 /// The kind of request that a connection starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpRequest {
+pub(super) enum HttpRequest {
     /// Too few bytes have arrived to tell.
     Incomplete,
     /// The protocol is not HTTP/1.
@@ -148,8 +120,7 @@ pub enum HttpRequest {
 impl HttpRequest {
     /// Parses the bytes received so far. `last` means that no more will be received; a complete request line is then
     /// enough.
-    #[must_use]
-    pub fn parse(received: &[u8], last: bool) -> Self {
+    pub(super) fn parse(received: &[u8], last: bool) -> Self {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         let parsed = request.parse(received);

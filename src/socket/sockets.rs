@@ -17,7 +17,7 @@ use super::endpoint::Endpoint;
 use super::forward::Connection;
 use super::open::{OpenError, addresses, bind_for_program, check_unix_path, exclusive_tcp};
 use super::opened::Sharing;
-use super::respond::Responder;
+use super::respond::GetReason;
 use super::table::{GroupId, TableInput};
 use super::thread::{Joined, Neighbours, Opened, SocketInbox, SocketThread};
 use super::unix_path::UnixPath;
@@ -134,12 +134,12 @@ impl Sockets {
         self.inbox.handle(TableInput::Hold)
     }
 
-    /// Responds to new and waiting connections until [`Self::stop_responding`], because no generation is live or about
-    /// to start. A connection that gets no response waits, and is forwarded to the next live generation. Where
-    /// generations share their sockets, all connections wait.
-    pub fn respond(&mut self, responder: Arc<Responder>) -> io::Result<()> {
+    /// Responds to new and waiting HTTP requests with this reason until [`Self::stop_responding`], because no generation
+    /// is live or about to start. A connection of another protocol waits, and is forwarded to the next live generation.
+    /// Where generations share their sockets, all connections wait.
+    pub fn respond(&mut self, reason: Arc<GetReason>) -> io::Result<()> {
         self.inbox.ask(move |thread| {
-            thread.sockets.unclaimed.set_responder(responder);
+            thread.sockets.unclaimed.set_reason(reason);
             thread.handle(TableInput::Respond, None)
         })?
     }

@@ -127,8 +127,10 @@ impl To {
     }
 }
 
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
 fn answer(stream: &mut dyn Duplex) -> io::Result<u32> {
-    stream.write_all(b"?")?;
+    stream.write_all(REQUEST)?;
     read_answer(stream)
 }
 
@@ -136,7 +138,7 @@ fn answer(stream: &mut dyn Duplex) -> io::Result<u32> {
 fn answers(mut all: Vec<Box<dyn Duplex>>) -> JoinHandle<Vec<u32>> {
     thread::spawn(move || {
         for stream in &mut all {
-            stream.write_all(b"?").unwrap();
+            stream.write_all(REQUEST).unwrap();
         }
         all.iter_mut()
             .map(|stream| read_answer(&mut **stream).unwrap())
@@ -144,11 +146,16 @@ fn answers(mut all: Vec<Box<dyn Duplex>>) -> JoinHandle<Vec<u32>> {
     })
 }
 
+/// Reads until the end. Returns the first 4 bytes: the number of the generation, or the beginning of an HTTP response.
 fn read_answer(stream: &mut dyn Duplex) -> io::Result<u32> {
-    let mut answer = [0; 4];
-    stream.read_exact(&mut answer)?;
-    assert_eq!(stream.read(&mut [0])?, 0, "more bytes than an answer");
-    Ok(u32::from_le_bytes(answer))
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all)?;
+    assert!(
+        all.len() <= 4 || all.starts_with(b"HTTP"),
+        "more bytes than an answer"
+    );
+    let first = all.first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok(u32::from_le_bytes(*first))
 }
 
 /// How a program uses its listening socket.
@@ -180,8 +187,8 @@ impl Accept {
     }
 }
 
-/// A program that runs in a thread. It handles one connection at a time, and answers the first byte with its
-/// generation's number. When it is asked to stop, it closes its socket, even if connections are waiting there.
+/// A program that runs in a thread. It handles one connection at a time, and answers a request with its generation's
+/// number. When it is asked to stop, it closes its socket, even if connections are waiting there.
 struct Program {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -229,8 +236,10 @@ fn serve(number: u32, listener: &Accept, style: Style, stop: &AtomicBool) {
 }
 
 fn serve_one(number: u32, stream: &mut dyn Duplex) -> io::Result<()> {
-    stream.read_exact(&mut [0])?;
-    stream.write_all(&number.to_le_bytes())
+    match stream.read(&mut [0; 1024])? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => stream.write_all(&number.to_le_bytes()),
+    }
 }
 
 /// Starts a generation's programs, one for each address.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::address::Address;
 use super::forward::{Connection, forward};
-use super::respond::{Responder, ResponderOutcome, send};
+use super::respond::{GetReason, HttpRequest, Reason, response, send};
 use super::table::UnclaimedPolicy;
 
 /// How many connections hotrun handles at the same time. A forwarded connection uses two descriptors, and a process may
@@ -43,23 +43,23 @@ pub(super) struct Unclaimed {
     places: Arc<Semaphore>,
     /// How many clients have shut down their sending side so far.
     half_closed: watch::Sender<u64>,
-    responder: watch::Sender<Arc<Responder>>,
+    reason: watch::Sender<Arc<GetReason>>,
 }
 
 impl Unclaimed {
     pub(super) fn new(runtime: Handle) -> Self {
-        let none: Arc<Responder> = Arc::new(|_, _| ResponderOutcome::Wait);
+        let unknown: Arc<GetReason> = Arc::new(Reason::default);
         Self {
             runtime,
             places: Arc::new(Semaphore::new(PLACES)),
             half_closed: watch::Sender::default(),
-            responder: watch::Sender::new(none),
+            reason: watch::Sender::new(unknown),
         }
     }
 
-    /// Sets the responder for groups whose policy is [`UnclaimedPolicy::Respond`].
-    pub(super) fn set_responder(&self, responder: Arc<Responder>) {
-        self.responder.send_replace(responder);
+    /// Sets the reason that is given to clients while the policy is [`UnclaimedPolicy::Respond`].
+    pub(super) fn set_reason(&self, reason: Arc<GetReason>) {
+        self.reason.send_replace(reason);
     }
 }
 
@@ -347,12 +347,13 @@ impl PendingConnection {
         let mut last = false;
         loop {
             if !self.received.is_empty() {
-                let responder = self.unclaimed.responder.borrow().clone();
-                match responder(&self.received, last) {
-                    ResponderOutcome::Send(response) => return Ok(Some(response)),
-                    ResponderOutcome::Wait => return Ok(None),
-                    ResponderOutcome::NeedMore if last => return Ok(None),
-                    ResponderOutcome::NeedMore => {}
+                match HttpRequest::parse(&self.received, last) {
+                    HttpRequest::Http { page, body } => {
+                        let reason = self.unclaimed.reason.borrow().clone();
+                        return Ok(Some(response(&reason(), page, body)));
+                    }
+                    HttpRequest::OtherProtocol => return Ok(None),
+                    HttpRequest::Incomplete => {}
                 }
             }
             last = self.read_more().await?;

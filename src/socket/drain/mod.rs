@@ -134,7 +134,8 @@ struct Connections {
 
 impl Polls {
     pub(super) fn is_quiescent(&mut self, pids: &[i32]) -> io::Result<bool> {
-        if self.arriving()? {
+        // Connections move from the handshake to the queue, so check in this order.
+        if self.half_open()? || self.listeners.iter().any(|one| one.queued() > 0) {
             return Ok(false);
         }
         let found = self.connections(pids)?;
@@ -150,12 +151,6 @@ impl Polls {
         Ok(idle && !half_open)
     }
 
-    /// Whether a connection is on its way to the program. Connections move from the handshake to the queue, so the
-    /// handshakes are checked first.
-    fn arriving(&self) -> io::Result<bool> {
-        Ok(self.half_open()? || self.listeners.iter().any(|listener| listener.queued() > 0))
-    }
-
     /// Whether a handshake that began before the switch is unfinished. Its connection will be queued at the listener
     /// chosen when it began, which may take a while if the client is far away.
     fn half_open(&self) -> io::Result<bool> {
@@ -163,36 +158,41 @@ impl Polls {
         if passed >= LONGEST_HANDSHAKE {
             return Ok(false);
         }
-        let mut ports = HashSet::new();
-        for listener in &*self.listeners {
-            if let MonitoredListener::Tcp { address, .. } = listener
-                && ports.insert((address.port(), address.is_ipv6()))
-                && tcp_half_open(*address)?.is_some_and(|age| age.saturating_add(TICK) >= passed)
-            {
+        for address in self.tcp_addresses() {
+            if tcp_half_open(address)?.is_some_and(|age| age.saturating_add(TICK) >= passed) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Returns the generation's connections. Queries the kernel only once for each port or path, however many listeners
-    /// it has.
+    /// Returns one address for each port and family: the kernel reports all connections on a port at once.
+    fn tcp_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let address = |listener: &MonitoredListener| match listener {
+            MonitoredListener::Tcp { address, .. } => Some(*address),
+            MonitoredListener::Unix { .. } => None,
+        };
+        let mut seen = HashSet::new();
+        let all = self.listeners.iter().filter_map(address);
+        all.filter(move |one| seen.insert((one.port(), one.is_ipv6())))
+    }
+
+    fn unix_names(&self) -> HashSet<&PathBuf> {
+        let names = self.listeners.iter().filter_map(|listener| match listener {
+            MonitoredListener::Tcp { .. } => None,
+            MonitoredListener::Unix { name, .. } => Some(name),
+        });
+        names.collect()
+    }
+
+    /// Returns the generation's connections.
     fn connections(&mut self, pids: &[i32]) -> io::Result<Connections> {
         let (mut tcp, mut unix) = (Vec::new(), Vec::new());
-        let (mut ports, mut names) = (HashSet::new(), HashSet::new());
-        for listener in &*self.listeners {
-            match listener {
-                MonitoredListener::Tcp { address, .. } => {
-                    if ports.insert((address.port(), address.is_ipv6())) {
-                        tcp.extend(tcp_connections(*address)?);
-                    }
-                }
-                MonitoredListener::Unix { name, .. } => {
-                    if names.insert(name) {
-                        unix.extend(unix_connections(name)?);
-                    }
-                }
-            }
+        for address in self.tcp_addresses() {
+            tcp.extend(tcp_connections(address)?);
+        }
+        for name in self.unix_names() {
+            unix.extend(unix_connections(name)?);
         }
         let inodes = tcp.iter().map(|one| one.inode);
         let inodes = inodes.chain(unix.iter().map(|one| one.inode)).collect();

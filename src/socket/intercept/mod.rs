@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use self::decision::ProgramSockets;
 pub use self::program::InterceptEvent;
-use self::program::{Caller, Program, not_adopted};
+use self::program::{Caller, InterceptedProgram};
 use super::Adopter;
 use crate::os;
 use crate::os::seccomp::{Call, InterceptedCalls, Next};
@@ -43,16 +43,17 @@ pub fn start(
     notify: impl FnMut(InterceptEvent) + Send + 'static,
 ) -> io::Result<()> {
     let worker = Interceptor {
-        program: Program {
+        program: InterceptedProgram {
             id,
             adopter,
             pids: Box::new(pids),
             sockets: ProgramSockets::default(),
             ends: None,
+            notify: Box::new(notify),
+            failed: false,
+            in_use: None,
         },
-        notify: Box::new(notify),
         pause: PAUSE,
-        failed: false,
     };
     let thread = thread::Builder::new().name(format!("intercept {id}"));
     thread.spawn(move || worker.run(channel))?;
@@ -60,12 +61,9 @@ pub fn start(
 }
 
 struct Interceptor {
-    program: Program,
-    notify: Box<dyn FnMut(InterceptEvent) + Send>,
+    program: InterceptedProgram,
     /// The pause until the next search for closed sockets.
     pause: Duration,
-    /// Whether a failure has been reported. Later failures are not.
-    failed: bool,
 }
 
 impl Interceptor {
@@ -74,7 +72,7 @@ impl Interceptor {
             Ok(Ok(calls)) => calls,
             Ok(Err(errno)) => {
                 let why = os::seccomp::unavailable(errno);
-                return self.report(InterceptEvent::NotIntercepted(why));
+                return (self.program.notify)(InterceptEvent::NotIntercepted(why));
             }
             // The program was not started, which is reported elsewhere.
             Err(_) => return,
@@ -108,35 +106,21 @@ impl Interceptor {
         self.pause = PAUSE;
         let perform = AssertUnwindSafe(|| self.program.perform(Caller { calls, call }));
         // Without this thread, all later calls of the program would fail.
-        let outcome = catch_unwind(perform)
-            .unwrap_or_else(|_| not_adopted(None, io::Error::other("internal error in hotrun")));
-        if outcome.in_use.is_some() {
-            self.report(InterceptEvent::Refused);
-        }
-        let id = self.program.id;
-        tracing::debug!(
-            "gen {id}, thread {}: {:?} -> {:?}",
-            call.thread,
-            call.syscall,
-            outcome.reply
-        );
+        let reply = catch_unwind(perform).unwrap_or_else(|_| {
+            let error = io::Error::other("internal error in hotrun");
+            self.program.not_adopted(None, error)
+        });
+        let (
+            id,
+            Call {
+                thread, syscall, ..
+            },
+        ) = (self.program.id, call);
+        tracing::debug!("gen {id}, thread {thread}: {syscall:?} -> {reply:?}");
         // This fails only if the caller or hotrun's end of the channel is gone. In both cases the caller no longer
         // waits.
-        let _ = calls.reply(call, outcome.reply);
-        if let Some(event) = outcome.event {
-            self.report(event);
-        }
+        let _ = calls.reply(call, reply);
         // Finding the address's holder takes a long time, so reply first.
-        if let Some(endpoint) = outcome.in_use {
-            let error = self.program.in_use(endpoint);
-            self.report(InterceptEvent::InUse(error));
-        }
-    }
-
-    fn report(&mut self, event: InterceptEvent) {
-        let fails = matches!(event, InterceptEvent::NotAdopted { .. });
-        if !(fails && std::mem::replace(&mut self.failed, true)) {
-            (self.notify)(event);
-        }
+        self.program.report_in_use();
     }
 }

@@ -100,55 +100,8 @@ fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-/// The reply to a call, and what to report with it.
-pub(super) struct Outcome {
-    pub(super) reply: Reply,
-    pub(super) event: Option<InterceptEvent>,
-    /// The address, if another process is using it.
-    pub(super) in_use: Option<Endpoint>,
-}
-
-impl From<Reply> for Outcome {
-    fn from(reply: Reply) -> Self {
-        Self {
-            reply,
-            event: None,
-            in_use: None,
-        }
-    }
-}
-
-fn listening(joined: Joined) -> Outcome {
-    Outcome {
-        event: Some(InterceptEvent::Listens(joined)),
-        ..Reply::Success.into()
-    }
-}
-
-/// Passes the kernel's error on to the program.
-fn refused(endpoint: Endpoint, error: &io::Error) -> Outcome {
-    let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
-    Outcome {
-        in_use: (errno == libc::EADDRINUSE).then_some(endpoint),
-        ..Reply::Errno(errno).into()
-    }
-}
-
-/// Leaves the call to the kernel, so the socket cannot be steered. Errors that the program itself has caused are not
-/// reported.
-pub(super) fn not_adopted(address: Option<SocketAddr>, error: io::Error) -> Outcome {
-    let own = [libc::EBADF, libc::ESRCH, libc::ENOTSOCK];
-    let is_own = error
-        .raw_os_error()
-        .is_some_and(|errno| own.contains(&errno));
-    Outcome {
-        event: (!is_own).then_some(InterceptEvent::NotAdopted { address, error }),
-        ..Reply::Continue.into()
-    }
-}
-
 /// The program of one generation.
-pub(super) struct Program {
+pub(super) struct InterceptedProgram {
     pub(super) id: GenId,
     pub(super) adopter: Adopter,
     /// Returns the program's current processes.
@@ -156,10 +109,15 @@ pub(super) struct Program {
     pub(super) sockets: ProgramSockets,
     /// Reports when a process that holds one of the sockets exits. Set while several sockets share an address.
     pub(super) ends: Option<ProcessEnds>,
+    pub(super) notify: Box<dyn FnMut(InterceptEvent) + Send>,
+    /// Whether [`InterceptEvent::NotAdopted`] has been reported. It is reported only once.
+    pub(super) failed: bool,
+    /// The address for which the program gets `EADDRINUSE`.
+    pub(super) in_use: Option<Endpoint>,
 }
 
-impl Program {
-    pub(super) fn perform(&mut self, caller: Caller<'_>) -> Outcome {
+impl InterceptedProgram {
+    pub(super) fn perform(&mut self, caller: Caller<'_>) -> Reply {
         match caller.call.syscall {
             Syscall::Bind {
                 fd,
@@ -167,21 +125,21 @@ impl Program {
                 length,
             } => match caller.address(address, length) {
                 Some(address) => self.bind(caller, fd, address),
-                None => Reply::Continue.into(),
+                None => Reply::Continue,
             },
-            Syscall::Listen { .. } if self.sockets.0.is_empty() => Reply::Continue.into(),
+            Syscall::Listen { .. } if self.sockets.0.is_empty() => Reply::Continue,
             Syscall::Listen { fd, backlog } => self.listen(caller, fd, backlog),
         }
     }
 
-    fn bind(&mut self, caller: Caller<'_>, fd: i32, address: SocketAddr) -> Outcome {
+    fn bind(&mut self, caller: Caller<'_>, fd: i32, address: SocketAddr) -> Reply {
         let socket = match caller.socket(fd) {
             Ok(socket) => socket,
-            Err(error) => return not_adopted(Some(address), error),
+            Err(error) => return self.not_adopted(Some(address), error),
         };
         let (Ok(Some(binding)), Ok(cookie)) = (Binding::of(&socket, address), os::cookie(&socket))
         else {
-            return Reply::Continue.into();
+            return Reply::Continue;
         };
         let endpoint = binding.endpoint;
         if self.sockets.any_overlaps(cookie, endpoint) {
@@ -197,19 +155,17 @@ impl Program {
         });
         tracing::debug!("gen {}: bind to {endpoint}: {decision:?}", self.id);
         match decision {
-            OnBind::PassOn => Reply::Continue.into(),
-            OnBind::Repeated => Reply::Success.into(),
-            OnBind::InUse => Reply::Errno(libc::EADDRINUSE).into(),
-            OnBind::Listed(listed) => Outcome {
-                event: Some(InterceptEvent::Listed {
-                    address,
-                    listed: listed.address,
-                }),
-                ..Reply::Errno(libc::EADDRINUSE).into()
-            },
+            OnBind::PassOn => Reply::Continue,
+            OnBind::Repeated => Reply::Success,
+            OnBind::InUse => Reply::Errno(libc::EADDRINUSE),
+            OnBind::Listed(listed) => {
+                let listed = listed.address;
+                (self.notify)(InterceptEvent::Listed { address, listed });
+                Reply::Errno(libc::EADDRINUSE)
+            }
             OnBind::Bind { shared } => {
-                let bound = self.perform_bind(caller, &socket, endpoint, shared);
-                if let (Reply::Success, Ok(inode)) = (bound.reply, os::inode(&socket)) {
+                let reply = self.perform_bind(caller, &socket, endpoint, shared);
+                if let (Reply::Success, Ok(inode)) = (reply, os::inode(&socket)) {
                     self.sockets.0.push(ProgramSocket {
                         cookie,
                         inode,
@@ -218,38 +174,36 @@ impl Program {
                         thread: caller.call.thread,
                     });
                 }
-                bound
+                reply
             }
         }
     }
 
     fn perform_bind(
-        &self,
+        &mut self,
         caller: Caller<'_>,
         socket: &Socket,
         endpoint: Endpoint,
         shared: bool,
-    ) -> Outcome {
+    ) -> Reply {
         let address = endpoint.address;
         if !os::may_bind(caller.call.thread, address.port()) {
-            return Reply::Errno(libc::EACCES).into();
+            return Reply::Errno(libc::EACCES);
         }
         let bound = match endpoint.transport {
-            Transport::Tcp => self
-                .bind_stream(socket, endpoint, shared)
-                .map(|()| Reply::Success.into()),
+            Transport::Tcp => self.bind_stream(socket, endpoint, shared),
             Transport::Udp => socket
                 .try_clone()
                 .and_then(|socket| self.adopter.bind_datagrams(self.id, socket, endpoint))
-                .map(listening),
+                .map(|joined| (self.notify)(InterceptEvent::Listens(joined))),
         };
         match bound {
-            Ok(outcome) => outcome,
+            Ok(()) => Reply::Success,
             // The program may have a privilege that hotrun lacks.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
-                not_adopted(Some(address), error)
+                self.not_adopted(Some(address), error)
             }
-            Err(error) => refused(endpoint, &error),
+            Err(error) => self.refused(endpoint, &error),
         }
     }
 
@@ -268,13 +222,13 @@ impl Program {
         }
     }
 
-    fn listen(&mut self, caller: Caller<'_>, fd: i32, backlog: i32) -> Outcome {
+    fn listen(&mut self, caller: Caller<'_>, fd: i32, backlog: i32) -> Reply {
         let socket = match caller.socket(fd) {
             Ok(socket) => socket,
-            Err(error) => return not_adopted(None, error),
+            Err(error) => return self.not_adopted(None, error),
         };
         let Ok(cookie) = os::cookie(&socket) else {
-            return Reply::Continue.into();
+            return Reply::Continue;
         };
         let binding = self.sockets.binding(cookie);
         if binding.is_some_and(|one| self.sockets.any_overlaps(cookie, one.endpoint)) {
@@ -284,11 +238,11 @@ impl Program {
         let decision = self.sockets.on_listen(cookie, listens);
         tracing::debug!("gen {}: listen: {decision:?}", self.id);
         match decision {
-            OnListen::PassOn => Reply::Continue.into(),
-            OnListen::InUse => Reply::Errno(libc::EADDRINUSE).into(),
+            OnListen::PassOn => Reply::Continue,
+            OnListen::InUse => Reply::Errno(libc::EADDRINUSE),
             OnListen::Again => match open::listen(&socket, backlog) {
-                Ok(()) => Reply::Success.into(),
-                Err(_) => Reply::Continue.into(),
+                Ok(()) => Reply::Success,
+                Err(_) => Reply::Continue,
             },
             OnListen::Join(endpoint) => {
                 let duplicate = socket.try_clone();
@@ -299,26 +253,52 @@ impl Program {
                         if self.sockets.several_share() {
                             self.forget_closed();
                         }
-                        listening(joined)
+                        (self.notify)(InterceptEvent::Listens(joined));
+                        Reply::Success
                     }
                     // The socket is listening, so the program must not get an error.
-                    Err(error) if os::is_listening(&socket).unwrap_or(false) => Outcome {
-                        reply: Reply::Success,
-                        ..not_adopted(Some(endpoint.address), error)
-                    },
-                    Err(error) => refused(endpoint, &error),
+                    Err(error) if os::is_listening(&socket).unwrap_or(false) => {
+                        self.not_adopted(Some(endpoint.address), error);
+                        Reply::Success
+                    }
+                    Err(error) => self.refused(endpoint, &error),
                 }
             }
         }
     }
 
-    /// Returns the error for an address that another process is using.
-    pub(super) fn in_use(&self, endpoint: Endpoint) -> OpenError {
+    /// Passes the kernel's error on to the program.
+    fn refused(&mut self, endpoint: Endpoint, error: &io::Error) -> Reply {
+        let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
+        if errno == libc::EADDRINUSE {
+            (self.notify)(InterceptEvent::Refused);
+            self.in_use = Some(endpoint);
+        }
+        Reply::Errno(errno)
+    }
+
+    /// Leaves the call to the kernel, so the socket cannot be steered. Errors that the program itself has caused are not
+    /// reported.
+    pub(super) fn not_adopted(&mut self, address: Option<SocketAddr>, error: io::Error) -> Reply {
+        let errno = error.raw_os_error().unwrap_or_default();
+        let own = [libc::EBADF, libc::ESRCH, libc::ENOTSOCK].contains(&errno);
+        if !own && !std::mem::replace(&mut self.failed, true) {
+            (self.notify)(InterceptEvent::NotAdopted { address, error });
+        }
+        Reply::Continue
+    }
+
+    /// Reports which process uses the address for which the program got `EADDRINUSE`.
+    pub(super) fn report_in_use(&mut self) {
+        let Some(endpoint) = self.in_use.take() else {
+            return;
+        };
         let occupant = match endpoint.transport {
             Transport::Tcp => endpoint.occupant(&self.adopter.inodes()),
             Transport::Udp => None,
         };
-        OpenError::in_use(&Address::Tcp(endpoint.address), occupant.as_ref())
+        let error = OpenError::in_use(&Address::Tcp(endpoint.address), occupant.as_ref());
+        (self.notify)(InterceptEvent::InUse(error));
     }
 
     /// Forgets the sockets that no process holds any longer, and orphans their listeners.

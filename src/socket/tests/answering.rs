@@ -3,33 +3,24 @@
 use super::adopting::{ANY, none, open_own};
 use super::*;
 
-/// hotrun's own answers, in place of a generation's number.
-const NOBODY: u32 = 503;
-const SLOW: u32 = 408;
-
-/// Responds to `?`, like a program; needs more bytes after `~`; treats everything else as another protocol.
-fn respond_to(received: &[u8], last: bool) -> ResponderOutcome {
-    let answer = |number: u32| ResponderOutcome::Send(number.to_le_bytes().into());
-    match received.first() {
-        Some(b'?') => answer(NOBODY),
-        Some(b'~') if last => answer(SLOW),
-        Some(b'~') | None => ResponderOutcome::NeedMore,
-        Some(_) => ResponderOutcome::Wait,
-    }
-}
+/// hotrun's own answer, in place of a generation's number.
+const NOBODY: u32 = u32::from_le_bytes(*b"HTTP");
+const INCOMPLETE: &[u8] = b"GET / HTTP/1.1\r\n";
+/// The beginning of a TLS handshake.
+const OTHER: &[u8] = b"\x16\x03\x01";
 
 fn start_responding(sockets: &mut Sockets) {
-    sockets.respond(Arc::new(respond_to)).unwrap();
+    sockets.respond(Arc::new(respond::Reason::default)).unwrap();
 }
 
 fn connect(to: &To, count: usize) -> Vec<Box<dyn Duplex>> {
     (0..count).map(|_| to.connect().unwrap()).collect()
 }
 
-/// Sends `word` on every connection, without waiting for the answers.
-fn say(all: &mut [Box<dyn Duplex>], word: &[u8]) {
+/// Sends `bytes` on every connection, without waiting for the answers.
+fn say(all: &mut [Box<dyn Duplex>], bytes: &[u8]) {
     all.iter_mut()
-        .for_each(|stream| stream.write_all(word).unwrap());
+        .for_each(|stream| stream.write_all(bytes).unwrap());
 }
 
 /// Reads the answers on all connections. This happens in another thread, because hotrun responds on this one.
@@ -40,9 +31,9 @@ async fn read(all: Vec<Box<dyn Duplex>>) -> Vec<u32> {
     read.join().unwrap()
 }
 
-/// Sends `word` on every connection, and returns the answers.
-async fn ask(mut all: Vec<Box<dyn Duplex>>, word: &[u8]) -> Vec<u32> {
-    say(&mut all, word);
+/// Sends `bytes` on every connection, and returns the answers.
+async fn ask(mut all: Vec<Box<dyn Duplex>>, bytes: &[u8]) -> Vec<u32> {
+    say(&mut all, bytes);
     read(all).await
 }
 
@@ -51,29 +42,29 @@ async fn until_the_first(mut sockets: Sockets, to: To) {
     let early = connect(&to, 5);
     start_responding(&mut sockets);
     assert_eq!(
-        ask(early, b"?").await,
+        ask(early, REQUEST).await,
         [NOBODY; 5],
         "connected before the responder started"
     );
     assert_eq!(
-        ask(connect(&to, 5), b"?").await,
+        ask(connect(&to, 5), REQUEST).await,
         [NOBODY; 5],
         "connected after the responder started"
     );
     let mut other = connect(&to, 5);
-    say(&mut other, b"!");
+    say(&mut other, OTHER);
     let mut unsure = connect(&to, 5);
-    say(&mut unsure, b"~");
+    say(&mut unsure, INCOMPLETE);
     let mut silent = connect(&to, 5);
     // Once these are answered, the connections above have been accepted as well.
-    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
+    assert_eq!(ask(connect(&to, 5), REQUEST).await, [NOBODY; 5]);
     sockets.stop_responding().unwrap();
     let mut late = connect(&to, 5);
     let programs = start(&mut sockets, 1, Style::Blocking);
     sockets.switch(id(1)).unwrap();
     // The program handles one connection at a time, and waits for the first byte of each.
-    say(&mut silent, b"?");
-    say(&mut late, b"?");
+    say(&mut silent, REQUEST);
+    say(&mut late, REQUEST);
     // The program responds to the first byte that each of them sent.
     assert_eq!(read(other).await, [1; 5], "another protocol");
     assert_eq!(read(unsure).await, [1; 5], "incomplete request");
@@ -108,13 +99,13 @@ async fn connections_that_a_crash_left_in_the_queue_get_a_response() {
     until("the program has crashed", || first.program.is_gone()).await;
     let queued = connect(&to, 5);
     let mut other = connect(&to, 5);
-    say(&mut other, b"!");
+    say(&mut other, OTHER);
     sockets.drain(id(1)).unwrap();
     sockets.hold().unwrap();
     start_responding(&mut sockets);
     sockets.release(id(1)).unwrap();
-    assert_eq!(ask(queued, b"?").await, [NOBODY; 5]);
-    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
+    assert_eq!(ask(queued, REQUEST).await, [NOBODY; 5]);
+    assert_eq!(ask(connect(&to, 5), REQUEST).await, [NOBODY; 5]);
     sockets.stop_responding().unwrap();
     let second = open_own(&adopter, 2, first.address);
     sockets.switch(id(2)).unwrap();
@@ -135,15 +126,15 @@ async fn connections_that_waited_for_a_generation_that_was_never_live_get_a_resp
         sockets.hold().unwrap();
         start_responding(&mut sockets);
         sockets.release(id(number)).unwrap();
-        assert_eq!(ask(queued, b"?").await, [NOBODY; 5]);
-        assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
+        assert_eq!(ask(queued, REQUEST).await, [NOBODY; 5]);
+        assert_eq!(ask(connect(&to, 5), REQUEST).await, [NOBODY; 5]);
         sockets.stop_responding().unwrap();
         until("its listeners are closed", || sockets.listener_count() == 1).await;
     }
     let waiting = connect(&to, 5);
     let programs = start(&mut sockets, 10, Style::NonBlocking);
     sockets.switch(id(10)).unwrap();
-    assert_eq!(ask(waiting, b"?").await, [10; 5]);
+    assert_eq!(ask(waiting, REQUEST).await, [10; 5]);
     programs.iter().for_each(Program::ask_to_stop);
 }
 
@@ -154,7 +145,7 @@ async fn a_slow_client_is_not_read_forever() {
     let to = To::Tcp(tcp(&sockets, 0));
     start_responding(&mut sockets);
     let begun = Instant::now();
-    assert_eq!(ask(connect(&to, 300), b"~").await, [SLOW; 300]);
+    assert_eq!(ask(connect(&to, 300), INCOMPLETE).await, [NOBODY; 300]);
     assert!(
         begun.elapsed() >= Duration::from_secs(5),
         "the clients had less than 5 s"
@@ -169,7 +160,7 @@ async fn a_client_that_sends_a_body_can_read_the_response() {
     start_responding(&mut sockets);
     let sent = thread::spawn(move || {
         let mut stream = to.connect().unwrap();
-        stream.write_all(b"?").unwrap();
+        stream.write_all(REQUEST).unwrap();
         stream.write_all(&vec![b'x'; 4 << 20]).unwrap();
         read_answer(&mut *stream).unwrap()
     });
@@ -190,7 +181,7 @@ async fn a_crowd_of_silent_clients_is_bounded() {
     let programs = start(&mut sockets, 1, Style::NonBlocking);
     sockets.switch(id(1)).unwrap();
     let all = silent.into_iter().chain(asking).collect();
-    assert_eq!(ask(all, b"?").await, [1; 305]);
+    assert_eq!(ask(all, REQUEST).await, [1; 305]);
     programs.iter().for_each(Program::ask_to_stop);
 }
 
@@ -198,7 +189,7 @@ fn half_closed(sockets: &Sockets, count: usize) -> Vec<Box<dyn Duplex>> {
     let one = |_| {
         let mut stream = TcpStream::connect(tcp(sockets, 0)).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.write_all(b"!").unwrap();
+        stream.write_all(OTHER).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         Box::new(stream) as Box<dyn Duplex>
     };
@@ -214,11 +205,11 @@ async fn clients_that_have_gone_hold_no_places() {
     start_responding(&mut sockets);
     for _ in 0..3 {
         let mut gone = connect(&to, 100);
-        say(&mut gone, b"!");
+        say(&mut gone, OTHER);
     }
-    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
+    assert_eq!(ask(connect(&to, 5), REQUEST).await, [NOBODY; 5]);
     let mut old = half_closed(&sockets, 5);
-    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
+    assert_eq!(ask(connect(&to, 5), REQUEST).await, [NOBODY; 5]);
     let new = half_closed(&sockets, 64);
     let ended = thread::spawn(move || {
         old.iter_mut()
@@ -251,7 +242,7 @@ async fn under_load_no_connection_is_refused() {
         load.more(20).await;
         sockets.release(id(number - 1)).unwrap();
         load.more(20).await;
-        assert_eq!(ask(connect(&to, 1), b"?").await, [NOBODY]);
+        assert_eq!(ask(connect(&to, 1), REQUEST).await, [NOBODY]);
         sockets.stop_responding().unwrap();
         live = open_own(&adopter, number, live.address);
         sockets.switch(id(number)).unwrap();

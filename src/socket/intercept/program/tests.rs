@@ -24,7 +24,7 @@ fn worker_socket(inode: u64) -> ProgramSocket {
     }
 }
 
-fn end_is_reported(program: &Program) -> bool {
+fn end_is_reported(program: &InterceptedProgram) -> bool {
     let ends = program.ends.as_ref().unwrap();
     let mut fds = [PollFd::new(ends.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
@@ -42,12 +42,15 @@ async fn the_end_of_a_worker_is_reported_until_the_next_look() {
     drop(command);
     let pid = i32::try_from(worker.id()).unwrap();
     let sockets = Sockets::open(&[], Sharing::Steered).unwrap();
-    let mut program = Program {
+    let mut program = InterceptedProgram {
         id: GenId::new(1),
         adopter: sockets.adopter().unwrap(),
         pids: Box::new(move || vec![pid]),
         sockets: ProgramSockets(vec![worker_socket(inode), worker_socket(0)]),
         ends: None,
+        notify: Box::new(drop),
+        failed: false,
+        in_use: None,
     };
     assert!(program.held().unwrap().contains(&inode));
     assert!(!end_is_reported(&program));
