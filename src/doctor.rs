@@ -23,9 +23,9 @@ const WIDTH: usize = 80;
 /// little memory.
 const FEW_WATCHES: u64 = 16_384;
 /// hotrun uses about 30 descriptors, eight for each draining generation, and two for each forwarded connection.
-const FEW_DESCRIPTORS: u64 = 256;
+const FEW_DESCRIPTORS: fd_limit::Limit = 256;
 /// Enough for all connections that hotrun can store, forward and respond to at once.
-const ENOUGH_DESCRIPTORS: u64 = 2048;
+const ENOUGH_DESCRIPTORS: fd_limit::Limit = 2048;
 
 /// How serious the result of a check is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
-use cargo_metadata::{Message, TargetKind};
+use cargo_metadata::diagnostic::DiagnosticLevel;
+use cargo_metadata::{CompilerMessage, Message, TargetKind};
 use serde::Deserialize;
 
 use super::runner::{self, RunnerMessage};
@@ -142,7 +142,17 @@ impl BuildOutput {
 
     fn message(&mut self, message: Message) -> OutputLine {
         match message {
-            Message::CompilerMessage(message) => return diagnostic(message.message),
+            Message::CompilerMessage(CompilerMessage { message, .. }) => {
+                // Rustc's closing summary is left out, because cargo prints its own on standard error.
+                let is_summary = message.message.starts_with("aborting due to ")
+                    || message.message.ends_with(" warning emitted")
+                    || message.message.ends_with(" warnings emitted");
+                let rendered = message.rendered.filter(|_| !is_summary);
+                return rendered.map_or(OutputLine::Nothing, |rendered| OutputLine::Diagnostic {
+                    level: message.level,
+                    rendered,
+                });
+            }
             Message::CompilerArtifact(artifact) if is_local(&artifact.package_id.repr) => {
                 if let Some(dir) = artifact.manifest_path.parent() {
                     let id = artifact.package_id.repr;
@@ -173,20 +183,6 @@ impl BuildOutput {
 /// Whether a package is local: its ID is `path+file:///p#0.1.0`, or `name 0.1.0 (path+file:///p)` before cargo 1.77.
 fn is_local(package_id: &str) -> bool {
     package_id.starts_with("path+file://") || package_id.contains("(path+file://")
-}
-
-/// Omits rustc's closing summary, as cargo does: cargo prints its own summary on standard error.
-fn diagnostic(diagnostic: Diagnostic) -> OutputLine {
-    let is_summary = diagnostic.message.starts_with("aborting due to ")
-        || diagnostic.message.ends_with(" warning emitted")
-        || diagnostic.message.ends_with(" warnings emitted");
-    match diagnostic.rendered {
-        Some(rendered) if !is_summary => OutputLine::Diagnostic {
-            level: diagnostic.level,
-            rendered,
-        },
-        Some(_) | None => OutputLine::Nothing,
-    }
 }
 
 /// The prefixes of cargo's other progress bars, which show downloads.

@@ -7,19 +7,22 @@ use std::sync::OnceLock;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
+/// A number of descriptors. The type differs between systems.
+pub type Limit = rlim_t;
+
 /// More descriptors than hotrun ever opens. A higher limit would slow down programs that close every possible
 /// descriptor.
-const ENOUGH: rlim_t = 65_536;
+const ENOUGH: Limit = 65_536;
 
 /// The initial size of the descriptor table: enough for several descriptors per socket of a program with hundreds of
 /// sockets. The table takes 33 KiB.
-const TABLE_SIZE: rlim_t = 4096;
+const TABLE_SIZE: Limit = 4096;
 
 /// The limit that this process started with, if [`raise`] has changed it.
-static ORIGINAL: OnceLock<rlim_t> = OnceLock::new();
+static ORIGINAL: OnceLock<Limit> = OnceLock::new();
 
 /// Returns the limit that [`raise`] sets.
-pub fn allowed() -> io::Result<rlim_t> {
+pub fn allowed() -> io::Result<Limit> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(hard.min(ENOUGH).max(soft))
 }
@@ -55,12 +58,12 @@ pub fn grow_table() -> io::Result<()> {
 
 /// Returns the limit that programs must be started with, if it differs from ours.
 #[must_use]
-pub fn original() -> Option<u64> {
+pub fn original() -> Option<Limit> {
     ORIGINAL.get().copied()
 }
 
 /// Sets this process's limit. Takes no lock, so a child may call it between fork and exec.
-pub fn set(limit: u64) -> io::Result<()> {
+pub fn set(limit: Limit) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard.min(limit), hard)?)
 }

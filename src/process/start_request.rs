@@ -137,7 +137,7 @@ pub(super) struct StartRequest {
     pub(super) stdio: StdioMode,
     pub(super) listen_pid: bool,
     /// The program's limit on open descriptors, if it differs from hotrun's.
-    pub(super) fd_limit: Option<u64>,
+    pub(super) fd_limit: Option<fd_limit::Limit>,
     pub(super) cleanup: Vec<Cleanup>,
     pub(super) workdir: CString,
     pub(super) argv: Vec<CString>,

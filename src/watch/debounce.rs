@@ -89,16 +89,26 @@ impl Debounce {
         }
     }
 
-    /// When to call [`silent_writes`](Self::silent_writes).
+    /// When to call [`check_writers`](Self::check_writers).
     pub(super) fn silence_deadline(&self) -> Option<Instant> {
         self.writing.values().min().map(|last| *last + SILENCE)
     }
 
-    /// Files that are being written but have had no event for a while.
-    pub(super) fn silent_writes(&self, now: Instant) -> Vec<PathBuf> {
+    /// Checks the files that are being written but have had no event for a while: no event follows `truncate(2)`.
+    pub(super) fn check_writers(
+        &mut self,
+        now: Instant,
+        mut is_being_written: impl FnMut(&Path) -> bool,
+    ) {
         let writing = self.writing.iter();
         let silent = writing.filter(|(_, last)| **last + SILENCE <= now);
-        silent.map(|(path, _)| path.clone()).collect()
+        for path in silent.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
+            let state = match is_being_written(&path) {
+                true => FileState::Writing,
+                false => FileState::Unknown,
+            };
+            self.touch(path, state, now);
+        }
     }
 
     /// When to take the batch, or `None` if there is none.
@@ -285,13 +295,19 @@ mod tests {
             debounce.silence_deadline(),
             Some(start + SILENCE + millis(3))
         );
+        let mut checked = Vec::new();
+        let mut check = |debounce: &mut Debounce, now, still_written: &str| {
+            debounce.check_writers(now, |path| {
+                checked.push(path.to_owned());
+                path == Path::new(still_written)
+            });
+            Some(std::mem::take(&mut checked))
+        };
         let now = start + SILENCE + millis(3);
-        assert_eq!(debounce.silent_writes(now), [Path::new("b")]);
-        let now = start + SILENCE + millis(1_000);
-        assert_eq!(debounce.silent_writes(now), ["a", "b"].map(PathBuf::from));
-        debounce.touch("a".into(), Writing, now);
-        debounce.touch("b".into(), Unknown, now);
-        assert!(debounce.silent_writes(now).is_empty());
+        assert_eq!(check(&mut debounce, now, "b"), paths(&["b"]));
+        let now = now + SILENCE;
+        assert_eq!(check(&mut debounce, now, "a"), paths(&["a", "b"]));
+        assert_eq!(check(&mut debounce, now, "a"), paths(&[]));
         assert_eq!(taken(&mut debounce, now + QUIET), paths(&["b"]));
     }
 

@@ -117,9 +117,13 @@ impl Filter {
         if self.files.contains(path) {
             true
         } else if inputs.files.contains(path) {
+            // `--ignore` may match the file or a directory that contains it.
+            let places = path.ancestors();
+            let places = places.take_while(|place| *place != self.spec.base);
+            let mut places = places.enumerate();
+            let is_ignored = |(up, place)| self.overrides.matched(place, up > 0).is_ignore();
             let any_extension = inputs.any_extension.contains(path);
-            (any_extension || has_extension(path, &self.spec.exts))
-                && !self.is_ignored_by_user(path)
+            (any_extension || has_extension(path, &self.spec.exts)) && !places.any(is_ignored)
         } else {
             inputs.dirs.iter().any(|dir| path.starts_with(dir)) && self.would_count(path)
         }
@@ -158,14 +162,6 @@ impl Filter {
     /// Whether a change to this file makes the filter outdated.
     pub(super) fn is_outdated_by(&self, path: &Path) -> bool {
         self.spec.vcs_ignore && IGNORE_FILES.iter().any(|name| path.ends_with(name))
-    }
-
-    /// Whether `--ignore` matches the file or a directory that contains it.
-    fn is_ignored_by_user(&self, path: &Path) -> bool {
-        let places = path.ancestors();
-        let places = places.take_while(|place| *place != self.spec.base);
-        let mut places = places.enumerate();
-        places.any(|(up, place)| self.overrides.matched(place, up > 0).is_ignore())
     }
 }
 

@@ -126,9 +126,18 @@ impl Snapshot {
             return self.forget(path);
         };
         let now = hash.map_or(Known::Stamp(stamp), |hash| Known::Hash(stamp, hash));
-        match self.files.insert(path.to_owned(), now) {
-            Some(before) if before.same_contents(now) => Vec::new(),
-            Some(_) | None => vec![path.to_owned()],
+        let same_contents = match (self.files.insert(path.to_owned(), now), hash) {
+            (None | Some(Known::Exists), _) => false,
+            (Some(Known::Hash(_, before)), Some(now)) => before == now,
+            (Some(Known::Stamp(before) | Known::Hash(before, _)), _) => {
+                // The change time is left out, because it also changes with the file mode.
+                let contents = |stamp: Stamp| (stamp.len, stamp.modified, stamp.inode);
+                contents(before) == contents(stamp)
+            }
+        };
+        match same_contents {
+            true => Vec::new(),
+            false => vec![path.to_owned()],
         }
     }
 
@@ -199,24 +208,6 @@ impl Snapshot {
     }
 }
 
-impl Known {
-    /// Whether the contents are the same. If they are not known, compares size, modification time and inode.
-    fn same_contents(self, now: Self) -> bool {
-        match (self, now) {
-            (Self::Hash(_, before), Self::Hash(_, now)) => before == now,
-            (Self::Exists, _) | (_, Self::Exists) => false,
-            (
-                Self::Stamp(before) | Self::Hash(before, _),
-                Self::Stamp(now) | Self::Hash(now, _),
-            ) => {
-                // `st_ctime` is left out, because it also changes with the file mode.
-                let visible = |stamp: Stamp| (stamp.len, stamp.modified, stamp.inode);
-                visible(before) == visible(now)
-            }
-        }
-    }
-}
-
 impl Stamp {
     /// Takes the stamp from a file's metadata. Everything else about the file, such as its contents, was read after
     /// `looked`; `None` if that does not matter.
@@ -243,6 +234,11 @@ fn file_metadata(path: &Path) -> Option<Metadata> {
 /// could block or have side effects.
 fn look(path: &Path) -> Option<(Stamp, Option<u64>)> {
     let now = Some(SystemTime::now());
+    let hash = |bytes: &[u8]| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        hasher.finish()
+    };
     match fs::metadata(path) {
         Ok(file) if file.is_file() => {
             let is_small = file.len() <= LARGEST_HASHED;
@@ -259,12 +255,6 @@ fn look(path: &Path) -> Option<(Stamp, Option<u64>)> {
             Some((Stamp::of(&link, now), Some(hash)))
         }
     }
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
 }
 
 #[cfg(test)]

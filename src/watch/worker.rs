@@ -96,7 +96,8 @@ impl WatchWorker {
                 return;
             }
             self.poll();
-            self.check_writers();
+            let now = Instant::now();
+            self.debounce.check_writers(now, os::is_being_written);
             self.flush();
         }
     }
@@ -155,18 +156,6 @@ impl WatchWorker {
         // If the directory comes back, the scan of its parent finds it. Only a root may have no polled parent.
         if !self.leads_to_root(dir) && !dir.exists() {
             self.tree.polled.dirs.remove(dir);
-        }
-    }
-
-    /// Checks files that are being written but have had no event for a while: no event follows `truncate(2)`.
-    fn check_writers(&mut self) {
-        let now = Instant::now();
-        for path in self.debounce.silent_writes(now) {
-            let state = match os::is_being_written(&path) {
-                true => FileState::Writing,
-                false => FileState::Unknown,
-            };
-            self.debounce.touch(path, state, now);
         }
     }
 

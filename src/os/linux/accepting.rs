@@ -168,14 +168,8 @@ impl SocketProcess {
             Sleep::Resumed => None,
             Sleep::Elsewhere => Some(Vec::new()),
             Sleep::On(fd) => Some(vec![fd]),
-            Sleep::Poll { address, count } => {
-                let bytes = memory(address, proc_files::poll_size(count))?;
-                Some(proc_files::polled(&bytes))
-            }
-            Sleep::Select { address, limit } => {
-                let bytes = memory(address, proc_files::select_size(limit))?;
-                Some(proc_files::selected(&bytes))
-            }
+            Sleep::Poll { address, size } => Some(proc_files::polled(&memory(address, size)?)),
+            Sleep::Select { address, size } => Some(proc_files::selected(&memory(address, size)?)),
         })
     }
 }

@@ -21,10 +21,10 @@ pub(super) fn watched(text: &str) -> impl Iterator<Item = (u64, u64)> {
 pub(super) enum Sleep {
     /// A call that waits on this descriptor.
     On(i32),
-    /// `poll`, with `count` entries at `address`.
-    Poll { address: u64, count: u64 },
-    /// `select`, with the descriptors below `limit` whose bits at `address` are set.
-    Select { address: u64, limit: u64 },
+    /// `poll`, with a set of `size` bytes at `address`.
+    Poll { address: u64, size: usize },
+    /// `select`, with a set of `size` bytes at `address`.
+    Select { address: u64, size: usize },
     /// A call that the kernel has restarted after a stop by `SIGSTOP` or a debugger (`restart_syscall(2)`). Which call
     /// it was is unknown.
     Resumed,
@@ -59,6 +59,9 @@ const SELECT: &[libc::c_long] = &[
 /// More descriptors than any server's set contains. This bounds how much is read from another process's memory.
 const MOST_DESCRIPTORS: u64 = 65_536;
 
+/// A `select` set is an array of `unsigned long`, with a bit for each descriptor.
+const WORD: usize = size_of::<libc::c_ulong>();
+
 /// The size of `struct pollfd`: `int fd; short events; short revents`.
 const POLLFD: usize = 8;
 
@@ -77,25 +80,22 @@ pub(super) fn parse(text: &str) -> Sleep {
         // The register is 64 bits wide; the descriptor is its lower half.
         Sleep::On(first as i32)
     } else if POLL.contains(&number) {
+        let count = (second & u64::from(u32::MAX)).min(MOST_DESCRIPTORS);
         Sleep::Poll {
             address: first,
-            count: second & u64::from(u32::MAX),
+            size: count as usize * POLLFD,
         }
     } else if SELECT.contains(&number) {
+        let limit = (first & u64::from(u32::MAX)).min(MOST_DESCRIPTORS);
         Sleep::Select {
             address: second,
-            limit: first & u64::from(u32::MAX),
+            size: limit.div_ceil(WORD as u64 * 8) as usize * WORD,
         }
     } else if number == libc::SYS_restart_syscall {
         Sleep::Resumed
     } else {
         Sleep::Elsewhere
     }
-}
-
-/// Returns the size in bytes of a `poll` set with `count` entries.
-pub(super) fn poll_size(count: u64) -> usize {
-    count.min(MOST_DESCRIPTORS) as usize * POLLFD
 }
 
 /// Returns the descriptors in a `poll` set that are watched for reading.
@@ -107,14 +107,6 @@ pub(super) fn polled(bytes: &[u8]) -> Vec<i32> {
     });
     entries.collect()
 }
-
-/// Returns the size in bytes of a `select` set for the descriptors below `limit`. The set is an array of `unsigned
-/// long`.
-pub(super) fn select_size(limit: u64) -> usize {
-    limit.min(MOST_DESCRIPTORS).div_ceil(WORD as u64 * 8) as usize * WORD
-}
-
-const WORD: usize = size_of::<libc::c_ulong>();
 
 /// Returns the descriptors in a `select` set.
 pub(super) fn selected(bytes: &[u8]) -> Vec<i32> {
@@ -171,12 +163,12 @@ mod tests {
     fn poll_and_select_sets_are_located_by_address_and_size() {
         let poll = Sleep::Poll {
             address: 0x7f94_baac_4770,
-            count: 2,
+            size: 16,
         };
         assert_eq!(parse(&line(libc::SYS_ppoll, "0x7f94baac4770 0x2")), poll);
         let select = Sleep::Select {
             address: 0x7f94_b9d9_58f0,
-            limit: 7,
+            size: WORD,
         };
         assert_eq!(
             parse(&line(libc::SYS_pselect6, "0x7 0x7f94b9d958f0")),
@@ -221,13 +213,18 @@ mod tests {
         let words: [libc::c_ulong; 2] = [0b1001, 0b10];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         assert_eq!(selected(&bytes), [0, 3, WORD as i32 * 8 + 1]);
-        assert_eq!(select_size(WORD as u64 * 8 + 1), bytes.len());
     }
 
     #[test]
     fn sizes_are_bounded() {
-        assert_eq!(poll_size(u64::MAX), 524_288);
-        assert_eq!(select_size(u64::MAX), 8_192);
+        let size = |number, arguments: &str| match parse(&line(number, arguments)) {
+            Sleep::Poll { size, .. } | Sleep::Select { size, .. } => size,
+            Sleep::On(_) | Sleep::Resumed | Sleep::Elsewhere => panic!("the call has a set"),
+        };
+        assert_eq!(size(libc::SYS_ppoll, "0x1 0xffffffffffffffff"), 524_288);
+        assert_eq!(size(libc::SYS_pselect6, "0xffffffffffffffff 0x1"), 8_192);
+        let one_more = format!("{:#x} 0x1", WORD * 8 + 1);
+        assert_eq!(size(libc::SYS_pselect6, &one_more), WORD * 2);
     }
 
     proptest! {
