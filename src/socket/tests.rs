@@ -1,4 +1,4 @@
-//! Tests groups against the real kernel, with threads as programs and clients.
+//! Tests listener groups against the real kernel. Threads act as programs and clients.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -55,7 +55,7 @@ impl Sockets {
         })
     }
 
-    /// Returns how many listeners certainly have no connection on its way into them.
+    /// Returns the number of listeners that are certain to have no connection on its way into them.
     fn quiescent_count(&self) -> usize {
         self.see(|thread| {
             let groups = thread.table.groups().iter();
@@ -161,9 +161,9 @@ fn read_answer(stream: &mut dyn Duplex) -> io::Result<u32> {
 /// How a program uses its listening socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
-    /// Never blocks in `accept`, like asynchronous runtimes.
+    /// Never blocks in `accept`, as in asynchronous runtimes.
     NonBlocking,
-    /// Blocks in `accept`, like simple programs, perhaps even when it is asked to stop.
+    /// Blocks in `accept`, as in simple programs, and may stay blocked when it is asked to stop.
     Blocking,
 }
 
@@ -229,7 +229,7 @@ fn serve(number: u32, listener: &Accept, style: Style, stop: &AtomicBool) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 thread::sleep(Duration::from_micros(200));
             }
-            // The listener was shut down while we were blocked, because the generation was released.
+            // The listener was shut down while this thread was blocked, because the generation was released.
             Err(_) => return,
         }
     }

@@ -1,4 +1,4 @@
-//! The forms that `--listen` accepts, and the names of its sockets.
+//! Tests the forms that `--listen` accepts, and the names of its sockets.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Splicing a client and a server.
+//! Tests splicing a client's connection to a server's.
 
 use std::net::Shutdown;
 
@@ -8,7 +8,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The server shuts down its receiving side at once, and responds when it has seen the client send everything.
 #[tokio::test]
-async fn a_response_arrives_although_the_request_was_not_read() {
+async fn a_response_arrives_even_though_the_request_was_not_read() {
     let (near, mut client) = UnixStream::pair().unwrap();
     let (far, mut server) = UnixStream::pair().unwrap();
     SockRef::from(&server).shutdown(Shutdown::Read).unwrap();
@@ -28,17 +28,17 @@ async fn a_response_arrives_although_the_request_was_not_read() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_closes_is_not_waited_for_forever() {
+async fn splicing_does_not_wait_forever_for_a_client_that_never_closes() {
     let (near, _client) = UnixStream::pair().unwrap();
     let (far, server) = UnixStream::pair().unwrap();
     drop(server);
     let spliced = splice(b"", near, far, Duration::from_millis(20));
-    let spliced = timeout(DEADLINE, spliced).await.expect("the end");
+    let spliced = timeout(DEADLINE, spliced).await.expect("splicing ends");
     assert_eq!(spliced.unwrap_err().kind(), io::ErrorKind::TimedOut);
 }
 
 #[tokio::test]
-async fn a_client_may_continue_after_the_server_has_closed_its_direction() {
+async fn a_client_may_continue_to_send_after_the_server_has_closed_its_sending_side() {
     let (near, mut client) = UnixStream::pair().unwrap();
     let (far, mut server) = UnixStream::pair().unwrap();
     let splicing = tokio::spawn(splice(b"what was ", near, far, DEADLINE));

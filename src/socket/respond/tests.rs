@@ -1,4 +1,4 @@
-//! The response as text and as a page, and the requests that get it.
+//! Tests the response as text and as a page, and which requests get it.
 
 use super::*;
 

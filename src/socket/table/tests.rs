@@ -1,4 +1,4 @@
-//! Checks each of the table's promises in the states that small worlds can reach.
+//! Checks each of the table's promises in every state that a few generations, listeners and clients can reach.
 
 mod canonical;
 mod explore;
@@ -156,8 +156,8 @@ fn with_opened_addresses() -> Vec<Setting> {
     };
     vec![
         opened("opened", SAME, client),
-        opened("opened by three", SAME, only(3)),
-        opened("opened, and ops fail", SAME, failure),
+        opened("opened by three generations", SAME, only(3)),
+        opened("opened, with ops that fail", SAME, failure),
         opened("opened twice", &[&[WEB, WEB], &[WEB]], closes),
         opened(
             "moved",
@@ -167,7 +167,7 @@ fn with_opened_addresses() -> Vec<Setting> {
                 ..only(3)
             },
         ),
-        opened("given up", &[&[WEB], &[OTHER]], client),
+        opened("an address given up", &[&[WEB], &[OTHER]], client),
         opened(
             "closed and opened again",
             &[&[WEB, WEB]],

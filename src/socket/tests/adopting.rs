@@ -87,7 +87,7 @@ pub(super) fn none() -> (Sockets, Adopter) {
     (sockets, adopter)
 }
 
-/// Ends a generation like the driver: asks it to stop, waits until it is gone, and releases it.
+/// Ends a generation as the driver does: asks it to stop, waits until it is gone, and releases it.
 pub(super) async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
     sockets.drain(id(number)).unwrap();
     opened.program.ask_to_stop();
@@ -215,7 +215,7 @@ async fn the_live_generation_serves_an_address_as_soon_as_it_opens_it() {
     second.program.ask_to_stop();
 }
 
-/// The generation was live, has closed its sockets while draining, and should become live again.
+/// The generation was live and closed its sockets while draining. Then hotrun tries to make it live again.
 #[tokio::test]
 async fn a_generation_that_closed_its_sockets_cannot_go_live_again() {
     let (mut sockets, adopter) = none();
@@ -235,7 +235,7 @@ async fn a_generation_that_closed_its_sockets_cannot_go_live_again() {
     second.program.ask_to_stop();
 }
 
-/// A listener of such a generation would never be released.
+/// A listener that is added after its generation is gone would never be released.
 #[tokio::test]
 async fn a_generation_that_is_gone_cannot_add_a_listener() {
     let (mut sockets, adopter) = none();

@@ -56,7 +56,7 @@ async fn until_the_first(mut sockets: Sockets, to: To) {
     let mut unsure = connect(&to, 5);
     say(&mut unsure, INCOMPLETE);
     let mut silent = connect(&to, 5);
-    // Once these are answered, the connections above have been accepted as well.
+    // Once these are answered, the connections above have been accepted, too.
     assert_eq!(ask(connect(&to, 5), REQUEST).await, [NOBODY; 5]);
     sockets.stop_responding().unwrap();
     let mut late = connect(&to, 5);
@@ -196,10 +196,10 @@ fn half_closed(sockets: &Sockets, count: usize) -> Vec<Box<dyn Duplex>> {
     (0..count).map(one).collect()
 }
 
-/// Clients of another protocol give up and connect again, as connection pools do. Clients that have only shut down their
-/// sending side wait for the program; of these, only the newest do.
+/// Clients of another protocol give up and connect again, as connection pools do. Of the clients that have only shut
+/// down their sending side, the newest keep waiting for the program, and the connections of the others are closed.
 #[tokio::test]
-async fn clients_that_have_gone_hold_no_places() {
+async fn clients_that_have_left_take_no_places() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
     start_responding(&mut sockets);
@@ -215,7 +215,7 @@ async fn clients_that_have_gone_hold_no_places() {
         old.iter_mut()
             .all(|stream| matches!(stream.read(&mut [0]), Ok(0)))
     });
-    until("the oldest have ended", || ended.is_finished()).await;
+    until("the oldest connections are closed", || ended.is_finished()).await;
     assert!(ended.join().unwrap());
     sockets.stop_responding().unwrap();
     let programs = start(&mut sockets, 1, Style::NonBlocking);

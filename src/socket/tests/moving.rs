@@ -60,7 +60,7 @@ async fn waiting_connections_are_forwarded_to_the_covering_address() {
     wide.program.ask_to_stop();
 }
 
-/// Such a generation would get no connections on the hidden address.
+/// If the generation went live again, it would get no connections on the hidden address.
 #[tokio::test]
 async fn a_generation_hidden_on_one_address_cannot_go_live_again() {
     let (mut sockets, adopter) = none();

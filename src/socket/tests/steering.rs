@@ -5,8 +5,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::*;
 
-/// Ends a generation like the driver: asks it to stop, has its unclaimed connections forwarded, and releases it when it
-/// is gone.
+/// Ends a generation as the driver does: asks it to stop, has its unclaimed connections forwarded, and releases it when
+/// it is gone.
 async fn retire(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
     sockets.drain(id(number)).unwrap();
     for program in &programs {
@@ -109,17 +109,17 @@ async fn retire_or_give_up(sockets: &mut Sockets, number: u32, programs: Vec<Pro
 }
 
 #[tokio::test]
-async fn hc28_a_hundred_generations_lose_nothing() {
+async fn hc28_a_hundred_generations_lose_no_connection() {
     a_hundred_generations(Style::NonBlocking).await;
 }
 
 #[tokio::test]
-async fn hc28_a_hundred_generations_that_block_in_accept_lose_nothing() {
+async fn hc28_a_hundred_generations_that_block_in_accept_lose_no_connection() {
     a_hundred_generations(Style::Blocking).await;
 }
 
 #[tokio::test]
-async fn generations_that_drain_for_long_do_not_disturb_later_switches() {
+async fn generations_that_drain_for_a_long_time_do_not_disturb_later_switches() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let load = Load::start(&to, 2);
@@ -173,8 +173,8 @@ async fn a_program_that_shuts_down_its_listener_does_no_harm() {
     let third = start(&mut sockets, 3, Style::NonBlocking);
     sockets.switch(id(3)).unwrap();
     load.more(20).await;
-    // The order of the members is 1, 2, 3, and 3 is live. When 2 leaves, 3 takes its index, and until we notice, the
-    // kernel chooses between 1 and 3 by a hash. Both respond.
+    // The order of the members is 1, 2, 3, and 3 is live. When 2 leaves, 3 takes its index, and until hotrun notices
+    // this, the kernel chooses between 1 and 3 by a hash. Both respond.
     sockets.drain(id(2)).unwrap();
     listener.shutdown(Shutdown::Both).unwrap();
     until("the listener is dropped", || sockets.listener_count() == 2).await;

@@ -191,7 +191,8 @@ async fn a_file_that_another_process_put_at_the_path_is_left_alone() {
     assert_eq!(names_in(directory.path()), ["app.sock"]);
 }
 
-/// The path itself must fit into an address, or no client could connect. The names next to it may be too long.
+/// The path itself must fit into a socket address, because clients connect to it. The paths of the generations'
+/// listeners in the same directory may be too long for a socket address.
 #[tokio::test]
 async fn a_directory_with_a_long_name_works() {
     let directory = tempfile::tempdir().unwrap();

@@ -135,7 +135,7 @@ async fn a_forwarder_accepts_no_more_than_it_can_forward() {
     until("all connections are forwarded", || accepting.is_finished()).await;
 }
 
-/// Shuts a live listener down without any other input: the group must notice by itself.
+/// Shuts a live listener down. The group must notice this without any other input.
 async fn shut_down_while_live(value: &str) {
     let mut sockets = open(&[value]);
     let to = match sockets.listening()[0].address.clone() {

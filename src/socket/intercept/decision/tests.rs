@@ -1,14 +1,14 @@
-//! The replies to calls, given the sockets that already exist.
+//! Tests the replies to calls, given the sockets that already exist.
 
 use super::*;
 
-/// The cookie of the new socket. The other sockets count up from 1.
+/// The cookie of the new socket. The cookies of the other sockets count up from 1.
 const NEW: u64 = 100;
 const ALONE: Neighbours = Neighbours {
     ours: false,
     listed: None,
 };
-/// Another generation has the address.
+/// The address belongs to another generation.
 const OURS: Neighbours = Neighbours {
     ours: true,
     listed: None,

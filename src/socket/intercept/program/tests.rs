@@ -1,4 +1,4 @@
-//! What the processes of a program hold.
+//! Tests which sockets a program's processes hold.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::*;
 use crate::socket::{Sharing, Sockets};
 
-/// A socket that shares its address, as those of several workers do.
+/// A socket that shares its address, as the sockets of several workers do.
 fn worker_socket(inode: u64) -> ProgramSocket {
     ProgramSocket {
         cookie: inode,
@@ -30,15 +30,15 @@ fn end_is_reported(program: &InterceptedProgram) -> bool {
     poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
 }
 
-/// Otherwise the thread would look again and again.
+/// If the end were reported after the next scan, too, the thread would scan again and again.
 #[tokio::test]
-async fn the_end_of_a_worker_is_reported_until_the_next_look() {
+async fn the_end_of_a_worker_is_reported_until_the_next_scan() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let inode = os::inode(&socket).unwrap();
     let mut command = Command::new("sleep");
     command.arg("60").stdin(Stdio::from(OwnedFd::from(socket)));
     let mut worker = command.spawn().unwrap();
-    // The command holds a duplicate.
+    // The `Command` holds a duplicate of the socket.
     drop(command);
     let pid = i32::try_from(worker.id()).unwrap();
     let sockets = Sockets::open(&[], Sharing::Steered).unwrap();

@@ -1,4 +1,4 @@
-//! Tests reuse-port groups against a model of the kernel's array that runs the real steering programs.
+//! Tests reuseport groups against a model of the kernel's socket array that runs the real steering programs.
 //!
 //! The file is long because the random walks and the examples share the model.
 
@@ -173,7 +173,7 @@ impl World {
             .collect()
     }
 
-    /// Checks what must hold at all times, even between two of our steps.
+    /// Checks what must hold at all times, even between two steps of hotrun.
     fn check(&self, when: &str) {
         let landings = self.kernel.landings(ORDINARY);
         assert!(!landings.is_empty(), "{when}: connections are refused");
@@ -234,7 +234,7 @@ impl World {
         may
     }
 
-    /// Simulates a program that shuts its listener down, which does not depend on `may_leave`.
+    /// Simulates a program that shuts its listener down, whether or not `may_leave` allows it.
     fn shut_down(&mut self, key: Key) {
         let owner = self.group.owner(key).unwrap();
         if owner == self.target && self.listeners(owner).len() == 1 {

@@ -1,5 +1,5 @@
-//! Explores the states that a setting can reach, first breadth-first and then in a narrow beam. Checks that a
-//! cooperative world comes to rest from each of them.
+//! Explores the states that a setting can reach, first breadth-first and then in a narrow beam. Checks that the world
+//! comes to rest from each of them if all parties cooperate.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -47,7 +47,7 @@ pub(super) struct Exploration<'a> {
     seen: HashMap<u64, u32>,
     /// For each state, the previous state and the edge by which it was first reached.
     origins: Vec<(u32, Option<Edge>)>,
-    /// For each state, the state that cooperation leads to. A state at rest leads to itself.
+    /// For each state, the next state if all parties cooperate, or the state itself if it is at rest.
     cooperations: Vec<u32>,
     edges: u64,
     checked: [u64; 8],
@@ -55,10 +55,11 @@ pub(super) struct Exploration<'a> {
 }
 
 impl<'a> Exploration<'a> {
+    /// The exploration stops after this many broken rules. The exploration stops after this many broken rules.
     const ENOUGH: usize = 3;
-    /// The minimum number of states closest to the start that are explored without exception.
+    /// At least this many of the states closest to the start are explored, without exception.
     const WHOLE: usize = 1_500;
-    /// Beyond those, this many states of each depth are explored, in the order of their fingerprints.
+    /// Farther from the start, at most this many states of each depth are explored, in the order of their fingerprints.
     const WIDTH: usize = 60;
 
     pub(super) fn run(setting: &'a Setting) -> Report {
@@ -192,7 +193,7 @@ impl<'a> Exploration<'a> {
         })
     }
 
-    /// Checks that cooperation leads from every state to rest, and never in a loop.
+    /// Checks that the table comes to rest from every state if all parties cooperate, and never loops.
     fn comes_to_rest(&mut self) {
         if !self.broken.is_empty() {
             return;

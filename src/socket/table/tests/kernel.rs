@@ -251,7 +251,7 @@ impl Model {
         }
     }
 
-    /// Runs the scan of the scanning thread.
+    /// Performs the scanning thread's scan.
     pub(super) fn scan(&mut self, index: usize) {
         let scan = self.scans[index];
         let half_open = self.client.is_some_and(|client| {

@@ -106,7 +106,7 @@ impl World {
             if array.members.contains(&None) {
                 moves.push(Move::StrangerGoes(*group));
             } else if self.budget.strangers > 0 && array.endpoint.is_some() {
-                // A stranger that arrives between a scan and the close that follows cannot be noticed.
+                // hotrun cannot notice a stranger that arrives between a scan and the close that follows it.
                 let mut scans = self.model.scans.iter();
                 let scanned = scans.any(|scan| scan.group == *group && scan.found.is_some());
                 moves.extend((!scanned).then_some(Move::StrangerComes(*group)));
@@ -161,7 +161,7 @@ impl World {
         }
     }
 
-    /// Returns the next move if all parties cooperate, or `None` if there is nothing left to do.
+    /// Returns the next move if all parties cooperate, or `None` if nothing is left to do.
     pub(super) fn cooperate(&self, setting: &Setting) -> Option<Move> {
         let moves = self.moves(setting);
         let rank = |action: &Move| match *action {

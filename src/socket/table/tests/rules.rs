@@ -24,12 +24,12 @@ pub(super) enum Rule {
     NoLoop,
     /// No program shares its listener with a forwarder before it is draining.
     NotShared,
-    /// Every listener that can be closed is closed, every waiting connection is served, and then the table has no more
-    /// deadlines.
+    /// Every listener that can be closed is eventually closed, and every waiting connection is eventually served. After
+    /// that, the table has no more deadlines.
     ComesToRest,
 }
 
-/// The generation that clients can rely on getting new connections.
+/// The generation that must get new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Serving {
     /// This generation, from its switch until it is asked to stop.
@@ -53,7 +53,7 @@ impl Model {
         }
     }
 
-    /// Returns where a new connection may land, whatever the hash.
+    /// Returns the members in which a new connection may land. If there are several, the kernel chooses by a hash.
     pub(super) fn landings(&self, group: GroupId) -> Vec<Member> {
         self.landings_from(group, ORDINARY_PORT)
     }
@@ -181,8 +181,8 @@ impl Model {
         }
     }
 
-    /// Whether the next generation will find a connection in this member, without a forwarder taking it. This need not
-    /// hold if a program opened sockets in the group itself.
+    /// Whether a connection in this member waits for the next generation, and no forwarder takes it. This need not hold
+    /// if a program opened sockets in the group itself.
     fn may_wait(&self, group: GroupId, member: Member) -> bool {
         let sock = member.and_then(|listener| self.socks.get(&listener));
         let mut all = self.socks.values().filter(|sock| sock.group == group);

@@ -1,4 +1,4 @@
-//! Examples of which members may leave.
+//! Examples of members that may leave their group, and of members that must stay.
 
 use super::*;
 

@@ -35,7 +35,7 @@ impl Packet {
     }
 }
 
-/// Interprets a program like the kernel. Panics on programs that the kernel's `bpf_check_classic` refuses.
+/// Interprets a program as the kernel does. Panics on programs that the kernel's `bpf_check_classic` refuses.
 pub(in crate::socket) fn run(program: &[Instruction], packet: &Packet) -> u32 {
     let (mut at, mut a) = (0_usize, 0_u32);
     loop {
