@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::harness::say;
 use crate::screen::{Project, Screen, TIMEOUT};
 
-/// The processor time of a process without its children. `schedstat` counts nanoseconds, `/proc/PID/stat` only
+/// The processor time of a process without its children. `schedstat` counts in nanoseconds, `/proc/PID/stat` only in
 /// hundredths of a second.
 fn cpu_time(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is running");

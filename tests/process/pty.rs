@@ -95,7 +95,7 @@ async fn resizing_signals_the_program() {
     assert_eq!(printed(&on).await, "40 120\n");
 }
 
-/// When the leader of a session exits, the kernel hangs up the terminal, so the program must not be the leader.
+/// When a session leader exits, the kernel hangs up the terminal, so the program must not be the leader.
 #[tokio::test]
 async fn children_keep_their_terminal_when_the_program_exits() {
     let mark = Mark::new();
