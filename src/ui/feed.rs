@@ -20,7 +20,7 @@ const MAX_WAITING: usize = 256;
 /// How long a terminal that accepts no output (Ctrl-S, a pager) may delay an exit or a suspend.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the thread waits for a report if the screen changes only with a report.
+/// How long the thread waits for a report if nothing needs to be redrawn.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Called when hotrun must quit, because its output has no reader or a part of hotrun has panicked.

@@ -11,7 +11,7 @@ use super::stdio::Handles;
 use super::writer::TolerantWriter;
 use crate::reload::GenId;
 
-/// How many bytes of an unfinished line are held back at most.
+/// The maximum number of bytes of an unfinished line to hold back.
 const MAX_HELD: usize = 64 * 1024;
 
 /// Merges the output of several programs and hotrun's own lines, so that nothing is lost and no line mixes two sources.
@@ -71,7 +71,7 @@ impl Interleaver {
         self.raw(stream, &text);
     }
 
-    /// Writes the held back lines of programs that are now running alone.
+    /// Writes the lines that were held back for programs that are now running alone.
     pub(super) fn release_alone(&mut self, model: &Model) {
         let held = self.held.keys().copied();
         let alone: Vec<_> = held.filter(|(id, _)| !model.overlaps(*id)).collect();

@@ -11,7 +11,7 @@ use super::writer::TolerantWriter;
 use super::{Options, OutputStream, Report, text};
 use crate::reload::{Cause, Ended, GenFailure, GenId, GenNotice, Notice, Stopped};
 
-/// How many bytes of an unfinished line are held back at most.
+/// The maximum number of bytes of an unfinished line to hold back.
 const MAX_HELD: usize = 64 * 1024;
 
 /// The JSON renderer.
@@ -168,7 +168,7 @@ fn output(id: GenId, stream: OutputStream, bytes: &[u8], partial: bool) -> JsonE
         .with_flag("partial", partial)
 }
 
-/// The event for a report, if it has one. `color`: whether to keep the compiler's colors.
+/// The event for a report, if there is one. `color`: whether to keep the compiler's colors.
 fn event(report: &Report, color: bool) -> Option<JsonEvent> {
     Some(match report {
         Report::Notice(Notice::Generation(id, notice)) => generation_event(*id, *notice),

@@ -49,7 +49,7 @@ fn error(text: impl Into<String>) -> LogMessage {
     message(Level::Error, text)
 }
 
-/// The message about a report, if it has one. `model` does not contain the report yet.
+/// The message about a report, if there is one. `model` does not contain the report yet.
 pub(super) fn describe(report: &Report, model: &Model) -> Option<LogMessage> {
     Some(match report {
         Report::Notice(Notice::Generation(id, notice)) => describe_generation(*id, *notice, model),

@@ -122,7 +122,7 @@ impl Ui {
         error.map_or(Ok(()), Err)
     }
 
-    /// Executes a command. Only the live terminal draws anything for it.
+    /// Executes a command. Commands change only what the live terminal shows.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Ui {
         self.result()
     }
 
-    /// How long to wait for a report before calling [`Ui::draw`] again. `None` if the screen changes only with a report.
+    /// How long to wait for a report before calling [`Ui::draw`] again. `None` if nothing needs to be redrawn until then.
     pub fn next_redraw(&self) -> Option<Duration> {
         match &self.renderer {
             Renderer::Live(live) => live.next_redraw(&self.model, self.started.elapsed()),

@@ -141,7 +141,7 @@ impl Model {
         }
     }
 
-    /// Makes the addresses that this generation listens on the ones to show.
+    /// Shows this generation's addresses from now on.
     fn use_addresses(&mut self, id: GenId) {
         if let Some(generation) = self.generations.get(&id) {
             self.program_addresses.clone_from(&generation.addresses);

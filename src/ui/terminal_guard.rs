@@ -91,8 +91,8 @@ impl TerminalGuard {
             self.active = true;
             return true;
         };
-        // Locked until the original state is saved, so that hotrun cannot exit before that and leave the terminal
-        // changed.
+        // Keep the lock until the original state is saved. Otherwise, hotrun could exit before that and leave the
+        // terminal changed.
         let mut saved = saved();
         if DISABLED.load(Ordering::Acquire) {
             return false;
@@ -137,8 +137,8 @@ fn saved() -> MutexGuard<'static, Option<Saved>> {
 /// Sets the terminal up for drawing. `before`: the state saved by an earlier call.
 fn set_up(terminal: &OwnedFd, keys: bool, before: Option<Saved>) -> io::Result<Saved> {
     let current = terminal::modes(terminal)?;
-    // If the modes are still those that hotrun set, not even the shell has changed them, so the original modes are the
-    // saved ones.
+    // If the terminal still has the modes that hotrun set, nothing has changed them since then, so the saved modes are
+    // the original ones.
     let original = match before {
         Some(before) if before.ours == current => before.original,
         Some(_) | None => current,

@@ -49,7 +49,7 @@ impl TerminalInput {
     /// A signal handler cannot be installed.
     ///
     /// # Panics
-    /// If called outside of a tokio runtime with I/O.
+    /// Panics if called outside a tokio runtime with I/O enabled.
     pub fn new(mode: UiMode, for_program: bool) -> io::Result<Self> {
         // Only the live user interface reads the terminal.
         let input =
@@ -133,7 +133,7 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// Returns the next input. Waits forever once the terminal is closed, which `SIGHUP` reports.
+/// Returns the next input. Once the terminal is closed, waits forever: `SIGHUP` reports that it was closed.
 async fn typed(input: &mut Option<AsyncFd<File>>) -> Vec<u8> {
     let mut buffer = [0; 4096];
     while let Some(terminal) = input {

@@ -19,7 +19,7 @@ struct Started {
     before: nix::sys::termios::Termios,
 }
 
-/// Starts hotrun, waits until generation 1 is live, and returns the terminal's modes from before the start with it.
+/// Starts hotrun and waits until generation 1 is live. The result contains the terminal's modes before the start.
 fn start(panics: bool) -> Started {
     let project = Project::new("true", RUN);
     let mut command = project.hotrun(&["-l", "127.0.0.1:0", "--on", "*.txt=run:true"]);
@@ -170,7 +170,7 @@ fn after_a_signal_on_a_stopped_terminal() {
     let mut started = start(false);
     let pid = || std::fs::read_to_string(started.project.path("pid")).unwrap();
     let first = pid();
-    // Once the reload happens, the Ctrl-S before it has taken effect.
+    // When the reload happens, the terminal has already processed the preceding Ctrl-S.
     started.screen.press("\x13r");
     until("a reload", || pid() != first && !pid().is_empty());
     kill(started.pid(), Signal::SIGTERM).unwrap();

@@ -1,4 +1,4 @@
-//! Programs that print very much, or nothing.
+//! Programs that print a lot, or nothing.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 //! Reads the rows that scroll off the top of a terminal emulator, without a limit.
 
 const END: &[u8] = b"\x1b[?2026l";
-/// The emulator's history, in rows. hotrun writes fewer rows in one frame.
+/// The emulator's history, in rows. hotrun writes fewer rows than this in one frame.
 pub(crate) const HISTORY: usize = 50_000;
 
 /// Passes each row that leaves the screen to a function, exactly once.

@@ -14,7 +14,7 @@ use super::wrap::{RESET, plain, truncate};
 use crate::reload::Phase;
 use crate::ui::model::Model;
 
-/// The footer's rows from top to bottom. They are fewer than the terminal's, and no wider.
+/// The footer's rows from top to bottom. They fit on the terminal, and leave at least one row free if it has several.
 pub(super) fn rows(frame: &Frame<'_>) -> Vec<String> {
     let most = usize::from(frame.size.rows).saturating_sub(1).max(1);
     let mut state = generations::rows(frame, most - 1);

@@ -8,7 +8,7 @@ use super::wrap::wrap;
 use crate::reload::GenId;
 use crate::ui::model::Model;
 
-/// How many bytes of an unfinished line are held back at most.
+/// The maximum number of bytes of an unfinished line to hold back.
 const MAX_UNFINISHED: usize = 64 * 1024;
 /// How many rows of each unfinished line are shown.
 const MAX_ROWS: usize = 3;

@@ -275,7 +275,7 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
     assert_eq!(fold_all(&[live(id)]), (None, None));
 }
 
-/// The lines are processed again for each frame.
+/// Every frame processes the lines again, so long lines would slow it down.
 #[test]
 fn long_build_lines_are_shortened() {
     let mut model = model(&rebuilding());

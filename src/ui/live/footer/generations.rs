@@ -12,7 +12,7 @@ use crate::ui::{Human, text};
 /// How many draining generations get their own row.
 const MAX_DRAINING: usize = 3;
 
-/// At most `max_rows` rows. Draining generations get the rows that the others leave.
+/// At most `max_rows` rows. Draining generations get the rows that are left.
 pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     let (mut live, mut starting, mut draining) = (Vec::new(), Vec::new(), Vec::new());
     for (id, generation) in &frame.model.generations {
@@ -32,7 +32,7 @@ pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     live
 }
 
-/// Rows for the newest draining generations, newest first, and the number of the others.
+/// A row for each of the newest draining generations, newest first, and a row with the number of the others.
 fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &ShownGeneration)], room: usize) -> Vec<String> {
     let shown = match all.len() <= room.min(MAX_DRAINING) {
         true => all.len(),
@@ -131,7 +131,7 @@ fn status(generation: &ShownGeneration) -> String {
     truncate_str(&text::text(&generation.status), MAX_COLUMNS, "…").into_owned()
 }
 
-/// The time left until a timeout. A generation that gets the stop signal only at its timeout runs a little past it.
+/// The time left until a timeout. A generation that gets the stop signal only at its timeout runs a little longer.
 pub(super) fn time_left(age: Duration, timeout: Duration) -> String {
     match timeout.saturating_sub(age) {
         Duration::ZERO => format!("{} timeout exceeded", Human(timeout)),
