@@ -138,11 +138,9 @@ impl Options {
             Level::Success => Style::new().green(),
             Level::Warning | Level::Error => Style::new().red(),
         };
-        let (label, style) = (Style::new().dim(), style.force_styling(self.color));
-        let label = label
-            .force_styling(self.color)
-            .apply_to("hotrun:")
-            .to_string();
+        let style = style.force_styling(self.color);
+        let label = Style::new().dim().force_styling(self.color);
+        let label = label.apply_to("hotrun:");
         let line = |line| format!("{label} {}", style.apply_to(line));
         // A command's output may contain empty lines, which are kept.
         let text = text.trim_end_matches('\n');

@@ -123,7 +123,8 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> LogMessag
             detail(format!("gen {id} extended its timeout to {}", Human(left)))
         }
         GenNotice::StoredFds => info(format!(
-            "gen {id} stores descriptors: from now on each generation stops before the next one starts"
+            "gen {id} stores descriptors: \
+             from now on each generation stops before the next one starts"
         ))
         .outside_footer(),
         GenNotice::Aborting { after } => aborting(id, after),
