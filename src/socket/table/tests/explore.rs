@@ -55,7 +55,7 @@ pub(super) struct Exploration<'a> {
 }
 
 impl<'a> Exploration<'a> {
-    /// The exploration stops after this many broken rules. The exploration stops after this many broken rules.
+    /// The exploration stops after this many broken rules.
     const ENOUGH: usize = 3;
     /// At least this many of the states closest to the start are explored, without exception.
     const WHOLE: usize = 1_500;
