@@ -4,8 +4,8 @@
 // Tests print to the console.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod ends;
-mod given;
+mod exits;
+mod inherited;
 mod intercept;
 mod kills;
 mod measure;

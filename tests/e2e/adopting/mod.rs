@@ -1,16 +1,16 @@
 //! Programs that know nothing about hotrun and open their own sockets, in ways that are hard to handle.
 
-mod answers;
-mod below;
+mod addresses;
 mod closing;
-mod company;
+mod crashes;
 mod datagrams;
-mod faults;
-mod places;
+mod isolation;
+mod parent_signals;
+mod process_trees;
 mod refusals;
-mod strangers;
-mod surroundings;
-mod trees;
+mod results;
+mod single_instance;
+mod two_instances;
 mod workers;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

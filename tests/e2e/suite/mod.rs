@@ -7,7 +7,7 @@
 mod builds;
 mod daemons;
 mod draining;
-mod ends;
+mod hotrun_exits;
 mod live;
 mod nothing_live;
 mod recovery;
@@ -112,7 +112,7 @@ fn all() -> Vec<Fault> {
     all.extend(draining::faults());
     all.extend(recovery::faults());
     all.extend(resources::faults());
-    all.extend(ends::faults());
+    all.extend(hotrun_exits::faults());
     all.sort_by_key(|fault| fault.state);
     all
 }

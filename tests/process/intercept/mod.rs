@@ -3,7 +3,7 @@
 mod measure;
 mod programs;
 mod replies;
-mod surroundings;
+mod side_effects;
 
 use std::io::PipeWriter;
 use std::net::{Ipv4Addr, SocketAddrV4};

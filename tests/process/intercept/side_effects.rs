@@ -164,7 +164,7 @@ fn an_ordinary_user_can_intercept() {
     let output = Command::new("setpriv")
         .args(NOBODY)
         .arg(tests)
-        .args(["--exact", "intercept::surroundings::helper_is_intercepted"])
+        .args(["--exact", "intercept::side_effects::helper_is_intercepted"])
         .args(["--ignored", "--nocapture"])
         .env(HOTRUN, hotrun)
         // Excludes a Python in a home directory.
@@ -200,7 +200,7 @@ async fn nested_interception_is_refused_but_the_inner_program_runs() {
         return;
     }
     let tests = std::env::current_exe().unwrap();
-    let name = "intercept::surroundings::helper_is_busy";
+    let name = "intercept::side_effects::helper_is_busy";
     let mark = Mark::new();
     let arguments = [
         tests.to_str().unwrap(),
