@@ -23,7 +23,7 @@ impl Failure {
         Self::new(1, message)
     }
 
-    /// A signal terminated hotrun. There is no message, because the sender of the signal knows.
+    /// A signal terminated hotrun. There is no message, because hotrun was asked to exit.
     pub fn signal(number: i32) -> Self {
         Self::new(u8::try_from(128 + number).unwrap_or(u8::MAX), "")
     }

@@ -4,7 +4,7 @@
 //! hotrun keeps an executable through a hard link beside the original. An open descriptor is not enough: a program
 //! that was started from one reads `NAME (deleted)` as its own path (`proc_pid_exe(5)`) and cannot start itself again,
 //! and a script sees `/proc/self/fd/N` as its name. In another directory, a program would not find its libraries
-//! (`$ORIGIN`) and resources. A copy takes disk space and time, and starting it can fail with `ETXTBSY` if another
+//! (`$ORIGIN`) or resources. A copy takes disk space and time, and starting it can fail with `ETXTBSY` if another
 //! thread forks while the copy is being written.
 
 mod fingerprint;
@@ -34,8 +34,8 @@ pub const GLOB: &str = ".*.hotrun-*";
 /// longer needed. If hotrun is killed, a guardian removes all links.
 #[derive(Debug)]
 pub struct ArtifactStore {
-    /// Distinguishes this process's links from those of another hotrun. It is not the pid, because two hotruns in
-    /// containers may have the same pid.
+    /// Distinguishes this process's links from those of another hotrun. A pid would not do, because hotrun may have the
+    /// same pid in two containers.
     token: String,
     next: ArtifactId,
     newest: Option<(ArtifactId, Launch, Option<Fingerprint>)>,

@@ -10,7 +10,7 @@ use super::target::{self, CargoTarget};
 use super::{SEPARATE_BUILD, runner};
 use crate::error::Failure;
 
-/// How to build and start a `cargo run`.
+/// How to build and start the program of a `cargo run`.
 #[derive(Clone, Debug)]
 pub struct CargoPlan {
     pub(super) run: CargoRun,
@@ -69,7 +69,7 @@ impl CargoPlan {
 
     /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the
     /// triple is wrong (for example, if the target is a specification file), also sets the runner for a `cfg` that is
-    /// always true. Cargo refuses two matching `cfg`s, so the second one is left out if the user has configured a
+    /// always true. Cargo refuses two matching `cfg`s, so hotrun leaves this one out if the user has configured a
     /// runner.
     fn runner_options(&self) -> Result<Vec<OsString>, Failure> {
         let is_string = self.config.runner_is_string;
@@ -102,7 +102,7 @@ fn sets_runner(value: &str, run: &CargoRun) -> bool {
 /// The first cargo version with a stable `--config`, which hotrun needs to set itself as the runner.
 const MIN_VERSION: (u32, u32) = (1, 63);
 
-/// The parts of cargo's configuration that affect how hotrun calls it.
+/// The parts of cargo's configuration that affect how hotrun calls cargo.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CargoConfig {
     /// The target triple.
@@ -210,7 +210,7 @@ mod tests {
             (name == "serve").then(|| vec!["run".to_owned(), "-q".to_owned(), "--".to_owned()])
         });
         let mut plan = CargoPlan {
-            run: run.expect("the line must be a `cargo run`"),
+            run: run.expect("the line must be parsed as `cargo run`"),
             config: CargoConfig {
                 triple: "t-1.0".to_owned(),
                 ..CargoConfig::default()

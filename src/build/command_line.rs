@@ -24,7 +24,7 @@ const VALUED: &[&str] = &[
 /// lists the possible values.
 const OPTIONAL: &[&str] = &["-p", "--bin", "--example", "--package", "--target"];
 
-/// How many times an alias is expanded to another alias, in case of a cycle.
+/// How many times an alias may expand to another alias. Aliases can form a cycle.
 const MAX_ALIASES: usize = 32;
 
 /// A `cargo run` command line with its aliases expanded.
@@ -89,7 +89,7 @@ impl CargoRun {
                     return None;
                 }
                 run.options = options;
-                // Cargo passes everything from the first word on to the program, even options.
+                // Cargo passes the first argument that is not an option, and everything after it, to the program.
                 run.program = program.to_vec();
                 return Some(run);
             }
@@ -261,7 +261,8 @@ mod tests {
                 "",
             ),
         ] {
-            let run = parse(line).unwrap_or_else(|| panic!("`{line}` must be a cargo run"));
+            let run =
+                parse(line).unwrap_or_else(|| panic!("`{line}` must be parsed as `cargo run`"));
             assert_eq!(joined(&run.globals), globals, "{line}");
             assert_eq!(joined(&run.options), options, "{line}");
             assert_eq!(joined(&run.program), program, "{line}");

@@ -77,8 +77,8 @@ fn declares_inputs(out_dir: &Path) -> bool {
     })
 }
 
-/// The dependencies in a dep-info file, which uses the syntax of `make`. Cargo escapes spaces with a `\`, and nothing
-/// else (`render_filename` in `compiler/output_depinfo.rs` in cargo's sources).
+/// The dependencies in a dep-info file, which uses the syntax of `make`. Cargo escapes only spaces, with a
+/// `\` (`render_filename` in `compiler/output_depinfo.rs` in cargo's sources).
 fn dependencies(text: &[u8]) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {

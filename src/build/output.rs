@@ -11,8 +11,8 @@ use super::runner::{self, RunnerMessage};
 /// What to start after a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
-    /// The program and its arguments. The program may be relative to `workdir`, as with `cargo run`, because the
-    /// program sees this as its own name.
+    /// The program and its arguments. The program's path may be relative to `workdir`, as with `cargo run`, because the
+    /// program sees this path as its own name.
     pub argv: Vec<OsString>,
     /// The complete environment.
     pub env: Vec<(OsString, OsString)>,

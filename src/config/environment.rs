@@ -1,4 +1,4 @@
-//! Parses `--env-file` files and `--env` values, and knows which commands are wrappers.
+//! Parses `--env-file` files and `--env` values, and recognizes wrapper commands.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

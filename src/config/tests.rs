@@ -232,7 +232,7 @@ fn help_version_and_completions_are_printed() {
 }
 
 #[test]
-fn a_rule_that_needs_a_socket_needs_listen_if_none_is_adopted() {
+fn without_adoption_a_rule_that_needs_a_socket_requires_listen() {
     let read = |ready: &str, more: &[&str]| {
         let words = [&["--adopt", "never", "--ready", ready], more, &["--", "x"]].concat();
         read_in(empty().path(), &words).map(drop)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The prefix of the socket names next to a socket path; the pid and a dash follow it.
+/// How the names of hotrun's own socket files begin, in the directory of a unix socket's path. The pid and a dash follow.
 pub const PREFIX: &str = ".hotrun-";
 
 /// Device and inode, which identify a file.
@@ -26,16 +26,16 @@ pub enum Cleanup {
     Socket {
         /// The path, as a type that serde can serialize even if it is not UTF-8.
         path: OsString,
-        /// Our socket file, if it never changes. `None` if our file is the one that has a second name next to the path:
-        /// that file changes with each switch.
+        /// Our socket file, if it never changes. `None` if it changes with each switch: our file is then the one that also
+        /// has a `.hotrun-PID-*` name in the same directory.
         file: Option<FileId>,
     },
     /// All regular files whose path has this prefix. No other files may have it.
     Files(OsString),
 }
 
-/// Removes the files of the hotrun that had this pid, and no others. For a unix socket these are the names next to its
-/// path, and the path itself if it is still the same file as one of them.
+/// Removes the files of the hotrun that had this pid, and no others. For a unix socket, these are the `.hotrun-PID-*`
+/// entries in the directory of its path, and the path itself if it is still the same file as one of them.
 ///
 /// Call this when that hotrun is gone and nothing listens on its sockets. Calling it again does no harm. Files that
 /// cannot be removed are left in place.
@@ -54,13 +54,13 @@ pub fn clean_up(cleanups: &[Cleanup], pid: u32) {
 }
 
 fn remove_sockets(path: &Path, file: Option<FileId>, pid: u32) {
-    // The names next to the path that belong to this hotrun.
+    // The `.hotrun-PID-*` entries of this hotrun.
     let names = beginning_with(&path.with_file_name(format!("{PREFIX}{pid}-")));
     let beside: Vec<_> = names
         .filter_map(|name| Some((socket_id(&name)?, name)))
         .collect();
     let is_ours = |id| file == Some(id) || beside.iter().any(|(known, _)| *known == id);
-    // Remove the path first: without the names next to it, it could not be recognized as ours.
+    // Remove the path first: without these entries, it could not be recognized as ours.
     if socket_id(path).is_some_and(is_ours) {
         let _ = fs::remove_file(path);
     }

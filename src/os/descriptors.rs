@@ -10,8 +10,8 @@ use nix::sys::stat::{SFlag, fstat};
 
 /// Closes every descriptor numbered `first` or higher.
 ///
-/// Call this only when a process starts, before anything in it owns a descriptor in that range. Descriptors that are
-/// open at that point were leaked by the parent, as terminals and shells sometimes do, and this process would keep them
+/// Call this only when a process starts, before anything in it owns a descriptor in that range. A descriptor that is
+/// open at that point was leaked by the parent, as terminals and shells sometimes do, and this process would keep it
 /// open.
 ///
 /// # Errors

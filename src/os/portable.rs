@@ -89,7 +89,7 @@ pub fn accepting(_pids: &[i32], _sockets: &[u64]) -> Option<Vec<Accepting>> {
     None
 }
 
-/// Always `false`, because it is unknown.
+/// Always `false`, because the answer is unknown.
 pub fn is_being_written(_: &Path) -> bool {
     false
 }

@@ -52,12 +52,12 @@ impl SocketState {
 
 impl GenerationSockets {
     /// Waits until the generation listens on every address of the previous one, and its processes are waiting for
-    /// connections on each of its sockets. An address that it still does not listen on one second after its first
-    /// socket is ignored. `run_time`: how long a program that opens no socket must run to be ready; `None` if it must
+    /// connections on each of its sockets. One second after it has opened its first socket, addresses that it does not
+    /// listen on are ignored. `run_time`: how long a program that opens no socket must run to be ready; `None` if it must
     /// open one.
     ///
-    /// All sockets must be waited on in the same check, so a worker that serves one socket and dies before the next
-    /// worker starts does not count. A process that holds a socket without waiting on it never counts, because it may
+    /// A single check must find all sockets waited on, so a worker that serves one socket and dies before the next worker
+    /// starts does not count. A process that holds a socket without waiting on it never counts, because it may
     /// be a wrapper or may still be loading. There are two exceptions. A process that the system does not show (it uses
     /// io_uring, or belongs to another user) counts after a second. And where the system shows nothing at all, as on
     /// systems other than Linux, a second is enough.

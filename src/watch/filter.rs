@@ -26,8 +26,8 @@ const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 /// files, locks, autosaves, backups) must not count as changes. If the files of a crash counted, a crash would trigger
 /// the next start.
 const TEMPORARY: &[&str] = &[
-    // Swap files of vim, from `.x.swp` down to `.x.saa`, and the files with which it tests whether it can write to the
-    // directory.
+    // Swap files of vim, from `.x.swp` down to `.x.saa`, and the files that it creates to test whether the directory is
+    // writable.
     ".*.s[a-w][a-z]",
     ".*.swpx",
     "4913",
@@ -51,7 +51,7 @@ const TEMPORARY: &[&str] = &[
 
 /// Decides which files count, that is, whether a change to them is reported.
 ///
-/// An ignore file is read when it is first needed, and then cached. After a change to one of them, make a new filter.
+/// An ignore file is read when it is first needed, and then cached. After a change to an ignore file, make a new filter.
 #[derive(Debug)]
 pub(super) struct Filter {
     spec: WatchSpec,
@@ -65,7 +65,7 @@ pub(super) struct Filter {
     above: BTreeSet<PathBuf>,
 }
 
-/// What counts in a directory.
+/// Decides which files count in a directory.
 #[derive(Debug)]
 struct Matcher {
     root: PathBuf,
@@ -146,7 +146,7 @@ impl Filter {
         is_ruled || self.dirs.iter_mut().any(|dir| dir.accepts(path, true))
     }
 
-    /// Files that count even if nothing else in their directory does, so that the directory has to be watched for them.
+    /// Files that count even if nothing else in their directory does. Their directories must be watched for them.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let inputs = self.spec.inputs.iter();
         let inputs = inputs.flat_map(|inputs| &inputs.files);
@@ -176,9 +176,9 @@ impl Matcher {
             .git_ignore(on)
             .git_exclude(on)
             .git_global(on);
-        // A `.gitignore` applies even outside a repository, for example in an unpacked archive. One above the root
-        // applies only if it is inside a repository: otherwise, a forgotten `.gitignore` with a `*` in the home
-        // directory would hide everything.
+        // A `.gitignore` applies even outside a repository, for example in an unpacked archive. A `.gitignore` above the
+        // root applies only inside a repository: otherwise, a forgotten `.gitignore` with a `*` in the home directory
+        // would hide everything.
         builder
             .require_git(false)
             .parents(on && root.ancestors().any(is_repository));

@@ -6,35 +6,36 @@
 //! ```
 //!
 //! An event only shows *where* something may have happened. Once no more events arrive, hotrun examines the file system
-//! to find out what has changed. So the individual steps in which an editor saves do not matter, and a temporary file
-//! that is already gone is never reported.
+//! to find out what has changed. So the individual steps of an editor's save do not matter, and a temporary file that is
+//! already gone is never reported.
 //!
 //! hotrun watches each directory individually, and does not watch ignored directories: a watch takes memory in the
 //! kernel, the number of watches is limited, and a build writes thousands of files.
 //!
 //! # What counts as a change
 //!
-//! The rules in the order in which they apply, each with the function that decides. In this module, `worker.rs` calls
-//! these functions: `WatchWorker::touched` for each event, and `WatchWorker::flush` for each batch.
+//! A file *counts* if hotrun reports changes to it. These are the rules in the order in which they apply, each with the
+//! function that decides. `WatchWorker::touched` calls these functions for each event, and `WatchWorker::flush` calls
+//! them for each batch.
 //!
 //! | rule | decided by |
 //! | --- | --- |
-//! | only events that can change contents: no reads, no changes of the file mode | `os::fs_event::translate` |
-//! | a symbolic link is not followed; a new or replaced directory stands for its files | `WatchWorker::touched` |
-//! | the last `--on` rule that matches the path wins, even over ignore files; `ignore` means that the file does not count | [`action_for`] |
-//! | temporary files of editors and files of crashes do not count | `filter::is_temporary` |
-//! | once a build has reported its inputs, only these count | `Filter::counts` |
-//! | `--exts`, `--ignore`, ignore files, version control, cargo's output | `Filter::would_count` |
-//! | roots that are files, and cargo's own files, count regardless of `--exts` | `Filter::counts` |
-//! | a file that turns out to be an input counts if it has had an event since the build began | `WatchWorker::update` |
-//! | a changed ignore file applies from the next batch on | `Filter::is_outdated_by` |
-//! | a file counts when its writer has closed it | `Debounce::touch` |
-//! | changes are reported together, once no more events arrive and git has finished | `Debounce::take` |
-//! | the contents must have changed, or the metadata if the contents are not known | `Snapshot::update` |
+//! | reads and changes of the file mode do not count | `os::fs_event::translate` |
+//! | symbolic links are not followed; for a new or replaced directory, each of its files is checked | `WatchWorker::touched` |
+//! | the last matching `--on` rule decides: `ignore` excludes a file, any other action includes it | [`action_for`] |
+//! | temporary files of editors, and files that a crash leaves behind, do not count | `filter::is_temporary` |
+//! | once a build has reported its inputs, no other files count | `Filter::counts` |
+//! | `--exts`, `--ignore`, ignore files, version control directories and cargo's output restrict what counts | `Filter::would_count` |
+//! | a root that is a file counts regardless of `--exts`, and so do cargo's own files | `Filter::counts` |
+//! | a file that turns out to be an input of the build counts if it has had an event since the build began | `WatchWorker::update` |
+//! | a changed ignore file applies to the batch that contains it | `Filter::is_outdated_by` |
+//! | a file that is being written waits until its writer has closed it | `Debounce::touch` |
+//! | the batch waits until no more events arrive and git has finished | `Debounce::take` |
+//! | the contents must have changed or, if they are unknown, the metadata | `Snapshot::update` |
 //! | a `Cargo.lock` that cargo itself wrote during a build does not count | [`LockFileWindow::contains`] |
-//! | files that a build or a command rewrites on every run do not count | [`SelfTrigger::judge`] |
+//! | a file that a build or a command rewrites on every run does not count | [`SelfTrigger::judge`] |
 //!
-//! The driver asks about the last two before it acts on a batch.
+//! The driver applies the last two rules before it acts on a batch.
 
 mod debounce;
 mod filter;
@@ -92,14 +93,14 @@ impl Watch {
         Ok(Self { inputs })
     }
 
-    /// Must be called when a build begins. A file that has not counted so far may turn out to be an input of this
-    /// build. If it changes from now on, that change must not be missed.
+    /// Call this when a build begins. A file whose changes are ignored so far may turn out to be an input of this build;
+    /// if it changes from now on, that change must not be missed.
     pub fn build_begins(&self) {
         self.send(WatchInput::Build(SystemTime::now()));
     }
 
-    /// Changes what is watched. A file that did not count before, and has changed since the build began, is reported as
-    /// changed.
+    /// Changes what is watched. A file that counts only from now on is reported as changed if it has changed since the
+    /// build began.
     pub fn update(&self, update: WatchUpdate) {
         self.send(WatchInput::Update(update));
     }

@@ -67,9 +67,9 @@ pub enum Verdict {
     Now,
     /// Let the current run end, and run again when nothing has changed for this long (see [`SelfTrigger::due`]).
     Later(Duration),
-    /// Do nothing, because the runs write these files, and report this for the first time.
+    /// Do not run, because the runs themselves write these files. Report this, for the first time.
     SelfTriggered,
-    /// Do nothing, because the runs write these files. This was already reported.
+    /// Do not run, because the runs themselves write these files. This was already reported.
     Nothing,
 }
 
@@ -156,7 +156,7 @@ impl SelfTrigger {
     }
 
     /// Decides whether files that changed together trigger a run. `during` is the run in which all of them changed, if
-    /// any, and how long after the start of the run they changed.
+    /// any, and how long after its start they changed.
     fn judge_files(&mut self, changed: &[PathBuf], during: Option<(u32, Duration)>) -> Verdict {
         let Some((run, after)) = during else {
             // Something other than a run also writes these files.

@@ -41,7 +41,7 @@ enum Known {
     Hash(Stamp, u64),
 }
 
-/// The metadata of a file that shows a change.
+/// The metadata that shows whether a file has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     len: u64,
@@ -95,7 +95,7 @@ impl Snapshot {
         unread.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Reads a file that was added without reading it.
+    /// Reads a file that was added but not read.
     ///
     /// The contents are recorded only if the file has not changed since the watch started. Otherwise, the event for
     /// that change, which may still arrive, would seem to report no change.
@@ -107,7 +107,7 @@ impl Snapshot {
             return;
         }
         self.read_ahead_left -= before.len;
-        let Some((_, Some(hash))) = look(path) else {
+        let Some((_, Some(hash))) = examine(path) else {
             return;
         };
         // Taken after the read, to notice a change during the read, or that another file was moved here.
@@ -122,7 +122,7 @@ impl Snapshot {
     /// Examines `path` after an event. Returns what has changed: the path itself or, if it is gone or not a file, every
     /// known file at or below it.
     pub(super) fn update(&mut self, path: &Path) -> Vec<PathBuf> {
-        let Some((stamp, hash)) = look(path) else {
+        let Some((stamp, hash)) = examine(path) else {
             return self.forget(path);
         };
         let now = hash.map_or(Known::Stamp(stamp), |hash| Known::Hash(stamp, hash));
@@ -209,9 +209,9 @@ impl Snapshot {
 }
 
 impl Stamp {
-    /// Takes the stamp from a file's metadata. Everything else about the file, such as its contents, was read after
-    /// `looked`; `None` if that does not matter.
-    fn of(metadata: &Metadata, looked: Option<SystemTime>) -> Self {
+    /// Takes the stamp from a file's metadata. `read_after`: the contents were read after this time; `None` if the
+    /// contents do not matter.
+    fn of(metadata: &Metadata, read_after: Option<SystemTime>) -> Self {
         let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
         let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
         let changed = UNIX_EPOCH + Duration::new(seconds, nanoseconds);
@@ -220,7 +220,7 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             inode: metadata.ino(),
             changed,
-            sure: looked.is_none_or(|looked| changed + TICK < looked),
+            sure: read_after.is_none_or(|time| changed + TICK < time),
         }
     }
 }
@@ -232,7 +232,7 @@ fn file_metadata(path: &Path) -> Option<Metadata> {
 /// Reads the stamp and the hash of a file, or of a symbolic link that is dangling or points to a directory. There is no
 /// hash if the file is too large or not readable. Returns `None` for anything else, because opening a pipe or a device
 /// could block or have side effects.
-fn look(path: &Path) -> Option<(Stamp, Option<u64>)> {
+fn examine(path: &Path) -> Option<(Stamp, Option<u64>)> {
     let now = Some(SystemTime::now());
     let hash = |bytes: &[u8]| {
         let mut hasher = DefaultHasher::new();

@@ -111,7 +111,7 @@ impl InputSet {
     }
 }
 
-/// Changes what is watched after a build.
+/// An update of what is watched, sent after a build.
 #[derive(Clone, Debug)]
 pub struct WatchUpdate {
     /// Replaces [`WatchSpec::roots`](WatchSpec::roots).
@@ -120,12 +120,11 @@ pub struct WatchUpdate {
     pub ignored_dirs: Vec<PathBuf>,
     /// Replaces [`WatchSpec::inputs`](WatchSpec::inputs).
     pub inputs: Option<InputSet>,
-    /// When the build began. A file that did not count before, and has changed since the build began, is reported as
-    /// changed.
+    /// When the build began. A file that counts only from now on is reported as changed if it has changed since then.
     pub since: SystemTime,
 }
 
-/// What the watch reports.
+/// A message from the watch.
 #[derive(Debug)]
 pub enum WatchMessage {
     /// The watch is set up. No change is missed from now on.

@@ -82,7 +82,7 @@ impl WatchTree {
         let in_tree = |file: &PathBuf| file.parent().is_some_and(|dir| seen.contains(dir));
         let outside = filter.files().filter(|file| !in_tree(file));
         self.anchor(&outside.cloned().collect::<Vec<_>>());
-        // Only now: a file that appears later causes an event.
+        // Checked after the parents are watched: a file that appears later causes an event.
         files.extend(filter.files().filter(|file| file.is_file()).cloned());
         files
     }
@@ -219,7 +219,7 @@ impl WatchTree {
     }
 
     /// Passes these operations to the system, and continues after a failure. Once the limit is reached, requests no
-    /// more new watches. Returns the directories that are not watched, with the errors.
+    /// new watches. Returns the directories that are not watched, with the errors.
     fn update(&mut self, mut ops: Vec<PathOp>) -> Vec<(PathBuf, notify::Error)> {
         let mut failures = Vec::new();
         while let Some(source) = self.source.as_mut().filter(|_| !ops.is_empty()) {
@@ -245,7 +245,7 @@ impl WatchTree {
         failures
     }
 
-    /// Whether `dir` is now a different directory than the one that is watched.
+    /// Whether `dir` is now a different directory from the one that is watched.
     pub(super) fn is_replaced(&self, dir: &Path) -> bool {
         let known = self.watched.get(dir);
         let now = fs::metadata(dir).map(|metadata| identity(&metadata));
@@ -290,7 +290,7 @@ impl WatchTree {
             let watched = self.watched.len();
             self.report(
                 format!(
-                    "the system allows only {watched} watched directories; polling `{}` and the others instead",
+                    "the system allows only {watched} watched directories; polling `{}` and the rest instead",
                     dir.display()
                 ),
                 "raise the limit with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",

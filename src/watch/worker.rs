@@ -15,7 +15,7 @@ use crate::error::Failure;
 use crate::os;
 use crate::os::fs_event::{self, EventSource, FileState, FsEvent};
 
-/// The inputs of the watch thread.
+/// An input of the watch thread.
 #[derive(Debug)]
 pub(super) enum WatchInput {
     /// The system has reported a file event.
@@ -45,7 +45,7 @@ pub(super) struct WatchWorker {
     /// Whether an overflow was reported since the last batch of changes.
     overflow_reported: bool,
     inputs: Receiver<WatchInput>,
-    /// The input that was taken from `inputs` but not handled yet.
+    /// An input that was taken from `inputs` but not handled yet.
     peeked: Option<WatchInput>,
 }
 
@@ -102,7 +102,7 @@ impl WatchWorker {
         }
     }
 
-    /// Waits for an input or the next deadline. If there are files to read ahead, reads one of them and does not wait.
+    /// Waits for an input or the next deadline. If there are files to read ahead, reads one of them instead of waiting.
     fn next(&mut self) -> Result<WatchInput, RecvTimeoutError> {
         if let Some(input) = self.peeked.take() {
             return Ok(input);
@@ -122,7 +122,7 @@ impl WatchWorker {
         self.inputs.recv_timeout(wait)
     }
 
-    /// Scans the polled directories when it is time.
+    /// Scans the polled directories if a scan is due.
     fn poll(&mut self) {
         let began = Instant::now();
         let deadline = self.tree.polled.deadline(began);
@@ -153,7 +153,7 @@ impl WatchWorker {
         for path in paths {
             self.touched(&path, FileState::Unknown);
         }
-        // If the directory comes back, the scan of its parent finds it. Only a root may have no polled parent.
+        // If the directory comes back, the scan of its parent finds it. Only a root's parent may not be polled.
         if !self.leads_to_root(dir) && !dir.exists() {
             self.tree.polled.dirs.remove(dir);
         }
@@ -197,7 +197,7 @@ impl WatchWorker {
             let dirs = vec![path.to_owned()];
             self.tree.grow(dirs, &mut self.filter).1
         };
-        // The directory may have replaced another one with different files, or a file.
+        // The directory may have replaced a file, or another directory with different files.
         let known = self.snapshot.below(path).into_iter();
         files.extend(known.filter(|path| self.snapshot.differs(path)));
         for file in files {
@@ -224,7 +224,7 @@ impl WatchWorker {
         let roots = self.spec.named_paths().map(Path::to_owned);
         let lost: Vec<PathBuf> = roots.filter(|root| root.starts_with(path)).collect();
         self.tree.anchor(&lost);
-        // The path may have come back before its parent was watched.
+        // The directory may have been created again before its parent was watched.
         if path.is_dir() {
             self.dir_appeared(path);
         }
@@ -285,7 +285,7 @@ impl WatchWorker {
         if !std::mem::replace(&mut self.overflow_reported, true) {
             self.tree.report(
                 "the system dropped events; hotrun checked every file".to_owned(),
-                "`sudo sysctl fs.inotify.max_queued_events=65536` allows for more events",
+                "`sudo sysctl fs.inotify.max_queued_events=65536` lets more events wait",
             );
         }
     }
@@ -322,8 +322,8 @@ impl WatchWorker {
         }
     }
 
-    /// Finds roots that were removed or replaced without an event. Only a watch on its parent reports the removal of a
-    /// process's working directory (`inotify(7)`, `IN_DELETE_SELF`).
+    /// Finds roots that were removed or replaced without an event: while a process uses a directory, for example as its
+    /// working directory, only a watch on the parent reports the removal (`inotify(7)`, `IN_DELETE_SELF`).
     fn check_roots(&mut self) {
         let known = self.spec.named_paths().filter(|root| self.tree.knows(root));
         for root in known.map(Path::to_owned).collect::<Vec<_>>() {
@@ -341,8 +341,8 @@ impl WatchWorker {
         self.uncounted.clear();
     }
 
-    /// Watches a different set of files. A file that did not count before is reported as changed if it has had an event
-    /// since the build began.
+    /// Watches a different set of files. A file that counts only from now on is reported as changed if it has had an
+    /// event since the build began.
     fn update(&mut self, update: WatchUpdate) {
         let since = update.since;
         let mut uncounted = std::mem::take(&mut self.uncounted);

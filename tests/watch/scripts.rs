@@ -22,7 +22,7 @@ fn reported(watched: &mut Watched, mark: &Path) -> BTreeSet<PathBuf> {
 }
 
 #[test]
-fn the_changes_of_a_thousand_scripts_are_reported_exactly() {
+fn exactly_the_changes_of_a_thousand_scripts_are_reported() {
     let outside = tree(&[]);
     let first = tree(&[
         (".gitignore", "ignored\nbeside\n"),

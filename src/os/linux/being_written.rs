@@ -1,4 +1,4 @@
-//! Detecting open writers of a file with leases.
+//! Uses leases to find out whether a file is open for writing.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;

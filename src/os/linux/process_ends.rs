@@ -1,4 +1,4 @@
-//! Waiting for the end of processes that are not our children.
+//! Waits for the end of processes that are not our children.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

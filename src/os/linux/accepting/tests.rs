@@ -1,4 +1,4 @@
-//! Runs against the kernel, with threads of this process and with Python servers whose socket is descriptor 0.
+//! Tests against the kernel, with threads of this process and with Python servers whose descriptor 0 is the socket.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -31,7 +31,7 @@ fn own() -> i32 {
 }
 
 fn inspect(pid: i32, socket: &impl AsFd) -> Accepting {
-    accepting(&[pid], &[inode(socket)]).expect("the kernel has `syscall` files")[0]
+    accepting(&[pid], &[inode(socket)]).expect("the kernel provides `/proc/PID/syscall`")[0]
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -175,7 +175,7 @@ fn sockets_are_reported_separately() {
         .add(&second, EpollEvent::new(EpollFlags::EPOLLIN, 0))
         .expect("can add the socket");
     let seen = accepting(&[own()], &[inode(&first), inode(&second)])
-        .expect("the kernel has `syscall` files");
+        .expect("the kernel provides `/proc/PID/syscall`");
     assert_eq!(seen, [Accepting::No, Accepting::Yes]);
 }
 
