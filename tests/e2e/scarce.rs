@@ -61,7 +61,7 @@ impl Drop for SmallDisk {
 
 /// hotrun's output is written to a disk that is full for a while.
 #[test]
-fn a_full_disk_under_the_log_breaks_nothing_and_later_output_appears() {
+fn a_log_on_a_full_disk_does_not_disturb_reloads_and_later_output_is_written() {
     let project = Project::new();
     let Some(disk) = SmallDisk::mount(project.beside("full"), "size=256k") else {
         return;
@@ -99,7 +99,7 @@ fn a_full_disk_under_the_log_breaks_nothing_and_later_output_appears() {
 
 /// Each generation's unix socket needs a directory entry, but the disk has no room for one.
 #[test]
-fn a_full_disk_under_the_sockets_is_reported_and_the_old_generation_stays_live() {
+fn a_full_disk_for_the_unix_sockets_is_reported_and_the_old_generation_stays_live() {
     let project = Project::new();
     let Some(disk) = SmallDisk::mount(project.beside("full"), "size=64k,nr_inodes=32") else {
         return;
@@ -183,7 +183,7 @@ fn hotrun_raises_only_its_own_limit_on_open_files() {
 
 /// Timers use the monotonic clock, and files are compared by more than their modification times.
 #[test]
-fn setting_the_clock_back_by_an_hour_breaks_nothing() {
+fn setting_the_clock_back_by_an_hour_has_no_effect() {
     apps::cargo_build(&apps::sources("clock"));
     let library = apps::target_dir().join("debug/libclock.so");
     let project = Project::new();

@@ -86,7 +86,7 @@ fn hc29_a_port_in_use_is_reported_with_the_process_that_holds_it() {
 }
 
 #[test]
-fn hc29_a_port_held_by_another_hotrun_is_in_use() {
+fn hc29_a_port_held_by_another_hotrun_is_reported_as_in_use() {
     let (one, other) = (Project::new(), Project::new());
     one.server("one");
     other.server("other");

@@ -167,7 +167,11 @@ fn with_opened_addresses() -> Vec<Setting> {
                 ..only(3)
             },
         ),
-        opened("an address given up", &[&[WEB], &[OTHER]], client),
+        opened(
+            "an address that is no longer opened",
+            &[&[WEB], &[OTHER]],
+            client,
+        ),
         opened(
             "closed and opened again",
             &[&[WEB, WEB]],
@@ -191,7 +195,7 @@ fn with_opened_addresses() -> Vec<Setting> {
         Setting {
             listed: vec![at(WEB)],
             ..opened(
-                "passed and opened",
+                "addresses passed and opened",
                 SAME,
                 Budget {
                     clients: 1,
