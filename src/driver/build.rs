@@ -1,4 +1,4 @@
-//! Starts a build, reads its output in a task, and uses its result.
+//! Starts builds, reads their output in a task, and handles their results.
 
 use std::env;
 use std::sync::Arc;
@@ -33,13 +33,13 @@ const PROGRESS: [(&str, &str); 2] = [
     ("CARGO_TERM_PROGRESS_WIDTH", "60"),
 ];
 
-/// After the build has ended, its output counts as complete once nothing has arrived for this long. Usually the pipes
-/// end first, but a process that the build leaves running, such as a compiler cache's daemon, keeps them open.
+/// After a build has ended, its output counts as complete once nothing has arrived for this long. Usually the pipes end
+/// first, but a process that the build leaves running, such as a compiler cache's daemon, keeps them open.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long a process that the build leaves running may delay the result by printing.
+/// How long a process that a build leaves running may delay the result by printing.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longer lines are split. In bytes. Cargo's messages take a few kilobytes, and the one with the launch takes tens of
-/// kilobytes.
+/// The maximum length of a line in bytes; longer lines are split. Most of cargo's messages take a few kilobytes, and the
+/// one that contains the launch takes tens of kilobytes.
 const MAX_LINE: usize = 16 << 20;
 
 impl Driver {
@@ -88,7 +88,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Cancels the active build without waiting for it to end.
+    /// Cancels the active build without waiting for its end.
     pub(super) fn cancel_build(&mut self) {
         let Some(build) = &mut self.builds.active else {
             return;
@@ -108,7 +108,7 @@ impl Driver {
         self.handle(Event::Changed(Action::Build));
     }
 
-    /// Keeps the artifact of a build, and passes the result on to the machine.
+    /// Handles the end of a build, and reports the result to the machine.
     pub(super) fn built(&mut self, id: GenId, built: Result<Box<Built>, Option<Failure>>) {
         let now = Moment::now();
         self.builds.trigger.ended(now);
@@ -118,7 +118,7 @@ impl Driver {
         let build = self.builds.active.take();
         let cancelled = build.is_some_and(|build| build.cancelled);
         let outcome = match built {
-            // The machine does not want the result, even if the build ended before it was killed.
+            // The machine no longer needs the result, even if the build ended before it was killed.
             Ok(_) | Err(_) if cancelled => BuildOutcome::Cancelled,
             Ok(built) => self.build_succeeded(id, *built),
             Err(failure) => {
@@ -131,6 +131,7 @@ impl Driver {
         self.handle(Event::Generation(id, GenEvent::BuildEnded(outcome)));
     }
 
+    /// Keeps the artifact of a build, unless it is the same as that of a running generation.
     fn build_succeeded(&mut self, id: GenId, built: Built) -> BuildOutcome {
         let Built {
             launch,
@@ -177,7 +178,7 @@ impl Driver {
         });
     }
 
-    /// Uses the new plan, unless a later request is pending: if there are two requests, the older one may finish last.
+    /// Uses the new plan, unless a later request is pending. Of two requests, the older one may finish last.
     pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, Failure>) {
         match planned {
             Ok(_) | Err(_) if number < self.builds.plan_requests => {}
@@ -232,8 +233,8 @@ pub(super) struct BuildTask {
 
 impl BuildTask {
     pub(super) async fn run(mut self, process: Process) {
-        // Dropping `control` kills the process tree, so processes that the build leaves running are killed when hotrun
-        // exits.
+        // Dropping `control` kills the process tree. This task keeps it until the tree is gone, so the build may leave
+        // processes running until hotrun exits.
         let Process {
             control,
             mut events,
@@ -253,8 +254,8 @@ impl BuildTask {
                     end = Some(exit);
                     ended_at = Instant::now();
                 }
-                // Output that cargo has already written is read first: the branches above are polled before this one,
-                // and the runtime polls the pipes during the yield.
+                // Output that cargo has already written is read first, because the branches above are polled before this
+                // one, and the runtime polls the pipes during the yield.
                 () = tokio::task::yield_now(), if self.output.is_complete() => {
                     end = Some(Ok(Some(Ended::Code(0))));
                     break;
@@ -263,7 +264,7 @@ impl BuildTask {
             }
         }
         if let Some(Ok(Some(Ended::Signal(_)))) = end {
-            // Remaining processes of a killed build would interfere with the next one.
+            // The remaining processes of a killed build would interfere with the next build.
             control.kill();
             while events.next().await.is_some() {}
         }
@@ -278,7 +279,7 @@ impl BuildTask {
             None => Err(None),
         };
         self.sender.send(TaskMessage::Built { id: self.id, built });
-        // Otherwise, its feed would keep the user interface open while processes that the build left behind are running.
+        // The task's feed would keep the user interface open for as long as the processes that the build left behind run.
         drop(self);
         while events.next().await.is_some() {}
     }
@@ -357,13 +358,13 @@ impl BuildTask {
         let mut like = None;
         if let Some(mine) = fingerprint.clone() {
             let (known, read) = (std::mem::take(&mut self.known), mine.clone());
-            // In a blocking thread, because an executable may be large.
+            // Runs in a blocking thread, because executables may be large.
             let search = tokio::task::spawn_blocking(move || {
                 let mut newest_first = known.into_iter().rev();
                 newest_first.find(|(_, known)| known.matches(&read))
             });
             like = search.await.ok().flatten().map(|(id, _)| id);
-            // Only the next build needs the hashes, so this one does not wait for them.
+            // Only the next build needs the hashes, so nothing waits for them.
             tokio::task::spawn_blocking(move || mine.hash_files());
         }
         Ok(Box::new(Built {
@@ -373,13 +374,13 @@ impl BuildTask {
         }))
     }
 
-    /// Asks cargo in a blocking thread which files the next build may need.
+    /// Asks cargo, in a blocking thread, which files the next build may read.
     fn ask_cargo(&self) {
         let (id, began, sender) = (self.id, self.lock_file.started, self.sender.clone());
         let plan = self.plan.clone();
         if let Plan::Cargo(_) = &plan {
             tokio::task::spawn_blocking(move || {
-                // If cargo cannot read a manifest, the watched directories stay the same.
+                // If cargo cannot read a manifest, the watched directories do not change.
                 let files = Err(plan.watch_roots().unwrap_or_default());
                 sender.send(TaskMessage::Inputs(Box::new(Inputs { id, began, files })));
             });
@@ -387,7 +388,7 @@ impl BuildTask {
     }
 }
 
-/// The failure to report if something other than hotrun killed the build.
+/// Describes that something other than hotrun killed the build.
 fn killed(signal: i32) -> Failure {
     let out_of_memory =
         "if memory ran out, `dmesg` shows it; fewer jobs need less (`cargo run -j 2`)";

@@ -1,4 +1,4 @@
-//! Acts on changed files, and updates the set of watched files.
+//! Handles changed files, and updates the set of watched files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ impl Driver {
         match message {
             WatchMessage::Watching { dirs, .. } => {
                 self.feed.report(Report::Watching { directories: dirs });
-                // If the first build began before the watch was set up, a change during the build could be missed.
+                // The first build waits for the watch, which would otherwise miss changes during that build.
                 if !std::mem::replace(&mut self.watch.begun, true) {
                     self.handle(Event::Begin);
                 }
@@ -52,7 +52,7 @@ impl Driver {
             self.renew_plan();
         }
         self.feed.report(Report::Changed { paths });
-        // The commands come first, because they may generate sources.
+        // Commands come first, because they may generate sources.
         for action in actions.into_keys().rev() {
             match action {
                 RuleAction::Run(line) => self.run_command(&line),
@@ -64,7 +64,7 @@ impl Driver {
         }
     }
 
-    /// Whether cargo itself wrote this `Cargo.lock` because a manifest had changed.
+    /// Whether this is a `Cargo.lock` that cargo itself wrote because a manifest had changed.
     fn wrote_lock_file(&self, path: &Path) -> bool {
         let window = self.builds.lock_file.as_ref();
         let window = window.filter(|_| path.ends_with("Cargo.lock"));
@@ -74,7 +74,7 @@ impl Driver {
         })
     }
 
-    /// Whether to take the action now. False if the action itself causes the changes.
+    /// Whether to take the action now. False if the action itself causes these changes.
     fn is_wanted(
         &mut self,
         action: &RuleAction,
@@ -152,7 +152,7 @@ impl WatchSet {
             packages,
         } = inputs;
         self.inputs = files.union(&dirs).cloned().collect();
-        // Kept for later: while a manifest is broken, cargo cannot list the packages.
+        // Needed while a manifest is broken, because cargo cannot list the packages then.
         self.roots.dirs = packages.into_iter().collect();
         let inputs = InputSet {
             files,
@@ -172,7 +172,7 @@ impl WatchSet {
             self.roots.files = found.files;
             self.roots.ignored = found.ignored;
         }
-        // An input of the last successful build may be missing now and come back later.
+        // An input of the last successful build may be missing now and reappear later.
         let inputs = self.inputs.iter().cloned();
         watched_paths(&self.roots)
             .into_iter()
@@ -181,19 +181,19 @@ impl WatchSet {
     }
 }
 
-/// Paths at which changes do not count. They include hotrun's own output files: with `hotrun … > log` in a watched
+/// The paths whose changes are ignored. They include hotrun's own output files: with `hotrun … > log` in a watched
 /// directory, each build would otherwise trigger the next one.
 pub(super) fn ignored_paths(roots: &WatchRoots) -> Vec<PathBuf> {
     let output = os::output_files();
     roots.ignored.iter().cloned().chain(output).collect()
 }
 
-/// What to watch if `--watch` is not set.
+/// The paths to watch if `--watch` is not set.
 pub(super) fn watched_paths(roots: &WatchRoots) -> Vec<PathBuf> {
     roots.dirs.iter().chain(&roots.files).cloned().collect()
 }
 
-/// When the last of these files changed; `None` if one is gone.
+/// When these files last changed; `None` if one of them no longer exists.
 fn last_change(paths: &[PathBuf]) -> Option<SystemTime> {
     let changed = paths.iter().map(|path| {
         let metadata = fs::symlink_metadata(path).ok()?;

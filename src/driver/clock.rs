@@ -1,13 +1,14 @@
-//! The machine's clock. It leaves out time in which hotrun could not run, because it was stopped, the computer slept,
-//! or the main thread was blocked. During that time, programs may have met their deadlines without hotrun noticing.
+//! The machine's clock. It does not count the time in which hotrun could not run, because it was stopped, the computer
+//! slept, or the main thread was blocked. During that time, programs may have met their deadlines without hotrun
+//! noticing.
 
 use std::time::{Duration, Instant};
 
 use crate::reload::Time;
 
-/// If a deadline passed longer ago than this, hotrun was unable to run: handling an event takes much less time.
+/// If a deadline passed longer ago than this, hotrun could not run, because handling an event takes much less time.
 const SUSPENDED: Duration = Duration::from_millis(500);
-/// How long before the missed deadline the clock is set back to, after hotrun was unable to run.
+/// After hotrun could not run, the clock is set to this long before the missed deadline.
 const GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
@@ -33,13 +34,13 @@ impl Clock {
         Time::after_start(self.last)
     }
 
-    /// Leaves out this much of the time that has passed.
+    /// Subtracts this much from the time that has passed.
     pub(super) fn leave_out(&mut self, time: Duration) {
         self.started += time;
     }
 
-    /// If this deadline passed while hotrun could not run, sets the clock back to shortly before the deadline, but not
-    /// before the clock's last value. Returns whether the deadline is now in the future.
+    /// If this deadline passed while hotrun could not run, sets the clock to shortly before the deadline, but never back
+    /// before its last value. Returns whether the deadline is now in the future.
     pub(super) fn skip_suspension(&mut self, deadline: Option<Time>) -> bool {
         let now = self.started.elapsed();
         let deadline = deadline.map(Time::since_start);

@@ -15,7 +15,7 @@ use super::state::Driver;
 use super::task_message::TaskMessage;
 
 impl Driver {
-    /// Runs a command. If the command is already running or hotrun is paused, runs it afterwards.
+    /// Runs a command. If it is already running or hotrun is paused, it runs afterwards.
     pub(super) fn run_command(&mut self, line: &str) {
         self.commands.entry(line.to_owned()).or_default().pending = true;
         self.run_unless_paused();
@@ -95,7 +95,7 @@ impl Driver {
     }
 }
 
-/// Shows what a command prints, and returns the reason if it fails.
+/// Shows a command's output. If the command fails, returns the reason.
 async fn monitor(process: Process, feed: &Feed) -> Option<String> {
     ui::panic_for_test();
     let Process {

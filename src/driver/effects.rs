@@ -1,4 +1,4 @@
-//! Performs the effects that the machine requests, and shows its notices.
+//! Performs the machine's effects, and shows its notices.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -16,7 +16,7 @@ use crate::ui::{Level, Report};
 use super::state::{Driver, Outcome, Running};
 
 impl Driver {
-    /// Performs an effect. Returns the resulting event if it is known immediately.
+    /// Performs an effect. Returns the resulting event if it is known at once.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Hold => {
@@ -68,7 +68,7 @@ impl Driver {
             GenEffect::AwaitQuiescent => self.await_quiescent(id),
             GenEffect::CheckStopSignal => {
                 let handles = |running: &Running| running.control.handles(stop_signal);
-                // Nothing needs to wait for a generation that is gone.
+                // If the generation is gone, nothing needs to wait for it.
                 let handled = self.generations.get(&id).is_none_or(handles);
                 return Some(GenEvent::StopSignalChecked { handled });
             }
@@ -79,7 +79,7 @@ impl Driver {
             }
             GenEffect::Stop => {
                 if let Some(running) = self.generations.get_mut(&id) {
-                    // The generation is stopping, so nothing depends on what it is waiting for.
+                    // The generation is stopping, so whether it is ready, quiescent or idle no longer matters.
                     running.waiting.abort_all();
                     running.control.stop(stop_signal);
                 }
@@ -105,7 +105,7 @@ impl Driver {
 
     fn switch(&mut self, id: GenId) -> GenEvent {
         if let Some(running) = self.generations.get_mut(&id) {
-            // A generation that had begun to drain goes live again, so stop waiting for its drain.
+            // The generation may have been draining. It goes live again, so its drain no longer matters.
             running.waiting.abort_all();
         }
         match self.sockets.switch(id) {
@@ -145,7 +145,7 @@ impl Driver {
         }
     }
 
-    /// From now on, responds to HTTP requests with an error page about this generation's failure.
+    /// Responds to HTTP requests with an error page about this generation's failure, until the next `StopResponding`.
     fn respond_unavailable(&mut self, id: GenId, failure: GenFailure) {
         if !self.config.ui.error_page {
             return;
@@ -162,7 +162,7 @@ impl Driver {
         self.report_failure("responding to connections", responds);
     }
 
-    /// Shows a notice. For a failure, also shows what the driver knows about its cause.
+    /// Shows a notice. If it reports a failure, also shows what the driver knows about the cause.
     pub(super) fn notice(&mut self, notice: Notice) {
         self.feed.report(Report::Notice(notice));
         let Notice::Generation(id, GenNotice::Failed { failure, live }) = notice else {
@@ -186,8 +186,8 @@ impl Driver {
         }
     }
 
-    /// Whether a generation may have exited because it cannot run beside another one, and nothing else explains the
-    /// exit. Returns true only once.
+    /// Whether a generation may have exited because it cannot run beside another one, and nothing else explains its exit.
+    /// Returns true at most once.
     fn may_conflict(&mut self, id: GenId) -> bool {
         let recent = self.feed.recent_output();
         let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);

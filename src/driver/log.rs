@@ -1,4 +1,4 @@
-//! The `--log FILE`: every event with the machine's response, and traces as comments.
+//! Writes the `--log` file: every event with the machine's reaction, and traces as comments.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::error::Failure;
 use crate::reload::{Event, Policy, Reaction, Time, notation};
 
-/// Writes events in a form that a trace test can replay (see [`notation`]), and the output of [`tracing`] as comments.
+/// Writes events in a form that a test can replay (see [`notation`]), and the output of [`tracing`] as comments.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     started: Instant,
@@ -25,7 +25,7 @@ struct Sink {
 }
 
 impl Log {
-    /// Creates or truncates the file, and subscribes to this process's traces.
+    /// Creates or truncates the file, and subscribes to hotrun's traces.
     ///
     /// # Errors
     /// The file cannot be opened for writing.
@@ -49,7 +49,7 @@ impl Log {
             .with_ansi(false)
             .without_time()
             .finish();
-        // Fails only if a subscriber is already set; the traces then go to that one.
+        // Fails only if there already is a subscriber, which then gets the traces.
         let _ = tracing::subscriber::set_global_default(subscriber);
         Ok(log)
     }
@@ -60,11 +60,11 @@ impl Log {
         self.line(&format!("{policy:?}"));
     }
 
-    pub(super) fn record(&self, now: Time, event: &Event, response: &Reaction) {
-        self.line(&notation::line(now, event, response));
+    pub(super) fn record(&self, now: Time, event: &Event, reaction: &Reaction) {
+        self.line(&notation::line(now, event, reaction));
     }
 
-    /// Returns the error if a write has failed, but only once.
+    /// Returns the error of a failed write, but only once.
     pub(super) fn failure(&self) -> Option<io::Error> {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         sink.error.take()
@@ -135,8 +135,8 @@ mod tests {
                 Time::after_start(Duration::from_micros(micros)),
                 replay::event(event).unwrap(),
             );
-            let response = machine.handle(now, event);
-            log.record(now, &event, &response);
+            let reaction = machine.handle(now, event);
+            log.record(now, &event, &reaction);
             let _ = writeln!(Comments(log.clone()), "steered");
         }
         let text = fs::read_to_string(&path).unwrap();

@@ -2,7 +2,8 @@
 //! resulting [`Effect`](crate::reload::Effect)s.
 //!
 //! A single loop around `select!` runs on the main thread and owns the machine. Long work runs in tasks, which report
-//! by messages. The user interface, the watch and the sockets have their own threads.
+//! back with a [`TaskMessage`](task_message::TaskMessage). The user interface, the watch and the sockets have their own
+//! threads.
 
 mod build;
 mod changes;

@@ -1,8 +1,8 @@
 //! Handles the notifications that programs send (`sd_notify(3)`).
 //!
-//! The driver handles each message before it receives the next one. So by the time it receives a `BARRIER=1`, which
-//! closes the barrier's descriptor, it has handled everything that was sent before. Nothing here waits for the screen,
-//! because the program may be waiting for its barrier.
+//! The driver handles each message before it receives the next one. So when it receives a `BARRIER=1` and thereby closes
+//! the barrier's descriptor, it has handled all earlier messages. Nothing here waits for the screen, because the program
+//! may be waiting for its barrier.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,7 +18,7 @@ use crate::ui::{Feed, Human, Level, Report};
 
 use super::state::Driver;
 
-/// How long reading all pending messages may take. Only a program that keeps sending exceeds this limit.
+/// The time limit for receiving all pending messages. Only a program that keeps sending exceeds it.
 pub(super) const RECEIVE_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl Driver {
@@ -41,7 +41,7 @@ impl Driver {
         .await
     }
 
-    /// Handles what this generation has sent so far, but stops at `until`.
+    /// Receives and handles all messages that this generation has sent so far, until `until` at the latest.
     pub(super) fn receive_notifications(&mut self, id: GenId, until: Instant) {
         while Instant::now() < until
             && let Some(running) = self.generations.get(&id)
@@ -93,7 +93,7 @@ impl Driver {
         }
     }
 
-    /// Shows what the user should see, and updates the state for the readiness check.
+    /// Shows the message to the user, and updates the state for the readiness check.
     fn show(&mut self, id: GenId, message: &Notification) {
         let assignments = &message.assignments;
         let running = self.generations.get_mut(&id);
@@ -165,8 +165,8 @@ impl Driver {
         }
     }
 
-    /// Removes the listeners that hotrun manages. hotrun shuts them down when the generation is gone, so the next
-    /// generation would get a dead listener. hotrun keeps the address open in any case.
+    /// Drops the listeners that hotrun manages. hotrun shuts them down when the generation is gone, so the next generation
+    /// would get a dead listener. hotrun keeps the address open itself.
     fn without_listeners(&mut self, id: GenId, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
         let listens = |fd: &OwnedFd| self.sockets.has(fd);
         let (listeners, fds): (Vec<_>, Vec<_>) = fds.into_iter().partition(listens);

@@ -1,4 +1,4 @@
-//! The tasks that show a program's output and report its exit.
+//! The tasks that accompany a program: they show its output and report its exit.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crate::ui::{Feed, OutputStream, Report};
 
 use super::task_message::{TaskMessage, TaskSender};
 
-/// How long to wait for the last output before a program's exit is reported. Usually the output ends sooner, but a
+/// How long to wait for a program's last output before its exit is reported. Usually the output ends sooner, but a
 /// process that the program leaves running keeps it open.
 const LAST_OUTPUT: Duration = Duration::from_millis(20);
 /// How many bytes to read at a time from a terminal.
 const CHUNK: usize = 32 * 1024;
-/// Longer lines are split for `--ready log:REGEX`. In bytes.
+/// The maximum length of a line for `--ready log:REGEX` in bytes; longer lines are split.
 const MAX_LINE: usize = 16 * 1024;
 
 /// ProgramEvents what happens to the processes of one generation.
@@ -37,7 +37,7 @@ pub(super) struct ProgramTask {
 }
 
 impl ProgramTask {
-    /// `output` contains the tasks that show the output.
+    /// Runs until the process tree is gone. `output` contains the tasks that show the program's output.
     pub(super) async fn run(
         self,
         control: Control,
@@ -45,7 +45,7 @@ impl ProgramTask {
         mut output: Vec<JoinHandle<()>>,
     ) {
         let id = self.id;
-        // How the first process ended, if another one continues as the main process.
+        // How the first process ended, if another process has taken over as the main process.
         let mut first = None;
         while let Some(event) = events.next().await {
             match event {
@@ -55,7 +55,7 @@ impl ProgramTask {
                 }
                 ProgramEvent::Refused { error } => self.refused(error),
                 ProgramEvent::Exited { ended, survivors } => {
-                    // The process may have named another main process before it exited.
+                    // The process may have announced another main process before it exited.
                     self.receive_notifications().await;
                     if control.main_alive() {
                         first = Some(ended);
@@ -82,7 +82,7 @@ impl ProgramTask {
         let id = self.id;
         self.sender
             .send(TaskMessage::ReceiveNotifications { id, done });
-        // Always an error: the driver drops its end without sending anything.
+        // Always an error, because the driver drops its end without sending anything.
         let _ = is_done.await;
     }
 
@@ -111,7 +111,7 @@ async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
     }
 }
 
-/// Shows the output of one generation.
+/// Shows the output of one generation, and passes its lines to the readiness check.
 #[derive(Clone)]
 pub(super) struct OutputTask {
     pub(super) id: GenId,
@@ -137,8 +137,7 @@ impl OutputTask {
         self.feed.report(Report::OutputEnded { id, stream });
     }
 
-    /// Passes on what the program writes to its terminal, which does not distinguish standard output from standard
-    /// error.
+    /// Shows what the program writes to its pty, which does not distinguish standard output from standard error.
     pub(super) async fn pass_pty(mut self, pty: Arc<Pty>) {
         let (id, stream) = (self.id, OutputStream::Stdout);
         let mut buffer = vec![0; CHUNK];
@@ -152,10 +151,10 @@ impl OutputTask {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let Some(lines) = &self.lines else { break };
             self.line.extend_from_slice(piece);
-            // Programs print colors to a terminal.
+            // On a terminal, programs print colors.
             let text = String::from_utf8_lossy(&self.line);
             let text = strip_ansi_codes(text.trim_end());
-            // An incomplete line may be a prompt. It is sent again when it is complete.
+            // An incomplete line may be a prompt, so it is sent now, and again when it is complete.
             if lines.send(text.as_bytes().to_vec()).is_err() {
                 self.lines = None;
             }

@@ -1,4 +1,4 @@
-//! Handles the user's requests: signals, keys and other terminal events.
+//! Handles signals, keys and other terminal events.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -56,8 +56,9 @@ impl Driver {
         self.feed.message(Level::Warning, text, Some(hint.into()));
     }
 
-    /// Whether the user has already asked hotrun to quit. Signals that arrive together count as one request: `timeout`
-    /// signals hotrun and then its process group, and a shell may forward a signal that the terminal has sent to both.
+    /// Whether the user has already asked hotrun to quit. Signals that arrive almost together count as one request:
+    /// `timeout` signals hotrun and then its process group, and a shell may forward a signal that the terminal has sent to
+    /// both.
     fn quits_again(&mut self) -> bool {
         const SAME_REQUEST: Duration = Duration::from_millis(50);
         let first = *self.ending.requested.get_or_insert_with(Instant::now);
@@ -66,7 +67,7 @@ impl Driver {
 
     fn request(&mut self, request: Request) {
         match request {
-            // The commands run even during a pause. They run first, because they may generate sources.
+            // Commands that were held back during a pause come first, because they may generate sources.
             Request::Reload | Request::Resume => self.run_pending_commands(),
             Request::Pause
             | Request::Undo
@@ -84,7 +85,7 @@ impl Driver {
     ) {
         match event {
             TerminalEvent::Keys(keys) => keys.into_iter().for_each(|key| self.pressed(key)),
-            // Typed input is sent to the newest generation's program.
+            // The newest generation's program gets the input.
             TerminalEvent::Typed(bytes) => {
                 let newest = self.generations.values().next_back();
                 if let Some(terminal) = newest.and_then(|running| running.terminal.as_ref()) {
@@ -103,7 +104,7 @@ impl Driver {
                 ui::panic_for_test();
                 self.request(Request::Reload);
             }
-            // Same as Ctrl-C: the second time, hotrun quits at once.
+            // Like Ctrl-C: the second time, hotrun quits at once.
             Key::Quit => self.signalled(HotrunSignal::Interrupt),
             Key::Errors => self.feed.command(UiCommand::ShowBuildLog),
             Key::Clear => self.feed.command(UiCommand::Clear),
@@ -130,12 +131,12 @@ impl Driver {
     /// Handles Ctrl-Z: stops everything until the shell continues hotrun, as with `cargo run`.
     async fn suspend(&mut self, terminal: &mut TerminalInput) {
         if !self.feed.release_terminal().await {
-            // The user interface thread is blocked, because the terminal is not accepting output.
+            // The user interface's thread is blocked, because the terminal accepts no output.
             ui::restore_terminal();
         }
         self.signal_all(Signal::SIGSTOP);
         let began = Instant::now();
-        // Fails if there is no shell that could continue hotrun.
+        // Fails if no shell could continue hotrun.
         let _ = terminal::suspend();
         // Done first, so that another Ctrl-Z works as soon as the user sees that hotrun is running again.
         self.report_failure("handling Ctrl-Z", terminal.resumed().await);
@@ -146,8 +147,8 @@ impl Driver {
         self.continued(away);
     }
 
-    /// Draws the screen again, because another process may have used the terminal. `away` is how long everything was
-    /// stopped, or zero if only hotrun was stopped (`SIGSTOP`).
+    /// Redraws the screen, because another process may have used the terminal. `away`: how long everything was stopped, or
+    /// zero if only hotrun was stopped (`SIGSTOP`).
     fn continued(&mut self, away: Duration) {
         self.feed.command(UiCommand::Resume { away });
         self.resized(terminal::size());
@@ -181,7 +182,7 @@ impl Driver {
         all.flat_map(Control::pids)
     }
 
-    /// When to count connections next. `None` if the number is not shown or no program runs.
+    /// When to count connections next. `None` if the numbers are not shown or no program is running.
     pub(super) fn next_count(&self) -> Option<Instant> {
         let shown = self.config.ui.mode == UiMode::Live;
         (shown && !self.generations.is_empty()).then_some(self.count_at)

@@ -16,8 +16,8 @@ use super::setup::{self, Setup, Sources};
 use super::state::{Driver, Outcome};
 use super::task_message::TaskMessage;
 
-/// Runs hotrun until the user quits. Must be called in a current-thread runtime, from the main thread: the parent of
-/// the guardians is the thread that starts them.
+/// Runs hotrun until the user quits. Must be called in a current-thread runtime on the main thread, because a guardian
+/// gets the parent-death signal as soon as the thread that started it ends.
 ///
 /// # Errors
 /// A socket cannot be opened, there is nothing to build or start, or signal handling or the watch cannot be set up.
@@ -93,8 +93,8 @@ impl Driver {
         }
     }
 
-    /// Handles a deadline, but first the notifications that have arrived: a program is not late just because hotrun was too
-    /// busy to read its message.
+    /// Handles a deadline, but first the notifications that have arrived: a program must not count as late because hotrun
+    /// was too busy to read its message.
     async fn deadline_passed(
         &mut self,
         deadline: Option<Time>,
@@ -108,7 +108,7 @@ impl Driver {
         for id in ids {
             self.receive_notifications(id, until);
         }
-        // Lets the readiness tasks handle the notifications that have just arrived.
+        // Lets the readiness tasks act on these notifications.
         tokio::task::yield_now().await;
         while let Ok(input) = inputs.try_recv() {
             self.take(input);
@@ -116,26 +116,26 @@ impl Driver {
         self.handle(Event::Tick);
     }
 
-    /// Passes an event to the machine and performs the effects, and then handles the events that result from them.
+    /// Passes an event to the machine, performs the effects, and handles the events that result from them.
     pub(super) fn handle(&mut self, event: Event) {
         // If hotrun was suspended, the event may not be as late as it seems.
         self.clock.skip_suspension(self.machine.deadline());
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = self.clock.now();
-            let response = self.machine.handle(now, event);
+            let reaction = self.machine.handle(now, event);
             if let Some(log) = &self.log {
-                log.record(now, &event, &response);
+                log.record(now, &event, &reaction);
                 // hotrun continues without a log.
                 if let Some(error) = log.failure() {
                     let text = format!("the log is incomplete: {error}");
                     self.feed.message(Level::Warning, text, None);
                 }
             }
-            for notice in response.notices {
+            for notice in reaction.notices {
                 self.notice(notice);
             }
-            for effect in response.effects {
+            for effect in reaction.effects {
                 events.extend(self.perform(effect));
             }
         }

@@ -1,4 +1,4 @@
-//! Prepares everything that the driver's loop needs. If something is missing, hotrun exits with an error and a hint.
+//! Prepares everything that the driver's loop needs. If that fails, hotrun exits with an error and a hint.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -47,8 +47,9 @@ pub(super) struct Sources {
 
 pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     let log = config.cli.log.as_deref().map(Log::create).transpose()?;
-    // Once the sockets are open, clients can connect and wait. Once signals are handled, hotrun cleans up when stopped.
+    // From here on, clients can connect and wait.
     let sockets = open_sockets(&config)?;
+    // From here on, hotrun cleans up when a signal stops it.
     let signals = Signals::new().context("handling signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
     let plan = plan(&config)?;
@@ -119,7 +120,7 @@ fn open_sockets(config: &Config) -> Result<Sockets, Failure> {
     })
 }
 
-/// Whether hotrun can adopt the sockets that the program opens. To find out, tries to intercept a system call.
+/// Whether hotrun can adopt the sockets that the program opens. Tries to intercept a system call to find out.
 fn adopts(config: &Config, sockets: &Sockets, feed: &Feed) -> bool {
     if !config.adopts() || sockets.adopter().is_none() {
         return false;
@@ -135,7 +136,7 @@ fn adopts(config: &Config, sockets: &Sockets, feed: &Feed) -> bool {
         feed.error(text, Some("add `--listen`, as in `--listen 3000`".into()));
         return false;
     }
-    // This matters less with `--listen`, because hotrun opens those sockets itself.
+    // Adopting matters less with `--listen`, because hotrun opens those sockets itself.
     let level = match config.listen.is_empty() {
         true => Level::Warning,
         false => Level::Detail,
@@ -187,7 +188,7 @@ fn check_command(program: &Path, config: &Config) -> Result<(), Failure> {
     })
 }
 
-/// What to watch until the first build has reported its inputs.
+/// Describes what to watch until the first build has reported its inputs.
 fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
     // hotrun itself writes to the log.
     let log = config.cli.log.as_deref().and_then(Path::file_name);

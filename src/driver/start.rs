@@ -1,4 +1,4 @@
-//! Starts generations, and handles the events of sockets that their programs open.
+//! Starts generations, and reports the sockets that their programs open.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -79,7 +79,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Starts the program. With the live user interface, it runs on its own terminal, so that it prints colors.
+    /// Starts the program. With the live user interface, the program runs on its own pty, so that it prints colors.
     fn spawn(
         &self,
         id: GenId,
@@ -168,7 +168,7 @@ impl Driver {
         }
     }
 
-    /// The task that waits until the generation is ready. `inodes` identifies the sockets that were passed to it.
+    /// Returns the task that waits until the generation is ready. `inodes`: the sockets that were passed to the program.
     fn readiness(
         &self,
         id: GenId,
@@ -227,7 +227,7 @@ impl Driver {
     }
 }
 
-/// Connects to the generation's listener on this port, or to its first listener if no port is given.
+/// Returns a function that connects to the generation's listener on a port, or to its first listener if no port is given.
 fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
     Box::new(move |port| {
         let fits = |route: &Route| match &route.address {

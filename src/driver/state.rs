@@ -33,7 +33,7 @@ pub struct Outcome {
     pub signal: Option<i32>,
 }
 
-/// Everything that lives as long as hotrun does.
+/// Everything that exists for as long as hotrun runs.
 pub(super) struct Driver {
     pub(super) config: Config,
     pub(super) log: Option<Log>,
@@ -72,11 +72,11 @@ pub(super) struct Running {
     pub(super) terminal: Option<ProgramTerminal>,
     /// The number of connections that the last count found.
     pub(super) connections: Option<usize>,
-    /// The task that waits until the generation is ready or, during the drain, quiescent or idle.
+    /// The task that waits until the generation is ready or, while it drains, quiescent or idle.
     pub(super) waiting: JoinSet<()>,
 }
 
-/// The notify socket, and what the program has sent to it.
+/// A notify socket, and what the program has sent to it.
 pub(super) struct Notify {
     pub(super) socket: NotifySocket,
     pub(super) state: watch::Sender<NotifyState>,
@@ -129,9 +129,9 @@ impl ProgramTerminal {
         }
     }
 
-    /// Queues input for the program.
+    /// Queues terminal input for the program.
     pub(super) fn type_in(&self, bytes: Vec<u8>) {
-        // Fails if the program has closed its terminal, because the writer has ended then.
+        // Fails if the program has closed its terminal, because then the writer has ended.
         let _ = self.typed.send(bytes);
     }
 }
@@ -144,7 +144,7 @@ pub(super) struct Builds {
     pub(super) active: Option<ActiveBuild>,
     /// Detects builds that write their own inputs.
     pub(super) trigger: SelfTrigger,
-    /// The time in which the newest build may have written `Cargo.lock`.
+    /// When the newest build may have written `Cargo.lock`.
     pub(super) lock_file: Option<LockFileWindow>,
 }
 
@@ -176,10 +176,10 @@ pub(super) struct Command {
     pub(super) trigger: SelfTrigger,
 }
 
-/// The watch, and what it covers.
+/// The watch, and the files that it covers.
 pub(super) struct WatchSet {
     pub(super) watch: Watch,
-    /// What to watch if `--watch` is not set.
+    /// The places to watch if `--watch` is not set.
     pub(super) roots: WatchRoots,
     /// The files that the last successful build read.
     pub(super) inputs: Vec<PathBuf>,
@@ -201,7 +201,7 @@ impl WatchSet {
     }
 }
 
-/// Why and how hotrun exits.
+/// Whether, why and how hotrun exits.
 #[derive(Default)]
 pub(super) struct Ending {
     /// When the first signal to quit arrived.
@@ -212,7 +212,7 @@ pub(super) struct Ending {
     pub(super) outcome: Option<Outcome>,
 }
 
-/// What was already reported.
+/// The reports that were already made and must not be repeated.
 #[derive(Default)]
 pub(super) struct Reported {
     /// The generations whose failure to start was explained.

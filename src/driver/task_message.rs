@@ -9,12 +9,12 @@ use crate::error::Failure;
 use crate::reload::{Event, GenEvent, GenId};
 use crate::socket::intercept::InterceptEvent;
 
-/// What a task reports to the driver.
+/// A message from a task to the driver.
 #[derive(Debug)]
 pub(super) enum TaskMessage {
     /// An event for the machine.
     Event(Event),
-    /// A build has ended. `Err(None)` if its output shows why it failed.
+    /// A build has ended. `Err(None)` if the build's output explains the failure.
     Built {
         id: GenId,
         built: Result<Box<Built>, Option<Failure>>,
@@ -31,7 +31,7 @@ pub(super) enum TaskMessage {
     Intercepted { id: GenId, event: InterceptEvent },
     /// A rule's command has ended.
     CommandEnded { line: String },
-    /// Cargo's configuration and the toolchain were read again.
+    /// The task has read cargo's configuration and the toolchain again.
     Planned {
         /// The sequence number of the request.
         number: u32,
@@ -58,7 +58,7 @@ pub(super) struct Inputs {
     pub(super) files: Result<BuildInputs, WatchRoots>,
 }
 
-/// The sender through which tasks report to the driver.
+/// Sends messages to the driver.
 #[derive(Clone, Debug)]
 pub(super) struct TaskSender(pub(super) UnboundedSender<TaskMessage>);
 

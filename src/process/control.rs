@@ -62,16 +62,16 @@ struct Inner {
 }
 
 impl Control {
-    /// Sends a signal to every process of the tree, except the descendants of a process that catches the signal.
+    /// Sends a signal to every process of the tree, except to descendants of a process that catches the signal.
     pub fn signal(&self, signal: Signal) {
         self.order(Order::Signal(signal as i32));
     }
 
-    /// Sends a signal that makes programs reload their configuration to every process of the tree that catches the
-    /// signal, except the descendants of such a process. Returns whether any process catches it.
+    /// Makes the program reload its configuration: sends the signal to every process of the tree that catches it, except to
+    /// descendants of such a process. Returns whether any process catches it.
     ///
-    /// A Go program counts as catching every signal, because its runtime does and the user has chosen the signal.
-    /// Outside Linux, hotrun cannot tell which processes catch it, so the whole tree gets the signal.
+    /// A Go program counts as catching every signal, because its runtime does and the user has chosen the signal. Outside
+    /// Linux, hotrun cannot tell which processes catch the signal, so the whole tree gets it.
     pub fn reload_config(&self, signal: Signal) -> bool {
         let signal = signal as i32;
         let caught = !process_tree::KNOWN || disposition::catches(&self.pids(), signal);
@@ -81,15 +81,14 @@ impl Control {
         caught
     }
 
-    /// Sends the stop signal, like [`Control::signal`]. No process gets it twice, even if this is called repeatedly.
-    /// When the program's first process exits, the processes that it leaves behind get the signal, unless they already
-    /// had it.
+    /// Sends the stop signal, like [`Control::signal`], but never twice to the same process, even if this is called
+    /// repeatedly. When the program's first process exits, the processes that it leaves behind also get the signal.
     pub fn stop(&self, signal: Signal) {
         self.order(Order::Stop(signal as i32));
     }
 
-    /// Makes this process the main process (`MAINPID`, `sd_notify(3)`) if it is in the tree, and returns whether it is.
-    /// Its exit is then reported, too, provided that it has become a child of the guardian.
+    /// Makes this process the main process (`MAINPID`, `sd_notify(3)`) if it is in the tree, and returns whether it is. Its
+    /// exit is then also reported, provided that it has become a child of the guardian.
     pub fn set_main(&self, pid: i32) -> bool {
         let known = self.pids().contains(&pid);
         if known {
@@ -120,14 +119,14 @@ impl Control {
         process_tree::descendants(self.0.guardian)
     }
 
-    /// Whether the program handles the signal. If it does not, the signal kills it while it is still handling requests.
+    /// Whether the program handles the signal. Otherwise, the signal would kill it while it is handling requests.
     ///
     /// The processes that do the work must all catch the signal: those that hold a socket and have no descendant that
     /// holds one. (`npm` catches `TERM` only to pass it on to a server that may not catch it.) If no process holds a
-    /// socket, it is enough that any process of the tree catches the signal. A process that may not be inspected counts
-    /// as one that holds a socket and does not catch the signal. Go's runtime catches every signal, even if the program
-    /// does not, so a Go program counts as not catching it: the caller then waits until no request is in flight, which
-    /// is right in both cases.
+    /// socket, it is enough that any process of the tree catches the signal. A process that may not be inspected is
+    /// assumed to hold a socket and not to catch the signal. Go's runtime catches every signal, even if the program does
+    /// not, so a Go program counts as not catching it: the caller then waits until no request is in flight, which is right
+    /// in both cases.
     ///
     /// Outside Linux, hotrun cannot tell, and the result is `true`.
     pub fn handles(&self, signal: Signal) -> bool {
@@ -139,8 +138,8 @@ impl Control {
         let result = (&self.0.socket).write(line.as_bytes());
         let partial = matches!(&result, Ok(count) if *count < line.len());
         let full = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        // The guardian has not read hundreds of orders, so it must be stopped (`SIGSTOP`). A kill has to reach it when
-        // it continues, and closing the socket needs no space in the buffer.
+        // The guardian has left hundreds of orders unread, so it must be stopped (`SIGSTOP`). A kill must reach it when it
+        // continues, and closing the socket needs no space in the buffer.
         if partial || full && order == Order::Kill {
             let _ = self.0.socket.shutdown(Shutdown::Write);
         }
@@ -208,9 +207,9 @@ impl GuardianTask {
         self.send(last);
     }
 
-    /// Passes events on and returns the last one, or `None` if the guardian was killed.
+    /// Passes events on. Returns the last one, or `None` if the guardian was killed.
     async fn pass_events(&mut self) -> Option<ProgramEvent> {
-        // A read error is treated like end of file.
+        // A read error counts as end of file.
         while let Ok(Some(line)) = self.lines.next_line().await {
             let Some(event) = wire::from_line(&line) else {
                 continue;

@@ -1,4 +1,4 @@
-//! Finds out whether a process tree handles a signal.
+//! Determines whether a process tree handles a signal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -25,7 +25,7 @@ fn member(pid: i32, signal: i32) -> Option<TreeMember> {
     let status = process_tree::status(pid).filter(|status| !status.ended)?;
     let catches = status.disposition(signal) == Disposition::Caught
         && !process_tree::executable(pid).is_some_and(|file| is_runtime(&file));
-    // Standard input, output and error may also be sockets, but say nothing about the process.
+    // Standard input, output and error may also be sockets, which says nothing about the process.
     let holds_socket = sockets_of(pid).map(|held| held.keys().any(|fd| *fd > 2));
     let (holds_socket, catches) = unless_hidden(holds_socket.ok(), catches);
     Some(TreeMember {
@@ -51,9 +51,9 @@ pub(super) fn is_caught(disposition: Disposition) -> bool {
     }
 }
 
-/// Runtimes that catch `TERM` whether or not the program has a handler: to restore the terminal (node) or to run exit
-/// hooks (java). If the program has no handler, they exit while requests are in flight. Programs with and without a
-/// handler look the same from outside, so the caller waits until no request is in flight, which is right for both.
+/// Runtimes that always catch `TERM`, for example to restore the terminal (node) or to run exit hooks (java). If the
+/// program itself has no handler, they exit while requests are in flight. Programs with and without a handler look the
+/// same from outside, so the caller waits until no request is in flight, which is right for both.
 const RUNTIMES: &[&str] = &[
     "beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "ruby",
 ];
@@ -70,8 +70,8 @@ fn is_runtime(executable: &Path) -> bool {
     RUNTIMES.contains(&name)
 }
 
-/// Replaces the values of a process that may not be inspected, for example because `sudo` started it. It could be the
-/// server, and it may have no handler, so the caller must wait until no request is in flight.
+/// Assumes the worst about a process that may not be inspected, for example because `sudo` started it: it may be a server
+/// without a handler, so the caller must wait until no request is in flight.
 fn unless_hidden(holds_socket: Option<bool>, catches: bool) -> (bool, bool) {
     match holds_socket {
         Some(holds) => (holds, catches),

@@ -2,8 +2,8 @@
 //!
 //! A program is never a direct child of hotrun. Each program runs under its own small **guardian**, which is hotrun in
 //! a hidden mode. A single subreaper could not tell which tree an orphan belongs to, and the parent-death signal
-//! (`PR_SET_PDEATHSIG`) reaches only direct children. A guardian knows its tree, because the tree consists of its
-//! descendants, including double-forked daemons. It outlives hotrun just long enough to kill the tree.
+//! (`PR_SET_PDEATHSIG`) reaches only direct children. A guardian's tree simply consists of its descendants, including
+//! double-forked daemons. The guardian outlives hotrun just long enough to kill the tree.
 //!
 //! ```text
 //! hotrun ──socket── guardian ──fork, exec── program ── its children
@@ -17,12 +17,12 @@
 //!   ([`become_subreaper`]), and kills it. If both are killed at the same time, the tree survives.
 //! - *No descriptor leaks.* Sockets are sent over the control socket. The guardian closes every other descriptor that
 //!   it was started with, and the program gets only 0, 1, 2 and the descriptors in its [`Spec`].
-//! - *A stop signal arrives once.* If a process catches it, its descendants do not get it, because the process is
-//!   responsible for notifying them. Otherwise, its children get the signal, too, so it reaches the server inside
+//! - *A stop signal arrives once.* If a process catches the signal, its descendants do not get it, because the process
+//!   is responsible for notifying them. Otherwise, its children also get the signal, so it reaches the server inside
 //!   `sh -c 'a; b'`.
 //!
-//! Outside Linux, there are no subreapers and no `/proc`. There, the tree is the program's process group, and hotrun
-//! cannot reach processes that leave the group.
+//! Other systems have neither subreapers nor `/proc`. There, the tree is the program's process group, and hotrun cannot
+//! reach processes that leave the group.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

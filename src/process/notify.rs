@@ -1,8 +1,8 @@
 //! Receives the notifications that programs send to `NOTIFY_SOCKET` (`sd_notify(3)`).
 //!
 //! Each generation has its own socket. Datagrams arrive in the order in which they were sent, and each one is returned
-//! before the next is received. So when the descriptor of a `BARRIER=1` is closed, which happens on receipt (see
-//! [`NotifySocket::poll_recv`]), everything before it has been returned. This is what `sd_notify_barrier` waits for.
+//! before the next is received. The descriptor of a `BARRIER=1` is closed on receipt (see [`NotifySocket::poll_recv`]), so
+//! by then all earlier datagrams have been returned. This is what `sd_notify_barrier` waits for.
 //!
 //! The socket must be read for as long as a process of the generation lives: the kernel queues only a few datagrams
 //! (`net.unix.max_dgram_qlen`), and then the next sender blocks.
@@ -27,8 +27,8 @@ use crate::os::{Datagram, Sender};
 pub use message::{Assignments, StoreRequest};
 pub use store::{CAPACITY, FdStore, StoreResult};
 
-/// The size of the buffer for a message, in bytes: systemd's limit, plus one byte because on some systems a full buffer
-/// is the only sign of truncation.
+/// The size of the buffer for a message, in bytes: systemd's limit, and one more byte because some systems show truncation
+/// only by a full buffer.
 const MAX_TEXT: usize = 4096 + 1;
 
 /// The socket that receives the notifications of one generation.
@@ -47,7 +47,7 @@ pub struct Notification {
     pub assignments: Assignments,
     /// The descriptors to store. Empty unless `assignments.store` is [`StoreRequest::Add`], because all others are closed.
     pub descriptors: Vec<OwnedFd>,
-    /// How many descriptors were closed because the message did not ask to store them.
+    /// The number of descriptors that were closed because the message did not ask to store them.
     pub surplus: usize,
 }
 
@@ -119,10 +119,10 @@ impl NotifySocket {
         }
     }
 
-    /// Receives the next datagram if one has arrived. Everything that a program sent before it exited has arrived.
+    /// Receives the next datagram if one has arrived. All datagrams that a program sent before its exit have arrived.
     ///
     /// # Errors
-    /// As for [`NotifySocket::poll_recv`].
+    /// The same as for [`NotifySocket::poll_recv`].
     pub fn try_recv(
         &self,
         tree: impl FnOnce() -> Vec<i32>,

@@ -1,8 +1,8 @@
 //! Kills process trees that have lost their guardian.
 //!
 //! When a guardian is killed, the kernel gives its children to the next subreaper above it, which is hotrun. Orphans
-//! are the children that hotrun did not start itself. It starts guardians, which are recorded here, and helpers
-//! (`cargo metadata`), which are in hotrun's own process group. Every program starts in its own process group.
+//! are the children that hotrun did not start itself. hotrun starts guardians, which are recorded here, and helpers
+//! (`cargo metadata`), which are in hotrun's own process group. Programs have process groups of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -31,7 +31,7 @@ struct Children {
     /// own children to it. `None` before [`become_subreaper`].
     inherited: Option<BTreeSet<i32>>,
     guardians: BTreeSet<i32>,
-    /// How each reaped orphan ended, until the task that monitors its tree asks for it.
+    /// How each reaped orphan ended. An entry is removed when the task that monitors the orphan's tree asks for it.
     ended: BTreeMap<i32, Ended>,
 }
 
@@ -83,14 +83,14 @@ pub(super) async fn kill_all(program: Option<i32>) -> Option<Ended> {
     children().ended.remove(&program?)
 }
 
-/// Kills the orphans that are visible, and reaps those that have ended. Returns whether there were any.
+/// Kills the orphans that a scan finds, and reaps those that have ended. Returns whether there were any orphans.
 fn kill_once() -> bool {
     let orphans = orphans();
     orphans
         .iter()
         .for_each(|orphan| kill_with_descendants(*orphan));
     for orphan in &orphans {
-        // Reaps each orphan by pid, because other parts of hotrun wait for the other children.
+        // Reaps each orphan by its pid, because other parts of hotrun wait for the other children.
         if let Reaped::Ended(pid, status) = reap(Some(*orphan)) {
             children().ended.insert(pid, super::ended(status));
         }

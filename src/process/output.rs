@@ -1,4 +1,4 @@
-//! Splits the output of programs into lines without losing a byte.
+//! Splits a program's output into lines without losing a byte.
 
 use std::io;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep_until};
 
-/// How long an incomplete line is held back.
+/// How long to hold back an incomplete line.
 const QUIET: Duration = Duration::from_millis(50);
 /// How many bytes are read at a time.
 const CHUNK: usize = 64 * 1024;
@@ -18,8 +18,8 @@ const LONGEST: usize = 16 * 1024;
 pub struct Piece {
     /// The output without the newline.
     pub bytes: Vec<u8>,
-    /// Whether a newline followed. If not, the next piece continues the same line. This happens after a prompt, in a
-    /// line that is too long, and at the end of the output. The line may be split inside a character or an escape code.
+    /// Whether a newline followed. Otherwise, the line continues in the next piece: the piece is a prompt, a part of a very
+    /// long line, or the end of the output. A line may be split inside a character or an escape code.
     pub ends_line: bool,
 }
 
@@ -62,8 +62,8 @@ impl Lines {
         }
     }
 
-    /// Reads more output. Returns `true` if nothing arrived for [`QUIET`]. Reading comes first, because the caller may
-    /// have been busy for longer than that.
+    /// Reads more output. Returns `true` if nothing has arrived for [`QUIET`]. Reading comes before the timeout, because the
+    /// caller may have been busy for longer than that.
     async fn wait(&mut self) -> bool {
         let quiet = async {
             match self.show_at {
@@ -101,9 +101,9 @@ struct Cutter {
     held: Vec<u8>,
     /// The start of the bytes that have not been returned yet.
     start: usize,
-    /// There is no newline before this position.
+    /// The position up to which there is no newline.
     searched: usize,
-    /// The end of the bytes. The free space to read into follows.
+    /// The end of the bytes, after which there is free space to read into.
     end: usize,
 }
 

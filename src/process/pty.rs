@@ -1,5 +1,3 @@
-//! The pty that a program runs on.
-
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 
@@ -23,10 +21,10 @@ impl Pty {
         let mut filled = 0;
         loop {
             let mut ready = self.0.readable().await?;
-            // The kernel returns at most one page per call, even if more is available.
+            // One call returns at most one page, even if more is available.
             while filled < buffer.len() {
                 match nix::unistd::read(self.0.get_ref(), &mut buffer[filled..]) {
-                    // Every process has closed the pty, which it reports as `EIO` instead of end of file.
+                    // Every process has closed the pty, which reports `EIO` instead of end of file.
                     Ok(0) | Err(Errno::EIO) => return Ok(filled),
                     Ok(count) => filled += count,
                     Err(Errno::EINTR) => {}

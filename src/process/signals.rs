@@ -1,9 +1,9 @@
 //! Handles signals that are sent to hotrun itself.
 //!
-//! Some libraries reload on their own: the new process asks its parent, the old one, to exit (as endless and grace do
-//! for Go). Under hotrun, a program's parent is its guardian, which ignores such a request. A signal from a descendant
-//! may still reach hotrun (`pkill -f server` in a start script, `kill -- -1`). It is meant for the program and must not
-//! end hotrun.
+//! Some libraries, such as endless and grace for Go, reload on their own: the new process asks its parent, the old one,
+//! to exit. Under hotrun, a program's parent is its guardian, which ignores this signal. Other signals from a descendant
+//! may still reach hotrun (`pkill -f server` in a start script, `kill -- -1`). They are meant for the program and must
+//! not end hotrun.
 
 use std::ffi::OsStr;
 use std::io;
@@ -31,7 +31,7 @@ pub enum HotrunSignal {
     Quit,
     /// `USR1`.
     User,
-    /// A signal that would end hotrun, but was sent by a process that hotrun started. Only the first one is reported.
+    /// A signal that would end hotrun, but came from a process that hotrun started. Only the first one is reported.
     FromDescendant(Descendant),
 }
 
@@ -62,8 +62,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts handling the signals. A separate thread looks up the sender immediately, because the sender's pid may
-    /// soon be free or belong to another process.
+    /// Starts handling the signals. A separate thread looks up the sender at once, because the sender's pid may soon be
+    /// unused or belong to another process.
     pub fn new() -> io::Result<Self> {
         // An ignored `HUP` stays ignored, because that is the purpose of `nohup`.
         let handled = HANDLED.iter().map(|(signal, _)| *signal);
@@ -93,7 +93,7 @@ impl Signals {
     pub async fn next(&mut self) -> HotrunSignal {
         match self.received.recv().await {
             Some(signal) => signal,
-            // Does not happen: the thread runs for as long as `self` exists.
+            // Never happens, because the thread runs for as long as `self` exists.
             None => std::future::pending().await,
         }
     }
@@ -125,13 +125,13 @@ fn interpret(number: i32, sender: Option<i32>) -> Option<HotrunSignal> {
 /// Whether hotrun started this process, directly or indirectly. A sender that is already gone does not count as a
 /// descendant, because it may have been the user's own short-lived `pkill`. Always `false` outside Linux.
 fn is_descendant(pid: i32) -> bool {
-    /// Deeper than any process tree. Without a limit, a walk over processes that change could be endless.
+    /// Deeper than any process tree. Without a limit, the walk could be endless while processes come and go.
     const DEEPEST: usize = 4096;
     let own = std::process::id().cast_signed();
     let mut child = pid;
     for _ in 0..DEEPEST {
         match process_tree::status(child).map(|status| status.parent) {
-            // If a shell has replaced itself with hotrun, hotrun may have children that it did not start.
+            // hotrun did not start all of its children if a shell replaced itself with hotrun.
             Some(parent) if parent == own => return orphans::started_by_us(child),
             Some(parent) if parent > 1 => child = parent,
             Some(_) | None => return false,

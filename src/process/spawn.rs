@@ -14,33 +14,33 @@ use super::{Control, ProgramEvents, Pty, control, guardian, orphans};
 use crate::os;
 use crate::os::terminal::Size;
 
-/// How many bytes a program may print before it has to wait for hotrun to read them. Can be set only on Linux.
+/// The size of an output pipe in bytes. A program that prints more must wait until hotrun reads. Set only on Linux.
 const PIPE_BYTES: i32 = 256 * 1024;
 
-/// If a guardian has not read its start request after this time, it never will.
+/// How long a guardian may take to read its start request.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A program that was started, or whose refusal will be reported.
+/// A program that was started, or for which [`ProgramEvent::Refused`](super::ProgramEvent::Refused) will follow.
 #[derive(Debug)]
 pub struct Process {
     /// Controls the process tree.
     pub control: Control,
     /// The program's events.
     pub events: ProgramEvents,
-    /// The tree's standard output, which ends when the tree has closed it. It must be read.
+    /// The tree's standard output. It ends when the tree has closed it, and must be read.
     pub stdout: pipe::Receiver,
-    /// The tree's standard error, which ends when the tree has closed it. It must be read.
+    /// The tree's standard error. It ends when the tree has closed it, and must be read.
     pub stderr: pipe::Receiver,
 }
 
-/// A program that was started on its own pty, or whose refusal will be reported.
+/// Like [`Process`], but on its own pty.
 #[derive(Debug)]
 pub struct PtyProcess {
     /// Controls the process tree.
     pub control: Control,
     /// The program's events.
     pub events: ProgramEvents,
-    /// The tree's standard output, standard error and input. It must be read.
+    /// The tree's standard output and standard error, and its input. The pty must be read.
     pub pty: Pty,
 }
 
@@ -74,7 +74,7 @@ impl Spawner {
     /// # Errors
     /// Fails with a [`SpawnError`]. A program that cannot be executed is reported as
     /// [`ProgramEvent::Refused`](super::ProgramEvent::Refused) instead.
-    // Takes the spec by value, so that its descriptors are closed once the program has its own copies.
+    // Takes the spec by value, so that hotrun's copies of its descriptors are closed at the end.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
         let (stdout, stdout_writer) = output_pipe().map_err(SpawnError::Channel)?;
@@ -90,9 +90,9 @@ impl Spawner {
         })
     }
 
-    /// Starts a program on a new pty of this size, which is the controlling terminal of the program's session: a Ctrl-C
-    /// in hotrun's terminal does not reach the program, and whatever the program does to `/dev/tty` does not reach
-    /// hotrun's terminal. With `reads`, the program's standard input is also the pty; otherwise, it is empty.
+    /// Starts a program on a new pty of this size, the controlling terminal of the program's own session. So a Ctrl-C in
+    /// hotrun's terminal does not reach the program, and the program's changes to `/dev/tty` do not affect hotrun's
+    /// terminal. With `reads`, the program's standard input is also the pty; otherwise, it is empty.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn_on_pty(
         &self,
@@ -133,7 +133,7 @@ impl Spawner {
             .stdin(Stdio::from(OwnedFd::from(guardians)))
             .stdout(stdout)
             .stderr(stderr)
-            // Outside the terminal's foreground group, because a Ctrl-C is only for hotrun.
+            // Keeps the guardian out of the terminal's foreground group, because a Ctrl-C is only for hotrun.
             .process_group(0);
         let mut command = tokio::process::Command::from(command);
         let guardian = orphans::start_guardian(|| command.spawn(), Child::id)
@@ -145,7 +145,7 @@ impl Spawner {
             .set_write_timeout(Some(WRITE_TIMEOUT))
             .and_then(|()| start_request::send(&socket, &request, spec));
         match sent {
-            // The guardian is already gone, which an event will say.
+            // The guardian is already gone, which an event will report.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Ok(()) | Err(_) => sent.map_err(SpawnError::Channel)?,
         }

@@ -34,8 +34,9 @@ mod tests;
 pub struct Spec {
     /// The program and its arguments. A program without a `/` is searched for in the `PATH` of `env`.
     pub argv: Vec<OsString>,
-    /// The program's complete environment. The variables that pass sockets and notifications (`LISTEN_*`,
-    /// `NOTIFY_SOCKET`, `WATCHDOG_*`) are ignored here, because they were meant for hotrun. The fields below set them.
+    /// The program's complete environment, except for the variables that pass sockets and notifications (`LISTEN_*`,
+    /// `NOTIFY_SOCKET`, `WATCHDOG_*`). Their values here are ignored, because they were meant for hotrun; the fields below
+    /// set them.
     pub env: Vec<(OsString, OsString)>,
     /// The working directory.
     pub workdir: PathBuf,
@@ -45,8 +46,8 @@ pub struct Spec {
     pub stored: Vec<(String, Arc<OwnedFd>)>,
     /// The watchdog period, for `WATCHDOG_USEC`.
     pub watchdog: Option<Duration>,
-    /// Whether to set `LISTEN_PID` and `WATCHDOG_PID`. Must be false for wrappers that fork: their program would see a
-    /// pid that is not its own, and ignore its sockets.
+    /// Whether to set `LISTEN_PID` and `WATCHDOG_PID`. Must be false for wrappers that fork, because their program would
+    /// see a pid that is not its own, and ignore its sockets.
     pub listen_pid: bool,
     /// The value of `NOTIFY_SOCKET`.
     pub notify: Option<OsString>,
@@ -162,7 +163,10 @@ pub(super) enum StdioMode {
     Pty,
 }
 
-/// Encodes the body of the message. Fails if the spec is invalid.
+/// Encodes the body of the message.
+///
+/// # Errors
+/// The spec is invalid.
 pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnError> {
     if spec.argv.is_empty() {
         return Err(SpawnError::Empty);
@@ -196,10 +200,9 @@ pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnErro
     serde_json::to_vec(&request).map_err(|error| SpawnError::Channel(error.into()))
 }
 
-/// Variables that hotrun's supervisor has set only for hotrun: `sd_listen_fds(3)`, `sd_notify(3)`,
+/// The variables that hotrun's own supervisor may have set for hotrun: see `sd_listen_fds(3)`, `sd_notify(3)` and
 /// `sd_watchdog_enabled(3)`. `FDSTORE` limits the descriptor store (`systemd.exec(5)`). `LISTEN_PIDFDID` accompanies
-/// `LISTEN_PID`. The names must match exactly, because `LISTEN_PORT` and `WATCHDOG_NAME`, for example, belong to the
-/// user.
+/// `LISTEN_PID`. Names must match exactly: `LISTEN_PORT` and `WATCHDOG_NAME`, for example, belong to the user.
 const HANDOVER: &[&str] = &[
     "FDSTORE",
     "LISTEN_FDS",
@@ -232,7 +235,7 @@ fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
     env
 }
 
-/// Sends the body and the descriptors. If the body is larger than the socket's buffer, blocks until the guardian reads.
+/// Sends the body and the descriptors. Blocks until the guardian reads if the body is larger than the socket's buffer.
 pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Result<()> {
     let sockets = spec.sockets.iter().map(|(_, fd)| fd.as_fd());
     let stored = spec.stored.iter().map(|(_, fd)| fd.as_fd());
@@ -242,7 +245,7 @@ pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Res
     let count = u32::try_from(fds.len()).map_err(io::Error::other)?;
     let sizes = [length.to_le_bytes(), count.to_le_bytes()].concat();
     let (first, rest) = fds.split_at(fds.len().min(MAX_FDS));
-    // The buffer is empty, so these few bytes are sent completely or not at all.
+    // The socket's buffer is empty, so these few bytes are sent completely or not at all.
     scm_rights::send(socket.as_fd(), &sizes, first)?;
     for fds in rest.chunks(MAX_FDS) {
         scm_rights::send(socket.as_fd(), &[0], fds)?;

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::reload::Ended;
 
-/// What hotrun orders a guardian to do. Signals are given as numbers.
+/// An order from hotrun to a guardian. Signals are given as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Order {
     /// Send this signal to the tree.
     Signal(i32),
-    /// Send this signal to the processes that catch it; it would end the others.
+    /// Send this signal only to the processes that catch it, because it would kill the others.
     ReloadConfig(i32),
-    /// Like `Signal`, but also send the signal to processes that are orphaned later, and to no process twice.
+    /// Like `Signal`, but also send the signal to processes that are orphaned later, and never twice to the same process.
     Stop(i32),
     /// Treat this process, which must be in the tree, as the program.
     SetMain(i32),
@@ -78,7 +78,7 @@ pub enum StartStep {
     Workdir,
     /// Executing the program's file.
     Exec,
-    /// Finding the interpreter that the file names in its first line, or its dynamic loader. The file itself exists.
+    /// Finding the interpreter that the file's first line names, or the dynamic loader. The file itself exists.
     Interpreter,
 }
 
@@ -100,7 +100,7 @@ impl fmt::Display for Refusal {
             StartStep::Interpreter => "cannot run its interpreter or loader: ",
         };
         let text = nix::errno::Errno::from_raw(self.errno).desc();
-        // System messages begin with a capital letter, but hotrun's do not. `I/O error` is left unchanged.
+        // System messages begin with a capital letter, hotrun's with a small one. `I/O error` is left unchanged.
         let lower = text.chars().nth(1).is_some_and(char::is_lowercase);
         let (first, rest) = text.split_at(1);
         match lower {

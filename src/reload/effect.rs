@@ -5,28 +5,28 @@ use std::time::Duration;
 
 use super::{ArtifactId, GenFailure, GenId};
 
-/// Something that the driver must do. Long work reports back with an [`Event`](super::Event).
+/// Something that the driver must do. Effects that take time report back with an [`Event`](super::Event).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// No generation is live: hold new connections for the generation that is starting, or for the next one to start. A
-    /// starting generation whose connections are already being forwarded does not count.
+    /// Hold new connections, because no generation is live. They wait for the generation that is starting, unless its
+    /// connections are already forwarded, or for the next one to start.
     Hold,
-    /// No generation is live, and none will be until a file changes or the user acts: waiting clients may get an error
-    /// response that says how the generation `id` failed.
+    /// Respond to waiting clients with an error that says how the generation `id` failed: no generation is live, and none
+    /// will be until a file changes or the user acts.
     RespondUnavailable { id: GenId, failure: GenFailure },
-    /// A generation is about to be built or started, so new connections wait for it again. Given after each
-    /// [`Effect::RespondUnavailable`] but the last.
+    /// Let new connections wait again, because a generation is about to be built or started. Follows each
+    /// [`Effect::RespondUnavailable`], except possibly the last one.
     StopResponding,
     /// Do something to one generation.
     Generation(GenId, GenEffect),
-    /// Exit. The last effect, given once. `clean`: whether every program ended when it was asked to.
+    /// Exit. This is the last effect, and is requested once. `clean`: whether every program ended when it was asked to.
     Finish { clean: bool },
 }
 
 /// Something that the driver must do to one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GenEffect {
-    /// Start the build. Reports `BuildEnded`.
+    /// Start a build. Reports `BuildEnded`.
     Build,
     /// Cancel the running build, which still reports `BuildEnded`.
     CancelBuild,
@@ -35,9 +35,9 @@ pub enum GenEffect {
     Start { artifact: ArtifactId },
     /// Send new connections to this generation. Reports `Switched` or `SwitchFailed`.
     ///
-    /// Also given for the live generation, if its successor ended during the switch; and for a draining generation that
-    /// has not been asked to stop, if its successor crashed. The driver refuses the latter if the generation's sockets
-    /// are already shut down; the generation then continues to drain.
+    /// Also requested for the live generation if its successor ended during the switch, and for a draining generation
+    /// that has not been asked to stop if its successor crashed. The driver refuses the latter if the generation's
+    /// sockets are already shut down. The generation then continues to drain.
     Switch,
     /// Send the live generation the signal that makes it reload its configuration, if it handles that signal. Reports
     /// `ReloadSignalSent`.
@@ -50,15 +50,15 @@ pub enum GenEffect {
     /// counts as complete. `None`: only as long as the driver needs to notice that it is complete.
     AwaitIdle { pause: Option<Duration> },
     /// Forward connections that still arrive at this generation's sockets to the live one, and hold them while none is
-    /// live. Given once for each started generation, before it is stopped, killed or released; on quit, only for
+    /// live. Requested once for each started generation, before it is stopped, killed or released; on quit, only for
     /// generations that are already draining.
     Forward,
-    /// Send the stop signal. At most once for each generation.
+    /// Send the stop signal. Requested at most once for each generation.
     Stop,
     /// Abort a hung program (`SIGABRT`). The rest of its tree is killed later.
     Abort,
     /// Kill the generation's whole process tree.
     Kill,
-    /// The generation is gone: close everything that was kept for it as soon as that is safe.
+    /// Close everything that belongs to this generation as soon as that is safe, because it is gone.
     Release,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{ArtifactId, GenId};
 
-/// What a change requires. `Build` is the greater action, because it includes a restart.
+/// What a change requires. `Build` is greater than `Restart`, because a build includes a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// Restart the program from the last successful build.
@@ -20,9 +20,9 @@ pub enum Action {
 pub enum Request {
     /// Build and restart now, even if nothing has changed.
     Reload,
-    /// Hold changes back from now on.
+    /// Hold back changes from now on.
     Pause,
-    /// Act on the changes that were held back, and on later ones.
+    /// Act on the changes that were held back, and on later ones as usual.
     Resume,
     /// Roll back to the artifact that was live before.
     Undo,
@@ -37,16 +37,16 @@ pub enum Request {
 /// How a build ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BuildOutcome {
-    /// The build succeeded. Its artifact may be the same as before: the build left the executable alone, but its
-    /// arguments, environment or generated files may be different. If the artifact is `kept`, it can be started even
-    /// after a later build has produced another one.
+    /// The build succeeded. The artifact may be the same as before: the executable is unchanged, but its arguments,
+    /// environment or generated files may differ. If the artifact is `kept`, it can be started even after a later build
+    /// has produced another one.
     Built { artifact: ArtifactId, kept: bool },
     /// The build produced exactly what `like` was started from. `like` is the newest such generation, and is starting
     /// or live.
     Unchanged { like: GenId },
     /// The build failed or could not be run. The driver has reported why.
     Failed,
-    /// The build ended because of [`GenEffect::CancelBuild`](super::GenEffect::CancelBuild).
+    /// The build was cancelled by [`GenEffect::CancelBuild`](super::GenEffect::CancelBuild).
     Cancelled,
 }
 
@@ -89,13 +89,13 @@ pub enum WatchdogMessage {
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// hotrun is set up, and the first generation can be built.
+    /// hotrun has been set up, and can build the first generation.
     Begin,
     /// Watched files changed.
     Changed(Action),
     /// Files changed that the program reloads when it gets the signal with this number (1 to 64).
     ConfigChanged { signal: i32 },
-    /// The user asked for something.
+    /// The user pressed a key or sent a signal.
     Requested(Request),
     /// Something happened to a generation. Ignored if the generation is already gone.
     Generation(GenId, GenEvent),
@@ -108,7 +108,7 @@ pub enum Event {
 pub enum GenEvent {
     /// The build ended. Sent exactly once for each [`GenEffect::Build`](super::GenEffect::Build).
     BuildEnded(BuildOutcome),
-    /// The program could not be started. [`GenEvent::Gone`] does not follow.
+    /// The program could not be started. No [`GenEvent::Gone`] follows.
     StartFailed,
     /// The program listens on an address that the next generation can share. May be repeated.
     Listening,
@@ -122,7 +122,8 @@ pub enum GenEvent {
     SwitchFailed,
     /// The accept queues are empty, and no accepted connection is waiting for its first byte.
     Quiescent,
-    /// The driver has checked whether the program handles the stop signal. If not, the signal would kill the program.
+    /// The result of [`GenEffect::CheckStopSignal`](super::GenEffect::CheckStopSignal). A program that does not handle
+    /// the signal would be killed by it.
     StopSignalChecked { handled: bool },
     /// All connections are closed or idle.
     Idle,

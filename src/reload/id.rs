@@ -2,8 +2,8 @@ use std::fmt;
 
 /// The number of a generation, which is one build result and the process tree started from it.
 ///
-/// Numbers start at 1 and are never reused, so a late event can be told apart from an expected one. A build that fails
-/// or is cancelled uses up its number.
+/// Numbers start at 1 and are never reused, so that a late event cannot be taken for a current one. Builds that fail or
+/// are cancelled also use up a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GenId(u32);
 
@@ -36,8 +36,8 @@ impl fmt::Display for GenId {
 
 /// The number of an artifact, which a build produces and a generation is started from.
 ///
-/// Two builds that leave the same executable in place have produced the same artifact. Without a build there is a
-/// single artifact, [`ArtifactId::FIRST`]: the command.
+/// A build that leaves the executable unchanged produces the same artifact as before. Without a build, the command is
+/// the only artifact, [`ArtifactId::FIRST`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ArtifactId(u32);
 
@@ -50,7 +50,7 @@ impl ArtifactId {
         Self(number)
     }
 
-    /// The number itself.
+    /// The number.
     pub const fn get(self) -> u32 {
         self.0
     }
@@ -69,7 +69,7 @@ pub enum Phase {
     Building,
     /// The program was started and is not ready yet.
     Starting,
-    /// The program is ready, and the switch to it is under way.
+    /// The program is ready, and the switch to it is in progress.
     Ready,
     /// New connections go to the generation.
     Live,

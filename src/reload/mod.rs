@@ -10,10 +10,10 @@
 //! | to change | look at |
 //! | --- | --- |
 //! | what a change, a key or a signal does | `machine/requests.rs`, `machine/quit.rs` |
-//! | when a build starts or is cancelled, what follows when it ends | `machine/builds.rs` |
-//! | when a generation starts, what must end first | `machine/advance.rs` |
+//! | when a build or a generation starts, and what must end first | `machine/advance.rs` |
+//! | what follows from the result of a build | `machine/build_end.rs` |
 //! | readiness, the switch, failures before it | `machine/lifecycle.rs` |
-//! | how a generation drains and is stopped or killed | `machine/teardown.rs`, `machine/drain.rs` |
+//! | how a generation is drained, stopped or killed, and when it is gone | `machine/teardown.rs`, `machine/drain.rs` |
 //! | what happens after a crash | `machine/recovery.rs` |
 //! | what a program may ask for (`sd_notify`), its watchdog | `machine/notify.rs` |
 

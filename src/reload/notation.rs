@@ -13,16 +13,16 @@ use std::fmt::Debug;
 
 use super::{Event, Reaction, Time};
 
-/// The line for an event that happened at `now` and the machine's response to it.
-pub fn line(now: Time, event: &Event, response: &Reaction) -> String {
+/// The line for an event that happened at `now` and the machine's reaction to it.
+pub fn line(now: Time, event: &Event, reaction: &Reaction) -> String {
     let (now, event) = (now.since_start(), text(event));
-    format!("{now:?} {event} -> {}", response_text(response))
+    format!("{now:?} {event} -> {}", reaction_text(reaction))
 }
 
 /// `effect, effect | notice, notice`, or `nothing`.
-pub fn response_text(response: &Reaction) -> String {
-    let effects: Vec<String> = response.effects.iter().map(text).collect();
-    let notices: Vec<String> = response.notices.iter().map(text).collect();
+pub fn reaction_text(reaction: &Reaction) -> String {
+    let effects: Vec<String> = reaction.effects.iter().map(text).collect();
+    let notices: Vec<String> = reaction.notices.iter().map(text).collect();
     match (effects.join(", "), notices.join(", ")) {
         (effects, notices) if notices.is_empty() && effects.is_empty() => "nothing".into(),
         (effects, notices) if notices.is_empty() => effects,

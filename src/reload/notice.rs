@@ -15,7 +15,7 @@ pub enum Cause {
     Change,
     /// The user asked for a reload.
     Request,
-    /// The user rolled back to an earlier artifact.
+    /// The user asked to roll back to an earlier artifact.
     Undo,
     /// An earlier generation stored descriptors that this one must inherit.
     InheritFds,
@@ -90,9 +90,9 @@ pub enum Notice {
     Resumed,
     /// There is no earlier artifact to roll back to, or another generation is about to be started.
     NothingToUndo,
-    /// No generation is live, and hotrun has nothing to do until something changes.
+    /// No generation is live, and hotrun is waiting for a change or a request.
     Waiting,
-    /// hotrun is quitting: it is stopping everything that is running, which may take this long.
+    /// hotrun is quitting: it stops everything that is running. `timeout`: how long that may take.
     Quitting { timeout: Duration },
     /// News about one generation.
     Generation(GenId, GenNotice),
@@ -105,15 +105,15 @@ pub enum GenNotice {
     Building { cause: Cause },
     /// The build was cancelled because of newer sources, or because hotrun is quitting.
     BuildCancelled,
-    /// The build succeeded, and took this long.
+    /// The build succeeded. `took`: the duration of the build.
     Built { took: Duration },
-    /// The build succeeded and produced what `like` was started from, so nothing is started.
+    /// The build succeeded, but produced what `like` was started from, so nothing is started.
     Unchanged { like: GenId },
     /// The build succeeded, but its result is not started because sources changed during the build.
     Outdated,
     /// The live generation got the signal that makes it reload its configuration.
     ReloadSignalSent { signal: i32 },
-    /// The live generation does not handle that signal, and is restarted instead.
+    /// The live generation does not handle the reload signal, and is restarted instead.
     ReloadSignalUnhandled { signal: i32 },
     /// The program is being started.
     Starting { cause: Cause },
@@ -121,18 +121,18 @@ pub enum GenNotice {
     Ready { took: Duration },
     /// New connections go to the generation. `took`: the time since it became ready.
     Live { took: Duration },
-    /// The generation is finishing its connections, which may take this long.
+    /// The generation is finishing its connections. `timeout`: how long that may take.
     Draining { timeout: Duration },
     /// The generation is being killed. `after`: the time since it began to drain, was asked to stop, or failed.
     Killing { why: Stopped, after: Duration },
     /// Newer sources superseded the generation before it was ready, so it is being stopped.
     Superseded,
-    /// The program asked for more time: its start or its end may still take this long.
+    /// The program asked for more time. `left`: how much longer its start or its end may take.
     TimeoutExtended { left: Duration },
-    /// The program stores descriptors for the next generation: from now on, each one ends before the next one starts.
+    /// The program stores descriptors for the next generation. From now on, each generation ends before the next one
+    /// starts.
     StoredFds,
-    /// The program is being aborted because it sent no watchdog ping for this long, or, if `None`, because it asked for
-    /// the abort.
+    /// The program is being aborted. `after`: how long it has sent no watchdog ping; `None` if it asked for the abort.
     Aborting { after: Option<Duration> },
     /// The generation has no processes left. `took`: the time since it began to drain, was asked to stop, or failed.
     Gone { how: Stopped, took: Duration },
@@ -141,8 +141,8 @@ pub enum GenNotice {
         failure: GenFailure,
         live: Option<GenId>,
     },
-    /// The generation is live again because its successor crashed; it had not been asked to stop.
+    /// The generation is live again because its successor crashed before this one was asked to stop.
     Restored,
-    /// The generation crashed, and its artifact will be started again after this time.
+    /// The generation crashed, and its artifact will be started again. `after`: the time until then.
     RestartScheduled { after: Duration },
 }

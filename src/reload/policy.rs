@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-/// A point in time, as the duration since hotrun started.
+/// A point in time, measured from the start of hotrun.
 ///
-/// The core has no clock: the driver passes the time of each event.
+/// The core has no clock: the driver passes in the time of each event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(Duration);
 
@@ -25,7 +25,7 @@ impl Time {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The time `duration` later. Saturates, so `Duration::MAX` means "never".
+    /// The time after this duration. Saturates, so `Duration::MAX` means "never".
     #[must_use]
     pub const fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
@@ -39,7 +39,7 @@ pub enum Mode {
     Overlap,
     /// The old generation ends before the new one starts; connections wait in the meantime.
     StopFirst,
-    /// Overlap if the old generation listens, stop it first if it does not: a program without a listener may not
+    /// Like `Overlap` if the old generation listens, otherwise like `StopFirst`: a program without a listener may not
     /// tolerate a second instance, and no client is waiting for it.
     Auto,
 }
@@ -53,10 +53,10 @@ pub enum WhenBusy {
     Queue,
 }
 
-/// The settings of the machine that the user can choose.
+/// The machine's settings. Most of them come from the command line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Policy {
-    /// Whether there is a build (cargo mode, `--build`). Otherwise a change just restarts the program.
+    /// Whether there is a build (cargo mode, `--build`). If not, a change only restarts the program.
     pub builds: bool,
     /// Whether generations overlap.
     pub mode: Mode,
@@ -66,7 +66,7 @@ pub struct Policy {
     pub when_busy: WhenBusy,
     /// The time limit from the start to readiness.
     pub ready_timeout: Duration,
-    /// The time limit for draining; after it, the generation is killed.
+    /// The time limit for draining, after which the generation is killed.
     pub stop_timeout: Duration,
     /// The minimum time between the switch and the stop signal.
     pub stop_delay_min: Duration,
@@ -74,8 +74,8 @@ pub struct Policy {
     pub stop_delay_max: Duration,
     /// How often a live program must ping its watchdog, unless it sets its own period.
     pub watchdog: Option<Duration>,
-    /// If the live generation crashes within this time after its switch, its artifact is blamed, and hotrun rolls back.
-    /// Zero: hotrun does not react to crashes.
+    /// If the live generation crashes within this time after its switch, hotrun blames its artifact and rolls back. Zero:
+    /// hotrun does not react to crashes.
     pub rollback_within: Duration,
     /// How long hotrun waits for killed processes to vanish before it exits anyway.
     pub kill_timeout: Duration,
@@ -85,9 +85,9 @@ impl Policy {
     /// The maximum time between the switch and the stop signal in this mode.
     pub const fn stop_delay_max(mode: Mode) -> Duration {
         match mode {
-            // The only cost is that the old generation keeps running a little longer.
+            // A long delay only keeps the old generation running a little longer.
             Mode::Overlap | Mode::Auto => Duration::from_millis(2500),
-            // No generation is live during this time.
+            // No generation is live during the delay.
             Mode::StopFirst => Duration::from_millis(250),
         }
     }
@@ -101,8 +101,8 @@ impl Policy {
         }
     }
 
-    /// How long a program may clean up after a stop signal that was sent only at the drain timeout, because the program
-    /// did not seem to handle it.
+    /// How long a program may clean up if it gets the stop signal only at the drain timeout, because it did not seem to
+    /// handle the signal.
     pub(super) fn late_grace(&self) -> Duration {
         self.stop_timeout.min(Duration::from_secs(2))
     }

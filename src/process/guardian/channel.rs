@@ -13,8 +13,7 @@ use signal_hook::low_level::pipe;
 use crate::os::process::signal_at_parents_end;
 use crate::process::wire::{self, Order, ProgramEvent};
 
-/// The signal that the kernel sends when the parent exits. It only wakes the guardian, so it must have no other
-/// meaning.
+/// The signal that the kernel sends when the parent exits. It only wakes the guardian, so nothing else may use it.
 const PARENTS_END: Signal = Signal::SIGUSR2;
 
 /// The guardian's end of the control socket, and the signals that wake it.
@@ -39,7 +38,7 @@ impl Channel {
         let mut blocked = SigSet::all();
         blocked.remove(Signal::SIGCHLD);
         blocked.remove(PARENTS_END);
-        // Blocked instead of ignored: both are inherited across exec, but a mask can be reset in one call.
+        // Signals are blocked instead of ignored. Both states survive exec, but a mask can be reset in one call.
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
         signal_at_parents_end(PARENTS_END)?;
         Ok(Self {

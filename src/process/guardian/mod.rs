@@ -1,8 +1,7 @@
 //! The guardian: hotrun in a hidden mode that looks after one process tree.
 //!
 //! A guardian has one thread, no locks, and no state on disk. It blocks every signal except the two that wake it. Once
-//! the program is running, the guardian's output is the null device, so that the pipes end when the tree has closed
-//! them.
+//! the program is running, the guardian writes to the null device, so that the pipes end when the tree has closed them.
 
 mod channel;
 mod program;
@@ -23,10 +22,10 @@ use crate::os;
 use crate::os::cleanup::{Cleanup, clean_up};
 use crate::os::process::{Reaped, become_subreaper, reap, set_name};
 
-/// How long hotrun's process may outlive its descriptors while it exits.
+/// How long an exiting hotrun may take from closing its descriptors to its end.
 const REPARENT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The first argument that selects this mode.
+/// The first argument of a hotrun that is to run as a guardian.
 pub const MODE: &str = "--guardian";
 
 /// Runs a guardian. Standard input must be the control socket.
@@ -85,8 +84,8 @@ fn own(error: impl Into<io::Error>) -> Refusal {
 /// (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), which would end the processes that the program leaves running.
 /// The guardian blocks every signal that a terminal sends.
 fn lead_session() -> io::Result<()> {
-    // The guardian was started as a group leader, which cannot start a session (`setsid(2)`). So it first joins its
-    // parent's group. If a Ctrl-C reaches it there, the signal is blocked.
+    // A group leader cannot start a session (`setsid(2)`), and the guardian was started as one. So it first joins its
+    // parent's group. A Ctrl-C that reaches it there is blocked.
     setpgid(Pid::from_raw(0), getpgid(Some(getppid()))?)?;
     setsid()?;
     os::terminal::control_session(io::stdout())
@@ -96,7 +95,7 @@ struct Guardian {
     parent: Pid,
     channel: Channel,
     program: Pid,
-    /// The main process, if it is not the program's first process. Its exit is reported, too.
+    /// The main process, if it is not the program's first process. Its exit is also reported.
     main: Option<Pid>,
     tree: ProcessTree,
     /// The files to remove if hotrun is gone.
@@ -104,23 +103,23 @@ struct Guardian {
 }
 
 impl Guardian {
-    /// Runs until the tree is gone. Must not return earlier, so failures are retried.
+    /// Runs until the tree is gone. Never returns earlier, so failures are retried.
     fn run(mut self) {
         while !self.reap() {
             self.tree.kill_if_ordered();
             self.channel.wait(self.tree.timeout());
             self.obey();
         }
-        // hotrun and the tree are gone, so nobody is listening on hotrun's sockets.
+        // hotrun and the tree are gone, so no process is listening on hotrun's sockets.
         if self.is_orphan() {
             clean_up(&self.cleanup, self.parent.as_raw().cast_unsigned());
         }
         self.channel.report(ProgramEvent::Gone);
     }
 
-    /// Whether hotrun is gone. The kernel closes an exiting process's descriptors some time before it reparents the
-    /// children (`do_exit` in `kernel/exit.c`). So once the socket is closed, this waits for the parent to change. It
-    /// does not change if hotrun has only dropped its `Control`.
+    /// Whether hotrun is gone. When a process exits, the kernel closes its descriptors some time before it reparents the
+    /// children (`do_exit` in `kernel/exit.c`). So once the socket is closed, this waits for the parent to change. The
+    /// parent does not change if hotrun has only dropped its `Control`.
     fn is_orphan(&self) -> bool {
         let began = Instant::now();
         while getppid() == self.parent {
@@ -138,14 +137,14 @@ impl Guardian {
                 Order::Signal(signal) => self.tree.signal(signal),
                 Order::ReloadConfig(signal) => self.tree.reload_config(signal),
                 Order::Stop(signal) => self.tree.stop(signal),
-                // The exit of the program's first process is reported in any case.
+                // The exit of the program's first process is always reported.
                 Order::SetMain(pid) => {
                     self.main = Some(Pid::from_raw(pid)).filter(|main| *main != self.program);
                 }
                 Order::Kill => self.tree.killing = true,
             }
         }
-        // `PARENTS_END` is not enough, because it also arrives if only the thread that started the guardian has ended.
+        // `PARENTS_END` alone is not enough, because it also arrives if only the thread that started the guardian ends.
         if self.channel.closed() || getppid() != self.parent {
             self.tree.killing = true;
         }

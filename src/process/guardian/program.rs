@@ -30,7 +30,7 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
     })
     .map_err(|error| Refusal::new(StartStep::Fork, error))?;
     // Closes the guardian's copies. Otherwise, the pipe and the interception channel would never reach end of file, and
-    // the sockets would stay open.
+    // the sockets would remain open.
     drop(parts);
     let mut text = String::new();
     let _ = failure.read_to_string(&mut text);
@@ -71,7 +71,7 @@ fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Ref
     // Must come after `place`, because there may be more descriptors than the limit allows. If this fails, the program
     // keeps the guardian's limit.
     let _ = request.fd_limit.map(fd_limit::set);
-    // Comes just before exec, so that none of the guardian's own calls are intercepted.
+    // Comes just before exec, so that none of hotrun's own calls are intercepted.
     if let Some(channel) = channel {
         let installed = seccomp::install(channel.as_fd());
         installed.map_err(|errno| descriptors(errno.into()))?;
@@ -144,8 +144,8 @@ fn exec_file(file: &CString, request: &StartRequest) -> Refusal {
         return Refusal::new(StartStep::Interpreter, errno);
     }
     if errno == Errno::ENOEXEC {
-        // The file is neither a binary nor a script that names its interpreter. Traditionally, the shell runs such
-        // files.
+        // The file is neither a binary nor a script that names its interpreter. Traditionally, such files are shell
+        // scripts.
         let mut argv = vec![c"/bin/sh".to_owned(), file.clone()];
         argv.extend_from_slice(&request.argv[1..]);
         Err(errno) = execve(c"/bin/sh", &argv, &request.env);

@@ -69,7 +69,7 @@ impl ProcessTree {
         }
     }
 
-    /// Like [`ProcessTree::signal`], but no process gets the signal twice, and processes that are orphaned later get it then.
+    /// Like [`ProcessTree::signal`], but no process gets the signal twice, and processes that are orphaned later also get it.
     pub(super) fn stop(&mut self, signal: i32) {
         self.stop = Some(signal);
         let mut stopped = std::mem::take(&mut self.stopped);
@@ -77,8 +77,8 @@ impl ProcessTree {
         self.stopped = stopped;
     }
 
-    /// Must be called when a process of the tree has ended. The processes that it leaves behind also get the stop
-    /// signal: for example, a daemon that had left the program's subtree, or the server inside a wrapper.
+    /// Must be called when a process of the tree has ended. The processes that it leaves behind get the stop signal, for
+    /// example a daemon that had left the program's subtree, or the server inside a wrapper.
     pub(super) fn process_ended(&mut self) {
         if let Some(signal) = self.stop.filter(|_| self.program_ended) {
             self.stop(signal);
@@ -99,9 +99,9 @@ impl ProcessTree {
         !os::SUBREAPER && signal::killpg(self.program, None).is_ok()
     }
 
-    /// Tries to kill everything, if a kill has been ordered. This may take several attempts: a process may fork faster
-    /// than the guardian scans, and a process that has changed its user, so that the guardian may not signal it, has to
-    /// exit on its own.
+    /// Tries to kill everything, if a kill has been ordered. This may take several attempts: processes may fork faster than
+    /// the guardian scans, and a process whose user has changed, so that the guardian may not signal it, must exit on its
+    /// own.
     pub(super) fn kill_if_ordered(&mut self) {
         if self.killing {
             // Stops when a scan finds no new processes.
@@ -110,13 +110,12 @@ impl ProcessTree {
         }
     }
 
-    /// Kills the processes that are visible. Returns whether there were new ones among them.
+    /// Kills the processes that a scan finds. Returns whether there were new ones among them.
     fn kill_once(&mut self) -> bool {
         let found = process_tree::descendants(getpid().as_raw());
         let before = self.seen.len();
         self.seen.extend(&found);
-        // Only groups that were created inside the tree. Others, such as hotrun's own, may have members outside the
-        // tree.
+        // Kills only groups that were created inside the tree. Others, such as hotrun's own, may have members outside it.
         let group = |pid: &i32| getpgid(Some(Pid::from_raw(*pid))).ok();
         let mut groups: HashSet<Pid> = found.iter().filter_map(group).collect();
         groups.retain(|group| self.seen.contains(&group.as_raw()));
@@ -124,7 +123,7 @@ impl ProcessTree {
             groups.insert(self.program);
         }
         for group in groups {
-            // This kills all members in one step. No fork escapes it: `copy_process` in `kernel/fork.c` gives up when a
+            // Kills all members in one step. No fork escapes, because `copy_process` in `kernel/fork.c` gives up when a
             // signal is pending.
             kill_group(group, libc::SIGKILL);
         }

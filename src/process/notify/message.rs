@@ -12,7 +12,7 @@ const MAX_STATUS: usize = 512;
 /// The maximum length of a stored descriptor's name in bytes, from `sd_pid_notify_with_fds(3)`.
 const MAX_NAME: usize = 255;
 
-/// The known assignments of one message. If a name occurs twice, the last one counts.
+/// The known assignments of one message. If a name occurs twice, the last assignment counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assignments {
     /// `READY=1`: the program has finished starting or reloading.
@@ -21,8 +21,8 @@ pub struct Assignments {
     pub reloading: bool,
     /// `STOPPING=1`: the program is about to exit.
     pub stopping: bool,
-    /// `STATUS=`: a description of the program's state, without control characters and with at most 512 characters. An
-    /// empty status removes the previous one.
+    /// `STATUS=`: a description of the program's state, with at most 512 characters and no control characters. An empty
+    /// status removes the previous one.
     pub status: Option<String>,
     /// `ERRNO=`: the error that made the program fail.
     pub errno: Option<i32>,
@@ -115,8 +115,8 @@ impl StoreWords {
         }
     }
 
-    /// Combines the assignments. If a message asks to store and to remove, removing wins, as in systemd. Removing
-    /// requires a name.
+    /// Combines the assignments. If a message asks for both, the descriptors are removed, as in systemd. Removing requires a
+    /// name.
     fn resolve(self) -> Option<StoreRequest> {
         if self.remove {
             return self.name.map(|name| StoreRequest::Remove { name });

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::os;
 use crate::os::HangupSet;
 
-/// How many descriptors can be stored, like systemd's `FileDescriptorStoreMax=`. A generous value, and half of the
-/// default limit on open descriptors.
+/// How many descriptors can be stored, like systemd's `FileDescriptorStoreMax=`. Half of the default limit on open
+/// descriptors.
 pub const CAPACITY: usize = 512;
 
-/// The stored descriptors in order of arrival. They stay until the program removes them or they hang up. Programs get
-/// duplicates, so a crash loses nothing.
+/// The stored descriptors in order of arrival. A descriptor is stored until a program removes it or it hangs up. Programs
+/// get duplicates, so a crash loses nothing.
 #[derive(Debug)]
 pub struct FdStore {
     entries: Vec<Entry>,

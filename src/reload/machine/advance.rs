@@ -1,4 +1,4 @@
-//! What follows from the state alone. This is the only place that starts programs.
+//! What follows from the machine's state, whatever the event was. Builds and programs are started only here.
 
 use super::generation::{GenState, Generation};
 use super::state::{Building, Pending, Queued};
@@ -15,7 +15,7 @@ impl Machine {
         self.start_queued(turn);
         if self.is_busy() || self.live().is_none() && self.recovery.crash.is_some() {
             if std::mem::take(&mut self.responding) {
-                // First, because a client that is waiting for a program must not get an error while it is being
+                // Comes first, because a client must not get an error while the program that it waits for is being
                 // started.
                 turn.effects.insert(0, Effect::StopResponding);
             }
@@ -30,7 +30,7 @@ impl Machine {
             return;
         };
         if self.building.is_some() {
-            // A restart needs no other build: the running one leads to a start anyway.
+            // A restart does not cancel the running build, which leads to a start anyway.
             if pending.action == Action::Build && self.policy.when_busy == WhenBusy::Cancel {
                 self.cancel_build(turn);
             }
@@ -80,8 +80,8 @@ impl Machine {
         self.building.is_some() || self.queued.is_some() || self.candidate().is_some()
     }
 
-    /// Called when no generation will go live until something changes. If one has just failed, notifies the user and
-    /// the waiting clients.
+    /// Called when no generation is live or about to go live. If one has just failed, notifies the user and the waiting
+    /// clients.
     fn wait_for_a_change(&mut self, turn: &mut Turn) {
         let failed = turn.notices.iter().rev().find_map(|notice| {
             let Notice::Generation(id, GenNotice::Failed { failure, .. }) = *notice else {
@@ -146,7 +146,7 @@ impl Machine {
         turn.effect(id, GenEffect::Start { artifact });
     }
 
-    /// Queues this artifact, to be started as soon as nothing is in the way.
+    /// Queues this artifact. It is started as soon as no other generation has to end first.
     pub(super) fn queue(&mut self, artifact: ArtifactId, cause: Cause) {
         self.queued = Some(Queued {
             id: self.new_id(),
@@ -155,8 +155,8 @@ impl Machine {
         });
     }
 
-    /// Whether another generation may be started beside this one. It may not if it must inherit the descriptors that
-    /// this one stores, because this one may still store some when it ends.
+    /// Whether another generation may be started beside this one. Not if generations store descriptors: the next one must
+    /// inherit them all, and this one may still store some when it ends.
     fn may_start_beside(&self, known: &Generation) -> bool {
         !self.stores_fds && self.policy.may_overlap(known.listens)
     }

@@ -9,7 +9,7 @@ pub(super) struct Artifacts {
     pub(super) live: Option<ArtifactId>,
     /// A different artifact that was live before `live`.
     pub(super) previous: Option<ArtifactId>,
-    /// The live artifact, if hotrun has rolled back to it and nothing was built since: a restart starts it again.
+    /// The live artifact, if hotrun has rolled back to it and nothing was built since. A restart starts it again.
     pub(super) rolled_back_to: Option<ArtifactId>,
     /// The artifacts that can be started even if they are not the newest.
     pub(super) kept: Vec<ArtifactId>,
@@ -43,7 +43,7 @@ impl Artifacts {
         self.rolled_back_to = None;
     }
 
-    /// Records that a generation with this artifact is live. `rolled_back`: whether the artifact is an earlier one, and
+    /// Records that a generation with this artifact is live. `rolled_back`: whether the artifact is an earlier one and
     /// nothing newer is about to be started.
     pub(super) fn went_live(&mut self, artifact: ArtifactId, rolled_back: bool) {
         let before = self.live.replace(artifact);

@@ -29,8 +29,8 @@ impl Machine {
         }
     }
 
-    /// Starts nothing if the newest generation was started from the same artifact and the user did not ask for a
-    /// reload.
+    /// Handles a build that produced what `like` was started from. Nothing is started if `like` is the newest generation
+    /// and the user did not ask for a reload.
     fn unchanged(&mut self, building: &Building, like: GenId, turn: &mut Turn) {
         let id = building.id;
         let Some(artifact) = self.artifact(like) else {
@@ -56,7 +56,7 @@ impl Machine {
         let &Building {
             id, since, cause, ..
         } = building;
-        // This start serves as the restart that was requested during the build.
+        // Also serves as the restart that was requested during the build.
         self.pending = None;
         self.artifacts.built(artifact);
         let took = turn.now.since(since);
@@ -71,8 +71,8 @@ impl Machine {
         }
     }
 
-    /// Does not start the artifact now, but records it as the newest one, in case the next build fails. A generation
-    /// that is queued with the previous newest artifact is started from this one.
+    /// Records the artifact as the newest one, in case the next build fails, but does not start it now. A generation that
+    /// is queued with the previous newest artifact will be started from this one.
     fn outdated(&mut self, building: &Building, artifact: ArtifactId, turn: &mut Turn) {
         self.pass_on_force(building);
         let newest = self.artifacts.newest;

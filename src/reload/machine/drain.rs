@@ -5,7 +5,7 @@ use crate::reload::{GenEffect, Policy, Stopped, Time};
 /// How long a streamed response may pause before it counts as complete.
 const RESPONSE_PAUSE: Duration = Duration::from_secs(5);
 
-/// How far a draining generation has come.
+/// The progress of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Progress {
     /// The generation gets no new connections, but is still accepting those in its queues.
@@ -14,23 +14,23 @@ pub(super) enum Progress {
     Quiescent,
     /// The driver is checking whether the program handles the stop signal.
     CheckingStopSignal,
-    /// The stop signal would kill the program, so its connections finish first.
+    /// The stop signal would kill the program, so its connections are finishing first.
     AwaitingIdle,
     /// The stop signal was sent.
     Stopped,
     /// The program was killed.
     Killed,
-    /// The program ended without being asked to; the rest of its process tree is expected to end soon.
+    /// The program ended on its own. The rest of its process tree is expected to end soon.
     Ended,
 }
 
-/// The last phase of a generation: it gets no new connections, and its time is limited.
+/// The last phase of a generation, in which it gets no new connections and has a time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Drain {
     pub(super) since: Time,
     pub(super) how: Stopped,
     pub(super) progress: Progress,
-    /// When the generation is killed at the latest.
+    /// The time limit, at which the generation is killed.
     pub(super) until: Time,
 }
 
@@ -78,8 +78,8 @@ impl Drain {
             Progress::Quiescing | Progress::Quiescent if now < self.until => {
                 self.check_stop_signal(now, policy)
             }
-            // The program has not been asked to stop. Even if it does not seem to handle the signal, it may clean up
-            // (Go's signal handlers cannot be seen from outside), so it gets the signal and a short grace period first.
+            // The program has not been asked to stop yet. It does not seem to handle the signal, but may do so anyway (Go's
+            // handlers cannot be seen from outside). So it gets the signal and a short time to clean up first.
             Progress::AwaitingIdle => {
                 self.until = now.plus(policy.late_grace());
                 self.how = Stopped::TimedOut;
@@ -94,7 +94,7 @@ impl Drain {
         }
     }
 
-    /// The generation has accepted the connections in its queues.
+    /// Handles that the generation has accepted the connections in its queues.
     pub(super) fn quiescent(&mut self, now: Time, policy: &Policy) -> Effects {
         if self.progress != Progress::Quiescing {
             return &[];
@@ -106,7 +106,7 @@ impl Drain {
         &[]
     }
 
-    /// The drain timeout starts here.
+    /// Starts the drain timeout.
     fn check_stop_signal(&mut self, now: Time, policy: &Policy) -> Effects {
         self.until = self.until.min(now.plus(policy.stop_timeout));
         self.progress = Progress::CheckingStopSignal;
@@ -130,7 +130,7 @@ impl Drain {
         }
     }
 
-    /// The generation's connections are closed or idle.
+    /// Handles that the generation's connections are closed or idle.
     pub(super) fn idle(&mut self) -> Effects {
         match self.progress == Progress::AwaitingIdle {
             true => self.stop(),
@@ -138,13 +138,13 @@ impl Drain {
         }
     }
 
-    /// hotrun is quitting, so the stop signal is sent now.
+    /// Sends the stop signal, because hotrun is quitting.
     pub(super) fn quit(&mut self, now: Time, policy: &Policy) -> Effects {
         self.until = self.until.min(now.plus(policy.stop_timeout));
         self.exited()
     }
 
-    /// The first process has ended, so there is nothing left to wait for.
+    /// Handles the end of the first process, after which there is nothing to wait for.
     pub(super) fn exited(&mut self) -> Effects {
         match self.may_stay() {
             true => self.stop(),
@@ -152,14 +152,15 @@ impl Drain {
         }
     }
 
-    /// Forwarding comes first: after the signal, the program may close or ignore its sockets.
+    /// Sends the stop signal. Forwarding starts first, because the program may close or ignore its sockets after the
+    /// signal.
     fn stop(&mut self) -> Effects {
         self.progress = Progress::Stopped;
         &[GenEffect::Forward, GenEffect::Stop]
     }
 
-    /// Whether the generation could go live again: it has neither ended nor been asked to, and its connections are not
-    /// being forwarded.
+    /// Whether the generation could go live again: it has neither ended nor been asked to stop, and its connections are
+    /// not forwarded yet.
     pub(super) const fn may_stay(&self) -> bool {
         match self.progress {
             Progress::Quiescing

@@ -8,7 +8,7 @@ use crate::reload::{ArtifactId, GenId, Phase, Policy, Time};
 pub(super) enum GenState {
     /// The program is not ready yet, and must be ready by `until`.
     Starting { since: Time, until: Time },
-    /// The program became ready at the time `at`, and the switch to it is under way.
+    /// The program became ready at the time `at`, and the switch to it is in progress.
     Ready { at: Time },
     /// New connections go to the generation.
     Live,
@@ -84,8 +84,8 @@ impl Generation {
         }
     }
 
-    /// When something must be done about the generation even if no event arrives. The watchdog of a draining generation
-    /// does not count, because draining has its own time limit.
+    /// When the machine must act on the generation even if no event arrives. The watchdog of a draining generation does
+    /// not count, because the drain has its own time limit.
     pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
         match self.state {
             GenState::Starting { until, .. } => Some(self.watchdog.due.unwrap_or(until).min(until)),
@@ -102,13 +102,12 @@ pub(super) struct Watchdog {
     pub(super) period: Duration,
     /// Whether the program was aborted because it hung.
     pub(super) fired: bool,
-    /// When the program is aborted, or, once it was aborted, when it is killed. `None` while the watchdog is not
-    /// running.
+    /// When the program will be aborted or, if it was already aborted, killed. `None` while the watchdog is not running.
     pub(super) due: Option<Time>,
 }
 
 impl Watchdog {
-    /// Gives the program one period from now on for its next ping.
+    /// Gives the program one period, starting now, for its next ping.
     pub(super) fn restart(&mut self, now: Time) {
         self.due = (!self.period.is_zero()).then(|| now.plus(self.period));
     }

@@ -20,7 +20,7 @@ impl Machine {
         turn.effect(id, GenEffect::Switch);
     }
 
-    /// Makes a ready generation live, and drains the one that was live before.
+    /// Makes a ready generation live, and starts draining the one that was live before.
     pub(super) fn switched(&mut self, id: GenId, turn: &mut Turn) {
         let (old, newer) = (self.live(), self.is_newest_queued());
         let Some(known) = self.find_mut(id) else {
@@ -66,7 +66,7 @@ impl Machine {
 
     pub(super) fn start_failed(&mut self, id: GenId, turn: &mut Turn) {
         if !self.find(id).is_some_and(Generation::is_candidate) {
-            // The generation was given up before the driver found that it cannot be started.
+            // The generation was already being stopped when the driver found that it cannot be started.
             return self.release(id, turn);
         }
         self.candidate_failed(id, GenFailure::Start, turn);
@@ -75,8 +75,8 @@ impl Machine {
         turn.effect(id, GenEffect::Release);
     }
 
-    /// Handles the end of the first process. If it exited with status 0 and left other processes of its tree behind, as
-    /// when a program daemonizes, the generation continues in those.
+    /// Handles the end of the first process. If it exited with status 0 and other processes of its tree are still running,
+    /// the program has daemonized, and the generation continues.
     pub(super) fn exited(&mut self, id: GenId, ended: Ended, survivors: bool, turn: &mut Turn) {
         if self.phase(id) == Phase::Draining {
             self.with_drain(id, turn, |drain, _| drain.exited());
@@ -90,7 +90,7 @@ impl Machine {
         self.release(id, turn);
     }
 
-    /// Handles the end of a generation that was not draining. `ended`: how it ended, if that is known.
+    /// Handles the end of a generation that was not draining. `ended`: how its program ended, if known.
     fn ended(&mut self, id: GenId, ended: Option<Ended>, survivors: bool, turn: &mut Turn) {
         match self.phase(id) {
             Phase::Starting | Phase::Ready => {

@@ -19,7 +19,7 @@ use super::{
     Action, Cause, Effect, Event, GenEffect, GenEvent, GenId, GenNotice, Notice, Request, Time,
 };
 
-/// The machine's response to an event: what to do and what to report.
+/// The machine's reaction to an event: what to do and what to report.
 #[must_use]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reaction {
@@ -29,7 +29,7 @@ pub struct Reaction {
     pub notices: Vec<Notice>,
 }
 
-/// The effects and notices that one call of [`Machine::handle`] has collected so far.
+/// One call of [`Machine::handle`], with the effects and notices that it has collected so far.
 struct Turn {
     now: Time,
     effects: Vec<Effect>,

@@ -1,4 +1,4 @@
-//! What programs reveal or report about themselves apart from their readiness (`sd_notify(3)`).
+//! What programs report about themselves, except their readiness (`sd_notify(3)`).
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use super::{Machine, Turn};
 use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, WatchdogMessage};
 
 impl Machine {
-    /// Records that the program is a server, which it may reveal only after its switch. `listens`: whether it listens
-    /// on an address that others can share.
+    /// Records that the program is a server, which may turn out only after its switch. `listens`: whether it listens on an
+    /// address that others can share.
     pub(super) fn recognised_as_server(&mut self, id: GenId, listens: bool) {
         if let Some(known) = self.find_mut(id) {
             known.listens |= listens;
@@ -17,7 +17,7 @@ impl Machine {
         }
     }
 
-    /// Gives a program more time to start or to end. Nothing else has a time limit.
+    /// Gives a program more time to start or to end.
     pub(super) fn extend_timeout(&mut self, id: GenId, by: Duration, turn: &mut Turn) {
         let new = turn.now.plus(by);
         let later = match self.find_mut(id).map(|known| &mut known.state) {
@@ -39,9 +39,9 @@ impl Machine {
         turn.notice(id, GenNotice::TimeoutExtended { left: by });
     }
 
-    /// The next generation must inherit the descriptors, and this one may still store some when it ends. So from now
-    /// on, each generation ends before the next one starts. A newer generation that was already started is restarted to
-    /// inherit them, at most once.
+    /// Records that the program stores descriptors. The next generation must inherit them, and this one may still store
+    /// some when it ends, so from now on each generation ends before the next one starts. If a newer generation has
+    /// already been started, it is restarted to inherit them, at most once.
     pub(super) fn stored_fds(&mut self, id: GenId, turn: &mut Turn) {
         if self.stores_fds || self.quit.is_some() || self.find(id).is_none() {
             return;
@@ -75,7 +75,7 @@ impl Machine {
         }
     }
 
-    /// Aborts programs that hang, and kills those that did not end after they were aborted.
+    /// Aborts programs that hang, and kills aborted programs that did not end in time.
     pub(super) fn watchdogs(&mut self, turn: &mut Turn) {
         let now = turn.now;
         let is_due = |watchdog: Watchdog| watchdog.due.is_some_and(|due| now >= due);
@@ -95,8 +95,7 @@ impl Machine {
     }
 }
 
-/// Aborts a hung program. Its generation stays live, or about to go live: the end of the program is handled like any
-/// crash.
+/// Aborts a hung program. The phase of its generation does not change: the end of the program is handled like any crash.
 fn abort(known: &mut Generation, after: Option<Duration>, stop_timeout: Duration, turn: &mut Turn) {
     known.watchdog.fired = true;
     known.watchdog.due = Some(turn.now.plus(stop_timeout));

@@ -7,7 +7,7 @@ use super::{Machine, Turn};
 use crate::reload::{Effect, GenEffect, Notice};
 
 impl Machine {
-    /// Starts to quit. Further calls do nothing, because a closed terminal leads to several requests.
+    /// Starts quitting. Further calls do nothing, because a closed terminal leads to several requests.
     pub(super) fn begin_quit(&mut self, turn: &mut Turn) {
         if self.quit.is_some() {
             return;
@@ -26,7 +26,7 @@ impl Machine {
         for known in self.generations.iter_mut().rev() {
             let effects = match known.drain_mut() {
                 Some(drain) => drain.quit(turn.now, &self.policy),
-                // Don't forward: no generation will be live, and this one may still respond.
+                // Its connections are not forwarded: no generation will be live, and this one may still respond.
                 None => {
                     known.state =
                         GenState::Draining(Drain::begin(turn.now, &self.policy, Progress::Stopped));
@@ -48,7 +48,7 @@ impl Machine {
         }
     }
 
-    /// Ends hotrun once nothing is running, or when the time limit has passed.
+    /// Finishes once nothing is running or the time limit has passed.
     pub(super) fn finish(&mut self, turn: &mut Turn) {
         let left = self.building.is_some() || !self.generations.is_empty();
         if let Some(quit) = self.quit.as_mut()

@@ -10,8 +10,8 @@ use crate::reload::{ArtifactId, Cause, Ended, GenEffect, GenFailure, GenId, GenN
 
 /// How long hotrun waits before it restarts a crashed program.
 const BACK_OFF: Duration = Duration::from_secs(1);
-/// How many starts crashes alone may cause, until something changes or the user acts.
-const MOST_STARTS: u8 = 2;
+/// How many starts may be caused by crashes alone, until something changes or the user acts.
+const MAX_STARTS: u8 = 2;
 
 impl Machine {
     fn recovers(&self) -> bool {
@@ -26,7 +26,7 @@ impl Machine {
         starting.is_some() && starting == self.artifacts.newest
     }
 
-    /// Handles the end of the live generation. `ended`: how it ended, if that is known.
+    /// Handles the end of the live generation. `ended`: how its program ended, if known.
     pub(super) fn live_ended(
         &mut self,
         id: GenId,
@@ -60,8 +60,8 @@ impl Machine {
         }
     }
 
-    /// Makes the previous generation live again if it is draining and was not asked to stop, so that no client has to
-    /// wait. Returns whether it tries to; the crash is then reported when the result of the switch is known.
+    /// Tries to make the previous generation live again, so that no client has to wait. It must be draining, and must not
+    /// have been asked to stop. If this returns true, the crash is reported once the result of the switch is known.
     fn restore(&mut self, crashed: GenId, failure: GenFailure, turn: &mut Turn) -> bool {
         let newer = self.is_newest_queued();
         let before = self.recovery.before.filter(|_| !self.is_switching());
@@ -104,7 +104,7 @@ impl Machine {
         let Some(restoring) = self.recovery.restoring.take_if(is_it) else {
             return;
         };
-        // The restored generation may already be draining to make room for a queued one.
+        // The restored generation may already be draining again, because a queued one needs its place.
         let lives = self.live() == Some(id);
         if lives && !done {
             self.begin_drain(id, Progress::Quiescing, turn);
@@ -119,7 +119,7 @@ impl Machine {
         }
     }
 
-    /// Rolls back or restarts if a crash left no generation live, and no other one is about to be built or started.
+    /// Rolls back or restarts after a crash, if no generation is live or about to be built or started.
     pub(super) fn recover(&mut self, turn: &mut Turn) {
         let Some(crash) = self.recovery.crash.filter(|_| self.live().is_none()) else {
             return;
@@ -127,9 +127,9 @@ impl Machine {
         let Crash { id, artifact, .. } = crash;
         let earlier = self.earlier(artifact).filter(|_| crash.blamed);
         let has = !self.policy.builds || self.artifacts.has(artifact);
-        let may_start = self.recovery.starts < MOST_STARTS && (has || earlier.is_some());
+        let may_start = self.recovery.starts < MAX_STARTS && (has || earlier.is_some());
         let restart_at = match (earlier, crash.restart_at) {
-            // If that other generation fails, recovery starts over.
+            // If the generation that is about to start fails, recovery starts over.
             _ if self.is_busy() || self.pending.is_some() => None,
             _ if !may_start => {
                 self.recovery.crash = None;
@@ -162,8 +162,8 @@ impl Machine {
         earlier.filter(|_| self.policy.builds)
     }
 
-    /// Handles the failure of a generation that was never live. If its predecessor had to end first, the predecessor's
-    /// artifact is started again.
+    /// Handles the failure of a generation that was never live. If the previous generation had to end first, its artifact
+    /// is started again.
     pub(super) fn candidate_failed(&mut self, id: GenId, failure: GenFailure, turn: &mut Turn) {
         let Some(&failed) = self.find(id) else {
             return;
@@ -171,13 +171,13 @@ impl Machine {
         let artifact = failed.artifact;
         let recovering = self.recovery.recovering.take();
         if failed.rolled_back && failure == GenFailure::Start {
-            // For example, `cargo clean` also removes kept executables.
+            // The executable is missing: `cargo clean`, for example, also removes kept executables.
             self.artifacts.kept.retain(|kept| *kept != artifact);
             let blamed = false;
             let again = recovering.map(|crash| Crash { blamed, ..crash });
             self.recovery.crash = again.or(self.recovery.crash);
         }
-        // An artifact that was live last is not to blame.
+        // The artifact that was live last has proven that it works.
         let last = self.artifacts.live.or(self.recovery.replaced);
         let blamed = self.recovers() && self.recovery.is_server && last != Some(artifact);
         let first = self.live().is_none() && self.recovery.crash.is_none();

@@ -10,7 +10,7 @@ impl Machine {
         if self.quit.is_some() {
             return;
         }
-        // A change or a request resets the count of starts that crashes alone have caused.
+        // A change or a request resets the count of starts that were caused by crashes alone.
         self.recovery.starts = 0;
         let before = self.pending;
         self.pending = Some(Pending {
@@ -28,9 +28,9 @@ impl Machine {
         }
     }
 
-    /// Handles changes to files that the program reloads when it gets a signal. A generation that is starting may not
-    /// handle the signal yet and would be killed by it, so it gets the signal once it is live. One that is started
-    /// later reads the new files anyway.
+    /// Handles changes to files that the program reloads when it gets a signal. A starting generation may not handle the
+    /// signal yet, so that the signal would kill it; it gets the signal once it is live. A generation that is started later
+    /// reads the new files anyway.
     pub(super) fn config_changed(&mut self, signal: i32, turn: &mut Turn) {
         if self.quit.is_some() {
             return;
@@ -69,7 +69,7 @@ impl Machine {
         self.schedule(Action::Restart, Cause::Change);
     }
 
-    /// A reload covers all changes that were held back.
+    /// Handles a request to reload, which covers all changes that were held back.
     pub(super) fn reload(&mut self) {
         if let Some(held) = &mut self.paused {
             held.action = None;
@@ -97,8 +97,8 @@ impl Machine {
         }
     }
 
-    /// Rolls back to the artifact that was live before, unless another generation is about to be started. If a build is
-    /// running, its result replaces that artifact later.
+    /// Rolls back to the artifact that was live before, unless another generation is about to be started. The result of a
+    /// running build replaces that artifact later.
     pub(super) fn undo(&mut self, turn: &mut Turn) {
         if self.quit.is_some() {
             return;
@@ -113,7 +113,7 @@ impl Machine {
             return turn.notices.push(Notice::NothingToUndo);
         };
         self.recovery.starts = 0;
-        // This start replaces a pending restart.
+        // Also serves as the pending restart.
         self.pending
             .take_if(|pending| pending.action == Action::Restart);
         self.queue(artifact, Cause::Undo);

@@ -60,7 +60,7 @@ pub(super) struct Building {
     pub(super) forced: bool,
 }
 
-/// The generation that is started as soon as no other one is in its way.
+/// The generation that is started as soon as no other generation has to end first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Queued {
     pub(super) id: GenId,
@@ -84,7 +84,7 @@ pub(super) struct Quit {
     pub(super) finished: bool,
 }
 
-/// How to recover if the live generation crashes, or has crashed.
+/// What decides how hotrun recovers from a crash of the live generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Recovery {
     /// If the live generation crashes before this time, its artifact is blamed.
@@ -95,12 +95,12 @@ pub(super) struct Recovery {
     /// The generation that was live before the live one. It may go live again while it is draining.
     pub(super) before: Option<GenId>,
     pub(super) crash: Option<Crash>,
-    /// The crash because of which the candidate was started.
+    /// The crash that caused the start of the candidate.
     pub(super) recovering: Option<Crash>,
     pub(super) restoring: Option<Restoring>,
     /// Whether the generation that was live last is a server. Any other program may be a job that has finished.
     pub(super) is_server: bool,
-    /// How many starts crashes alone have caused.
+    /// How many starts were caused by crashes alone.
     pub(super) starts: u8,
 }
 
@@ -124,7 +124,7 @@ pub(super) struct Restoring {
 }
 
 impl Machine {
-    /// A machine that has done nothing yet; [`Event::Begin`](crate::reload::Event::Begin) starts it.
+    /// Creates a machine, which waits for [`Event::Begin`](crate::reload::Event::Begin).
     pub fn new(policy: Policy) -> Self {
         Self {
             upcoming: GenId::FIRST,
@@ -235,7 +235,7 @@ impl Machine {
         self.generations.iter().find(|known| known.is_candidate())
     }
 
-    /// Whether the switch to the candidate is under way.
+    /// Whether the switch to the candidate is in progress.
     pub(super) fn is_switching(&self) -> bool {
         let ready = |known: &Generation| matches!(known.state, GenState::Ready { .. });
         self.generations.iter().any(ready)

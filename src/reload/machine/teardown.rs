@@ -28,16 +28,16 @@ impl Machine {
         turn.effect(id, GenEffect::AwaitQuiescent);
     }
 
-    /// Stops a generation that was never live. If it was the first one, connections at its sockets keep waiting.
+    /// Stops a generation that was never live.
     pub(super) fn stop_candidate(&mut self, id: GenId, turn: &mut Turn) {
         self.begin_drain(id, Progress::Stopped, turn);
         self.forward(id, turn);
         turn.effect(id, GenEffect::Stop);
     }
 
-    /// Stops a candidate because a newer generation is started instead. While no generation is live, connections wait
-    /// in the candidate's listeners. It may have accepted some, which finish first. If it was started because of a crash,
-    /// recovery starts over in case the newer generation fails.
+    /// Stops a candidate because a newer generation replaces it. If no generation is live, the candidate may already have
+    /// accepted connections, which finish first. If it was started because of a crash, recovery starts over, in case the
+    /// newer generation fails.
     pub(super) fn supersede(&mut self, id: GenId, turn: &mut Turn) {
         if self.live().is_some() {
             return self.stop_candidate(id, turn);
@@ -49,8 +49,8 @@ impl Machine {
         turn.effect(id, GenEffect::CheckStopSignal);
     }
 
-    /// Handles the end of the candidate. If it ended during its switch, the switch may already have been made, so new
-    /// connections are sent back to the live generation.
+    /// Handles the end of the candidate. If it ended during its switch, new connections may already go to it, so they are
+    /// sent back to the live generation.
     pub(super) fn candidate_ended(&mut self, id: GenId, survivors: bool, turn: &mut Turn) {
         if self.is_switching()
             && let Some(live) = self.live()
@@ -76,13 +76,13 @@ impl Machine {
         }
     }
 
-    /// Forwards connections that still arrive for this generation, so that none is lost.
+    /// Forwards connections that still arrive at this generation's listeners, so that none is lost.
     pub(super) fn forward(&self, id: GenId, turn: &mut Turn) {
         turn.effect(id, GenEffect::Forward);
         self.hold(turn);
     }
 
-    /// Holds new connections, unless a generation is live or a switch is under way, which holding would undo.
+    /// Holds new connections, unless a generation is live or a switch is in progress. Holding would undo the switch.
     pub(super) fn hold(&self, turn: &mut Turn) {
         if self.live().is_none() && !self.is_switching() {
             turn.effects.push(Effect::Hold);

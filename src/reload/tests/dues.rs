@@ -1,4 +1,4 @@
-//! Checks, after every response, that the machine has done everything that the world expects so far.
+//! Checks, after every event, that the machine has done everything that the world has required so far.
 
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree};
@@ -9,7 +9,7 @@ impl World {
     pub(super) fn after(&self, event: Event, machine: &Machine, ledger: &mut Ledger) {
         if self.finished {
             return ledger.check(Rule::OneFinish, machine.deadline().is_none(), || {
-                "there is a deadline after the finish".into()
+                "there is a deadline although hotrun has finished".into()
             });
         }
         self.phases_match(machine, ledger);
@@ -72,7 +72,7 @@ impl World {
         ledger.check(Rule::Steering, fine, || {
             let live = self.live();
             format!(
-                "{:?}, but {switched:?} was switched to, and {live:?} is live",
+                "connections go to {:?}, but the last switch was to {switched:?}, and {live:?} is live",
                 self.steering
             )
         });
@@ -149,7 +149,7 @@ impl World {
         });
         let left = !self.gens.is_empty() || !self.builds.is_empty();
         ledger.check(Rule::OneFinish, left, || {
-            "nothing is running, but hotrun does not finish".into()
+            "nothing is running, but hotrun has not finished".into()
         });
     }
 
@@ -157,14 +157,14 @@ impl World {
     pub(super) fn at_rest(&self, machine: &Machine, ledger: &mut Ledger) {
         if self.quitting.is_some() {
             return ledger.check(Rule::OneFinish, self.finished, || {
-                "quitting is at rest, but not finished".into()
+                "hotrun is quitting and at rest, but has not finished".into()
             });
         }
         let done = self.builds.is_empty()
             && !machine.has_queued()
             && self.gens.iter().all(|known| known.role == Role::Live);
         ledger.check(Rule::NothingForgotten, done, || {
-            format!("at rest with work left: {self:?}")
+            format!("at rest, although there is work left: {self:?}")
         });
         let live = self.gens.iter().find(|known| known.role == Role::Live);
         let newest = live.is_some_and(|live| live.answers_all && (live.newest || self.broken));
@@ -179,7 +179,7 @@ impl World {
         });
         let lost = self.past.lost.filter(|_| live.is_none());
         ledger.check(Rule::NothingForgotten, lost.is_none(), || {
-            format!("nothing was done about {lost:?}")
+            format!("the machine has not reacted to the end of {lost:?}")
         });
         let fine = live.is_some() != self.responding;
         ledger.check(Rule::Steering, fine, || {
@@ -190,7 +190,7 @@ impl World {
         });
     }
 
-    /// Whether the finish is overdue.
+    /// Whether hotrun should have finished by now.
     pub(super) fn overdue(&self) -> bool {
         self.quitting
             .is_some_and(|quitting| self.now >= quitting.until && !self.finished)

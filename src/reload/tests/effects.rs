@@ -9,7 +9,7 @@ impl World {
     /// Performs an effect, and checks that it is allowed.
     pub(super) fn perform(&mut self, effect: Effect, ledger: &mut Ledger) {
         ledger.check(Rule::OneFinish, !self.finished, || {
-            format!("{effect:?} after the finish")
+            format!("{effect:?} although hotrun has finished")
         });
         match effect {
             Effect::Generation(id, effect) => self.perform_on(id, effect, ledger),
@@ -18,7 +18,7 @@ impl World {
             Effect::StopResponding => {
                 let responding = std::mem::take(&mut self.responding);
                 ledger.check(Rule::Protocol, responding, || {
-                    "stop responding, but nothing was responding".into()
+                    "responding was stopped, but had not been started".into()
                 });
             }
             Effect::Finish { clean } => self.finish(clean, ledger),
@@ -47,12 +47,10 @@ impl World {
         let now = self.now;
         self.no_error_response(ledger);
         ledger.check(Rule::OneOfEach, self.builds.is_empty(), || {
-            format!("build {id} is started while another one is running")
+            format!("{id} is built while another build is running")
         });
         let fine = self.policy.builds && self.quitting.is_none() && id > self.last_build;
-        ledger.check(Rule::Protocol, fine, || {
-            format!("build {id} is not allowed")
-        });
+        ledger.check(Rule::Protocol, fine, || format!("{id} must not be built"));
         self.last_build = id;
         self.waiting_reported = false;
         self.builds.push(Build {
@@ -75,7 +73,7 @@ impl World {
             fine
         });
         ledger.check(Rule::Protocol, fine, || {
-            format!("build {id} must not be cancelled")
+            format!("the build of {id} must not be cancelled")
         });
     }
 
@@ -85,7 +83,7 @@ impl World {
             .iter()
             .filter(|known| known.role == Role::Candidate);
         ledger.check(Rule::OneOfEach, candidates.count() == 0, || {
-            format!("start {id} while another candidate exists")
+            format!("{id} is started while another candidate exists")
         });
         let cause = self.past.starting.take();
         let older = self.past.made != Some(artifact);
@@ -108,11 +106,11 @@ impl World {
         let best = newest || self.broken && self.good.is_some();
         let best = best && self.builds.iter().all(|build| !build.newest);
         ledger.check(Rule::NewestSources, best, || {
-            format!("start {id} from old sources")
+            format!("{id} is started from old sources")
         });
         let fits = self.may_start(cause, artifact);
         ledger.check(Rule::NewestSources, fits, || {
-            format!("start {id} for {cause:?} after {:?}", self.past)
+            format!("{id} is started for {cause:?} after {:?}", self.past)
         });
         self.started_for(cause);
         let known = Gen::starting((id, artifact), self.start_times(), newest);
@@ -130,7 +128,7 @@ impl World {
         let fits = self.may_start_again(cause, artifact);
         ledger.check(Rule::NewestSources, fits, || {
             format!(
-                "start {id} again from {artifact:?} for {cause:?} after {:?}",
+                "{id} is started again from {artifact:?} for {cause:?} after {:?}",
                 self.past
             )
         });
@@ -152,13 +150,11 @@ impl World {
         let own = self.count_start(cause);
         ledger.note_starts(own);
         ledger.check(Rule::NoLoop, own <= 2, || {
-            format!("{own} starts that nobody asked for")
+            format!("crashes alone caused {own} starts")
         });
         let room = self.gens.iter().all(|known| self.may_overlap(known));
         let fine = room && self.quitting.is_none() && id > self.last_start;
-        ledger.check(Rule::Protocol, fine, || {
-            format!("start {id} is not allowed")
-        });
+        ledger.check(Rule::Protocol, fine, || format!("{id} must not be started"));
         self.last_start = id;
         self.waiting_reported = false;
         if self.steering == Steering::Hold(None) {
@@ -172,7 +168,7 @@ impl World {
             !self.builds.is_empty() || self.gens.iter().any(|known| known.role != Role::Draining);
         let fine = !comes && self.quitting.is_none() && !self.responding;
         ledger.check(Rule::Steering, fine, || {
-            "an error response, although a generation is live or coming up".into()
+            "clients get an error response although a generation is live or coming up".into()
         });
         self.responding = true;
     }
@@ -180,7 +176,7 @@ impl World {
     /// Checks that clients do not get an error while a generation is coming up, because they wait for it.
     fn no_error_response(&self, ledger: &mut Ledger) {
         ledger.check(Rule::Steering, !self.responding, || {
-            "error responses, although a generation is coming up".into()
+            "clients get an error response although a generation is coming up".into()
         });
     }
 
@@ -188,7 +184,7 @@ impl World {
         let must_leave = |known: &Gen| known.role == Role::Live && !self.may_overlap(known);
         let unserved = self.live().is_none() || self.gens.iter().any(must_leave);
         ledger.check(Rule::Steering, unserved, || {
-            "hold, although a generation is live".into()
+            "connections are held although a generation is live".into()
         });
         let switched = self.switching.filter(|(_, done)| *done).map(|(id, _)| id);
         let starting = self.gens.iter().find(|known| {
@@ -202,7 +198,7 @@ impl World {
         let due = self.quitting.is_some_and(|quit| self.now >= quit.until);
         let fine = self.quitting.is_some() && (!left || due && !clean);
         ledger.check(Rule::OneFinish, fine, || {
-            format!("finish with clean: {clean}, something left: {left}")
+            format!("hotrun finishes with clean: {clean}, but something is left: {left}")
         });
         self.finished = true;
     }
@@ -242,13 +238,13 @@ impl World {
             GenEffect::Build | GenEffect::CancelBuild | GenEffect::Start { .. } => false,
         };
         ledger.check(Rule::Protocol, fine, || {
-            format!("{effect:?} is not allowed for {known:?}")
+            format!("{effect:?} must not be requested for {known:?}")
         });
         self.gens[index] = known;
     }
 
-    /// Switches to the ready generation, back to the live one if the ready one ended, or to the draining one if the
-    /// live one ended.
+    /// Switches to the ready generation, back to the live one if the ready one has ended, or to the draining one if
+    /// the live one has ended.
     fn switch(&mut self, known: &mut Gen) -> bool {
         let id = known.id;
         match known.role {
@@ -358,7 +354,7 @@ impl World {
         self.leave_live_alone(known, ledger);
         let mut willing = matches!(known.drain, Drain::No | Drain::MayStop);
         if known.drain == Drain::AwaitingIdle && self.now >= known.until {
-            // The drain timeout has passed, and the program gets a little more time to clean up.
+            // The drain timeout has passed. The program gets a little more time to clean up.
             willing = true;
             known.until = self.now.plus(self.policy.late_grace());
         }

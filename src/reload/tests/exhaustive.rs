@@ -1,5 +1,5 @@
-//! Visits every state that a small world can reach, breadth first, and checks that a cooperative world comes to rest
-//! from each of them.
+//! Visits, breadth first, every state that a few events can lead to. Checks that a cooperative world comes to rest from
+//! each of them.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -13,8 +13,7 @@ use crate::reload::{Action, BuildOutcome, Event, GenEvent, Policy, Request};
 /// The time step. All durations in the explored policies are small multiples of it.
 pub(super) const UNIT: Duration = Duration::from_secs(1);
 
-/// How many events of each kind may happen on one path. Without a limit, changes alone would make the number of states
-/// infinite.
+/// How many events of each kind may happen on one path. Without these limits, the number of states would be infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     pub(super) changes: u8,
@@ -33,7 +32,7 @@ struct Node {
     index: u32,
 }
 
-/// What an exploration found.
+/// The result of an exploration.
 pub(super) struct ExplorationReport {
     pub(super) name: String,
     pub(super) budget: Budget,
@@ -221,14 +220,14 @@ impl Budget {
         };
         let mut left = self;
         let spent = match event {
-            // Each of these leads to a build or a restart.
+            // Each of these requests leads to a build or a restart.
             Event::Changed(_)
             | Event::Requested(Request::Reload)
             | Event::Generation(_, GenEvent::ReloadSignalSent { handled: false, .. }) => {
                 &mut left.changes
             }
             Event::ConfigChanged { .. } => &mut left.configs,
-            // Left to the random walks and the traces, because these would lead to too many states.
+            // Covered by the random walks and the traces, because these events would lead to too many states.
             Event::Requested(
                 Request::Pause | Request::Resume | Request::Undo | Request::KillDraining,
             ) => return None,

@@ -31,7 +31,7 @@ impl World {
                     self.change(action);
                 }
             }
-            // Whether the undo was accepted shows only in the machine's response.
+            // Only the machine's reaction shows whether the undo was accepted.
             Event::Requested(Request::Undo) => {}
             Event::Requested(Request::KillDraining) => {
                 let leaving = self

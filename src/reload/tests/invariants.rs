@@ -14,7 +14,7 @@ use crate::reload::{Mode, Policy, WhenBusy};
 enum Size {
     /// Fast enough for every `cargo test`.
     Quick,
-    /// Everything that is worth the time.
+    /// As much as a run by hand can afford.
     Full,
 }
 
@@ -61,7 +61,7 @@ const fn budget(changes: u8, quits: u8, faults: u8, configs: u8) -> Budget {
     }
 }
 
-/// Three ways to limit a path: mostly changes, an early quit, or configuration changes.
+/// Three ways to limit a path: to mostly changes, to an early quit, or to configuration changes.
 fn budgets(mode: Mode, size: Size) -> [Budget; 3] {
     match (size, mode) {
         (Size::Full, Mode::Overlap) => [budget(2, 0, 1, 0), budget(1, 2, 1, 0), budget(1, 0, 0, 1)],
@@ -78,7 +78,7 @@ fn budgets(mode: Mode, size: Size) -> [Budget; 3] {
     }
 }
 
-/// Policies for programs that send notifications, without a watchdog and with one.
+/// Policies for programs that send notifications, with and without a watchdog.
 fn talkative(policy: &Policy, size: Size) -> [(Policy, Budget); 2] {
     let full = size == Size::Full;
     let budget = Budget {
@@ -98,7 +98,7 @@ fn talkative(policy: &Policy, size: Size) -> [(Policy, Budget); 2] {
     [(policy.clone(), budget), (with_watchdog, budget)]
 }
 
-/// A policy under which hotrun reacts to crashes. Under all others, it does not.
+/// A policy under which hotrun reacts to crashes. Under the other policies, it does not.
 fn crashes(policy: &Policy, size: Size) -> (Policy, Budget) {
     let budget = match (size, policy.mode) {
         // One possible fault is that a draining generation cannot go live again.
@@ -162,7 +162,7 @@ fn holds_in(reports: &[ExplorationReport], rule: Rule) {
         if let Some((_, what)) = broken {
             panic!("{}: {rule:?}: {what}", report.name);
         }
-        // Where another rule is broken, the exploration ends early.
+        // An exploration that finds another broken rule ends early.
         let checked = report.ledger.checked(rule) > 0 || !report.broken.is_empty();
         assert!(checked, "{}: {rule:?} was never checked", report.name);
     }

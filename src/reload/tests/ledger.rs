@@ -1,4 +1,4 @@
-//! The rules that are checked on every step, and how often each of them was checked.
+//! The rules that are checked on every step, and how often each one was checked.
 
 /// The rules. Those with a number are the invariants in the crate's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum Rule {
     DrainIsBounded,
     /// 7. No change is forgotten.
     NothingForgotten,
-    /// 8. Quit ends in exactly one finish.
+    /// 8. Quitting finishes exactly once.
     OneFinish,
     /// 11. Crashes alone lead to at most two starts.
     NoLoop,
@@ -44,7 +44,7 @@ impl Rule {
     ];
 }
 
-/// How often each rule was checked, and where it was broken.
+/// How often each rule was checked, and which ones were broken.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     checked: [u64; Rule::ALL.len()],
@@ -64,7 +64,7 @@ impl Ledger {
         self.checked[rule as usize]
     }
 
-    /// Records how many starts in a row crashes alone have caused.
+    /// Records how many consecutive starts were caused by crashes alone.
     pub(super) fn note_starts(&mut self, own: u8) {
         self.most_starts = self.most_starts.max(own);
     }

@@ -1,5 +1,5 @@
-//! Tests of the machine: readable traces, an exhaustive exploration of a small world, and long random walks. The
-//! exploration and the walks check the same rules on every step; `ledger.rs` lists them.
+//! Tests of the machine: readable traces, an exhaustive exploration of a world with few events, and long random walks.
+//! The exploration and the walks check the same rules on every step; `ledger.rs` lists them.
 
 use crate::reload;
 

@@ -78,7 +78,7 @@ impl World {
         self.gens.iter().find_map(Gen::cooperate)
     }
 
-    /// Unexpected events: late, repeated, or about a generation that is gone.
+    /// Stale events: late or repeated ones, and those from a generation that is gone.
     pub(super) fn stale(&self) -> Vec<Event> {
         if self.switching_back().is_some() {
             return Vec::new();
@@ -86,14 +86,14 @@ impl World {
         let expected = self.reports();
         let mut ids: Vec<GenId> = self.gens.iter().map(|known| known.id).collect();
         ids.extend(self.builds.iter().map(|build| build.id));
-        // An unknown generation stands for all generations that are gone.
+        // An unknown generation represents all generations that are gone.
         ids.push(GenId::new(0));
         let all = ids.iter().flat_map(|id| all_about(*id));
         all.filter(|event| !expected.contains(event) && !self.is_false(*event))
             .collect()
     }
 
-    /// Whether this event would be false, not just late.
+    /// Whether this event would be wrong, not just late.
     fn is_false(&self, event: Event) -> bool {
         match event {
             Event::Generation(

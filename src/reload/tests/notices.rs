@@ -1,4 +1,4 @@
-//! Checks the notices, and every response as a whole.
+//! Checks the notices, and every reaction as a whole.
 
 use super::ledger::{Ledger, Rule};
 use super::process::Role;
@@ -28,7 +28,7 @@ impl World {
                 self.waiting_reported = true;
                 let idle = self.builds.is_empty() && self.live().is_none();
                 ledger.check(Rule::Protocol, idle, || {
-                    "waiting, although a generation is live or coming up".into()
+                    "hotrun reports that it waits although a generation is live or coming up".into()
                 });
             }
             Notice::Generation(id, GenNotice::Superseded) => {
@@ -81,7 +81,7 @@ impl World {
         &self,
         live: Option<GenId>,
         event: Event,
-        response: &Reaction,
+        reaction: &Reaction,
         ledger: &mut Ledger,
     ) {
         let Some(live) = live.filter(|_| self.quitting.is_none()) else {
@@ -123,7 +123,7 @@ impl World {
         }
         let beside = self.find(live).is_some_and(|known| self.may_overlap(known));
         let touches = |effect: &&Effect| touches(effect, live, beside);
-        let touched = response.effects.iter().find(touches);
+        let touched = reaction.effects.iter().find(touches);
         ledger.check(Rule::FailureSparesLive, touched.is_none(), || {
             format!("{event:?} leads to {touched:?}")
         });
@@ -155,7 +155,7 @@ impl World {
                 format!("the phase is {:?}, not {phase:?}", machine.phase(known.id))
             });
         }
-        // An unknown generation stands for all generations that are gone.
+        // An unknown generation represents all generations that are gone.
         let gone = machine.phase(GenId::new(0)) == Phase::Gone;
         ledger.check(Rule::Protocol, gone, || {
             "an unknown generation is not gone".into()
@@ -168,8 +168,8 @@ impl World {
         }
     }
 
-    /// Checks that the generation that stays was started from what the build produced, and that the user did not ask
-    /// for a reload.
+    /// Checks that the build produced what the remaining generation was started from, and that the user did not ask for
+    /// a reload.
     pub(super) fn unchanged(&mut self, id: GenId, like: GenId, ledger: &mut Ledger) {
         let newest = self.newest_started();
         let (build, same) = match self.same.take() {
@@ -181,7 +181,9 @@ impl World {
         });
         let fine = fits && same == Some(like) && newest == same && self.quitting.is_none();
         ledger.check(Rule::NothingForgotten, fine, || {
-            format!("{id} unchanged from {like}, but {build:?} was unchanged from {same:?}")
+            format!(
+                "{id} is reported to be the same as {like}, but {build:?} is the same as {same:?}"
+            )
         });
         if let Some(known) = self.find_mut(like) {
             known.newest = true;
@@ -198,7 +200,7 @@ impl World {
         let older = self.newest_started() != Some(like);
         let due = asked || older || self.quitting.is_some();
         ledger.check(Rule::Protocol, due, || {
-            format!("{build:?} produced what {like} was started from, but is started")
+            format!("{build:?} is started although it is the same as {like}")
         });
     }
 }

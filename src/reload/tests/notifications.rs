@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// Aborts a generation. Returns whether that is allowed, because its watchdog has fired.
+    /// Aborts a generation. Returns whether that was allowed, which requires that its watchdog fired.
     pub(super) fn abort(&self, known: &mut Gen) -> bool {
         let fine = known.role != Role::Draining && known.watchdog_is_due(self.now);
         let early = matches!(known.watch, Watch::Aborted(_) | Watch::Killed);
@@ -64,7 +64,7 @@ impl World {
         for known in &self.gens {
             let due = known.watchdog_is_due(self.now) && (ticked || known.watch == Watch::Due);
             ledger.check(Rule::Protocol, !due, || {
-                format!("{known:?} is hung, but nothing was done")
+                format!("{known:?} hangs, but was neither aborted nor killed")
             });
         }
     }

@@ -82,38 +82,40 @@ impl Pair {
             self.world.past.let_go(needs);
         }
         self.world.happen(event);
-        let response = self.machine.handle(self.world.now, event);
-        let nothing = response.notices.contains(&Notice::NothingToUndo);
+        let reaction = self.machine.handle(self.world.now, event);
+        let nothing = reaction.notices.contains(&Notice::NothingToUndo);
         if event == Event::Requested(Request::Undo) && !nothing {
             self.world.undo = true;
             self.world.new_reason();
         }
         self.world
-            .failure_spares_live(live, event, &response, ledger);
-        self.one_finish(&response, ledger);
-        for notice in &response.notices {
+            .failure_spares_live(live, event, &reaction, ledger);
+        self.one_finish(&reaction, ledger);
+        for notice in &reaction.notices {
             self.world.notified(notice, ledger);
         }
         self.world.unchanged_is_kept(ledger);
-        for effect in response.effects {
+        for effect in reaction.effects {
             self.world.perform(effect, ledger);
         }
         self.world.forget_crash(&self.machine);
         self.world.after(event, &self.machine, ledger);
         let overdue = event == Event::Tick && self.world.overdue();
-        ledger.check(Rule::OneFinish, !overdue, || "the finish is overdue".into());
+        ledger.check(Rule::OneFinish, !overdue, || {
+            "hotrun should have finished by now".into()
+        });
     }
 
-    fn one_finish(&self, response: &Reaction, ledger: &mut Ledger) {
+    fn one_finish(&self, reaction: &Reaction, ledger: &mut Ledger) {
         let is_finish = |effect: &&Effect| matches!(effect, Effect::Finish { .. });
-        let finishes = response.effects.iter().filter(is_finish).count();
+        let finishes = reaction.effects.iter().filter(is_finish).count();
         let most = usize::from(!self.world.finished);
         ledger.check(Rule::OneFinish, finishes <= most, || {
             format!("{finishes} finishes")
         });
     }
 
-    /// Checks that events that are late, repeated, or about generations that are gone change nothing.
+    /// Checks that stale events change nothing: late or repeated ones, and those from generations that are gone.
     pub(super) fn ignores_stale_events(&self, ledger: &mut Ledger) {
         let mut events = self.world.stale();
         if self.world.quitting.is_some() {
@@ -125,10 +127,10 @@ impl Pair {
         }
         let mut machine = self.machine.clone();
         for event in events {
-            let response = machine.handle(self.world.now, event);
-            let nothing = response == Reaction::default() && machine == self.machine;
+            let reaction = machine.handle(self.world.now, event);
+            let nothing = reaction == Reaction::default() && machine == self.machine;
             ledger.check(Rule::StaleChangesNothing, nothing, || {
-                format!("{event:?} leads to {response:?}")
+                format!("{event:?} leads to {reaction:?}")
             });
             if !nothing {
                 machine = self.machine.clone();

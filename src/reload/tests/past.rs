@@ -7,7 +7,7 @@ use crate::reload::{
     ArtifactId, BuildOutcome, Cause, Event, GenEvent, GenFailure, GenId, Machine, Time,
 };
 
-/// No generation is live because one with this artifact failed.
+/// A failure that left no generation live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lost {
     artifact: ArtifactId,
@@ -35,9 +35,9 @@ pub(super) struct Past {
     proven: Option<ArtifactId>,
     /// A failure that must lead to a restart or a rollback, unless another generation is started.
     pub(super) lost: Option<Lost>,
-    /// The crash because of which the candidate was started.
+    /// The crash that caused the start of the candidate.
     left: Option<Lost>,
-    /// The kept artifact that was started last.
+    /// The kept artifact that was most recently started.
     pub(super) again: Option<ArtifactId>,
     /// Whether the live generation has ended and the user has not been notified yet.
     unreported: bool,
@@ -115,7 +115,7 @@ impl Past {
 }
 
 impl World {
-    /// Records a change or a request, which resets what is known about crashes.
+    /// Records a change or a request, which resets the history of crashes.
     pub(super) fn new_reason(&mut self) {
         self.starts = (0, true);
         self.past.proven = None;
@@ -174,7 +174,7 @@ impl World {
 
     /// Records the failure of a generation that is not live.
     pub(super) fn lose_successor(&mut self, id: GenId, failure: GenFailure) {
-        // The end of the live generation has already been handled.
+        // The end of the live generation was handled before.
         if std::mem::take(&mut self.past.unreported) {
             return;
         }
@@ -231,7 +231,7 @@ impl World {
         }
     }
 
-    /// Counts a start, and returns how many in a row crashes alone have caused.
+    /// Counts a start, and returns how many consecutive starts were caused by crashes alone.
     pub(super) fn count_start(&mut self, cause: Option<Cause>) -> u8 {
         let (own, requested) = self.starts;
         self.starts = match cause {
@@ -258,7 +258,7 @@ impl World {
         let is_lost = |lost: Lost| lost.again && lost.artifact <= artifact;
         match cause {
             Some(Cause::Begin) => true,
-            // Not if hotrun rolled back from this artifact.
+            // False if hotrun rolled back from this artifact.
             Some(Cause::Change | Cause::Request | Cause::InheritFds) => {
                 let older = |known: &&Gen| known.again && known.artifact != artifact;
                 let live = self.gens.iter().find(|known| known.role == Role::Live);

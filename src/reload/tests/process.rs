@@ -26,7 +26,7 @@ pub(super) enum Tree {
     Gone,
 }
 
-/// How far a draining generation has come.
+/// The progress of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Drain {
     /// The generation was never live, is live, or its connections are being forwarded.
@@ -72,12 +72,12 @@ pub(super) struct Gen {
     pub(super) ready: bool,
     /// Whether the generation is known to listen on an address that others can share.
     pub(super) listens: bool,
-    /// Whether the program has shown in another way that it is a server.
+    /// Whether something else has shown that the program is a server.
     pub(super) serves: bool,
     /// Whether the first process has ended, but others are left.
     pub(super) to_be_killed: bool,
     pub(super) forwarded: bool,
-    /// Whether a newer generation was started instead while none was live, so that this one may have connections.
+    /// Whether a newer generation replaced this one while none was live, so that this one may have connections.
     pub(super) superseded: bool,
     pub(super) stopped: bool,
     pub(super) killed: bool,
@@ -137,7 +137,7 @@ impl Gen {
         self.until = until;
     }
 
-    /// Grants more time, which is possible only for starting and for ending.
+    /// Grants more time, which is possible only while the program is starting or draining.
     pub(super) fn extend(&mut self, until: Time) -> bool {
         let bounded = match self.role {
             Role::Candidate => !self.ready,
@@ -186,7 +186,7 @@ impl Gen {
         due || self.watch_until().is_some_and(|until| now >= until)
     }
 
-    /// Whether the generation is draining, and its connections are not being forwarded yet.
+    /// Whether the generation is draining and its connections are not forwarded yet.
     pub(super) fn is_unforwarded(&self) -> bool {
         self.role == Role::Draining && !self.forwarded
     }

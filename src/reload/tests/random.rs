@@ -1,4 +1,4 @@
-//! Long random walks of the machine and a misbehaving world, in virtual time.
+//! Long random walks through the machine with a world that misbehaves, in virtual time.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ struct Behaviour {
     never_ready: bool,
     ignores_stop: bool,
     crashes_while_draining: bool,
-    /// A killed process tree takes this many milliseconds to vanish.
+    /// How many milliseconds a killed process tree takes to vanish.
     kills_refused: u64,
     breaks_builds: bool,
 }
@@ -148,7 +148,7 @@ impl Walk {
                 }
             }
             WalkStep::Pass(time) => self.go(Move::Pass(
-                STEP * u32::try_from(time).expect("the time is short"),
+                STEP * u32::try_from(time).expect("every step is short enough"),
             )),
             WalkStep::Wake(late) => self.wake(Duration::from_millis(late)),
             WalkStep::Change(action) => self.go(Move::Send(Event::Changed(action))),
@@ -248,7 +248,7 @@ impl Walk {
         panic!("the world does not come to rest: {:?}", self.pair);
     }
 
-    /// Makes another event happen instead of the expected one, which does not happen in this world.
+    /// Sends another event instead of the expected one, which never happens in this world.
     fn act_otherwise(&mut self) {
         let reports = self.reports();
         let failed = |event: &&Event| {
@@ -302,7 +302,7 @@ proptest! {
         prop_assert!(walk.pair.world.finished);
     }
 
-    /// The machine also never returns an excessive number of effects.
+    /// The machine must not panic, and must not return an excessive number of effects.
     #[test]
     fn the_machine_survives_arbitrary_events(
         policy in policies(),

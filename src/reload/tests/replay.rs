@@ -9,10 +9,10 @@ use super::reload::{
     Request, Time, WatchdogMessage, WhenBusy, notation,
 };
 
-/// Feeds the events of a log to a machine with the policy of its first line, and compares the responses.
+/// Feeds the events of a log to a machine with the policy in the log's first line, and compares the reactions.
 ///
 /// # Errors
-/// The first line that cannot be read, or whose response differs.
+/// The first line that cannot be read, or whose reaction differs.
 pub(crate) fn replay(log: &str) -> Result<(), String> {
     let lines = log.lines().map(str::trim);
     let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -20,7 +20,7 @@ pub(crate) fn replay(log: &str) -> Result<(), String> {
     lines.try_for_each(|line| {
         let expected = line
             .split_once("->")
-            .map_or("", |(_, response)| response.trim());
+            .map_or("", |(_, reaction)| reaction.trim());
         let found = step(&mut machine, line)?;
         match expected == found {
             true => Ok(()),
@@ -29,14 +29,14 @@ pub(crate) fn replay(log: &str) -> Result<(), String> {
     })
 }
 
-/// Feeds the event of a line to a machine, and returns the text of its response.
+/// Feeds the event of a line to a machine, and returns the text of its reaction.
 pub(crate) fn step(machine: &mut Machine, line: &str) -> Result<String, String> {
-    let no_event = || format!("`{line}` is not `time event -> response`");
+    let no_event = || format!("`{line}` is not `time event -> reaction`");
     let (event, _) = line.split_once("->").ok_or_else(no_event)?;
     let (time, event) = event.trim().split_once(' ').ok_or_else(no_event)?;
     let now = Time::after_start(duration(time)?);
-    let response = machine.handle(now, self::event(event)?);
-    Ok(notation::response_text(&response))
+    let reaction = machine.handle(now, self::event(event)?);
+    Ok(notation::reaction_text(&reaction))
 }
 
 /// Reads the policy in the first line of a log.
@@ -106,7 +106,7 @@ const REQUESTS: [Request; 7] = [
     Request::QuitNow,
 ];
 
-/// The events of a generation that have no fields.
+/// The generation events without fields.
 const BARE: [GenEvent; 10] = [
     GenEvent::StartFailed,
     GenEvent::Listening,

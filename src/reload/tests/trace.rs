@@ -1,4 +1,4 @@
-//! Readable traces of the machine, one for each course of events. Lines written by `--log FILE` can be pasted here.
+//! Readable traces of the machine, one for each scenario. Lines written by `--log FILE` can be pasted here.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,7 +18,7 @@ mod requests;
 mod rollback;
 mod unchanged;
 
-/// Plays the events of a transcript, and compares the responses.
+/// Plays the events of a transcript, and compares the reactions.
 #[track_caller]
 fn check(policy: &Policy, transcript: &str) {
     compare(Machine::new(policy.clone()), transcript);
@@ -62,11 +62,11 @@ fn compare(mut machine: Machine, transcript: &str) {
     let (mut expected, mut found) = (String::new(), String::new());
     let lines = transcript.lines().map(str::trim);
     for line in lines.filter(|line| !line.is_empty()) {
-        let (event, response) = line.split_once("->").expect("every line has an arrow");
+        let (event, reaction) = line.split_once("->").expect("every line has an arrow");
         let event = event.trim();
-        let _ = writeln!(expected, "{event} -> {}", response.trim());
-        let response = replay::step(&mut machine, line).unwrap();
-        let _ = writeln!(found, "{event} -> {response}");
+        let _ = writeln!(expected, "{event} -> {}", reaction.trim());
+        let reaction = replay::step(&mut machine, line).unwrap();
+        let _ = writeln!(found, "{event} -> {reaction}");
     }
     assert_eq!(expected, found, "expected:\n{expected}\nfound:\n{found}");
 }

@@ -25,7 +25,7 @@ pub(super) struct Build {
 pub(super) enum Steering {
     /// To a live generation.
     To(GenId),
-    /// Nowhere: they wait for this starting generation, or for the next one to start.
+    /// They wait for this starting generation or, if there is none, for the next one to start.
     Hold(Option<GenId>),
 }
 
@@ -54,13 +54,13 @@ pub(super) struct World {
     pub(super) good: Option<bool>,
     /// The artifacts that can be started and rolled back to.
     pub(super) past: Past,
-    /// Whether the newest sources do not build.
+    /// Whether the build of the newest sources failed.
     pub(super) broken: bool,
     /// Whether the user asked for a reload, and no build has begun for it yet.
     pub(super) forced: bool,
     /// A build that produced what this generation was started from.
     pub(super) same: Option<(Build, GenId)>,
-    /// Whether something failed since the last change, and the user was notified.
+    /// Whether something has failed since the last change and the user was notified.
     pub(super) failure_reported: bool,
     /// Whether the user was notified that hotrun is waiting for a change.
     pub(super) waiting_reported: bool,

@@ -74,7 +74,7 @@ fn a_stopped_generation_is_restarted_from_its_artifact_after_a_crash() {
     );
 }
 
-/// At most two starts follow from crashes alone.
+/// Crashes alone cause at most two starts.
 #[test]
 fn after_two_starts_because_of_crashes_hotrun_waits_for_a_change() {
     check_second(
@@ -150,7 +150,7 @@ fn a_restart_after_a_crash_is_not_repeated_if_it_fails() {
 }
 
 #[test]
-fn a_change_comes_before_the_restart() {
+fn a_change_replaces_the_scheduled_restart() {
     check(
         &cargo(),
         "
@@ -208,7 +208,7 @@ fn a_pause_does_not_prevent_a_restart_after_a_crash() {
 }
 
 #[test]
-fn exit_status_zero_is_intentional() {
+fn a_program_that_exits_with_status_zero_is_not_restarted() {
     check(
         &command(),
         "

@@ -55,7 +55,7 @@ fn a_program_that_does_not_handle_the_stop_signal_gets_it_when_idle() {
 }
 
 #[test]
-fn a_program_that_does_not_handle_the_stop_signal_and_is_never_idle() {
+fn a_program_that_does_not_handle_the_stop_signal_and_never_becomes_idle() {
     check_draining(
         &command(),
         "
@@ -72,7 +72,7 @@ fn a_program_that_does_not_handle_the_stop_signal_and_is_never_idle() {
 }
 
 #[test]
-fn a_program_that_ignores_the_stop_signal() {
+fn a_program_that_ignores_the_stop_signal_is_killed() {
     check_draining(
         &command(),
         "
@@ -87,7 +87,7 @@ fn a_program_that_ignores_the_stop_signal() {
 }
 
 #[test]
-fn the_stop_signal_check_never_ends() {
+fn the_result_of_the_stop_signal_check_never_arrives() {
     check_draining(
         &command(),
         "
@@ -110,7 +110,7 @@ fn a_drain_timeout_noticed_much_too_late() {
 }
 
 #[test]
-fn a_program_ends_before_the_stop_signal() {
+fn a_program_exits_before_the_stop_signal() {
     check_draining(
         &command(),
         "
@@ -146,7 +146,7 @@ fn a_program_leaves_processes_behind_on_the_stop_signal() {
     );
 }
 
-/// Connections that are waiting at its sockets are forwarded.
+/// Connections that are waiting in the generation's listeners are forwarded.
 #[test]
 fn a_program_vanishes_while_it_is_draining() {
     check_draining(

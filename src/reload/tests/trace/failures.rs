@@ -71,7 +71,7 @@ fn a_crash_before_ready_leaves_processes_behind() {
 }
 
 #[test]
-fn exit_status_zero_before_ready_is_a_failure_too() {
+fn exiting_with_status_zero_before_ready_is_also_a_failure() {
     check(
         &command(),
         "
@@ -247,7 +247,7 @@ fn a_crash_while_live_during_a_switch() {
 }
 
 #[test]
-fn a_crash_while_live_and_a_refused_switch() {
+fn a_crash_while_live_before_a_refused_switch() {
     check_serving(
         &cargo(),
         "
@@ -372,7 +372,7 @@ fn a_live_program_that_becomes_a_daemon() {
 }
 
 #[test]
-fn events_about_a_generation_that_is_gone() {
+fn events_from_a_generation_that_is_gone_change_nothing() {
     check_serving(
         &cargo(),
         "

@@ -1,4 +1,4 @@
-//! Overlap, stop first and auto.
+//! The three modes: overlap, stop first and auto.
 
 use super::{auto, cargo, check, check_serving, command, stop_first};
 
@@ -53,7 +53,7 @@ fn auto_stops_a_generation_without_a_listener_first() {
     );
 }
 
-/// The first generation listened, the second one does not.
+/// The first generation listens, but the second one does not.
 #[test]
 fn auto_checks_whether_the_live_generation_listens() {
     check_serving(
@@ -97,7 +97,7 @@ fn stop_first_supersedes_a_starting_generation() {
 }
 
 #[test]
-fn stop_first_with_a_change_during_the_drain() {
+fn stop_first_handles_a_change_during_the_drain() {
     check_serving(
         &stop_first(&cargo()),
         "

@@ -30,7 +30,7 @@ fn a_program_can_ask_for_more_time_to_start() {
 }
 
 #[test]
-fn a_program_can_ask_for_more_time_to_end() {
+fn a_program_can_ask_for_more_time_to_exit() {
     check_draining(
         &command(),
         "
@@ -46,7 +46,7 @@ fn a_program_can_ask_for_more_time_to_end() {
     );
 }
 
-/// `quit-now` does not wait for it.
+/// Until `quit-now`, which kills the program at once.
 #[test]
 fn quit_waits_for_a_program_that_asked_for_more_time() {
     check_serving(
@@ -99,7 +99,7 @@ fn descriptors_stored_too_late_are_inherited_by_a_restart() {
     );
 }
 
-/// Without the restart, it would inherit nothing.
+/// Without the restart, the second generation would inherit no descriptors.
 #[test]
 fn a_generation_started_too_early_to_inherit_is_restarted() {
     check_serving(
@@ -153,7 +153,7 @@ fn a_program_that_sends_no_ping_is_aborted_and_then_killed() {
     );
 }
 
-/// This works even without `--watchdog`.
+/// The program's own period works even without `--watchdog`.
 #[test]
 fn a_program_can_set_its_own_watchdog_period() {
     check_serving(

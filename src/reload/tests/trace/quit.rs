@@ -1,9 +1,9 @@
-//! Quitting.
+//! How hotrun quits.
 
 use super::{cargo, check, check_draining, check_serving, command, stop_first};
 
 #[test]
-fn quit_before_anything() {
+fn quit_before_the_first_build() {
     check(
         &cargo(),
         "
@@ -162,7 +162,7 @@ fn quit_during_a_drain() {
 
 /// A crash during quit is not a failure.
 #[test]
-fn quit_and_a_crash() {
+fn quit_when_a_program_crashes() {
     check_serving(
         &command(),
         "
@@ -174,7 +174,7 @@ fn quit_and_a_crash() {
 }
 
 #[test]
-fn quit_and_the_stop_signal_is_ignored() {
+fn quit_when_a_program_ignores_the_stop_signal() {
     check_serving(
         &command(),
         "
@@ -187,7 +187,7 @@ fn quit_and_the_stop_signal_is_ignored() {
 }
 
 #[test]
-fn quit_and_the_kill_has_no_effect() {
+fn quit_when_a_program_survives_the_kill() {
     check_serving(
         &command(),
         "
@@ -202,7 +202,7 @@ fn quit_and_the_kill_has_no_effect() {
 }
 
 #[test]
-fn quit_with_a_tick_that_comes_much_too_late() {
+fn quit_with_a_tick_that_arrives_much_too_late() {
     check_serving(
         &command(),
         "
@@ -228,7 +228,7 @@ fn quit_twice() {
 }
 
 #[test]
-fn quit_twice_and_the_kill_has_no_effect() {
+fn quit_twice_when_a_program_survives_the_kill() {
     check_serving(
         &command(),
         "

@@ -146,7 +146,7 @@ fn a_new_build_supersedes_a_starting_generation() {
 }
 
 #[test]
-fn a_generation_becomes_live_during_the_next_build() {
+fn a_generation_can_become_live_during_the_next_build() {
     check_serving(
         &cargo(),
         "
@@ -176,7 +176,7 @@ fn a_generation_is_not_superseded_during_its_switch() {
 }
 
 #[test]
-fn with_a_queue_a_start_finishes_before_the_next_one_begins() {
+fn in_queue_mode_a_start_finishes_before_the_next_one_begins() {
     check_serving(
         &queue(&cargo()),
         "
@@ -296,7 +296,7 @@ fn a_build_supersedes_a_restart() {
 }
 
 #[test]
-fn a_change_that_needs_a_build_wins_over_one_that_needs_a_restart() {
+fn a_change_that_needs_a_build_takes_precedence_over_one_that_needs_a_restart() {
     check(
         &cargo(),
         "

@@ -14,7 +14,7 @@ fn check_alone(transcript: &str) {
     check_second("build-ended 2 built a2 kept", &[gone, transcript].concat());
 }
 
-/// The user guide promises this.
+/// The user guide makes this promise.
 #[test]
 fn hotrun_does_not_roll_back_from_a_proven_artifact_that_fails_to_restart() {
     check_alone(
@@ -47,7 +47,7 @@ fn a_crash_of_a_restarted_artifact_is_not_blamed_on_it() {
     );
 }
 
-/// Both generations run the same artifact.
+/// Both generations were started from the same artifact.
 #[test]
 fn the_generation_before_a_restart_is_restored_while_it_is_draining() {
     check_alone(
@@ -78,7 +78,7 @@ fn a_failed_restart_in_stop_first_mode_does_not_roll_back() {
     );
 }
 
-/// The build changed only assets, or nothing at all.
+/// The build changed only assets or nothing at all, so both generations have the same artifact.
 #[test]
 fn hotrun_does_not_roll_back_to_the_same_artifact() {
     check_second(
@@ -158,7 +158,7 @@ fn a_program_that_is_known_to_be_a_server_is_restarted() {
     }
 }
 
-/// The only artifact that hotrun could roll back to is the one that failed.
+/// hotrun could roll back only to the artifact that has just failed.
 #[test]
 fn an_undo_that_fails_does_not_roll_back() {
     check(
@@ -176,7 +176,7 @@ fn an_undo_that_fails_does_not_roll_back() {
     );
 }
 
-/// The only artifact that could be started is the newest one, which crashed before.
+/// Only the newest artifact could be started, and it has crashed before.
 #[test]
 fn a_restored_artifact_that_was_not_kept_is_not_restarted() {
     check_built(

@@ -21,7 +21,7 @@ fn a_draining_generation_is_restored() {
     );
 }
 
-/// The generation has already shut down its sockets, so hotrun starts its artifact again.
+/// The switch back fails because the generation has already shut down its sockets.
 #[test]
 fn a_generation_that_cannot_be_restored_is_restarted_from_its_artifact() {
     check_second(
@@ -87,7 +87,7 @@ fn a_crash_soon_after_a_restart_restores_the_previous_generation() {
     );
 }
 
-/// The crash has no effect when the restored generation is stopped later.
+/// The crash must not cause a restart when the restored generation is stopped later.
 #[test]
 fn a_crash_is_forgotten_once_a_generation_has_been_restored() {
     check(
@@ -124,7 +124,7 @@ fn a_draining_generation_is_restored_during_a_build() {
     );
 }
 
-/// Holding or restoring would undo the switch.
+/// Holding connections or restoring the old generation would undo the switch.
 #[test]
 fn nothing_is_restored_during_a_switch() {
     check_second(
@@ -139,7 +139,7 @@ fn nothing_is_restored_during_a_switch() {
     );
 }
 
-/// The artifact that crashed is not started.
+/// The restart must not start the artifact that crashed.
 #[test]
 fn a_restart_starts_the_restored_artifact() {
     check_second(
