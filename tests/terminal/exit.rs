@@ -89,7 +89,7 @@ impl Started {
 }
 
 #[test]
-fn after_signals() {
+fn the_terminal_is_restored_after_signals() {
     for (signal, code) in [
         (Signal::SIGTERM, 143),
         (Signal::SIGINT, 0),
@@ -104,7 +104,7 @@ fn after_signals() {
 }
 
 #[test]
-fn after_keys_that_send_signals() {
+fn the_terminal_is_restored_after_keys_that_send_signals() {
     for (key, code) in [("\x03", 0), ("\x1c", 131), ("q", 0)] {
         let mut started = start(false);
         started.screen.press(key);
@@ -115,7 +115,7 @@ fn after_keys_that_send_signals() {
 }
 
 #[test]
-fn after_a_panic_in_either_thread() {
+fn the_terminal_is_restored_after_a_panic_in_either_thread() {
     for (key, code) in [("r", 101), ("\r", 1)] {
         let mut started = start(true);
         started.screen.press(key);
@@ -132,7 +132,7 @@ fn after_a_panic_in_either_thread() {
 
 /// hotrun must quit. Otherwise, it would silently continue without the task.
 #[test]
-fn after_a_panic_in_a_task() {
+fn the_terminal_is_restored_after_a_panic_in_a_task() {
     let mut started = start(true);
     started.project.write("src/a.txt", "1");
     assert_eq!(started.screen.ended().code(), Some(1));
@@ -144,7 +144,7 @@ fn after_a_panic_in_a_task() {
 
 /// The user presses Ctrl-S before hotrun starts drawing.
 #[test]
-fn after_a_start_on_a_stopped_terminal() {
+fn the_terminal_is_restored_after_a_start_on_a_stopped_terminal() {
     let project = Project::new("true", RUN);
     let command = project.hotrun(&["-l", "127.0.0.1:0"]);
     let mut screen = Screen::start(&after_a_line(&project, &command), 80, 10);
@@ -166,7 +166,7 @@ fn after_a_start_on_a_stopped_terminal() {
 
 /// hotrun eventually discards the output that the terminal does not accept, so that it can restore the terminal.
 #[test]
-fn after_a_signal_on_a_stopped_terminal() {
+fn the_terminal_is_restored_after_a_signal_on_a_stopped_terminal() {
     let mut started = start(false);
     let pid = || std::fs::read_to_string(started.project.path("pid")).unwrap();
     let first = pid();
@@ -181,7 +181,7 @@ fn after_a_signal_on_a_stopped_terminal() {
 
 /// While hotrun has a terminal, `SIGHUP` requests a reload.
 #[test]
-fn after_a_sighup_without_a_hangup() {
+fn the_terminal_is_restored_after_a_sighup_without_a_hangup() {
     let mut started = start(false);
     let during = started.screen.modes();
     kill(started.pid(), Signal::SIGHUP).unwrap();
@@ -197,7 +197,7 @@ fn after_a_sighup_without_a_hangup() {
 
 /// After the window was closed, there are no modes left to restore.
 #[test]
-fn after_the_terminal_is_gone() {
+fn hotrun_exits_after_the_terminal_is_closed() {
     let mut started = start(false);
     started.screen.close();
     assert_eq!(started.screen.ended().code(), Some(129));

@@ -32,7 +32,7 @@ fn assert_plain_lines(mut command: Command, change: impl FnOnce(&mut Command)) {
 }
 
 #[test]
-fn on_a_dumb_terminal_and_in_ci() {
+fn plain_lines_on_a_dumb_terminal_and_in_ci() {
     let project = Project::new("true", RUN);
     assert_plain_lines(project.hotrun(&[]), |command| {
         command.env("TERM", "dumb");
@@ -43,7 +43,7 @@ fn on_a_dumb_terminal_and_in_ci() {
 }
 
 #[test]
-fn without_input() {
+fn plain_lines_without_input() {
     let project = Project::new("true", RUN);
     let command = project.hotrun(&[]);
     let mut shell = Command::new("sh");
@@ -79,7 +79,7 @@ fn assert_plain(text: &str) {
 
 /// A closed pipe is not an error.
 #[test]
-fn into_a_pipe_that_is_closed_after_a_line() {
+fn plain_lines_into_a_pipe_that_is_closed_after_a_line() {
     let project = Project::new("true", "while echo line; do :; done");
     let command = project.hotrun(&[]);
     let mut shell = Command::new("bash");
@@ -97,7 +97,7 @@ fn into_a_pipe_that_is_closed_after_a_line() {
 }
 
 #[test]
-fn into_a_file() {
+fn plain_lines_into_a_file() {
     let project = Project::new("true", RUN);
     for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGTERM, 143)] {
         let out = File::create(project.path("out")).unwrap();

@@ -83,7 +83,7 @@ fn suspend_and_resume() {
 /// hotrun notices only afterwards that `kill -STOP` or a debugger stopped it. In the meantime, the shell has the
 /// terminal, and may or may not change its modes.
 #[test]
-fn stop_by_sigstop_and_resume() {
+fn sigstop_and_resume() {
     for sets in [false, true] {
         let project = Project::new("true", RUN);
         let mut screen = shell(&project);

@@ -20,9 +20,9 @@ const TWO: GenId = GenId::new(2);
 
 /// Records the written bytes in order, and the stream of each piece.
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<Piece>>>);
+struct Recorder(Arc<Mutex<Vec<WrittenPiece>>>);
 
-type Piece = (OutputStream, Vec<u8>);
+type WrittenPiece = (OutputStream, Vec<u8>);
 
 struct Handle(Recorder, OutputStream);
 

@@ -26,7 +26,7 @@ fn lines(text: &str, expected: &[&str]) {
 }
 
 #[test]
-fn text_passes_unchanged() {
+fn plain_text_passes_through_unchanged() {
     lines(
         "one\n\ttwo\r\n\ndrei\u{df}\n",
         &["one", "\ttwo", "", "drei\u{df}"],

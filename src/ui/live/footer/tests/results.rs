@@ -32,7 +32,7 @@ fn nothing_is_live_after_a_crash() {
 }
 
 #[test]
-fn paused() {
+fn the_footer_during_a_pause() {
     let mut story = Story::with_one_live();
     story.notice(Notice::Paused).assert_shown(
         "
@@ -60,7 +60,7 @@ fn paused() {
 }
 
 #[test]
-fn paused_during_a_build() {
+fn the_footer_after_a_pause_during_a_build() {
     let mut story = Story::with_one_live();
     story.build(TWO, Cause::Change);
     story.report(Report::Progress {
@@ -111,7 +111,7 @@ fn the_live_generation_is_visible_on_a_terminal_of_any_size() {
 }
 
 #[test]
-fn after_an_undo() {
+fn the_footer_after_an_undo() {
     let mut story = Story::with_one_live();
     story.switch().exit(ONE);
     let three = GenId::new(3);
@@ -166,7 +166,7 @@ fn the_key_help() {
 }
 
 #[test]
-fn quitting() {
+fn the_footer_while_hotrun_quits() {
     let mut story = Story::with_one_live();
     let timeout = ms(10_000);
     story.notice(Notice::Quitting { timeout });

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn before_a_generation_is_live() {
+fn the_footer_before_a_generation_is_live() {
     let mut story = Story {
         model: Model::default(),
         now: ms(0),
