@@ -7,7 +7,7 @@ use crate::imports::Crate;
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The files that can be reached from `from`, which includes `from` itself only if it is in a circle.
+/// The files that can be reached from `from`. They include `from` itself only if it is in a circle.
 fn reachable(graph: &Graph, from: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = vec![from.to_owned()];

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use crate::files::Source;
 
-type Path = Vec<String>;
+pub(crate) type Path = Vec<String>;
 
 /// The files of the crate by module, and the names that each module re-exports.
 pub(crate) struct Crate {
@@ -103,7 +103,7 @@ impl Crate {
 
 /// The names that the `use` declarations bring into scope, with their paths: those of re-exports if `public`, otherwise
 /// those of imports.
-fn uses(code: &str, public: bool) -> Vec<(String, Path)> {
+pub(crate) fn uses(code: &str, public: bool) -> Vec<(String, Path)> {
     static DECLARED: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"(?m)^\s*(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);").unwrap());
     let mut found = Vec::new();
@@ -169,7 +169,7 @@ fn split(group: &str) -> Vec<&str> {
 }
 
 /// The paths in the code itself, such as `super::lock(…)` or `spec::parse(…)`.
-fn paths(code: &str) -> Vec<Path> {
+pub(crate) fn paths(code: &str) -> Vec<Path> {
     static NOT_A_PATH: LazyLock<Regex> = LazyLock::new(|| {
         let declared = r"(?m:^)\s*(pub(?:\([^)]*\))?\s+)?use\s+[^;]+;";
         Regex::new(&format!(r"{declared}|pub\(in [^)]*\)")).unwrap()

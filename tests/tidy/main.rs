@@ -14,6 +14,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use files::{root, rust_files, without_comments};
+use imports::{paths, uses};
 
 /// The modules that each module may import. All other imports are forbidden.
 const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
@@ -80,23 +81,15 @@ const TOP: &[&str] = &[
 static UNSAFE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\bunsafe\b *(\{|fn|impl|extern)").unwrap());
 
-/// The modules that a source names with `crate::…`, alone or in a group.
+/// The modules that a source names with `crate::…`.
 fn imports(source: &str) -> Vec<String> {
     let code = without_comments(source);
-    let single = Regex::new(r"\bcrate::([a-z_]+)").unwrap();
-    let group = Regex::new(r"\bcrate::\{([^;]*)\};").unwrap();
-    let nested = Regex::new(r"\{[^{}]*\}").unwrap();
-    let first = Regex::new(r"^[a-z_]+").unwrap();
-    let mut found: Vec<_> = single
-        .captures_iter(&code)
-        .map(|name| name[1].to_owned())
-        .collect();
-    for names in group.captures_iter(&code) {
-        let flat = nested.replace_all(&names[1], "");
-        let items = flat.split(',').filter_map(|item| first.find(item.trim()));
-        found.extend(items.map(|name| name.as_str().to_owned()));
-    }
-    found
+    let declared = [uses(&code, false), uses(&code, true)].concat();
+    let all = declared.into_iter().map(|(_, path)| path);
+    let inside = all
+        .chain(paths(&code))
+        .filter(|path| path[0] == "crate" && path.len() > 1);
+    inside.map(|mut path| path.swap_remove(1)).collect()
 }
 
 fn forbidden(from: &str, source: &str) -> Vec<String> {
