@@ -32,13 +32,13 @@ impl fmt::Display for Address {
 /// systemfd's forms: `http::3000`, `https::…`, `tcp::…`, `unix::…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenSpec {
-    /// The name in `LISTEN_FDNAMES`. If there is none, a name is derived from the address.
+    /// The name in `LISTEN_FDNAMES`. If it is `None`, a name is derived from the address.
     pub name: Option<String>,
     /// The address to listen on.
     pub address: Address,
 }
 
-/// The error for a value that is not a [`ListenSpec`].
+/// The error for a value that cannot be parsed as a [`ListenSpec`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseListenError {
     value: String,
@@ -165,8 +165,8 @@ pub struct Listening {
     pub address: Address,
 }
 
-/// Names the sockets: uses the given names, and otherwise derives unique ones from the addresses. `actual` holds the
-/// addresses of `specs`, in order.
+/// Names the sockets. Derives a unique name from the address of each socket that was given no name. `actual` contains the
+/// actual addresses of `specs`, in the same order.
 pub(super) fn name_all(specs: &[ListenSpec], actual: Vec<Address>) -> Vec<Listening> {
     let mut taken: HashSet<String> = specs.iter().filter_map(|spec| spec.name.clone()).collect();
     let named = specs.iter().zip(actual).map(|(spec, address)| {

@@ -1,4 +1,4 @@
-//! The address of an IP socket, as the kernel compares it with others, and the other sockets that use it.
+//! The address of an IP socket, as the kernel compares addresses, and the other processes that use it.
 
 use std::fmt;
 use std::io;
@@ -14,11 +14,11 @@ use crate::os::{Holder, TcpListening, tcp_listening};
 pub enum Transport {
     /// The socket listens for connections.
     Tcp,
-    /// The socket is bound and receives datagrams, without connections.
+    /// The socket receives datagrams. It is bound, but does not listen.
     Udp,
 }
 
-/// A socket's address, with everything by which the kernel forms reuse-port groups (`inet_reuseport_add_sock` in
+/// The properties of a socket that decide which reuse-port group it belongs to (`inet_reuseport_add_sock` in
 /// `net/ipv4/inet_hashtables.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
@@ -26,7 +26,7 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// Whether an IPv6 socket excludes IPv4 (`IPV6_V6ONLY`, `ipv6(7)`).
     pub only_v6: bool,
-    /// The transport protocol: TCP and UDP sockets do not conflict.
+    /// The transport protocol. TCP and UDP sockets do not conflict.
     pub transport: Transport,
 }
 
@@ -83,8 +83,8 @@ impl Endpoint {
     }
 }
 
-/// Finds other sockets in the kernel's list of all listening sockets (`sock_diag(7)`). The kernel walks over all of its
-/// sockets for this, which takes milliseconds on a busy machine.
+/// Finds the listeners of other processes (`sock_diag(7)`). For each query, the kernel walks over all of its sockets,
+/// which takes milliseconds on a busy machine.
 impl Endpoint {
     /// Finds a listener, other than `ours`, that prevents this endpoint from being bound.
     pub(super) fn occupant(self, ours: &[u64]) -> Option<Occupant> {
@@ -101,8 +101,8 @@ impl Endpoint {
         others.find(|found| endpoint_of(found).overlaps(&self))
     }
 
-    /// Finds a listener, other than `ours`, that shares exactly this address through `SO_REUSEPORT`. Any process of the
-    /// same user can do so.
+    /// Finds a listener, other than `ours`, that shares exactly this address through `SO_REUSEPORT`. The kernel allows
+    /// this to any process of the same user.
     pub(super) fn stranger(self, ours: &[u64]) -> Option<Occupant> {
         self.sharing(ours).as_ref().map(Occupant::of)
     }
@@ -144,9 +144,9 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The holder of an address that we want to use.
+/// The process that uses an address.
 pub(super) struct Occupant {
-    /// The process, if we may inspect it.
+    /// Its pid and name, if we may inspect it.
     pub(super) holder: Option<Holder>,
     /// The user id of the socket's owner, if the system reports it.
     pub(super) uid: Option<u32>,

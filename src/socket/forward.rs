@@ -12,14 +12,15 @@ use tokio::time::{sleep, timeout};
 
 use super::address::Address;
 
-/// How often hotrun tries to connect to the live generation, and the pause between attempts. An attempt may fail
+/// How many times hotrun tries to connect to the live generation, and the pause between attempts. An attempt may fail
 /// because no local ports are left, or because a unix socket's queue is full.
 const ATTEMPTS: u32 = 100;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 /// The buffer for requests that are forwarded, in bytes.
 const BUFFER: usize = 8 << 10;
-/// How long the client may continue after the server has closed its direction: a client that never closes must not hold a
-/// place that others need. The kernel has the same limit for a socket without a process (`tcp_fin_timeout`, `tcp(7)`).
+/// How long the client may keep sending after the server has closed its direction. A client that never closes must not
+/// occupy a place that others need. The kernel has the same limit for sockets that no process holds (`tcp_fin_timeout`,
+/// `tcp(7)`).
 const AFTER_RESPONSE: Duration = Duration::from_secs(60);
 
 /// A TCP or unix socket connection.
@@ -34,13 +35,13 @@ pub(super) async fn forward(
     received: &[u8],
     address: &Address,
 ) -> io::Result<()> {
-    // Connecting to this connection's local address reaches the live listener, even if the group listens on all addresses.
+    // If the group listens on all addresses, connect to the one that the client has chosen.
     let local = SockRef::from(&client).local_addr()?.as_socket();
     let mut server = connect(address, local).await?;
     let copied = splice(received, &mut client, &mut server, AFTER_RESPONSE).await;
     if copied.is_err() {
         // One side was reset, or the client never closed. A normal close would tell the other side that it has received
-        // everything, so reset it as well (`socket(7)`, SO_LINGER).
+        // everything, so reset both (`socket(7)`, SO_LINGER).
         for stream in [&client, &server] {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
@@ -48,8 +49,8 @@ pub(super) async fn forward(
     copied
 }
 
-/// Copies both directions, and the end of each. `received` was read from the client before, which may continue for the
-/// time `after` once the server has closed its direction.
+/// Copies both directions, and the end of each. `received` has already been read from the client. Once the server has
+/// closed its direction, the client may keep sending for the time `after`.
 async fn splice(
     received: &[u8],
     client: impl AsyncRead + AsyncWrite,
@@ -76,7 +77,8 @@ async fn splice(
     }
 }
 
-/// Once the server takes no more, the rest is discarded: it may respond and close before it has read everything.
+/// Copies the client's direction. If the server stops reading, discards the rest, because a server may respond and close
+/// before it has read the whole request.
 async fn copy_request(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

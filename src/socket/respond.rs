@@ -23,11 +23,11 @@ pub struct Reason {
     pub details: Vec<String>,
 }
 
-/// Returns the current reason. Called for each request, because more output may have arrived.
+/// Returns the current reason. It is called for each request, because more output may have arrived.
 pub type GetReason = dyn Fn() -> Reason + Send + Sync;
 
 impl Reason {
-    /// Returns a mark that is different for each reason.
+    /// Returns a mark that differs for each reason.
     fn mark(&self) -> String {
         let mut hasher = DefaultHasher::new();
         (&self.summary, &self.details).hash(&mut hasher);
@@ -35,10 +35,10 @@ impl Reason {
     }
 }
 
-/// How long the client may take to read its response.
+/// How long a client may take to read its response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long, and how many bytes, the rest of the request is read after the response. Closing the connection with unread
-/// bytes would reset it, and the client could lose the response (RFC 9112, 9.6).
+/// How long the rest of the request is read after the response, and at most how many bytes. Closing the connection with
+/// unread bytes would reset it, and the client could lose the response (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(1);
 const MOST_DISCARDED: u64 = 16 << 20;
 /// The value of `Retry-After`, in seconds. The page polls at the same interval.
@@ -146,7 +146,7 @@ fn accepts_html(header: &Header<'_>) -> bool {
     header.name.eq_ignore_ascii_case("accept") && value.contains("text/html")
 }
 
-/// The header from which the page can tell that hotrun is still responding with the same reason.
+/// The header with the reason's mark. The page compares it to detect that hotrun responds with another reason.
 const MARK: &str = "Hotrun-Reason";
 
 /// A page and its `Content-Security-Policy`, which allows the page only to use its own style and script and to send

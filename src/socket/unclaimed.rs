@@ -32,14 +32,16 @@ const CROWDED: Duration = Duration::from_millis(50);
 const MOST_HALF_CLOSED: u64 = 64;
 /// The largest part of a request that is read, in bytes. Servers accept 8 to 64 kilobytes of headers.
 const MOST_READ: usize = 32 << 10;
-/// How long a request is read after its first byte has arrived: a slow client takes up capacity that others are waiting
-/// for.
+/// How long a request is read after its first byte has arrived. A slow client occupies a place for which others may be
+/// waiting.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The state that the unclaimed connections of all addresses share. Connections beyond these limits wait in the queues.
+/// The state that the unclaimed connections of all addresses share. Connections beyond the limits wait in the accept
+/// queues.
 pub(super) struct Unclaimed {
     /// The runtime whose tasks handle the connections.
     pub(super) runtime: Handle,
+    /// Permits to handle a connection.
     places: Arc<Semaphore>,
     /// How many clients have shut down their sending side so far.
     half_closed: watch::Sender<u64>,
@@ -69,7 +71,7 @@ impl Unclaimed {
 /// (`open(2)`, "open file description"), and `SO_RCVTIMEO` even the connections that it accepts. `accept4` has no flag
 /// to make a single call non-blocking. So the old program may accept a connection between our `poll` and our `accept`,
 /// and our `accept` then blocks. This is why a thread is needed. A blocked thread does no harm: it waits for the next
-/// connection, as it would anyway. It exits when the listener is closed, because that shuts the socket down. Once the
+/// connection, as it would anyway. When the listener is closed, the socket is shut down, and the thread exits. Once the
 /// process tree is gone, only hotrun has the socket, and makes it non-blocking.
 pub(super) struct Forwarder {
     pub(super) socket: Arc<Socket>,
@@ -106,8 +108,8 @@ impl ForwarderControl {
         self.wake();
     }
 
-    /// Stops the thread unless it is accepting a connection. Returns whether it was stopped: it accepts no more
-    /// connections, although it may run a little longer.
+    /// Stops the thread unless it is accepting a connection. Returns whether it was stopped. A stopped thread accepts no
+    /// more connections, but may run a little longer.
     pub(super) fn end_idle(&self) -> bool {
         let ended = self.change(WAITING, ENDED) || self.ended();
         self.wake();
@@ -152,7 +154,7 @@ impl Forwarder {
                 Ok(woken) if woken.contains(PollFlags::POLLHUP) => true,
                 Ok(woken) if woken.contains(PollFlags::POLLIN) => self.accept(control),
                 Ok(_) => false,
-                // Keep this thread running, because no other would be started.
+                // Keep this thread running, because hotrun would not start another one.
                 Err(_) => {
                     thread::sleep(CROWDED);
                     false
@@ -301,8 +303,8 @@ struct PendingConnection {
 }
 
 impl PendingConnection {
-    /// Waits until the client can get a response, if `responds` is set, or until it has gone. Returns the response. Cancel
-    /// safe.
+    /// Waits until the client has sent an HTTP request, if `responds` is set, or until it has gone. Returns the response
+    /// to the request. Cancel safe.
     async fn wait(&mut self, responds: bool) -> Option<Vec<u8>> {
         if responds && self.may_respond {
             match self.response().await {
@@ -315,8 +317,8 @@ impl PendingConnection {
         None
     }
 
-    /// Returns when the client has gone. A client that has shut down its sending side may still be waiting, so it gives up
-    /// its place, and only the newest such clients wait. Cancel safe.
+    /// Returns when the client has gone. A client that has only shut down its sending side may still be waiting for a
+    /// response. It gives up its place, and of all such clients only the newest are kept. Cancel safe.
     async fn gone(&mut self) {
         let number = loop {
             if let Some(number) = self.half_closed {
@@ -342,7 +344,7 @@ impl PendingConnection {
             .await;
     }
 
-    /// Returns the response, or `None` if the client has to wait. Cancel safe.
+    /// Reads the request. Returns the response, or `None` if the protocol is not HTTP. Cancel safe.
     async fn response(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut last = false;
         loop {
@@ -365,7 +367,7 @@ impl PendingConnection {
         let read = match self.until {
             None => self.read().await?,
             Some(until) => tokio::select! {
-                // Accept bytes that have arrived, even after the deadline.
+                // Take bytes that have arrived, even after the deadline.
                 biased;
                 read = self.read() => read?,
                 () = sleep_until(until) => return Ok(true),

@@ -13,9 +13,9 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 /// Which side sent the last bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
-    /// The client did, so it is waiting for a response.
+    /// The client, which is now waiting for a response.
     Request,
-    /// The program did.
+    /// The program.
     Response,
     /// Unknown: both sides sent bytes within one tick of the kernel's clock.
     Unclear,
@@ -40,7 +40,7 @@ struct Seen {
 ///    then, because the request itself acknowledged everything before it;
 /// 3. time.
 ///
-/// This does not work for protocols with concurrent requests on one connection (HTTP/2).
+/// This does not work for protocols that allow concurrent requests on one connection, such as HTTP/2.
 #[derive(Debug)]
 pub(super) struct IdleDetector {
     seen: HashMap<u64, Seen>,
@@ -67,11 +67,11 @@ impl IdleDetector {
         self.seen.insert(now.inode, seen);
         match now.state {
             TcpState::Open => queues_empty(now, 0) && self.is_quiet(now, last),
-            // The client sends no more requests, but may be waiting for a response.
+            // The client will send no more requests, but may be waiting for a response.
             TcpState::PeerClosed => {
                 queues_empty(now, 0) && (now.received == 0 || self.is_quiet(now, last))
             }
-            // The program sends no more data. Its FIN counts as unsent until it is acknowledged.
+            // The program will send no more data. Its FIN counts as unsent until it is acknowledged.
             TcpState::Closed | TcpState::BothClosed => queues_empty(now, 1),
         }
     }

@@ -1,5 +1,5 @@
-//! Finds out from outside whether a generation has finished: whether its accept queues are empty, and its connections
-//! closed or idle.
+//! Determines from outside the program whether a generation has finished: whether its accept queues are empty, and its
+//! connections closed or idle.
 
 mod idle;
 
@@ -26,10 +26,10 @@ use crate::os::{
 /// The shortest and longest pause between two polls. Within these limits, polling takes at most a tenth of the time.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(25);
-/// How many polls in a row must agree. After `accept` it takes a moment until the new descriptor is visible in `/proc`,
-/// and until then the connection seems to be neither in the queue nor held by the process.
+/// How many polls in a row must agree. After `accept`, the new descriptor does not appear in `/proc` immediately. Until it
+/// does, the connection seems to be neither in the queue nor held by the process.
 const AGREEING: u32 = 2;
-/// The longest wait for an old generation on a shared socket, because it keeps accepting connections.
+/// How long to wait for an old generation whose socket is shared. It keeps accepting connections, so it may never be idle.
 const SHARED_IDLE: Duration = Duration::from_secs(1);
 /// A connection that has received no data for this long was opened in advance, as browsers do, and its client must
 /// expect it to be closed. The limit allows for an overloaded machine, where a client may take a long time to send its
@@ -39,7 +39,7 @@ const UNUSED: Duration = Duration::from_secs(2);
 /// How far a handshake's age may be off, because the kernel measures it in ticks of 1 to 10 ms.
 const TICK: Duration = Duration::from_millis(10);
 
-/// One of the generation's listeners. If it has no socket or queue here, all generations share it.
+/// One of the generation's listeners. `socket` and `queue` (an inode) are `None` if all generations share the socket.
 pub(super) enum MonitoredListener {
     Tcp {
         socket: Option<Arc<Socket>>,
@@ -55,7 +55,7 @@ pub(super) enum MonitoredListener {
 /// method takes the pids of those processes.
 pub struct DrainMonitor {
     listeners: Arc<Vec<MonitoredListener>>,
-    /// Handshakes that began after this time belong to another generation's listener.
+    /// When monitoring began. Later handshakes belong to another generation's listener.
     since: Instant,
     shared: bool,
     quiet: Duration,
@@ -118,7 +118,7 @@ impl DrainMonitor {
     }
 }
 
-/// The polls of one wait, and their findings so far.
+/// The state that the polls of one wait share.
 pub(super) struct Polls {
     listeners: Arc<Vec<MonitoredListener>>,
     since: Instant,
@@ -151,8 +151,8 @@ impl Polls {
         Ok(idle && !half_open)
     }
 
-    /// Whether a handshake that began before the switch is unfinished. Its connection will be queued at the listener
-    /// chosen when it began, which may take a while if the client is far away.
+    /// Whether a handshake that began before the switch is unfinished. Its connection will enter the queue of the listener
+    /// that was chosen when it began. That may take a while if the client is far away.
     fn half_open(&self) -> io::Result<bool> {
         let passed = self.since.elapsed();
         if passed >= LONGEST_HANDSHAKE {
@@ -203,8 +203,8 @@ impl Polls {
     }
 }
 
-/// Polls until `ask` has returned true often enough in a row. Each poll runs on another thread: the kernel walks over
-/// all sockets of the machine, which may take milliseconds.
+/// Polls until `ask` has returned true [`AGREEING`] times in a row. Each poll runs on another thread, because the kernel
+/// walks over all sockets of the machine, which may take milliseconds.
 async fn until(
     mut polls: Polls,
     pids: impl Fn() -> Vec<i32>,
@@ -224,8 +224,8 @@ async fn until(
     }
 }
 
-/// Whether the program may not have read the connection's first byte yet. Many servers drop such a connection when they
-/// are asked to stop: Go's does (golang/go#75591), and so does hyper's until it knows the HTTP version.
+/// Whether the connection is new: the program may not have read its first byte yet. Many servers drop such a connection
+/// when they are asked to stop: Go's does (golang/go#75591), and so does hyper's until it knows the HTTP version.
 fn is_new(one: &TcpConnection) -> bool {
     match one.received {
         0 => one.state == TcpState::Open && one.since_received < UNUSED,
@@ -247,12 +247,12 @@ impl MonitoredListener {
     }
 }
 
-/// How many times to search for the holder of a connection. Right after `accept` its descriptor is not visible yet, so
-/// once is not enough.
+/// How many times to search for the holder of a connection. Right after `accept`, its descriptor is not visible yet, so
+/// one search is not enough.
 const SEARCHES: u32 = 2;
 
-/// The connections that a generation holds. Reading them from `/proc` is the most expensive part of a poll, so it is
-/// done only while a connection's holder is unknown.
+/// The connections that a generation holds. Reading `/proc` is the most expensive part of a poll, so it happens only
+/// while a connection's holder is unknown.
 #[derive(Default)]
 struct ConnectionOwners {
     ours: HashSet<u64>,

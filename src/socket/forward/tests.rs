@@ -6,7 +6,7 @@ use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The server shuts down its receiving side at once, and responds when it has seen the client send everything.
+/// The server shuts down its receiving side immediately, and responds after the client has sent everything.
 #[tokio::test]
 async fn a_response_arrives_even_though_the_request_was_not_read() {
     let (near, mut client) = UnixStream::pair().unwrap();
@@ -22,7 +22,9 @@ async fn a_response_arrives_even_though_the_request_was_not_read() {
         client.read_to_string(&mut response).await.unwrap();
         response
     };
-    let response = timeout(DEADLINE, exchange).await.expect("a response");
+    let response = timeout(DEADLINE, exchange)
+        .await
+        .expect("the response arrives");
     assert_eq!(response, "too large");
     splicing.await.unwrap().unwrap();
 }

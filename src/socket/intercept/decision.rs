@@ -4,19 +4,19 @@
 //! | --- | --- | --- |
 //! | any | neither TCP nor UDP, in another network namespace, or bound to one device | the kernel handles the call |
 //! | `bind` | already bound | the kernel handles the call, and refuses it |
-//! | `bind` | bound by the same call, whose reply was lost | success |
+//! | `bind` | already bound by the same call, whose reply was lost | success |
 //! | `bind` | conflicts with another socket of the program | `EADDRINUSE` |
 //! | `bind` | UDP with `SO_REUSEADDR` or `SO_REUSEPORT` | the kernel handles the call |
 //! | `bind` | overlaps a `--listen` address | `EADDRINUSE`, and hotrun explains why |
 //! | `bind` | another generation has the address | hotrun binds the socket with `SO_REUSEPORT` |
 //! | `bind` | any other | hotrun binds the socket exclusively, and sets `SO_REUSEPORT` afterwards |
 //! | `listen` | not bound by hotrun, or UDP | the kernel handles the call |
-//! | `listen` | already listening | hotrun sets the new backlog, but keeps the longer queue |
+//! | `listen` | already listening | hotrun applies the new backlog, but does not shorten the queue |
 //! | `listen` | conflicts with another listening socket of the program | `EADDRINUSE` |
 //! | `listen` | any other | hotrun makes the socket a listener of the group of its address |
 //!
-//! A UDP socket joins its group when it is bound. A `bind` to port 0 or to an address of another family does not get
-//! here, and neither does any other call, such as `connect`: the kernel handles them all.
+//! A UDP socket joins the group of its address when it is bound. The kernel handles every `bind` to port 0 or to an
+//! address that is not an IP address, and all other calls, such as `connect`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,19 +33,19 @@ pub(super) struct Binding {
     pub(super) endpoint: Endpoint,
     /// The program's `SO_REUSEADDR`.
     pub(super) reuse_address: bool,
-    /// The program's `SO_REUSEPORT`: several of its sockets may share the address.
+    /// The program's `SO_REUSEPORT`, which allows several of its sockets to share the address.
     pub(super) reuse_port: bool,
 }
 
 impl Binding {
-    /// Describes the binding of this socket to this address. Returns `None` unless it is a TCP or UDP socket in our
-    /// network namespace: the kernel handles other sockets without us.
+    /// Describes the binding of this socket to this address. Returns `None` unless this is a TCP or UDP socket in our
+    /// network namespace that is not bound to one device: the kernel handles the calls for other sockets.
     pub(super) fn of(socket: &Socket, address: SocketAddr) -> io::Result<Option<Self>> {
         let Some(transport) = transport(socket)? else {
             return Ok(None);
         };
         let other_family = os::family(socket)? != i32::from(Domain::for_address(address));
-        // A socket in another network namespace, or bound to one device, does not conflict with ours.
+        // A socket in another network namespace, or one that is bound to a device, does not conflict with ours.
         if other_family || !os::is_of_our_network(socket) || os::is_of_one_device(socket) {
             return Ok(None);
         }
@@ -75,7 +75,7 @@ fn transport(socket: &Socket) -> io::Result<Option<Transport>> {
 /// A socket that hotrun has bound for the program.
 #[derive(Debug)]
 pub(super) struct ProgramSocket {
-    /// `SO_COOKIE`, which the kernel never reuses, unlike a descriptor or an inode.
+    /// The socket's `SO_COOKIE`. Unlike a descriptor or an inode, it is never reused.
     pub(super) cookie: u64,
     pub(super) inode: u64,
     pub(super) binding: Binding,
@@ -86,8 +86,8 @@ pub(super) struct ProgramSocket {
 
 /// The sockets that one generation has bound.
 ///
-/// The kernel does not report when a program closes a socket. So before a conflict with one of these counts, the
-/// sockets that no process holds must be removed.
+/// The kernel does not report when a program closes a socket. So before reporting a conflict with one of these sockets,
+/// remove those that no process holds.
 #[derive(Debug, Default)]
 pub(super) struct ProgramSockets(pub(super) Vec<ProgramSocket>);
 
@@ -110,7 +110,7 @@ pub(super) struct BindCall {
 pub(super) enum OnBind {
     /// Let the kernel handle the call.
     PassOn,
-    /// Report success again.
+    /// Report success: the thread repeats a call that hotrun has performed.
     Repeated,
     /// Report that the address is in use, as the kernel would if no other generation existed.
     InUse,
@@ -119,8 +119,8 @@ pub(super) enum OnBind {
     /// Bind the socket on behalf of the program.
     Bind {
         /// Whether the bind needs `SO_REUSEPORT`, because another generation has the address. Otherwise hotrun binds
-        /// exclusively and sets the option afterwards, even if the program has set it. In a group with strangers, such
-        /// as another hotrun, each side would break the other's steering.
+        /// the socket exclusively and sets the option afterwards, even if the program has set it. If it shared a group
+        /// with a stranger, such as another hotrun, each side would break the other's steering.
         shared: bool,
     },
 }
@@ -132,13 +132,14 @@ pub(super) enum OnListen {
     PassOn,
     /// Report that the address is in use.
     InUse,
-    /// The socket is already listening: set the new backlog, but do not shorten the queue that hotrun has set.
+    /// The socket is already listening: apply the new backlog, but do not make the queue shorter than hotrun has set it.
     Again,
     /// Make the socket a listener of the group of its address.
     Join(Endpoint),
 }
 
 impl ProgramSockets {
+    /// Decides how to reply to a `bind`.
     pub(super) fn on_bind(&self, call: &BindCall) -> OnBind {
         let BindCall { binding, .. } = call;
         let shares = binding.reuse_address || binding.reuse_port;
@@ -150,7 +151,7 @@ impl ProgramSockets {
         } else if others.any(|other| other.forbids_bind(binding)) {
             OnBind::InUse
         } else if binding.endpoint.transport == Transport::Udp && shares {
-            // This is multicast, or the program shares the address between its own sockets.
+            // The socket is for multicast, or the program shares the address between its own sockets.
             OnBind::PassOn
         } else if let Some(listed) = call.neighbours.listed {
             OnBind::Listed(listed)
@@ -160,7 +161,7 @@ impl ProgramSockets {
         }
     }
 
-    /// `listens`: whether the socket `cookie` is already listening.
+    /// Decides how to reply to a `listen` on the socket with this `SO_COOKIE`. `listens`: whether it is already listening.
     pub(super) fn on_listen(&self, cookie: u64, listens: bool) -> OnListen {
         let Some(binding) = self.binding(cookie) else {
             return OnListen::PassOn;
@@ -193,8 +194,8 @@ impl ProgramSockets {
         }
     }
 
-    /// Whether another socket's address overlaps this one. That socket may have been closed, so check before reporting
-    /// a conflict.
+    /// Whether the address of another socket overlaps this one. That socket may have been closed, so check before
+    /// reporting a conflict.
     pub(super) fn any_overlaps(&self, cookie: u64, endpoint: Endpoint) -> bool {
         let mut others = self.others(cookie);
         others.any(|other| other.binding.endpoint.overlaps(&endpoint))
@@ -207,7 +208,7 @@ impl ProgramSockets {
         self.0.iter().any(|one| key(one) == called)
     }
 
-    /// Whether several sockets are listening for which the program itself has set `SO_REUSEPORT`.
+    /// Whether the program has several listening sockets for which it has set `SO_REUSEPORT` itself.
     pub(super) fn several_share(&self) -> bool {
         let shares = |one: &&ProgramSocket| one.listens && one.binding.reuse_port;
         self.0.iter().filter(shares).count() > 1

@@ -5,8 +5,8 @@
 //! duplicate of the descriptor ([`os::seccomp`]), hotrun binds the socket and makes it listen, and adds it to the group
 //! of its address. The program gets the same results as if no other generation existed.
 //!
-//! `decision` decides how to reply, and `program` carries out the decision, on one thread per generation. The program
-//! is waiting for the reply, so that thread must not wait for the driver.
+//! Each generation has a thread that replies to its program's calls. `decision` states how, in a table, and `program`
+//! carries out the decision. The program is waiting for the reply, so the thread must not wait for the driver.
 
 mod decision;
 mod program;
@@ -25,16 +25,16 @@ use crate::os;
 use crate::os::seccomp::{Call, InterceptedCalls, Next};
 use crate::reload::GenId;
 
-/// The kernel does not report closed sockets, so we have to search for them. This is the time from a call to the first
-/// search. It is also the pause between searches while a program shares an address between its own sockets, because
+/// The kernel does not report closed sockets, so hotrun has to search for them. This is the time from a call to the
+/// first search. It is also the pause between searches while several of the program's sockets share an address, because
 /// connections may be steered to a closed one.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The longest pause between two searches while nothing happens.
+/// The longest pause between two searches while the program makes no call.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Starts a thread that replies to the calls of one generation's program. The thread ends when no process is left that
-/// could make a call. `channel` is hotrun's end of [`os::seccomp::channel`], `pids` returns the generation's current
-/// processes, and `notify` receives events.
+/// Starts a thread that replies to the calls of one generation's program. The thread ends once no remaining process can
+/// make a call. `channel` is hotrun's end of [`os::seccomp::channel`], `pids` returns the pids of the generation's
+/// current processes, and `notify` receives events.
 pub fn start(
     channel: OwnedFd,
     id: GenId,
@@ -42,7 +42,7 @@ pub fn start(
     pids: impl Fn() -> Vec<i32> + Send + 'static,
     notify: impl FnMut(InterceptEvent) + Send + 'static,
 ) -> io::Result<()> {
-    let worker = Interceptor {
+    let interceptor = Interceptor {
         program: InterceptedProgram {
             id,
             adopter,
@@ -56,7 +56,7 @@ pub fn start(
         pause: PAUSE,
     };
     let thread = thread::Builder::new().name(format!("intercept {id}"));
-    thread.spawn(move || worker.run(channel))?;
+    thread.spawn(move || interceptor.run(channel))?;
     Ok(())
 }
 
@@ -74,7 +74,7 @@ impl Interceptor {
                 let why = os::seccomp::unavailable(errno);
                 return (self.program.notify)(InterceptEvent::NotIntercepted(why));
             }
-            // The program was not started, which is reported elsewhere.
+            // The program was not started. That is reported elsewhere.
             Err(_) => return,
         };
         loop {
@@ -84,14 +84,14 @@ impl Interceptor {
                 Ok(Next::Call(call)) => self.handle(&calls, &call),
                 Ok(Next::Stopped) => self.search(),
                 Ok(Next::Ended) => return,
-                // The system is out of memory, which may be temporary. The caller keeps waiting.
+                // The system is out of memory, which may be temporary. The caller waits until the next attempt.
                 Err(_) => thread::sleep(PAUSE),
             }
         }
     }
 
-    /// Searches for closed sockets, and sets the next pause. A search takes longer the more descriptors the program has
-    /// open.
+    /// Searches for closed sockets, and sets the next pause. The more descriptors the program has, the longer a search
+    /// takes, so the pause grows with it.
     fn search(&mut self) {
         let begun = Instant::now();
         self.program.forget_closed();
@@ -105,22 +105,16 @@ impl Interceptor {
     fn handle(&mut self, calls: &InterceptedCalls, call: &Call) {
         self.pause = PAUSE;
         let perform = AssertUnwindSafe(|| self.program.perform(Caller { calls, call }));
-        // Without this thread, all later calls of the program would fail.
+        // A panic must not end this thread, because all later calls of the program would then fail.
         let reply = catch_unwind(perform).unwrap_or_else(|_| {
             let error = io::Error::other("internal error in hotrun");
             self.program.not_adopted(None, error)
         });
-        let (
-            id,
-            Call {
-                thread, syscall, ..
-            },
-        ) = (self.program.id, call);
+        let (id, thread, syscall) = (self.program.id, call.thread, call.syscall);
         tracing::debug!("gen {id}, thread {thread}: {syscall:?} -> {reply:?}");
-        // This fails only if the caller or hotrun's end of the channel is gone. In both cases the caller no longer
-        // waits.
+        // This fails only if the caller or hotrun's end of the channel is gone. Either way, no caller is waiting.
         let _ = calls.reply(call, reply);
-        // Finding the address's holder takes a long time, so reply first.
+        // Finding the process that holds the address takes a long time, so reply first.
         self.program.report_in_use();
     }
 }

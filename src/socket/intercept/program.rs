@@ -24,9 +24,9 @@ use crate::socket::{Adopter, Joined};
 pub enum InterceptEvent {
     /// The program is listening, and the next generation can share the address.
     Listens(Joined),
-    /// The program is about to get the error that an address is in use. [`Self::InUse`] follows and names the holder.
+    /// The program is about to get `EADDRINUSE`, because another process uses the address. [`Self::InUse`] follows.
     Refused,
-    /// Another process is using the address.
+    /// Another process uses the address. The error names it, if known.
     InUse(OpenError),
     /// A `--listen` address overlaps the one that the program binds.
     Listed {
@@ -37,7 +37,7 @@ pub enum InterceptEvent {
     },
     /// The program runs without interception.
     NotIntercepted(Unavailable),
-    /// A socket could not be adopted, so the kernel has handled the call.
+    /// A socket could not be adopted. The program has it all the same.
     NotAdopted {
         /// The socket's address, if known.
         address: Option<SocketAddr>,
@@ -64,7 +64,7 @@ impl Caller<'_> {
         }
     }
 
-    /// Reads the IP address from the caller's memory. Returns `None` if its port is 0.
+    /// Reads the address from the caller's memory. Returns `None` if it is not an IP address or its port is 0.
     fn address(self, at: u64, length: u32) -> Option<SocketAddr> {
         if length > LONGEST_ADDRESS {
             return None;
@@ -77,8 +77,8 @@ impl Caller<'_> {
 /// The size of the longest address, in bytes (`struct sockaddr_storage`, `socket.h(0p)`).
 const LONGEST_ADDRESS: u32 = 128;
 
-/// Parses an address in the format that `bind` takes (`ip(7)`, `ipv6(7)`). Returns `None` for another family or an
-/// address that is too short: the kernel returns the right error for those.
+/// Parses an IP address in the format that `bind` takes (`ip(7)`, `ipv6(7)`). Returns `None` for other families, and if
+/// there are too few bytes: the kernel then returns the right error.
 fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
     let array = |at: usize| -> Option<[u8; 4]> { bytes.get(at..at + 4)?.try_into().ok() };
     let family = i32::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
@@ -92,7 +92,7 @@ fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
         libc::AF_INET6 if bytes.len() >= 24 => {
             let flow = u32::from_be_bytes(array(4)?);
             let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
-            // The oldest form of the structure has no scope.
+            // In its oldest form, the structure has no scope.
             let scope = array(24).map_or(0, u32::from_ne_bytes);
             Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope).into())
         }
@@ -100,19 +100,19 @@ fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-/// The program of one generation.
+/// One generation's program, and the sockets that hotrun has bound for it.
 pub(super) struct InterceptedProgram {
     pub(super) id: GenId,
     pub(super) adopter: Adopter,
-    /// Returns the program's current processes.
+    /// Returns the pids of the program's current processes.
     pub(super) pids: Box<dyn Fn() -> Vec<i32> + Send>,
     pub(super) sockets: ProgramSockets,
     /// Reports when a process that holds one of the sockets exits. Set while several sockets share an address.
     pub(super) ends: Option<ProcessEnds>,
     pub(super) notify: Box<dyn FnMut(InterceptEvent) + Send>,
-    /// Whether [`InterceptEvent::NotAdopted`] has been reported. It is reported only once.
+    /// Whether [`InterceptEvent::NotAdopted`] has been reported, which happens only once.
     pub(super) failed: bool,
-    /// The address for which the program gets `EADDRINUSE`.
+    /// The address for which the program gets `EADDRINUSE`, until its holder is reported.
     pub(super) in_use: Option<Endpoint>,
 }
 
@@ -207,8 +207,8 @@ impl InterceptedProgram {
         }
     }
 
-    /// Binds a TCP socket. If the address is in use but no other process listens there, it belongs to a generation that
-    /// never listened, or whose listener is about to be closed. Such an address can be shared.
+    /// Binds a TCP socket. If the address is in use but no other process is listening there, then a generation has bound
+    /// it without listening, or its listener is about to be closed. Such an address can be shared.
     fn bind_stream(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
         match bind_for_program(socket, endpoint, shared) {
             Err(error)
@@ -277,8 +277,8 @@ impl InterceptedProgram {
         Reply::Errno(errno)
     }
 
-    /// Leaves the call to the kernel, so the socket cannot be steered. Errors that the program itself has caused are not
-    /// reported.
+    /// Leaves the call to the kernel, so connections cannot be steered to or away from the socket. Does not report errors
+    /// that the program itself has caused.
     pub(super) fn not_adopted(&mut self, address: Option<SocketAddr>, error: io::Error) -> Reply {
         let errno = error.raw_os_error().unwrap_or_default();
         let own = [libc::EBADF, libc::ESRCH, libc::ENOTSOCK].contains(&errno);
@@ -309,7 +309,7 @@ impl InterceptedProgram {
         if self.sockets.0.iter().all(|one| held.contains(&one.inode)) {
             return;
         }
-        // Checking once is not enough: a process may pass a socket on while the others are being checked.
+        // Check twice: during the first check, a process may have passed a socket on to one that was already checked.
         let Some(again) = self.held() else {
             return;
         };
@@ -319,8 +319,8 @@ impl InterceptedProgram {
         }
     }
 
-    /// Returns the inodes of the sockets that the program's processes hold, or `None` if there are no processes or we
-    /// may not inspect one of them.
+    /// Returns the inodes of all sockets that the program's processes hold, or `None` if there are no processes or we may
+    /// not inspect one of them.
     fn held(&mut self) -> Option<HashSet<u64>> {
         let ours: HashSet<u64> = self.sockets.0.iter().map(|one| one.inode).collect();
         let pids = (self.pids)();
@@ -336,7 +336,7 @@ impl InterceptedProgram {
             held.extend(sockets.into_values());
             Some(())
         });
-        // Replace the set even if the search failed, because it keeps reporting an exit.
+        // Replace the set even if the search failed: once a process has exited, the old set reports that forever.
         let several = self.sockets.several_share();
         self.ends = several.then(|| ProcessEnds::of(&holders).ok()).flatten();
         inspected.filter(|()| !pids.is_empty()).map(|()| held)

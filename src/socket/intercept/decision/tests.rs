@@ -26,7 +26,7 @@ fn binding(address: &str) -> Binding {
     }
 }
 
-/// Returns the reply to the first `bind` of a new socket.
+/// Returns the reply to a `bind` of a new socket while the program has `others`.
 fn on_bind(binding: Binding, others: &ProgramSockets, neighbours: Neighbours) -> OnBind {
     others.on_bind(&call(binding, neighbours))
 }
@@ -64,7 +64,7 @@ fn bound(binding: Binding) -> ProgramSockets {
     sockets(&[(binding, false)])
 }
 
-/// Returns the reply to a `listen` on a new socket, in addition to `others`.
+/// Returns the reply to a `listen` on a new socket while the program has `others`.
 fn on_listen(binding: Binding, mut others: ProgramSockets) -> OnListen {
     let mut new = bound(binding);
     new.0[0].cookie = NEW;

@@ -1,4 +1,4 @@
-//! Tests which sockets a program's processes hold.
+//! Tests which sockets a program's processes hold, and how addresses are parsed.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,15 +24,15 @@ fn worker_socket(inode: u64) -> ProgramSocket {
     }
 }
 
-fn end_is_reported(program: &InterceptedProgram) -> bool {
+fn exit_is_reported(program: &InterceptedProgram) -> bool {
     let ends = program.ends.as_ref().unwrap();
     let mut fds = [PollFd::new(ends.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
 }
 
-/// If the end were reported after the next scan, too, the thread would scan again and again.
+/// If the exit stayed reported, the thread would search in an endless loop.
 #[tokio::test]
-async fn the_end_of_a_worker_is_reported_until_the_next_scan() {
+async fn a_workers_exit_is_reported_until_the_next_search() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let inode = os::inode(&socket).unwrap();
     let mut command = Command::new("sleep");
@@ -53,12 +53,12 @@ async fn the_end_of_a_worker_is_reported_until_the_next_scan() {
         in_use: None,
     };
     assert!(program.held().unwrap().contains(&inode));
-    assert!(!end_is_reported(&program));
+    assert!(!exit_is_reported(&program));
     worker.kill().unwrap();
     worker.wait().unwrap();
-    assert!(end_is_reported(&program));
+    assert!(exit_is_reported(&program));
     assert!(program.held().unwrap().is_empty());
-    assert!(!end_is_reported(&program));
+    assert!(!exit_is_reported(&program));
 }
 
 fn bytes(address: SocketAddr) -> Vec<u8> {
