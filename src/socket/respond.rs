@@ -1,4 +1,4 @@
-//! The 503 response to HTTP requests while no server is running. It shows the reason as text, or as a page that reloads
+//! The 503 response to HTTP requests while no server is running. It gives the reason as text, or as a page that reloads
 //! itself once the program is back.
 //!
 //! Connections of other protocols wait. [`HttpRequest::parse`] recognizes them.

@@ -23,8 +23,16 @@ mod page {
             3,
             "title, heading and text: {html}"
         );
-        assert_eq!(html.matches("<script").count(), 1, "only our script");
-        assert_eq!(html.matches("</pre>").count(), 1, "only our element");
+        assert_eq!(
+            html.matches("<script").count(),
+            1,
+            "the page has only its own script"
+        );
+        assert_eq!(
+            html.matches("</pre>").count(),
+            1,
+            "the text closes no element"
+        );
         let controls = html.chars().filter(|c| c.is_control() && *c != '\n');
         assert_eq!(controls.count(), 0);
     }
@@ -42,7 +50,11 @@ mod page {
         let nonce = one.policy.split("'nonce-").nth(1).unwrap();
         let nonce = nonce.split('\'').next().unwrap();
         assert_eq!(nonce.len(), 32);
-        assert_eq!(one.html.matches(nonce).count(), 2, "style and script");
+        assert_eq!(
+            one.html.matches(nonce).count(),
+            2,
+            "the style and the script have the nonce"
+        );
     }
 
     #[test]

@@ -44,12 +44,12 @@ async fn until_the_first(mut sockets: Sockets, to: To) {
     assert_eq!(
         ask(early, REQUEST).await,
         [NOBODY; 5],
-        "connected before the responder started"
+        "connected before hotrun began to respond"
     );
     assert_eq!(
         ask(connect(&to, 5), REQUEST).await,
         [NOBODY; 5],
-        "connected after the responder started"
+        "connected after hotrun began to respond"
     );
     let mut other = connect(&to, 5);
     say(&mut other, OTHER);
@@ -62,10 +62,10 @@ async fn until_the_first(mut sockets: Sockets, to: To) {
     let mut late = connect(&to, 5);
     let programs = start(&mut sockets, 1, Style::Blocking);
     sockets.switch(id(1)).unwrap();
-    // The program handles one connection at a time, and waits for the first byte of each.
+    // The program handles one connection at a time, and waits for a request on each.
     say(&mut silent, REQUEST);
     say(&mut late, REQUEST);
-    // The program responds to the first byte that each of them sent.
+    // The program answers the bytes that each of them sent first.
     assert_eq!(read(other).await, [1; 5], "another protocol");
     assert_eq!(read(unsure).await, [1; 5], "incomplete request");
     assert_eq!(read(silent).await, [1; 5], "silent");
