@@ -98,7 +98,7 @@ impl<'a> Applier<'a> {
         refuse_strangers(endpoint, &socket, self.sockets.inodes())?;
         match endpoint.transport {
             Transport::Tcp => listen(&socket, backlog)?,
-            // A datagram socket has joined by being bound.
+            // A datagram socket joins its group when it is bound.
             Transport::Udp => {}
         }
         // If another socket joined at the same time, the order of the members is unknown. The program gets an error, so
@@ -190,7 +190,7 @@ impl<'a> Applier<'a> {
             let sight = Sight {
                 since,
                 stranger: endpoint.has_stranger(&ours),
-                // If the system does not report it, there may be one.
+                // If the system reports no handshakes, there may be one.
                 half_open: !handshakes || half_open().map_or(true, |age| age.is_some()),
             };
             report(TableInput::Scanned { group, sight });
@@ -214,7 +214,7 @@ impl Kernel for Applier<'_> {
                 self.sockets.groups.remove(&group);
                 Ok(())
             }
-            // The remaining ops distinguish between an address's listeners, which does not apply if they share one
+            // The remaining ops single out one of an address's listeners. They do nothing if the listeners share one
             // socket.
             _ if self.sockets.sharing == Sharing::Shared => Ok(()),
             Op::Join {

@@ -13,15 +13,15 @@
 //! driver, interceptors, probes ──> Sockets, Adopter, Route ─┐ request, reply
 //! forwarders, hang-up tasks, scans ─────────────────────────┤ input
 //!                                                           v
-//!                                  thread (only one) ──Input──> table (pure)
-//!                                                     <───Op────
+//!                                         thread ──TableInput──> table (pure)
+//!                                                <──────Op──────
 //!                                   apply: open, listen, attach, close, forward, scan
 //! ```
 //!
-//! - `table` makes the decisions. It is pure, and its tests explore the states of small worlds against a model of the
-//!   kernel.
-//! - `thread` owns the table and the sockets, so they need no lock. It never blocks: other threads and tasks scan the machine's sockets, and accept and forward connections. It replies to a request before it tidies
-//!   up.
+//! - `table` makes the decisions. It is pure, and its tests explore every state that a few generations and listeners can
+//!   reach, against a model of the kernel.
+//! - `thread` owns the table and the sockets, so they need no lock. It never blocks: other threads and tasks scan the
+//!   machine's sockets, and accept and forward connections. It replies to a request before it tidies up.
 //! - `apply` performs the ops on real sockets (`opened`). `unclaimed` accepts connections that no program accepts. Each
 //!   of them waits, gets a response ([`respond`]), or is forwarded (`forward`).
 //! - `drain` finds out whether a generation has finished.

@@ -169,8 +169,8 @@ pub(super) fn sharing(endpoint: Endpoint) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Listens with the longest queue that the system allows, and with at least this backlog. When a queue is full, a
-/// client loses a second.
+/// Listens with the longest queue that the system allows, and with at least this backlog. When the queue is full, a
+/// client's handshake takes a second longer.
 pub(super) fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {
     let longest = os::longest_queue().unwrap_or(BACKLOG);
     socket.listen(longest.max(BACKLOG).max(backlog))

@@ -55,7 +55,7 @@ pub(super) struct OpenListener {
     /// The name that leads only to this listener. Only steered unix sockets have one.
     pub(super) name: Option<SocketName>,
     pub(super) forwarder: Option<Arc<ForwarderControl>>,
-    /// The task that waits for the program to shut the socket down. It has a duplicate.
+    /// The task that waits for the program to shut the socket down. It holds a duplicate of the socket.
     pub(super) watch: Option<AbortHandle>,
 }
 
@@ -67,9 +67,9 @@ impl Drop for OpenListener {
         if let Some(watch) = self.watch.take() {
             watch.abort();
         }
-        // Closing our descriptor is not enough: a drain monitor has a duplicate, a process that has escaped may have
-        // one, and a forwarder blocked in `accept` keeps the socket open. The shutdown removes the socket from its
-        // group immediately, and wakes the forwarder with EINVAL (`inet_csk_wait_for_connect` in
+        // Closing our descriptor is not enough: a drain monitor has a duplicate, a process that has left the process
+        // tree may have one, and a forwarder blocked in `accept` keeps the socket open. The shutdown removes the socket
+        // from its group immediately, and wakes the forwarder with EINVAL (`inet_csk_wait_for_connect` in
         // `net/ipv4/inet_connection_sock.c`, `unix_accept`).
         if self.sharing == Sharing::Steered {
             let _ = self.socket.shutdown(Shutdown::Read);
@@ -77,7 +77,7 @@ impl Drop for OpenListener {
     }
 }
 
-/// All open sockets, and what forwarders and scans need.
+/// All open sockets, and the state that forwarders and scans use.
 pub(super) struct OpenSockets {
     pub(super) sharing: Sharing,
     pub(super) groups: HashMap<GroupId, OpenGroup>,
@@ -174,7 +174,8 @@ impl OpenSockets {
         })
     }
 
-    /// Returns what to remove if hotrun is killed. The file at a steered path changes with each switch.
+    /// Returns the files to remove if hotrun is killed. A steered path is listed without its file, which changes with
+    /// each switch.
     pub(super) fn cleanup(&self) -> Vec<Cleanup> {
         let shared = self.sharing == Sharing::Shared;
         let cleanup = |group: &OpenGroup| match &group.at {

@@ -102,7 +102,7 @@ impl Sockets {
         (self.sharing == Sharing::Steered).then(|| Adopter { inbox })
     }
 
-    /// Returns the paths of unix sockets that must be removed if hotrun is killed. They do not change.
+    /// Returns the unix socket paths to remove if hotrun is killed. They never change.
     pub fn paths(&self) -> Vec<Cleanup> {
         let paths = self.inbox.ask(|thread| thread.sockets.cleanup());
         paths.unwrap_or_default()
@@ -128,8 +128,8 @@ impl Sockets {
         self.inbox.handle(TableInput::Switch(id))
     }
 
-    /// Holds new connections, because no generation is live. They wait for the newest generation that has been prepared
-    /// but was not live yet, or for the next one.
+    /// Holds new connections, because no generation is live. They wait for the newest prepared generation that has not
+    /// been live yet, or for the next generation.
     pub fn hold(&mut self) -> io::Result<()> {
         self.inbox.handle(TableInput::Hold)
     }
@@ -149,8 +149,8 @@ impl Sockets {
         self.inbox.handle(TableInput::StopResponding)
     }
 
-    /// Stops treating the generation as live, or as one to wait for. From now on, connections that arrive in its
-    /// listeners but that its program does not accept are forwarded once another generation is live. Call this before
+    /// Stops treating the generation as live, or as one that may go live. From now on, connections that arrive in its
+    /// listeners and that its program does not accept are forwarded once another generation is live. Call this before
     /// sending the stop signal.
     pub fn drain(&mut self, id: GenId) -> io::Result<()> {
         self.inbox.handle(TableInput::Drain(id))
@@ -163,7 +163,8 @@ impl Sockets {
         self.inbox.handle(TableInput::Release(id))
     }
 
-    /// Whether this is a duplicate of a steered socket, which is shut down when its generation is gone.
+    /// Whether this descriptor is a duplicate of a steered socket. Such a socket is shut down once its generation is
+    /// gone.
     pub fn has(&self, fd: &OwnedFd) -> bool {
         let has = |fd: OwnedFd| self.inbox.ask(move |thread| thread.sockets.has(&fd));
         let has = fd.try_clone().and_then(has);
@@ -177,7 +178,7 @@ impl Sockets {
         DrainMonitor::new(monitored.unwrap_or_default(), shared)
     }
 
-    /// Returns a function that returns the current routes to this generation's listeners, whichever generation is live.
+    /// Returns a function that looks up the current routes to this generation's listeners.
     pub fn routes(&self, id: GenId) -> impl Fn() -> Vec<Route> + Send + use<> {
         let inbox = self.inbox.clone();
         move || {
@@ -245,15 +246,15 @@ impl Adopter {
     }
 
     /// Has a socket that this generation's program has bound join the group of its address, and makes it listen. Fails
-    /// with [`io::ErrorKind::AddrInUse`] if another process has or shares the address, and with `ESRCH` if the
+    /// with [`io::ErrorKind::AddrInUse`] if another process uses or shares the address, and with `ESRCH` if the
     /// generation is gone.
     pub fn join(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
         self.inbox
             .ask(move |thread| thread.join(id, socket, backlog))?
     }
 
-    /// Orphans this generation's listeners that none of its processes holds. `held` contains the inodes of the sockets
-    /// that they do hold.
+    /// Orphans the listeners of this generation that none of its processes holds any longer. `held` contains the inodes
+    /// of all sockets that its processes hold.
     pub fn orphan_unheld(&self, id: GenId, held: HashSet<u64>) -> io::Result<()> {
         self.inbox
             .ask(move |thread| thread.orphan_unheld(id, &held))?
@@ -267,12 +268,12 @@ impl Adopter {
     }
 }
 
-/// A route to one generation's listener on one address, whichever generation is live.
+/// A way to connect to one generation's listener on one address, whichever generation is live.
 #[derive(Clone)]
 pub struct Route {
     /// The address that clients connect to.
     pub address: Address,
-    /// The own name of a unix socket's listener.
+    /// The listener's own path, if this is a unix socket.
     name: Option<PathBuf>,
     inbox: SocketInbox,
     group: GroupId,
@@ -301,7 +302,7 @@ impl Route {
 }
 
 /// Binds a socket to a free port, and returns it with the address to connect to. A listener on all addresses is reached
-/// over loopback, over IPv4 if there is no IPv6.
+/// over loopback, and over IPv4 if the system has no IPv6.
 fn reserve(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
     let reserve = |ip: IpAddr| {
         let socket = match ip {

@@ -1,8 +1,8 @@
 //! Tracks which generation is live, and the state of every address's listeners. Pure: no I/O, no clock, no descriptors.
 //!
-//! [`Table::handle`] takes an [`Input`] and has a [`Kernel`] perform [`Op`]s. Every decision about listeners is made
-//! here. `table/tests` explores all states that a few generations and listeners can reach, against a model of the
-//! kernel's array of members, and checks after each op that no connection can be lost.
+//! [`Table::handle`] takes a [`TableInput`] and has a [`Kernel`] perform [`Op`]s. Every decision about listeners is
+//! made here. `table/tests` explores the states that a few generations and listeners can reach, using a model of the
+//! kernel's `SO_REUSEPORT` groups, and checks after each op that no connection can be lost.
 
 mod closing;
 mod group;
@@ -28,9 +28,9 @@ pub(super) use types::{
 use super::{Endpoint, Transport};
 use crate::reload::{GenId, Time};
 
-/// How long to wait before retrying failed steering and forwarders.
+/// How long to wait before retrying to steer or to start a forwarder.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often to restore the path of a unix socket: a program may remove the path when it exits, and it is then missing
+/// How often to check the path of a unix socket whose program may exit. If the program removes the path, it is missing
 /// for at most this long.
 const RESTORE_EVERY: Duration = Duration::from_millis(5);
 
@@ -156,14 +156,14 @@ impl Table {
     /// Brings everything else up to date after an input. This is separate from [`Self::handle`] because the input's
     /// sender, such as a program that waits in `listen`, need not wait for it. In this order:
     ///
-    /// 1. Hide the addresses that the live generation covers with others.
+    /// 1. Hide the addresses that the live generation covers with wider ones.
     /// 2. Close the addresses that the live generation has not opened in time.
     /// 3. Set each group's policy for unclaimed connections. Do this before the forwarders start: one that accepts from
     ///    the target's listener must not forward to that listener.
     /// 4. Retry failed steering, and start the missing forwarders. If that fails, retry later.
     /// 5. Watch new listeners, restore paths that a program may remove, and close the released listeners if that is
     ///    safe (see [`closing`]).
-    /// 6. Set the deadline of the next step.
+    /// 6. Set the deadline, which is the time of the next step.
     ///
     /// Fails if a forwarder cannot be started.
     pub(super) fn tidy(&mut self, now: Time, kernel: &mut dyn Kernel) -> io::Result<()> {
@@ -246,7 +246,7 @@ impl Table {
     }
 
     fn join(&mut self, endpoint: Endpoint, joining: Joining, env: &mut Env) -> io::Result<()> {
-        // A listener of this generation would never be released.
+        // The generation is gone, so its listener would never be released.
         if self.gone.contains(&joining.id) {
             return Err(Errno::ESRCH.into());
         }
@@ -263,7 +263,7 @@ impl Table {
 
     /// Steers every group to this generation, or none.
     fn switch(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
-        // First drop the listeners that were shut down, because that changes the indices.
+        // First remove the listeners that were shut down, because that changes the indices.
         self.on_each(env, Group::refresh)?;
         // A generation must listen on every `--listen` address, but need not open every address that the previous one
         // opened.
@@ -343,7 +343,7 @@ impl Table {
         })
     }
 
-    /// Hides the groups that the live generation has not joined, if it gets their connections once they are hidden.
+    /// Hides the groups that the live generation has not joined but covers with wider addresses.
     fn hide_covered(&mut self, env: &mut Env) {
         let Some(live) = env.common.live else { return };
         let serving = self.endpoints(live);

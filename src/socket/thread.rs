@@ -39,10 +39,10 @@ pub struct Neighbours {
     pub listed: Option<Endpoint>,
 }
 
-/// The sockets that a generation has opened, by inode.
+/// The sockets that a generation listens on, by inode, and the addresses that it lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// The sockets that the generation listens on.
+    /// The generation's listening sockets.
     pub inodes: Vec<u64>,
     /// The generation's datagram sockets.
     pub datagrams: Vec<u64>,
@@ -131,8 +131,8 @@ impl SocketThread {
         }
     }
 
-    /// Has the table handle an input. `payload` is the socket or path that comes with it; it is closed if the input
-    /// fails before the table takes it.
+    /// Has the table handle an input. `payload` is the socket or path that comes with the input. It is closed unless
+    /// the table takes it.
     pub(super) fn handle(&mut self, input: TableInput, payload: Option<Payload>) -> io::Result<()> {
         if input != TableInput::Tick {
             tracing::debug!("sockets: {input:?}");
@@ -149,7 +149,7 @@ impl SocketThread {
         self.closed = true;
     }
 
-    /// Returns duplicates of the sockets to pass to a generation, and their inodes.
+    /// Prepares a generation. Returns duplicates of the sockets to pass to it, and their inodes.
     pub(super) fn prepare(&mut self, id: GenId) -> io::Result<Vec<(OwnedFd, u64)>> {
         self.handle(TableInput::Prepare(id), None)?;
         let listed = self.table.groups().iter().filter(|one| !one.is_adopted());
@@ -173,8 +173,8 @@ impl SocketThread {
         monitored.collect()
     }
 
-    /// Returns the groups where clients can connect to this generation, with the address that clients know and, for a
-    /// unix socket, the listener's own name.
+    /// Returns the groups where clients can connect to this generation, each with the address that clients use and, for
+    /// a unix socket, the listener's own path.
     pub(super) fn routes(&self, id: GenId) -> Vec<(GroupId, Address, Option<PathBuf>)> {
         let groups = self.table.groups().iter();
         let groups = groups.filter(|group| !group.carries_datagrams() && group.listens(id));

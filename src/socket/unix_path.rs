@@ -44,7 +44,8 @@ impl Drop for SocketName {
 }
 
 impl UnixPath {
-    /// Prepares a path, which must not exist or must be safe to replace. Removes what a killed hotrun left next to it.
+    /// Prepares a path, which must not exist or must be safe to replace. Removes the files that a killed hotrun left
+    /// next to it.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         remove_leftovers(directory);
@@ -138,7 +139,7 @@ impl Drop for UnixPath {
     }
 }
 
-/// Removes what a killed hotrun left in this directory.
+/// Removes the socket files that a killed hotrun left in this directory.
 fn remove_leftovers(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();

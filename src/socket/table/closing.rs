@@ -1,16 +1,15 @@
 //! Closes released listeners as soon as that is safe.
 //!
-//! A listener may be closed if all of the following hold. Nothing else closes a listener, except that one is dropped
-//! when its program has shut it down, that a datagram socket is closed when its program has closed it, and that a whole
-//! group is removed.
+//! A listener is closed here only if all of the following hold. Elsewhere, a listener is closed only if its program has
+//! shut it down, if it is a datagram socket that its program has closed, or if its whole group is removed.
 //!
 //! 1. No program accepts from it, because its generation is gone or has closed it (`Listener::is_released`).
 //! 2. It gets no new connections: it is not the target's, and the attached steering program never chooses it
 //!    (`Group::released`).
 //! 3. No connection is on its way into it: a scan after the switch has found no unfinished handshake, or every
-//!    handshake has timed out (`Group::scanned` sets `Listener::quiescent`, `Group::steer` clears it).
-//! 4. No other process's socket is in the group, because its index may change (`Group::scanned`; a socket joins only if
-//!    there is none).
+//!    handshake has timed out (`Group::scanned` sets `Listener::quiescent`, and `Listener::warm` clears it).
+//! 4. The group contains no other process's socket, whose index might change. `Group::scanned` checks this. It is also
+//!    true just after one of our sockets has joined.
 //! 5. The change of indices sends no connection to the wrong listener, or only to listeners that forward it
 //!    (`Group::may_leave`).
 //! 6. No connection is waiting in it (`is_empty`). This is checked last: a connection that was on its way during the
@@ -33,7 +32,7 @@ pub(in crate::socket) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3)
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Group {
-    /// Scans sooner, because something has changed.
+    /// Scans again soon, because an input may have changed something.
     pub(super) fn sweep_soon(&mut self, now: Time) {
         if let Some(sweep) = &mut self.sweep {
             sweep.at = now;
@@ -41,8 +40,8 @@ impl Group {
         }
     }
 
-    /// Starts a scan for listeners that can be closed, if it is time for one. Returns when to call this again even if
-    /// nothing happens.
+    /// Starts a scan for listeners that can be closed, if it is time for one. Returns when to call this again if there
+    /// is no input before.
     pub(super) fn sweep(&mut self, env: &mut Env) -> Option<Time> {
         // If only the order of the group's members prevents closing a listener, it is kept until another member joins.
         let waits = |one: &Listener| !one.quiescent || self.may_leave(one, true);
@@ -102,7 +101,7 @@ impl Group {
         }
         if !sight.stranger {
             self.close_deferred(env);
-            // Close one more, even if connections may then land in the wrong listeners, provided that those forward
+            // Close one more even if connections may then land in the wrong listeners, provided that those forward
             // them.
             if let Some(id) = self.closable(true, env) {
                 let _ = self.close(id, env);
@@ -145,9 +144,9 @@ impl Group {
         Some(self.released().any(|one| unsure(one) && matters(one)))
     }
 
-    /// Closes the listeners that can be closed. Just after a member has joined, no scan is needed, because the group
-    /// then contains no strangers. The new member may allow closing a listener that the next switch would prevent from
-    /// closing again.
+    /// Closes the listeners that can be closed. This needs no scan just after a member has joined, because the group
+    /// then contains no strangers. The new member may allow closing a listener that cannot be closed once the new
+    /// member is the target.
     pub(super) fn close_deferred(&mut self, env: &mut Env) {
         while let Some(id) = self.closable(false, env) {
             if self.close(id, env).is_err() {

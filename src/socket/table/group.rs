@@ -11,7 +11,7 @@ use super::types::{
 use crate::reload::{GenId, Time};
 use crate::socket::{Endpoint, Transport};
 
-/// The means of making the kernel choose a listener.
+/// The mechanism by which the kernel chooses a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Backend {
     Reuseport(Reuseport),
@@ -135,7 +135,7 @@ impl Group {
         targets.all(|one| one.phase != ListenerPhase::Served || one.retired)
     }
 
-    /// Opens another of our listeners. While no generation is live, connections wait in the newest generation's
+    /// Has hotrun open another listener. While no generation is live, connections wait in the newest generation's
     /// listener.
     pub(super) fn open(&mut self, owner: Owner, origin: Origin, env: &mut Env) -> io::Result<()> {
         let (group, listener) = (self.id, ListenerId(env.common.number()));
@@ -147,7 +147,7 @@ impl Group {
         self.steer(env)
     }
 
-    /// Drops listeners that were shut down, and repairs the path and the steering.
+    /// Removes listeners that were shut down, and repairs the path and the steering.
     pub(super) fn refresh(&mut self, env: &mut Env) -> io::Result<()> {
         let ids: Vec<ListenerId> = self.listeners.iter().map(|one| one.id).collect();
         for id in ids {
@@ -160,7 +160,7 @@ impl Group {
         self.steer(env)
     }
 
-    /// Drops a listener that a program has shut down.
+    /// Removes a listener that a program has shut down.
     pub(super) fn shut_down(&mut self, id: ListenerId, env: &mut Env) -> io::Result<()> {
         if !self.listeners.iter().any(|one| one.id == id) {
             return Ok(());
@@ -248,7 +248,8 @@ impl Group {
         }
     }
 
-    /// Returns the listeners as members. `forwarded` is whether released listeners with a forwarder count as forwarded.
+    /// Describes the listeners as group members. If `forwarded` is set, released listeners with a forwarder count as
+    /// forwarded.
     fn members(&self, forwarded: bool) -> Vec<GroupMember> {
         let members = self.listeners.iter().map(|one| GroupMember {
             owner: one.owner,
@@ -279,7 +280,8 @@ impl Group {
         }
     }
 
-    /// Diverts connections from this source port to this generation, for a probe, or no longer diverts them.
+    /// Diverts connections from this source port to this generation, so that a probe reaches it. `None` ends the
+    /// diversion.
     pub(super) fn divert(&mut self, port: u16, to: Option<GenId>, env: &mut Env) -> io::Result<()> {
         if let Some(id) = to.filter(|id| !self.listens(*id)) {
             return Err(does_not_listen(id));
@@ -340,8 +342,8 @@ impl Group {
         result
     }
 
-    /// Starts watching for programs that shut down a listener: if it is the only one, or if the steering program
-    /// returns its index, connections are refused until the table reacts.
+    /// Starts watching the new listeners. If a program shuts down the target's listener, connections are refused or
+    /// reach the wrong generation until the table reacts.
     pub(super) fn watch(&mut self, env: &mut Env) {
         // A shutdown does not remove a datagram socket from its group.
         if self.carries_datagrams() {

@@ -113,8 +113,8 @@ impl Group {
     }
 
     /// Orphans listeners that no program accepts from any longer: they get no new connections, those in their queues
-    /// are forwarded, and then they are closed. While one is the target's only listener, connections still arrive and
-    /// wait. Ignores listeners of other groups.
+    /// are forwarded, and then they are closed. While one of them is the target's only listener, new connections still
+    /// arrive in it, and wait. Ignores listeners of other groups.
     pub(super) fn orphan(&mut self, ids: &[ListenerId], env: &mut Env) -> io::Result<()> {
         // A datagram socket has no waiting connections.
         if self.carries_datagrams() {
@@ -140,8 +140,8 @@ impl Group {
         self.steer(env)
     }
 
-    /// Holds connections, because no generation is live. They wait for the newest generation that may go live, or in a
-    /// listener for the next one.
+    /// Holds connections, because no generation is live. They wait in the listener of the newest generation that may go
+    /// live, or in one for the next generation.
     pub(super) fn hold(&mut self, env: &mut Env) -> io::Result<()> {
         if self.is_hidden() {
             return Ok(());

@@ -28,7 +28,7 @@ pub(super) struct Reuseport {
 }
 
 impl Reuseport {
-    /// Diverts connections from this source port to this generation, or no longer diverts them.
+    /// Diverts connections from this source port to this generation. `None` ends the diversion.
     pub(super) fn divert(&mut self, port: u16, to: Option<GenId>) {
         self.diverted.retain(|(this, _)| *this != port);
         self.diverted.extend(to.map(|id| (port, id)));

@@ -294,8 +294,8 @@ fn exhaustive_the_table_always_comes_to_rest() {
     holds(Rule::ComesToRest);
 }
 
-/// Has three generations go live one after the other, and releases the first `released` of them. Returns the world
-/// after the next scan.
+/// Switches to three generations in turn, and releases the first `released` of them. Returns the world after the next
+/// scan.
 fn after_three_switches(setting: &Setting, released: usize) -> World {
     let mut world = World::new(setting);
     let ids: Vec<_> = (0..3).map(World::id).collect();

@@ -1,4 +1,4 @@
-//! The table's vocabulary: its listeners, the inputs that it takes, and the ops that it has a kernel perform.
+//! The table's types: its listeners, its inputs, and the ops that it requests from the kernel.
 
 use std::io;
 
@@ -17,8 +17,7 @@ pub(in crate::socket) struct ListenerId(pub(in crate::socket) u64);
 /// The generation whose program accepts connections from a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::socket) enum Owner {
-    /// No program accepts from the listener, and none will: its program has closed the descriptor, or opened another
-    /// socket instead.
+    /// No program: the previous owner has closed the descriptor or opened another socket instead.
     Nobody,
     /// The next generation to be prepared.
     Next,
@@ -62,7 +61,8 @@ pub(in crate::socket) struct Listener {
     /// Whether the listener should get no more new connections, because its owner is draining or gone, or has closed
     /// it. Connections that still land in it are forwarded.
     pub(in crate::socket) retired: bool,
-    /// When the kernel may last have chosen the listener for a new connection. `None` if it never has, or still does.
+    /// The last time at which the kernel may have chosen the listener for a new connection. `None` if it never has, or
+    /// still does.
     pub(in crate::socket) targeted_until: Option<Time>,
     /// Whether it is certain that no connection is on its way into the listener.
     pub(in crate::socket) quiescent: bool,
@@ -107,7 +107,7 @@ impl Listener {
 /// An event or request that the table handles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::socket) enum TableInput {
-    /// Add the group of a `--listen` address: an IP address, or the path of a unix socket (`None`).
+    /// Add the group of a `--listen` address: an IP address, or `None` for a unix socket.
     Add(Option<Endpoint>),
     /// A generation is about to start and needs its listeners.
     Prepare(GenId),
@@ -127,7 +127,7 @@ pub(in crate::socket) enum TableInput {
     Drain(GenId),
     /// All processes of a generation are gone.
     Release(GenId),
-    /// Divert connections from this source port to this generation, or no longer divert them (`None`).
+    /// Divert connections from this source port to this generation. `None` ends the diversion.
     Divert {
         group: GroupId,
         port: u16,
@@ -200,7 +200,7 @@ pub(in crate::socket) struct Steering {
 /// An operation that the table requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::socket) enum Op {
-    /// Add a group for an IP address, or for the path of a unix socket (`None`), which comes with the input.
+    /// Add a group for an IP address or, if there is none, for the unix socket path that comes with the input.
     AddGroup {
         group: GroupId,
         endpoint: Option<Endpoint>,
@@ -222,7 +222,7 @@ pub(in crate::socket) enum Op {
     Attach { via: ListenerId, steering: Steering },
     /// Make the path of a unix socket lead to this listener.
     LinkPath { listener: ListenerId },
-    /// Make the path lead to this listener if the path does not exist.
+    /// Like `LinkPath`, but only if the path does not exist.
     RestorePath { listener: ListenerId },
     /// Shut the socket down and close it. It leaves the group immediately, and the last member takes its index.
     Close { listener: ListenerId },

@@ -51,18 +51,18 @@ async fn steered_sockets_are_recognized_by_their_duplicates() {
 }
 
 /// A generation whose program opens its own socket.
-pub(super) struct Opened {
+pub(super) struct OwnProgram {
     pub(super) program: Program,
     pub(super) address: SocketAddr,
     pub(super) inode: u64,
     pub(super) first: bool,
 }
 
-pub(super) fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened {
+pub(super) fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> OwnProgram {
     open_with(adopter, number, bound(at, Protocol::TCP))
 }
 
-pub(super) fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> Opened {
+pub(super) fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> OwnProgram {
     let address = address(&socket);
     let duplicate = socket.try_clone().unwrap();
     let joined = adopter.join(id(number), duplicate, 5).unwrap();
@@ -73,7 +73,7 @@ pub(super) fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> Opene
         fd: socket.into(),
         inode,
     };
-    Opened {
+    OwnProgram {
         program: Program::start(number, passed, &Address::Tcp(address), Style::NonBlocking),
         address,
         inode,
@@ -88,7 +88,7 @@ pub(super) fn none() -> (Sockets, Adopter) {
 }
 
 /// Ends a generation as the driver does: asks it to stop, waits until it is gone, and releases it.
-pub(super) async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
+pub(super) async fn leave(sockets: &mut Sockets, number: u32, opened: &OwnProgram) {
     sockets.drain(id(number)).unwrap();
     opened.program.ask_to_stop();
     until("the program exits", || opened.program.is_gone()).await;
@@ -278,7 +278,7 @@ async fn listeners_do_not_pile_up_within_one_generation() {
     workers.extend((1..4).map(|_| open_own(&adopter, 1, at)));
     sockets.switch(id(1)).unwrap();
     for round in 0..6 {
-        let next: Vec<Opened> = (0..4).map(|_| open_own(&adopter, 1, at)).collect();
+        let next: Vec<OwnProgram> = (0..4).map(|_| open_own(&adopter, 1, at)).collect();
         for worker in &workers {
             worker.program.ask_to_stop();
         }

@@ -321,7 +321,7 @@ async fn polling_a_thousand_connections_is_cheap() {
         pairs.push((client, served.listener.accept().unwrap().0));
     }
     let monitor = served.sockets.drain_monitor(id(1));
-    // The first poll of a wait reads all of `/proc/PID/fd`, here 2000 sockets. Later polls read it only if there are
+    // The first poll reads all of `/proc/PID/fd`, which lists 2000 sockets here. Later polls read it only if there are
     // new connections.
     let first = cpu_time(|| assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1000));
     let mut polls = monitor.polls();

@@ -177,7 +177,7 @@ async fn a_program_that_shuts_down_its_listener_does_no_harm() {
     // this, the kernel chooses between 1 and 3 by a hash. Both respond.
     sockets.drain(id(2)).unwrap();
     listener.shutdown(Shutdown::Both).unwrap();
-    until("the listener is dropped", || sockets.listener_count() == 2).await;
+    until("the listener is removed", || sockets.listener_count() == 2).await;
     load.more(20).await;
     for _ in 0..200 {
         assert_eq!(to.ask().unwrap(), 3);

@@ -37,8 +37,8 @@ async fn connections_that_wait_for_a_generation_that_dies_reach_the_next_one() {
     let _ = to.connect();
 }
 
-/// Returns the clients' own ports, and the ports from which the server sees them connect. For connections through a
-/// forwarder they differ.
+/// Returns the clients' own ports, and the ports from which the server sees them connect. The two differ if a forwarder
+/// is in between.
 fn ports_seen(clients: &[TcpStream], server: &TcpListener) -> (Vec<u16>, Vec<u16>) {
     let mut own: Vec<u16> = clients
         .iter()

@@ -80,7 +80,7 @@ pub(super) struct Model {
     pub(super) client: Option<Client>,
     pub(super) scans: Vec<Scan>,
     pub(super) serving: Serving,
-    /// The probe in progress.
+    /// The probe that is in progress.
     pub(super) probe: Option<(GroupId, GenId)>,
     /// The generation whose socket is about to listen.
     pub(super) joins: Option<GenId>,
@@ -96,7 +96,7 @@ pub(super) struct Model {
     pub(super) fallible: usize,
     /// The groups where a connection could already land in a stranger's socket before the current input.
     pub(super) astray: BTreeSet<GroupId>,
-    /// The group in which a connection was closed, which is fine if the whole group is removed.
+    /// The group in which a waiting connection was lost. This is allowed if the whole group is removed.
     pub(super) lost_in: Option<GroupId>,
     pub(super) emptied: Option<GroupId>,
     pub(super) broken: Vec<(Rule, String)>,
@@ -225,7 +225,7 @@ impl Model {
         self.arrays[&group].members.contains(&None)
     }
 
-    /// Lets time pass. Connections that were about to become visible or complete do so.
+    /// Lets time pass. The client's connection becomes visible or completes if it is due.
     pub(super) fn pass(&mut self, to: Time) {
         self.now = to;
         if let Some(client) = &mut self.client {

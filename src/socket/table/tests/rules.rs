@@ -22,7 +22,7 @@ pub(super) enum Rule {
     AllOrNothing,
     /// No connection is forwarded to the listener that it came from.
     NoLoop,
-    /// No program shares its listener with a forwarder before it is draining.
+    /// No program is given a listener from which a forwarder still accepts.
     NotShared,
     /// Every listener that can be closed is eventually closed, and every waiting connection is eventually served. After
     /// that, the table has no more deadlines.

@@ -6,7 +6,7 @@ use crate::reload::GenId;
 use crate::socket::Endpoint;
 use crate::socket::table::{GroupId, ListenerId};
 
-/// The setting of one exploration.
+/// The starting point of one exploration, and its limits.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
     pub(super) name: &'static str,
@@ -74,7 +74,7 @@ pub(super) enum Move {
     Unhold(ListenerId),
     StrangerComes(GroupId),
     StrangerGoes(GroupId),
-    /// A client's first packet chooses this member.
+    /// The kernel chooses this member for a client's first packet.
     Connect(ListenerId),
     /// The client's connection becomes visible to scans.
     Appear,
@@ -88,9 +88,9 @@ pub(super) enum Move {
     Respond503,
     Scan(usize),
     Report(usize),
-    /// The shortest time that makes a difference.
+    /// The shortest time that affects a decision passes.
     Pass,
-    /// Longer than any timeout.
+    /// More time passes than any timeout takes.
     PassLong,
 }
 

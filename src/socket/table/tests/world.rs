@@ -340,7 +340,7 @@ impl World {
         });
     }
 
-    /// Checks that every address where the generation listens now belongs to it.
+    /// Checks that the generation gets the connections to every address that it listens on.
     fn switched(&mut self, id: GenId) {
         let groups: Vec<GroupId> = self.model.arrays.keys().copied().collect();
         let strangers = self.has_strangers();
