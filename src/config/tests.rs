@@ -13,7 +13,7 @@ fn read_in(directory: &Path, words: &[&str]) -> Result<Config, Failure> {
     match read(args.map(OsString::from).collect())? {
         Task::Run(config) => Ok(*config),
         Task::Print(text) => panic!("printed {}", String::from_utf8_lossy(&text)),
-        Task::Doctor(directory) => panic!("examined {}", directory.display()),
+        Task::Doctor(directory) => panic!("checked the system in {}", directory.display()),
     }
 }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// How the names of hotrun's own socket files begin, in the directory of a unix socket's path. The pid and a dash follow.
+/// How the names of hotrun's own socket files begin, in the directory of a unix socket's path. The pid and a dash
+/// follow.
 pub const PREFIX: &str = ".hotrun-";
 
 /// Device and inode, which identify a file.
@@ -26,8 +27,8 @@ pub enum Cleanup {
     Socket {
         /// The path, as a type that serde can serialize even if it is not UTF-8.
         path: OsString,
-        /// Our socket file, if it never changes. `None` if it changes with each switch: our file is then the one that also
-        /// has a `.hotrun-PID-*` name in the same directory.
+        /// Our socket file, if it never changes. `None` if it changes with each switch: our file is then the one that
+        /// also has a `.hotrun-PID-*` name in the same directory.
         file: Option<FileId>,
     },
     /// All regular files whose path has this prefix. No other files may have it.
@@ -121,7 +122,11 @@ mod tests {
         let others = [".hotrun-12-notes", ".hotrun-123-1"];
         assert_eq!(names_in(directory.path()), others);
         clean_up(&socket(&path, None), 12);
-        assert_eq!(names_in(directory.path()), others, "calling it again");
+        assert_eq!(
+            names_in(directory.path()),
+            others,
+            "a second call must remove nothing"
+        );
     }
 
     #[test]

@@ -52,8 +52,8 @@ fn for_each_from(first: RawFd, flags: u32, act: impl Fn(RawFd) -> i32) -> io::Re
 #[cfg(target_os = "linux")]
 fn close_range(first: RawFd, flags: u32) -> nix::Result<()> {
     use libc::c_long;
-    // SAFETY: the call touches no memory. The caller guarantees that nothing owns these descriptors, and with the flag
-    // none is closed now. The call is made by number because some C libraries have no wrapper.
+    // SAFETY: the call touches no memory. The caller guarantees that nothing owns these descriptors, and with the flag,
+    // the call closes no descriptor now. The call is made by number because some C libraries have no wrapper.
     let result = unsafe {
         libc::syscall(
             libc::SYS_close_range,

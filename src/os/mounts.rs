@@ -21,8 +21,8 @@ const REMOTE: &[(i64, &str)] = &[
     (0x7c7c_6673, "a Parallels folder"),
 ];
 
-/// Returns the kind of the file system that contains `path`, if it does not report every change. Always `None` on
-/// systems other than Linux.
+/// Returns the kind of the file system that contains `path`, if that file system does not report every change. Always
+/// `None` on systems other than Linux.
 pub fn without_events(path: &Path) -> Option<&'static str> {
     remote_kind(magic(path)?)
 }

@@ -51,8 +51,8 @@ pub(super) unsafe fn fork_beside_threads(child: impl FnOnce() -> i32) -> io::Res
 /// closed on exec. Call this only just before an exec: it replaces any descriptors at those numbers.
 pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
     let end = first + RawFd::try_from(fds.len()).map_err(|_| Errno::EMFILE)?;
-    // Usually they are in order and each is at or above its target, so none is overwritten before it is moved.
-    // Otherwise all of them move out of the way first, which takes twice as many descriptors.
+    // Usually the descriptors are in order and each is at or above its target, so no descriptor is overwritten before
+    // it is moved. Otherwise, all of them move out of the way first, which takes twice as many descriptors.
     let in_order = fds.is_sorted_by_key(AsRawFd::as_raw_fd)
         && fds.first().is_none_or(|lowest| lowest.as_raw_fd() >= first);
     let fds = match in_order {

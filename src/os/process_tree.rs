@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handlers_of_the_go_runtime_are_recognized() {
+    fn go_runtime_handlers_are_recognized() {
         let text = PYTHON.replace("SigCgt:\t0000000000004002", "SigCgt:\tfffffffd7fc1feff");
         let status = parse_status(&text).unwrap();
         assert_eq!(

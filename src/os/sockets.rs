@@ -130,7 +130,7 @@ pub struct Holder {
 /// Whether a process is waiting for connections on a socket. The variants are ordered from weakest to strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Accepting {
-    /// Every process could be inspected, and none is waiting on the socket.
+    /// Every process could be inspected, and no process is waiting on the socket.
     No,
     /// A process that may be waiting on the socket could not be inspected.
     Unknown,
@@ -191,7 +191,7 @@ mod tests {
         let unprivileged = sysctl("net/ipv4/ip_unprivileged_port_start").unwrap();
         // A container may have removed the capability from root. Ordinary users never have it.
         assert!(own || !nix::unistd::geteuid().is_root() || unprivileged <= 1);
-        assert!(may_bind(i32::MAX, 1), "unknown");
+        assert!(may_bind(i32::MAX, 1), "an unknown thread may bind");
         assert!(may_bind(i32::MAX, 65_535));
     }
 }

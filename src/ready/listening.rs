@@ -53,14 +53,14 @@ impl SocketState {
 impl GenerationSockets {
     /// Waits until the generation listens on every address of the previous one, and its processes are waiting for
     /// connections on each of its sockets. One second after it has opened its first socket, addresses that it does not
-    /// listen on are ignored. `run_time`: how long a program that opens no socket must run to be ready; `None` if it must
-    /// open one.
+    /// listen on are ignored. `run_time`: how long a program that opens no socket must run to be ready; `None` if it
+    /// must open one.
     ///
-    /// A single check must find all sockets waited on, so a worker that serves one socket and dies before the next worker
-    /// starts does not count. A process that holds a socket without waiting on it never counts, because it may
-    /// be a wrapper or may still be loading. There are two exceptions. A process that the system does not show (it uses
-    /// io_uring, or belongs to another user) counts after a second. And where the system shows nothing at all, as on
-    /// systems other than Linux, a second is enough.
+    /// In a single check, a process must be waiting on each socket, so a worker that serves one socket and dies before
+    /// the next worker starts does not count. A process that holds a socket without waiting on it never counts, because
+    /// it may be a wrapper or may still be loading. There are two exceptions. A process that the system does not show
+    /// (it uses io_uring, or belongs to another user) counts after a second. And where the system shows nothing at all,
+    /// as on systems other than Linux, a second is enough.
     pub(super) async fn accepting(
         &mut self,
         run_time: Option<Duration>,

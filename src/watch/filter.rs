@@ -51,7 +51,8 @@ const TEMPORARY: &[&str] = &[
 
 /// Decides which files count, that is, whether a change to them is reported.
 ///
-/// An ignore file is read when it is first needed, and then cached. After a change to an ignore file, make a new filter.
+/// An ignore file is read when it is first needed, and then cached. After a change to an ignore file, make a new
+/// filter.
 #[derive(Debug)]
 pub(super) struct Filter {
     spec: WatchSpec,
@@ -176,9 +177,9 @@ impl Matcher {
             .git_ignore(on)
             .git_exclude(on)
             .git_global(on);
-        // A `.gitignore` applies even outside a repository, for example in an unpacked archive. A `.gitignore` above the
-        // root applies only inside a repository: otherwise, a forgotten `.gitignore` with a `*` in the home directory
-        // would hide everything.
+        // A `.gitignore` applies even outside a repository, for example in an unpacked archive. A `.gitignore` above
+        // the root applies only inside a repository: otherwise, a forgotten `.gitignore` with a `*` in the home
+        // directory would hide everything.
         builder
             .require_git(false)
             .parents(on && root.ancestors().any(is_repository));

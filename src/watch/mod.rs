@@ -6,8 +6,8 @@
 //! ```
 //!
 //! An event only shows *where* something may have happened. Once no more events arrive, hotrun examines the file system
-//! to find out what has changed. So the individual steps of an editor's save do not matter, and a temporary file that is
-//! already gone is never reported.
+//! to find out what has changed. So the individual steps of an editor's save do not matter, and a temporary file that
+//! is already gone is never reported.
 //!
 //! hotrun watches each directory individually, and does not watch ignored directories: a watch takes memory in the
 //! kernel, the number of watches is limited, and a build writes thousands of files.
@@ -93,8 +93,8 @@ impl Watch {
         Ok(Self { inputs })
     }
 
-    /// Call this when a build begins. A file whose changes are ignored so far may turn out to be an input of this build;
-    /// if it changes from now on, that change must not be missed.
+    /// Call this when a build begins. A file whose changes are ignored so far may turn out to be an input of this
+    /// build; if it changes from now on, that change must not be missed.
     pub fn build_begins(&self) {
         self.send(WatchInput::Build(SystemTime::now()));
     }

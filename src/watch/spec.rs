@@ -25,7 +25,7 @@ pub struct WatchSpec {
     /// The user's rules for certain files. The last rule that applies wins. Files that match a rule count even if they
     /// are ignored, unless it is the rule that ignores them.
     pub rules: Vec<Rule>,
-    /// Only these files and those that match a rule count. `None` if all files count that are not ignored.
+    /// Only these files and those that match a rule count. `None` if all files count except ignored ones.
     pub inputs: Option<InputSet>,
     /// Whether to poll instead of relying on file events.
     pub poll: Poll,

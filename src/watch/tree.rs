@@ -186,7 +186,7 @@ impl WatchTree {
         let mut ops = Vec::new();
         let mut wanted = Vec::new();
         for dir in dirs {
-            // Read before the watch is added: if the directory is replaced in between, the next call notices.
+            // Read before the watch is added: if the directory is replaced in between, the next call notices that.
             let Some(metadata) = fs::metadata(dir).ok().filter(Metadata::is_dir) else {
                 continue;
             };

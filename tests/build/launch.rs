@@ -103,7 +103,7 @@ fn a_configured_runner_is_kept() {
 }
 
 #[test]
-fn a_runner_with_a_relative_path_is_relative_to_its_configuration() {
+fn a_relative_runner_path_is_relative_to_its_configuration() {
     let package = Package::new();
     package.script("tools/run.sh", "#!/bin/sh\nexec \"$@\"\n");
     package.write(

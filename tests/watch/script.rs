@@ -25,7 +25,7 @@ impl Dice {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).expect("less than `sides`")
+        usize::try_from(self.0 % sides as u64).expect("the remainder is less than `sides`")
     }
 
     pub(crate) fn dir(&mut self, root: &Path) -> PathBuf {
@@ -67,7 +67,7 @@ pub(crate) fn differing(one: &Contents, other: &Contents) -> BTreeSet<PathBuf> {
 pub(crate) fn step(dice: &mut Dice, root: &Path, outside: &Path) -> Option<PathBuf> {
     let file = dice.file(root);
     let made = |path: &Path| fs::create_dir_all(path.parent().expect("a file has a parent")).ok();
-    let text = [b'0' + u8::try_from(dice.roll(3)).expect("less than 3")];
+    let text = [b'0' + u8::try_from(dice.roll(3)).expect("the roll is less than 3")];
     match dice.roll(13) {
         0 | 1 => {
             made(&file);

@@ -78,7 +78,7 @@ pub(crate) fn age(path: &Path) {
     let deadline = Instant::now() + DEADLINE;
     while SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .expect("it is later than 1970")
+        .expect("the clock is later than 1970")
         < newest
     {
         assert!(Instant::now() < deadline, "the clock is not advancing");
@@ -90,7 +90,7 @@ pub(crate) fn newest(path: &Path) -> Duration {
     let metadata = path.symlink_metadata().expect("can read the metadata");
     let own = Duration::new(
         metadata.ctime().unsigned_abs(),
-        u32::try_from(metadata.ctime_nsec()).expect("less than a second"),
+        u32::try_from(metadata.ctime_nsec()).expect("the nanoseconds are less than a second"),
     );
     if !metadata.is_dir() {
         return own;

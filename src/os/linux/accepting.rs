@@ -36,8 +36,8 @@ use crate::os::Accepting;
 use crate::os::socket_holders::socket_inode;
 
 /// Returns, for each of `sockets` (inodes), whether one of `pids` is waiting on it. Processes that have ended are
-/// skipped. Returns `None` if the kernel does not show it: without `/proc`, or without its `syscall` files (gVisor,
-/// some architectures).
+/// skipped. Returns `None` if the kernel does not provide this: without `/proc`, or without its `syscall` files
+/// (gVisor, some architectures).
 ///
 /// This costs about one `readlink` per descriptor of each process, and one small read per thread of each process that
 /// holds one of the sockets; `tests::cost` measures it.
@@ -116,7 +116,7 @@ static SOCKET_DEVICE: LazyLock<Option<u64>> = LazyLock::new(|| {
 /// The relevant descriptors of one process.
 struct SocketProcess {
     pid: i32,
-    /// The descriptors of the sockets in question, each with the index of its socket.
+    /// The descriptors of the inspected sockets, each with the index of its socket.
     held: Vec<(i32, usize)>,
     epolls: Vec<i32>,
     uses_io_uring: bool,

@@ -64,7 +64,10 @@ mod tests {
         let ends = ProcessEnds::of(&[first, second, i32::MAX]).unwrap();
         assert!(!readable(&ends, 0));
         one.kill().unwrap();
-        assert!(readable(&ends, 30_000), "even before it is reaped");
+        assert!(
+            readable(&ends, 30_000),
+            "the end must be reported before the process is reaped"
+        );
         one.wait().unwrap();
         let ends = ProcessEnds::of(&[second]).unwrap();
         assert!(!readable(&ends, 0));

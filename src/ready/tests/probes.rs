@@ -19,7 +19,7 @@ fn respond(socket: TcpListener, texts: &'static [&'static str]) {
 }
 
 #[tokio::test]
-async fn http_accepts_2xx_and_3xx_and_reports_the_rest() {
+async fn http_accepts_2xx_and_3xx_and_reports_other_statuses() {
     let socket = listener();
     let (inputs, program) = own_inputs(Some(&socket));
     let responses = [

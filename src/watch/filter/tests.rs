@@ -242,7 +242,7 @@ fn ignore_files_above_a_root_are_watched_up_to_the_repository() {
 }
 
 #[test]
-fn temporary_files_of_editors_and_crashes_are_recognized_by_name() {
+fn temporary_files_are_recognized_by_name() {
     for name in [
         "4913",
         "5036",
@@ -287,7 +287,7 @@ fn temporary_files_of_editors_and_crashes_are_recognized_by_name() {
 }
 
 #[test]
-fn a_core_dump_is_recognised_by_its_header() {
+fn a_core_dump_is_recognized_by_its_header() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     let mut header = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0";

@@ -26,15 +26,21 @@ fn only_different_contents_are_a_change() {
     snapshot.read_ahead(&path);
     assert!(snapshot.unread().is_empty());
     fs::write(&path, "one").unwrap();
-    assert!(snapshot.update(&path).is_empty(), "same contents");
+    assert!(
+        snapshot.update(&path).is_empty(),
+        "the contents are the same"
+    );
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(snapshot.update(&path).is_empty(), "different mode");
+    assert!(snapshot.update(&path).is_empty(), "only the mode differs");
     fs::write(&path, "two").unwrap();
     assert_eq!(snapshot.update(&path), from_ref(&path));
     assert!(snapshot.update(&path).is_empty());
     fs::remove_file(&path).unwrap();
     assert_eq!(snapshot.update(&path), from_ref(&path));
-    assert!(snapshot.update(&path).is_empty(), "already gone");
+    assert!(
+        snapshot.update(&path).is_empty(),
+        "the file was already gone"
+    );
 }
 
 #[test]
@@ -95,7 +101,11 @@ fn only_files_are_opened() {
     assert!(snapshot.update(dir.path()).is_empty());
     let circle = dir.path().join("circle");
     symlink("circle", &circle).unwrap();
-    assert_eq!(snapshot.update(&circle), from_ref(&circle), "a new link");
+    assert_eq!(
+        snapshot.update(&circle),
+        from_ref(&circle),
+        "a new link is a change"
+    );
     assert!(snapshot.update(&circle).is_empty());
 }
 

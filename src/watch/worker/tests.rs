@@ -142,7 +142,7 @@ fn hc11_a_polled_directory_above_a_root_is_not_new_in_every_scan() {
         batch.map(|(paths, _)| paths)
     };
     scan();
-    assert_eq!(scan(), None, "nothing has changed");
+    assert_eq!(scan(), None, "nothing has changed since the last scan");
     fs::create_dir_all(root.join("crates/app/new")).unwrap();
     fs::write(root.join("crates/app/new/x"), "").unwrap();
     assert_eq!(scan(), Some(vec![root.join("crates/app/new/x")]));

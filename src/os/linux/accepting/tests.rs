@@ -49,7 +49,7 @@ fn wait_until_accepting(pid: i32, socket: &impl AsFd) {
 }
 
 #[test]
-fn holding_a_socket_is_not_waiting() {
+fn holding_a_socket_does_not_count_as_waiting() {
     let socket = listener();
     assert_eq!(inspect(own(), &socket), Accepting::No);
 }

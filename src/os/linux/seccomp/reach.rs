@@ -132,7 +132,7 @@ mod tests {
     type Read = fn(i32, u64, &mut [u8]) -> io::Result<()>;
 
     #[test]
-    fn both_ways_read_memory_and_report_bad_addresses() {
+    fn both_ways_of_reading_memory_report_bad_addresses() {
         let text = *b"an address";
         let there = text.as_ptr() as u64;
         let ways: [Read; 2] = [
