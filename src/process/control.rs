@@ -1,4 +1,4 @@
-//! hotrun's end of a guardian's socket: [`Control`] sends orders, and a task receives the events.
+//! hotrun's end of the socket to a guardian: [`Control`] sends orders, and a task receives events.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -16,8 +16,8 @@ use super::{Signal, disposition, orphans};
 use crate::os::process_tree;
 use crate::reload::Ended;
 
-/// Takes over the socket to a guardian that has its request. A separate task monitors the guardian, so that it is
-/// reaped even if nothing reads its events.
+/// Supervises a guardian that has received its start request. A separate task waits for the guardian, so that it is
+/// reaped even if nothing receives its events.
 pub(super) fn supervise(
     socket: UnixStream,
     guardian: Child,

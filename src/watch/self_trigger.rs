@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::os::KERNEL_TICK;
+
 /// A file may change in this many runs in a row and still trigger the next run at once, because users save during
 /// builds, too. After that, the next run waits until the file has not changed for a while.
 const OFTEN: usize = 3;
@@ -24,10 +26,6 @@ const ALMOST: Duration = Duration::from_millis(150);
 /// How long there must be no changes before the next run. Doubles each time, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(32);
-
-/// How far the kernel's clock for file timestamps may lag behind: 10 ms with `CONFIG_HZ=100`, see
-/// `ktime_get_coarse_real_ts64`.
-const TICK: Duration = Duration::from_millis(10);
 
 /// A point in time on both clocks. File timestamps use the wall clock.
 #[derive(Clone, Copy, Debug)]
@@ -200,7 +198,7 @@ impl LatestRun {
         let (first, last) = batch.seen;
         let during = self.ended.is_none_or(|end| {
             // Even if the events arrived after the end, the files may have changed before it.
-            let before_end = |changed: SystemTime| changed + TICK < end.wall;
+            let before_end = |changed: SystemTime| changed + KERNEL_TICK < end.wall;
             last <= end.monotonic || batch.changed.is_some_and(before_end)
         });
         (self.started <= first && during).then(|| first - self.started)
@@ -249,7 +247,7 @@ impl LockFileWindow {
     /// Whether cargo itself may have written a lock file with this modification time.
     pub fn contains(&self, written: SystemTime) -> bool {
         let until = self.until.get();
-        self.started <= written + TICK && until.is_none_or(|until| written <= *until)
+        self.started <= written + KERNEL_TICK && until.is_none_or(|until| written <= *until)
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::paths;
+use crate::os::KERNEL_TICK;
 
 /// Files up to this size are read before they change, to distinguish a mere `touch` from a change.
 const READ_AHEAD_FILE: u64 = 1 << 20;
@@ -16,10 +17,6 @@ const READ_AHEAD_TOTAL: u64 = 64 << 20;
 
 /// Files that are larger than this are compared only by their metadata.
 const LARGEST_HASHED: u64 = 16 << 20;
-
-/// How far the kernel's clock for file timestamps may lag behind: up to one tick (`ktime_get_coarse_real_ts64`), which
-/// is 10 ms at the slowest setting.
-const TICK: Duration = Duration::from_millis(10);
 
 /// The state of each file when it was last examined.
 #[derive(Debug)]
@@ -220,7 +217,7 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             inode: metadata.ino(),
             changed,
-            sure: read_after.is_none_or(|time| changed + TICK < time),
+            sure: read_after.is_none_or(|time| changed + KERNEL_TICK < time),
         }
     }
 }

@@ -19,8 +19,8 @@ use self::idle::{IdleDetector, QUIET};
 use super::table::LONGEST_HANDSHAKE;
 use crate::os::socket_holders::sockets_of;
 use crate::os::{
-    TcpConnection, TcpState, UnixConnection, tcp_connections, tcp_half_open, tcp_queue,
-    unix_connections, unix_queue,
+    KERNEL_TICK, TcpConnection, TcpState, UnixConnection, tcp_connections, tcp_half_open,
+    tcp_queue, unix_connections, unix_queue,
 };
 
 /// The shortest and longest pause between two polls. Within these limits, polling takes at most a tenth of the time.
@@ -35,9 +35,6 @@ const SHARED_IDLE: Duration = Duration::from_secs(1);
 /// expect it to be closed. The limit allows for an overloaded machine, where a client may take a long time to send its
 /// first byte.
 const UNUSED: Duration = Duration::from_secs(2);
-
-/// How far a handshake's age may be off, because the kernel measures it in ticks of 1 to 10 ms.
-const TICK: Duration = Duration::from_millis(10);
 
 /// One of the generation's listeners. `socket` and `queue` (an inode) are `None` if all generations share the socket.
 pub(super) enum MonitoredListener {
@@ -159,7 +156,8 @@ impl Polls {
             return Ok(false);
         }
         for address in self.tcp_addresses() {
-            if tcp_half_open(address)?.is_some_and(|age| age.saturating_add(TICK) >= passed) {
+            if tcp_half_open(address)?.is_some_and(|age| age.saturating_add(KERNEL_TICK) >= passed)
+            {
                 return Ok(true);
             }
         }

@@ -55,7 +55,7 @@ fn a_file_that_was_never_read_is_compared_by_its_modification_time() {
         .append(true)
         .open(&path)
         .unwrap()
-        .set_modified(stamp + TICK)
+        .set_modified(stamp + KERNEL_TICK)
         .unwrap();
     assert_eq!(snapshot.update(&path), from_ref(&path));
 }
@@ -138,7 +138,7 @@ fn a_change_within_the_same_tick_is_found() {
     fs::write(&path, "two").unwrap();
     assert!(snapshot.differs(&path));
     assert_eq!(snapshot.update(&path), from_ref(&path));
-    let deadline = SystemTime::now() + TICK * 200;
+    let deadline = SystemTime::now() + KERNEL_TICK * 200;
     while snapshot.differs(&path) {
         assert!(SystemTime::now() < deadline, "still in doubt after a tick");
         assert!(snapshot.update(&path).is_empty());
