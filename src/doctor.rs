@@ -294,7 +294,7 @@ fn changes(workdir: &Path) -> Finding {
     match limit.ok().and_then(|text| text.trim().parse().ok()) {
         Some(most @ ..FEW_WATCHES) => Finding::note(
             NAME,
-            format!("instant (inotify) for {most} directories, the rest is polled"),
+            format!("instant (inotify) for {most} directories, the others are polled"),
             "`sudo sysctl fs.inotify.max_user_watches=524288`",
         ),
         Some(most) => Finding::works(NAME, format!("instant (inotify), up to {most} directories")),

@@ -228,9 +228,9 @@ impl UiThread {
     /// The user interface or a task has panicked.
     pub async fn finish(self) -> Result<()> {
         match tokio::time::timeout(END_TIMEOUT, self.finished).await {
-            Ok(Err(_)) => bail!("the user interface failed"),
+            Ok(Err(_)) => bail!("the user interface panicked"),
             Ok(Ok(())) | Err(_) if self.panicked.load(Ordering::Acquire) => {
-                bail!("a part of hotrun failed")
+                bail!("a task panicked")
             }
             Ok(Ok(())) | Err(_) => Ok(()),
         }
