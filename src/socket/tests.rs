@@ -146,7 +146,8 @@ fn answers(mut all: Vec<Box<dyn Duplex>>) -> JoinHandle<Vec<u32>> {
     })
 }
 
-/// Reads until the end. Returns the first 4 bytes: the number of the generation, or the beginning of an HTTP response.
+/// Reads until the connection is closed. Returns the first 4 bytes: the generation's number, or the beginning of an HTTP
+/// response.
 fn read_answer(stream: &mut dyn Duplex) -> io::Result<u32> {
     let mut all = Vec::new();
     stream.read_to_end(&mut all)?;
