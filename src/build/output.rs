@@ -32,7 +32,7 @@ pub enum OutputLine {
         /// The text that cargo would show, with line endings.
         rendered: String,
     },
-    /// Cargo is waiting for another cargo that has locked the build directory. The line should be shown.
+    /// Cargo is waiting for another cargo process that has locked the build directory. The line should be shown.
     Blocked(Vec<u8>),
     /// Any other output, such as cargo's progress. The line should be shown.
     Text(Vec<u8>),

@@ -1,4 +1,4 @@
-//! Closing and inspecting file descriptors.
+//! Closes and inspects file descriptors.
 
 use std::fs;
 use std::io;
@@ -53,7 +53,7 @@ fn for_each_from(first: RawFd, flags: u32, act: impl Fn(RawFd) -> i32) -> io::Re
 fn close_range(first: RawFd, flags: u32) -> nix::Result<()> {
     use libc::c_long;
     // SAFETY: the call touches no memory. The caller guarantees that nothing owns these descriptors, and with the flag,
-    // the call closes no descriptor now. The call is made by number because some C libraries have no wrapper.
+    // nothing is closed before an exec. The call is made by number because some C libraries have no wrapper.
     let result = unsafe {
         libc::syscall(
             libc::SYS_close_range,

@@ -1,4 +1,4 @@
-//! The types for intercepted system calls, which exist on every system. See [`seccomp`](super::seccomp).
+//! Types for intercepted system calls. They exist on every system. See [`seccomp`](super::seccomp).
 
 use std::fmt;
 use std::io;
@@ -70,7 +70,7 @@ pub enum Unavailable {
     Pidfd(io::Error),
     /// A program's memory cannot be read.
     Memory(io::Error),
-    /// No child process could be started to try interception.
+    /// No child process could be started to test interception.
     Process(io::Error),
     /// The intercepted call did not return in time.
     Silent,

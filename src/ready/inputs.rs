@@ -46,7 +46,7 @@ impl NotifyState {
     }
 }
 
-/// What a generation listens on. GenerationSockets are identified by inode.
+/// What a generation listens on. Sockets are identified by inode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenState {
     /// Listening sockets, inherited or opened by the generation.

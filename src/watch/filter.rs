@@ -62,7 +62,7 @@ pub(super) struct Filter {
     dirs: Vec<Matcher>,
     /// Directories in which only files that match a rule count, and whether the rule applies to their subdirectories.
     ruled: Vec<(PathBuf, bool)>,
-    /// Ignore files above the directories, which apply inside the directories.
+    /// Ignore files in the directories' parents. They also apply inside the directories.
     above: BTreeSet<PathBuf>,
 }
 
@@ -245,7 +245,7 @@ fn is_repository(dir: &Path) -> bool {
     dir.join(".git").exists() || dir.join(".jj").exists()
 }
 
-/// The paths above `root`, up to the root of its repository, at which there may be ignore files.
+/// The paths of possible ignore files above `root`, up to the root of its repository.
 fn ignore_files_above(root: &Path) -> Vec<PathBuf> {
     let depth = root.ancestors().position(is_repository).unwrap_or(0);
     let above = root.ancestors().skip(1).take(depth);

@@ -20,7 +20,7 @@ pub enum RuleAction {
     Ignore,
 }
 
-/// Which files match, and what to do when they change.
+/// A rule: which files match, and what to do when they change.
 ///
 /// A glob with a `/` matches paths below the base directory, where `*` does not match a `/` but `**` does. A glob
 /// without a `/` matches file names in every watched directory, and so does a glob that begins with `**/`.

@@ -38,7 +38,7 @@ pub struct WatchSpec {
 pub struct InputSet {
     /// Absolute paths of files, which need not exist.
     pub files: BTreeSet<PathBuf>,
-    /// Those of the files that count regardless of their extension.
+    /// The subset of `files` that counts regardless of the extension.
     pub any_extension: BTreeSet<PathBuf>,
     /// Directories in which everything counts that is not ignored.
     pub dirs: BTreeSet<PathBuf>,
@@ -114,11 +114,11 @@ impl InputSet {
 /// An update of what is watched, sent after a build.
 #[derive(Clone, Debug)]
 pub struct WatchUpdate {
-    /// Replaces [`WatchSpec::roots`](WatchSpec::roots).
+    /// Replaces [`WatchSpec::roots`].
     pub roots: Vec<PathBuf>,
-    /// Replaces [`WatchSpec::ignored_dirs`](WatchSpec::ignored_dirs).
+    /// Replaces [`WatchSpec::ignored_dirs`].
     pub ignored_dirs: Vec<PathBuf>,
-    /// Replaces [`WatchSpec::inputs`](WatchSpec::inputs).
+    /// Replaces [`WatchSpec::inputs`].
     pub inputs: Option<InputSet>,
     /// When the build began. A file that counts only from now on is reported as changed if it has changed since then.
     pub since: SystemTime,

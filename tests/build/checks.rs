@@ -1,4 +1,4 @@
-//! Tests the checks before the first build, and what is watched by default.
+//! Tests the checks before the first build, and the default set of watched files.
 
 use std::ffi::OsString;
 use std::fs;

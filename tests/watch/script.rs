@@ -12,7 +12,7 @@ const FILES: [&str; 3] = ["x", "y.rs", "z"];
 /// The files that count, and their contents.
 pub(crate) type Contents = BTreeMap<PathBuf, Vec<u8>>;
 
-/// A random number generator (`xorshift64`). A script can be repeated with its number as the seed.
+/// A random number generator (`xorshift64`). The number of a script is its seed, so that each script can be repeated.
 pub(crate) struct Dice(u64);
 
 impl Dice {

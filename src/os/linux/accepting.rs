@@ -1,8 +1,8 @@
 //! Finds out whether a process is waiting for connections on a listening socket.
 //!
-//! A program holds the sockets passed to it from its first instruction on, and so does every wrapper around it (`sh`,
-//! `cargo`). So holding a socket says nothing about accepting on it. What matters is whether a new connection would
-//! wake a process that holds the socket, which is the case if:
+//! From its first instruction on, a program holds the sockets that were passed to it, and so does every wrapper around
+//! it (`sh`, `cargo`). So holding a socket says nothing about accepting on it. What matters is whether a new connection
+//! would wake a process that holds the socket, which is the case if:
 //!
 //! * the socket is in one of its epoll sets (`/proc/PID/fdinfo/N`, `proc_pid_fdinfo(5)`),
 //! * one of its threads sleeps in `accept` or in a read on the socket (`/proc/PID/task/TID/syscall`,

@@ -7,7 +7,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::seccomp::pidfd_open;
 
-/// A descriptor that is readable as soon as one of some processes has ended, and from then on.
+/// A descriptor that becomes and stays readable once any of a set of processes has ended.
 #[derive(Debug)]
 pub struct ProcessEnds {
     epoll: Epoll,

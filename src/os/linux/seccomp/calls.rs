@@ -95,7 +95,7 @@ impl InterceptedCalls {
         }
     }
 
-    /// Receives a call. Does not block after `poll` has reported one, even if its caller has since gone: the kernel
+    /// Receives a call. Does not block after `poll` has reported one, even if its caller is already gone: the kernel
     /// does not decrement its count for interrupted calls, and returns `ENOENT` instead.
     fn receive(&self) -> Result<Option<Call>, Errno> {
         let received = MaybeUninit::<libc::seccomp_notif>::zeroed();

@@ -1,8 +1,8 @@
 //! The filter: classic BPF over `struct seccomp_data` (`seccomp(2)`).
 //!
-//! The filter examines only a call's architecture and number. When such a filter is installed, the kernel finds out
-//! which calls it always allows, and does not run it for those (`seccomp_cache_prepare` in `kernel/seccomp.c`, since
-//! 5.11). So it runs only for the two intercepted calls.
+//! The filter examines only a call's architecture and number. When such a filter is installed, the kernel
+//! determines which calls the filter always allows, and does not run the filter for those (`seccomp_cache_prepare` in
+//! `kernel/seccomp.c`, since 5.11). So the filter runs only for the two intercepted calls.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
