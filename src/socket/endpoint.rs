@@ -1,4 +1,4 @@
-//! The address of an IP socket, as the kernel compares addresses, and the other processes that use it.
+//! Addresses of IP sockets, compared in the same way as the kernel does, and the processes that use them.
 
 use std::fmt;
 use std::io;
@@ -178,7 +178,7 @@ fn endpoint_of(found: &TcpListening) -> Endpoint {
     }
 }
 
-/// Whether two endpoints are the same address. Dual-stack `::` and IPv6-only `::` are different addresses
+/// Whether two endpoints have the same address. Dual-stack `::` and IPv6-only `::` are different addresses
 /// (`ipv6_rcv_saddr_equal` in `net/ipv4/inet_connection_sock.c`).
 fn is_same(a: Endpoint, b: Endpoint) -> bool {
     let key = |one: Endpoint| (one.address.ip(), one.address.port(), one.only_v6);

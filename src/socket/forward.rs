@@ -16,7 +16,7 @@ use super::address::Address;
 /// because no local ports are left, or because a unix socket's queue is full.
 const ATTEMPTS: u32 = 100;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
-/// The buffer for requests that are forwarded, in bytes.
+/// The size of the buffer for a forwarded request, in bytes.
 const BUFFER: usize = 8 << 10;
 /// How long the client may keep sending after the server has closed its direction. A client that never closes must not
 /// occupy a place that others need. The kernel has the same limit for sockets that no process holds (`tcp_fin_timeout`,
@@ -77,8 +77,8 @@ async fn splice(
     }
 }
 
-/// Copies the client's direction. If the server stops reading, discards the rest, because a server may respond and close
-/// before it has read the whole request.
+/// Copies what the client sends to the server. If the server stops reading, discards the rest, because a server may
+/// respond and close before it has read the whole request.
 async fn copy_request(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

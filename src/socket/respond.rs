@@ -1,7 +1,7 @@
 //! The 503 response to HTTP requests while no server is running. It gives the reason as text, or as a page that reloads
 //! itself once the program is back.
 //!
-//! Connections of other protocols wait. [`HttpRequest::parse`] recognizes them.
+//! Connections of other protocols wait: `HttpRequest::parse` recognizes them.
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
@@ -37,8 +37,8 @@ impl Reason {
 
 /// How long a client may take to read its response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the rest of the request is read after the response, and at most how many bytes. Closing the connection with
-/// unread bytes would reset it, and the client could lose the response (RFC 9112, 9.6).
+/// After the response, the rest of the request is read, for at most this long and up to this many bytes. Closing the
+/// connection with unread bytes would reset it, and the client could lose the response (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(1);
 const MOST_DISCARDED: u64 = 16 << 20;
 /// The value of `Retry-After`, in seconds. The page polls at the same interval.

@@ -30,7 +30,7 @@ const PLACES: usize = 256;
 const CROWDED: Duration = Duration::from_millis(50);
 /// How many clients that have shut down their sending side may wait without a place.
 const MOST_HALF_CLOSED: u64 = 64;
-/// The largest part of a request that is read, in bytes. Servers accept 8 to 64 kilobytes of headers.
+/// The most bytes of a request that are read. Servers accept 8 to 64 kilobytes of headers.
 const MOST_READ: usize = 32 << 10;
 /// How long a request is read after its first byte has arrived. A slow client occupies a place for which others may be
 /// waiting.
@@ -41,7 +41,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Unclaimed {
     /// The runtime whose tasks handle the connections.
     pub(super) runtime: Handle,
-    /// Permits to handle a connection.
+    /// One permit for each connection that may be handled at the same time.
     places: Arc<Semaphore>,
     /// How many clients have shut down their sending side so far.
     half_closed: watch::Sender<u64>,
@@ -237,7 +237,7 @@ async fn handle(
     unclaimed: Arc<Unclaimed>,
     place: OwnedSemaphorePermit,
 ) {
-    // If this fails, the client's connection is closed.
+    // If this fails, dropping the socket closes the client's connection.
     let Ok(stream) = accepted(socket, &address) else {
         return;
     };

@@ -48,7 +48,7 @@ pub(super) enum MonitoredListener {
     },
 }
 
-/// Monitors how one generation drains. A connection belongs to the generation if one of its processes holds it, so each
+/// Monitors the drain of one generation. A connection belongs to the generation if one of its processes holds it, so each
 /// method takes the pids of those processes.
 pub struct DrainMonitor {
     listeners: Arc<Vec<MonitoredListener>>,
@@ -254,13 +254,13 @@ const SEARCHES: u32 = 2;
 #[derive(Default)]
 struct ConnectionOwners {
     ours: HashSet<u64>,
-    /// How many times a socket was searched for without success.
+    /// How many times each of the other sockets was searched for without success.
     missed: HashMap<u64, u32>,
 }
 
 impl ConnectionOwners {
-    /// Finds out which of the `present` sockets are held by one of `pids`. Fails if we may not inspect one of the
-    /// processes, because it may hold any connection.
+    /// Determines which of the `present` sockets the processes `pids` hold. Fails if we may not inspect one of the
+    /// processes, because it may hold any of the connections.
     fn update(&mut self, present: &HashSet<u64>, pids: &[i32]) -> io::Result<()> {
         let unknown = |inode: &&u64| self.is_unknown(**inode);
         let unknown: Vec<u64> = present.iter().filter(unknown).copied().collect();
@@ -281,7 +281,7 @@ impl ConnectionOwners {
     }
 
     /// Whether to search for the holder of this socket. Inode 0 means that no process has accepted the connection yet,
-    /// or that none holds it any longer.
+    /// or that no process holds it any longer.
     fn is_unknown(&self, inode: u64) -> bool {
         let searches = self.missed.get(&inode).copied().unwrap_or(0);
         inode != 0 && !self.ours.contains(&inode) && searches < SEARCHES

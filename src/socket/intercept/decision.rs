@@ -1,21 +1,21 @@
-//! Decides how to reply to a `bind` or `listen` call.
+//! Decides how to reply to a `bind` or `listen` call. Of the rows that apply to a socket, the first one counts:
 //!
 //! | call | socket | reply |
 //! | --- | --- | --- |
 //! | any | neither TCP nor UDP, in another network namespace, or bound to one device | the kernel handles the call |
-//! | `bind` | already bound | the kernel handles the call, and refuses it |
 //! | `bind` | already bound by the same call, whose reply was lost | success |
+//! | `bind` | already bound | the kernel handles the call, and refuses it |
 //! | `bind` | conflicts with another socket of the program | `EADDRINUSE` |
 //! | `bind` | UDP with `SO_REUSEADDR` or `SO_REUSEPORT` | the kernel handles the call |
-//! | `bind` | overlaps a `--listen` address | `EADDRINUSE`, and hotrun explains why |
-//! | `bind` | another generation has the address | hotrun binds the socket with `SO_REUSEPORT` |
+//! | `bind` | overlaps a `--listen` address, but is not the same | `EADDRINUSE`, and hotrun explains why |
+//! | `bind` | overlaps the address of a hotrun listener | hotrun binds the socket with `SO_REUSEPORT` |
 //! | `bind` | any other | hotrun binds the socket exclusively, and sets `SO_REUSEPORT` afterwards |
 //! | `listen` | not bound by hotrun, or UDP | the kernel handles the call |
 //! | `listen` | already listening | hotrun applies the new backlog, but does not shorten the queue |
 //! | `listen` | conflicts with another listening socket of the program | `EADDRINUSE` |
-//! | `listen` | any other | hotrun makes the socket a listener of the group of its address |
+//! | `listen` | any other | hotrun makes the socket listen and adds it to the group of its address |
 //!
-//! A UDP socket joins the group of its address when it is bound. The kernel handles every `bind` to port 0 or to an
+//! A UDP socket joins its group when it is bound. The kernel handles every `bind` to port 0 or to an
 //! address that is not an IP address, and all other calls, such as `connect`.
 
 use std::io;
@@ -110,7 +110,7 @@ pub(super) struct BindCall {
 pub(super) enum OnBind {
     /// Let the kernel handle the call.
     PassOn,
-    /// Report success: the thread repeats a call that hotrun has performed.
+    /// Report success: the thread is repeating a call that hotrun has already performed.
     Repeated,
     /// Report that the address is in use, as the kernel would if no other generation existed.
     InUse,
@@ -132,9 +132,9 @@ pub(super) enum OnListen {
     PassOn,
     /// Report that the address is in use.
     InUse,
-    /// The socket is already listening: apply the new backlog, but do not make the queue shorter than hotrun has set it.
+    /// Apply the new backlog, but do not make the queue shorter than hotrun has set it: the socket is already listening.
     Again,
-    /// Make the socket a listener of the group of its address.
+    /// Make the socket listen, and add it to the group of this address.
     Join(Endpoint),
 }
 

@@ -37,7 +37,7 @@ pub enum InterceptEvent {
     },
     /// The program runs without interception.
     NotIntercepted(Unavailable),
-    /// A socket could not be adopted. The program has it all the same.
+    /// A socket could not be adopted. The program can still use it.
     NotAdopted {
         /// The socket's address, if known.
         address: Option<SocketAddr>,
@@ -199,7 +199,7 @@ impl InterceptedProgram {
         };
         match bound {
             Ok(()) => Reply::Success,
-            // The program may have a privilege that hotrun lacks.
+            // Leave the call to the kernel: the program may have a privilege that hotrun lacks.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
                 self.not_adopted(Some(address), error)
             }
@@ -267,7 +267,7 @@ impl InterceptedProgram {
         }
     }
 
-    /// Passes the kernel's error on to the program.
+    /// Passes the kernel's error on to the program. Reports that the address is in use, if that is the error.
     fn refused(&mut self, endpoint: Endpoint, error: &io::Error) -> Reply {
         let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
         if errno == libc::EADDRINUSE {
@@ -336,7 +336,7 @@ impl InterceptedProgram {
             held.extend(sockets.into_values());
             Some(())
         });
-        // Replace the set even if the search failed: once a process has exited, the old set reports that forever.
+        // Replace the set even if the search failed: once a process has exited, the old set keeps reporting that.
         let several = self.sockets.several_share();
         self.ends = several.then(|| ProcessEnds::of(&holders).ok()).flatten();
         inspected.filter(|()| !pids.is_empty()).map(|()| held)
