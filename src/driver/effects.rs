@@ -192,7 +192,7 @@ impl Driver {
         let recent = self.feed.recent_output();
         let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
         !self.reported.explained.contains(&id)
-            && recent.may_mind_other_instance(id)
+            && recent.may_conflict_with_another_instance(id)
             && !std::mem::replace(&mut self.reported.stop_first, true)
     }
 

@@ -96,7 +96,7 @@ impl RecentOutput {
             | GenFailure::ReadyTimeout
             | GenFailure::Switch
             | GenFailure::Crashed(_)
-            | GenFailure::Vanished => self.program_output(id),
+            | GenFailure::Vanished => vec![self.program_output(id)],
         };
         if !self.messages.is_empty() {
             texts.push(joined(&self.messages));
@@ -107,11 +107,11 @@ impl RecentOutput {
     }
 
     /// Whether the program may have failed because another instance is running: its output says so, or is empty.
-    pub fn may_mind_other_instance(&self, id: GenId) -> bool {
+    pub fn may_conflict_with_another_instance(&self, id: GenId) -> bool {
         static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OTHER_INSTANCE).ok());
-        let texts = self.program_output(id).concat();
-        let matches = OTHER.as_ref().is_none_or(|other| other.is_match(&texts));
-        matches || texts.trim().is_empty()
+        let text = self.program_output(id);
+        let matches = OTHER.as_ref().is_none_or(|other| other.is_match(&text));
+        matches || text.trim().is_empty()
     }
 
     fn build_output(&self) -> Vec<String> {
@@ -121,11 +121,11 @@ impl RecentOutput {
         }
     }
 
-    fn program_output(&self, id: GenId) -> Vec<String> {
+    fn program_output(&self, id: GenId) -> String {
         let printed = self.output.get(&id).map_or(&[][..], Vec::as_slice);
         let text = String::from_utf8_lossy(printed);
         let lines: Vec<&str> = text.lines().collect();
-        vec![lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")]
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
     }
 
     fn print(&mut self, id: GenId, bytes: &[u8]) {
@@ -266,7 +266,7 @@ mod tests {
     fn output_about_another_instance_is_recognized() {
         let check = |text: &str| {
             let id = GenId::FIRST;
-            recorded(&[printed(id, text)]).may_mind_other_instance(id)
+            recorded(&[printed(id, text)]).may_conflict_with_another_instance(id)
         };
         assert!(check("sqlite3.OperationalError: database is locked\n"));
         assert!(check(

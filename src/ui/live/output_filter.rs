@@ -30,7 +30,10 @@ impl OutputFilter {
     pub(super) fn new() -> Self {
         Self {
             parser: Parser::new(),
-            line: LastLine::default(),
+            line: LastLine {
+                terminal_columns: DEFAULT_COLUMNS,
+                ..LastLine::default()
+            },
             begun: false,
         }
     }
@@ -107,6 +110,7 @@ pub(super) fn harmless(line: &str) -> String {
 }
 
 /// The line that is being printed, as the terminal would show it.
+#[derive(Default)]
 struct LastLine {
     terminal_columns: u16,
     /// The text with its escape sequences.
@@ -129,24 +133,6 @@ struct LastLine {
     at_start: bool,
     /// Whether the bell rang.
     bell: bool,
-}
-
-impl Default for LastLine {
-    fn default() -> Self {
-        Self {
-            terminal_columns: DEFAULT_COLUMNS,
-            text: String::new(),
-            sequences: Vec::new(),
-            columns: 0,
-            left: 0,
-            pending: String::new(),
-            visible: false,
-            style: SgrState::default(),
-            link: None,
-            at_start: false,
-            bell: false,
-        }
-    }
 }
 
 impl LastLine {
