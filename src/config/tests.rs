@@ -187,6 +187,12 @@ fn the_policy_contains_the_option_values() {
 }
 
 #[test]
+fn the_default_policy_is_that_of_the_command_line() {
+    let config = read_in(empty().path(), &["--listen", "3000", "--", "x"]).unwrap();
+    assert_eq!(config.policy(true, true), Policy::default());
+}
+
+#[test]
 fn listen_pid_depends_on_the_command() {
     let sets = |setting: &str, program: &str| {
         let config = read_in(empty().path(), &["--listen-pid", setting, "--", "x"]).unwrap();

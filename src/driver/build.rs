@@ -279,7 +279,7 @@ impl BuildTask {
             None => Err(None),
         };
         self.sender.send(TaskMessage::Built { id: self.id, built });
-        // The task's feed would keep the user interface open for as long as the processes that the build left behind run.
+        // Closes the task's feed, which would keep the user interface open while processes that the build left behind run.
         drop(self);
         while events.next().await.is_some() {}
     }

@@ -66,7 +66,7 @@ pub(super) fn start_guardian<T>(
     Ok(child)
 }
 
-/// Removes a guardian that was reaped.
+/// Removes the record of a guardian that was reaped.
 pub(super) fn forget_guardian(pid: Option<u32>) {
     if let Some(pid) = pid {
         children().guardians.remove(&pid.cast_signed());

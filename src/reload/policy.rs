@@ -108,6 +108,7 @@ impl Policy {
     }
 }
 
+/// The policy of cargo mode with `--listen` and no other option.
 impl Default for Policy {
     fn default() -> Self {
         Self {

@@ -59,7 +59,14 @@ fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Ref
     // The program gets its own process group: signals that it sends to its group do not reach the guardian, and the
     // group can be killed in one step that no fork escapes.
     setpgid(own, own).map_err(|errno| descriptors(errno.into()))?;
-    attach_terminal(request.stdio).map_err(|errno| descriptors(errno.into()))?;
+    let attached = match request.stdio {
+        StdioMode::Pipes => Ok(()),
+        // Puts the program into the foreground of its pty. `SIGTTOU` must still be blocked, because it stops a background
+        // process that does this (`tcsetpgrp(3)`).
+        StdioMode::PtyOutput => tcsetpgrp(io::stdout(), getpid()),
+        StdioMode::Pty => tcsetpgrp(io::stdout(), getpid()).and_then(|()| dup2_stdin(io::stdout())),
+    };
+    attached.map_err(|errno| descriptors(errno.into()))?;
     reset_signals();
     chdir(request.workdir.as_c_str()).map_err(|errno| Refusal::new(StartStep::Workdir, errno))?;
     if request.listen_pid {
@@ -77,19 +84,6 @@ fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Ref
         installed.map_err(|errno| descriptors(errno.into()))?;
     }
     Err(exec(&request))
-}
-
-/// Puts the program into the foreground of its pty, if it has one. `SIGTTOU` must still be blocked, because it stops a
-/// background process that does this (`tcsetpgrp(3)`).
-fn attach_terminal(stdio: StdioMode) -> nix::Result<()> {
-    match stdio {
-        StdioMode::Pipes => Ok(()),
-        StdioMode::PtyOutput => tcsetpgrp(io::stdout(), getpid()),
-        StdioMode::Pty => {
-            tcsetpgrp(io::stdout(), getpid())?;
-            dup2_stdin(io::stdout())
-        }
-    }
 }
 
 /// Sets `LISTEN_PID` and `WATCHDOG_PID`, so that libraries in child processes ignore the sockets and the watchdog

@@ -31,7 +31,8 @@ impl Artifacts {
         self.newest == Some(artifact) || self.kept.contains(&artifact)
     }
 
-    /// The kept artifact to roll back to from `crashed`: the last other one that was live and did not fail.
+    /// The artifact to roll back to after `crashed` has crashed: the last other kept artifact that was live and did not
+    /// fail.
     pub(super) fn before(&self, crashed: ArtifactId) -> Option<ArtifactId> {
         let mut served = [self.live, self.previous].into_iter().flatten();
         served.find(|artifact| *artifact != crashed && self.kept.contains(artifact))

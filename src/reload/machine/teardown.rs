@@ -7,8 +7,8 @@
 //! | `supersede` | the same, while no generation is live | may finish its connections first | new ones wait |
 //! | `candidate_ended`, `live_ended` | its first process has ended | the rest of its tree is killed | are forwarded |
 //! | `begin_quit` | hotrun is quitting | gets the stop signal now | it keeps them |
-//! | `Drain::kill` | it drains, and its time is up or the user asks | is killed | are forwarded |
-//! | `release` | it drains, and has no processes left | | the driver closes its sockets |
+//! | `Drain::kill` | is draining; its time is up or the user asks | is killed | are forwarded |
+//! | `release` | is draining; no process is left | | the driver closes its sockets |
 //!
 //! The first five rows start a [`Drain`]. **A generation is gone** once it is removed from `Machine::generations`: by
 //! `release` when the driver reports `Gone`, or by `start_failed` if the program could not be started. Its later events

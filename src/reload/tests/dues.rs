@@ -184,7 +184,7 @@ impl World {
         let fine = live.is_some() != self.responding;
         ledger.check(Rule::Steering, fine, || {
             format!(
-                "at rest with {live:?} live, responding: {}",
+                "at rest, but {live:?} is live and clients get an error response: {}",
                 self.responding
             )
         });

@@ -206,14 +206,14 @@ impl World {
     fn perform_on_started(&mut self, id: GenId, effect: GenEffect, ledger: &mut Ledger) {
         let Some(index) = self.gens.iter().position(|known| known.id == id) else {
             return ledger.check(Rule::Protocol, false, || {
-                format!("{effect:?} for an unknown generation")
+                format!("{effect:?} was requested for an unknown generation")
             });
         };
         let mut known = self.gens[index].clone();
         let gone = known.tree == Tree::Gone;
         let late = matches!(effect, GenEffect::Forward | GenEffect::Release);
         ledger.check(Rule::Protocol, !gone || late, || {
-            format!("{effect:?} for a generation that is gone")
+            format!("{effect:?} was requested for a generation that is gone")
         });
         let fine = match effect {
             GenEffect::Switch => self.switch(&mut known),

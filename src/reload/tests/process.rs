@@ -319,7 +319,7 @@ impl Gen {
         }
     }
 
-    /// The next event about this generation if it cooperates.
+    /// The next event from this generation if it cooperates.
     pub(super) fn cooperate(&self) -> Option<Event> {
         let id = self.id;
         if self.signalling {
