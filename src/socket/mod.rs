@@ -7,7 +7,7 @@
 //! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of
 //!   the member that gets a new connection.
 //! - Unix: every listener has its own name next to the path, and the path is a hard link to one of them.
-//! - [`Sharing::Shared`]: all listeners are duplicates of one socket, for systems without such calls.
+//! - [`Sharing::Shared`]: all listeners are duplicates of one socket, for systems without steering.
 //!
 //! ```text
 //! driver, interceptors, probes ──> Sockets, Adopter, Route ─┐ request, reply
@@ -18,8 +18,8 @@
 //!                                   apply: open, listen, attach, close, forward, scan
 //! ```
 //!
-//! - `table` makes the decisions. It is pure, and its tests explore every state that a few generations and listeners can
-//!   reach, against a model of the kernel.
+//! - `table` makes the decisions. It is pure, and its tests explore the states that a few generations and listeners can
+//!   reach, using a model of the kernel.
 //! - `thread` owns the table and the sockets, so they need no lock. It never blocks: other threads and tasks scan the
 //!   machine's sockets, and accept and forward connections. It replies to a request before it tidies up.
 //! - `apply` performs the ops on real sockets (`opened`). `unclaimed` accepts connections that no program accepts. Each
@@ -27,11 +27,11 @@
 //! - `drain` finds out whether a generation has finished.
 //! - [`intercept`] replies to the `bind` and `listen` calls of programs.
 //!
-//! The following hold whatever a program does with its socket; `table/tests` checks them:
+//! These promises hold whatever a program does with its socket. `table/tests` checks the first two.
 //!
 //! - From [`Sockets::open`] until [`Sockets`] is dropped, some process is listening on every address.
 //! - A listener is closed only when no connection is waiting in it or on its way into it, and when the change of
-//!   indices sends no connection to the wrong listener.
+//!   indices sends no connection to the wrong listener. `table/closing` lists all conditions.
 //! - hotrun never changes `O_NONBLOCK` or the timeouts of a socket that a program holds, because they apply to the
 //!   program as well.
 

@@ -80,13 +80,13 @@ impl Table {
         self.deadline
     }
 
-    /// Finds the group of an address, unless it is hidden.
+    /// Finds an address's group. Ignores hidden groups.
     pub(super) fn find(&self, endpoint: Endpoint) -> Option<&Group> {
         let is = |group: &&Group| !group.is_hidden() && group.endpoint == Some(endpoint);
         self.groups.iter().find(is)
     }
 
-    /// Returns the addresses where this generation can serve.
+    /// Returns the addresses on which this generation can serve clients.
     pub(super) fn endpoints(&self, id: GenId) -> Vec<Endpoint> {
         let serving = self.groups.iter().filter(|group| group.may_serve(id));
         serving.filter_map(|group| group.endpoint).collect()

@@ -129,7 +129,7 @@ impl Group {
         self.owned(self.target).next().is_some()
     }
 
-    /// Whether the target has never been live, or is no longer.
+    /// Whether no listener of the target serves clients, because the target has not been live yet or is retired.
     pub(super) fn is_unserved(&self) -> bool {
         let mut targets = self.owned(self.target);
         targets.all(|one| one.phase != ListenerPhase::Served || one.retired)
@@ -184,7 +184,8 @@ impl Group {
         let _ = env.kernel.perform(Op::Close { listener: id });
         self.listeners.swap_remove(index);
         match &mut self.backend {
-            Backend::Reuseport(reuseport) if self.listeners.is_empty() => reuseport.ended(),
+            // The kernel drops the program with the last member (`reuseport_detach_sock`).
+            Backend::Reuseport(reuseport) if self.listeners.is_empty() => reuseport.attached = None,
             Backend::Reuseport(_) => {}
             Backend::Path { linked } => *linked = linked.filter(|linked| *linked != id),
         }
@@ -214,7 +215,7 @@ impl Group {
                     via,
                     steering: steering.clone(),
                 })?;
-                reuseport.attached(steering);
+                reuseport.attached = Some(steering);
             }
             Backend::Path { linked } => {
                 let mut listeners = self.listeners.iter();

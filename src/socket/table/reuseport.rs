@@ -24,7 +24,7 @@ pub(super) struct Reuseport {
     /// The diverted source ports, each with the generation that its connections are for.
     diverted: Vec<(u16, GenId)>,
     /// The steering of the program that the kernel runs. `None` until the first is attached.
-    attached: Option<Steering>,
+    pub(super) attached: Option<Steering>,
 }
 
 impl Reuseport {
@@ -50,11 +50,6 @@ impl Reuseport {
         lacks.then_some(wanted)
     }
 
-    /// Records that the kernel now has this steering.
-    pub(super) fn attached(&mut self, steering: Steering) {
-        self.attached = Some(steering);
-    }
-
     /// Returns the indices where a new connection may land with the program that the kernel runs.
     pub(super) fn landings(&self, members: usize) -> Vec<usize> {
         let Some(attached) = &self.attached else {
@@ -65,11 +60,6 @@ impl Reuseport {
             true => targets.collect(),
             false => (0..members).collect(),
         }
-    }
-
-    /// Records that the group ended with its last member, and the steering program with it (`reuseport_detach_sock`).
-    pub(super) fn ended(&mut self) {
-        self.attached = None;
     }
 
     /// Whether a member that is not the target's may leave now. Until the next program is attached, every connection

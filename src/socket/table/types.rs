@@ -61,8 +61,8 @@ pub(in crate::socket) struct Listener {
     /// Whether the listener should get no more new connections, because its owner is draining or gone, or has closed
     /// it. Connections that still land in it are forwarded.
     pub(in crate::socket) retired: bool,
-    /// The last time at which the kernel may have chosen the listener for a new connection. `None` if it never has, or
-    /// still does.
+    /// The last time at which the kernel may have chosen the listener for a new connection. `None` if it never has. Not
+    /// up to date while the listener is the target's.
     pub(in crate::socket) targeted_until: Option<Time>,
     /// Whether it is certain that no connection is on its way into the listener.
     pub(in crate::socket) quiescent: bool,
@@ -228,7 +228,7 @@ pub(in crate::socket) enum Op {
     Close { listener: ListenerId },
     /// Hide the listener from new connections, so that they find the listeners on an address that covers this one.
     Hide { listener: ListenerId },
-    /// Set `O_NONBLOCK`, which is allowed once no program has the socket.
+    /// Set `O_NONBLOCK`, which is allowed once no program holds the socket.
     SetNonblocking { listener: ListenerId },
     /// Start accepting connections and handling them by the group's policy.
     Forward { listener: ListenerId },

@@ -57,7 +57,7 @@ impl Members {
         let index = self.members.iter().position(|(this, _)| *this == key);
         self.members.swap_remove(index.unwrap());
         if self.members.is_empty() {
-            self.reuseport.ended();
+            self.reuseport.attached = None;
         }
     }
 
@@ -70,7 +70,7 @@ impl Members {
     }
 
     fn attached(&mut self, steering: Steering) {
-        self.reuseport.attached(steering);
+        self.reuseport.attached = Some(steering);
     }
 
     fn divert(&mut self, port: u16, id: GenId) {
