@@ -2,8 +2,15 @@
 //! resulting [`Effect`](crate::reload::Effect)s.
 //!
 //! A single loop around `select!` runs on the main thread and owns the machine. Long work runs in tasks, which report
-//! back with a [`TaskMessage`](task_message::TaskMessage). The user interface, the watch and the sockets have their own
-//! threads.
+//! back with a `TaskMessage`. The user interface, the watch and the sockets have their own threads.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `setup.rs`, `run.rs` | prepares the loop, runs it |
+//! | `changes.rs`, `requests.rs`, `notify.rs` | handle changed files, keys and signals, notifications |
+//! | `effects.rs` | performs effects: `build.rs` builds, `start.rs` starts a program, `program.rs` accompanies it |
+//! | `commands.rs` | runs the commands of rules |
+//! | `state.rs`, `task_message.rs` | the driver's state, the messages from its tasks |
 
 mod build;
 mod changes;
