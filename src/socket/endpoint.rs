@@ -91,7 +91,7 @@ impl Endpoint {
         self.overlapping(ours).as_ref().map(Occupant::of)
     }
 
-    /// Whether there is an [`occupant`](Self::occupant). Faster, because it does not search for the process.
+    /// Whether there is an [`occupant`](Self::occupant). This is faster, because it does not search for the process.
     pub(super) fn is_occupied(self, ours: &[u64]) -> bool {
         self.overlapping(ours).is_some()
     }
@@ -107,7 +107,7 @@ impl Endpoint {
         self.sharing(ours).as_ref().map(Occupant::of)
     }
 
-    /// Whether there is a [`stranger`](Self::stranger). Faster, because it does not search for the process.
+    /// Whether there is a [`stranger`](Self::stranger). This is faster, because it does not search for the process.
     pub(super) fn has_stranger(self, ours: &[u64]) -> bool {
         self.sharing(ours).is_some()
     }

@@ -8,7 +8,7 @@ use crate::os::{TcpConnection, TcpState};
 /// The default for how long a connection must have been quiet since its last response to count as idle.
 pub(super) const QUIET: Duration = Duration::from_millis(100);
 /// How long a connection must have been quiet if the order of its last request and response is unknown.
-const PATIENCE: Duration = Duration::from_millis(2500);
+const QUIET_IF_UNCLEAR: Duration = Duration::from_millis(2500);
 
 /// Which side sent the last bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ struct Seen {
 /// 1. two polls between which only one of the byte counts has grown;
 /// 2. an acknowledgement from the client in a later tick than its last data: it must acknowledge a response sent since
 ///    then, because the request itself acknowledged everything before it;
-/// 3. time.
+/// 3. time: a connection that has been quiet for `QUIET_IF_UNCLEAR` counts as idle.
 ///
 /// This does not work for protocols that allow concurrent requests on one connection, such as HTTP/2.
 #[derive(Debug)]
@@ -84,12 +84,12 @@ impl IdleDetector {
         let since = now.since_received.min(since_sent);
         // The connection was opened in advance, as browsers do, and has not been used yet.
         if now.received == 0 {
-            return since >= PATIENCE;
+            return since >= QUIET_IF_UNCLEAR;
         }
         match last {
             Last::Request => false,
             Last::Response => since >= self.quiet,
-            Last::Unclear => since >= self.quiet.max(PATIENCE),
+            Last::Unclear => since >= self.quiet.max(QUIET_IF_UNCLEAR),
         }
     }
 
@@ -103,7 +103,7 @@ impl IdleDetector {
             (true, true) => by_time(now),
             (false, false) => match seen.last {
                 Last::Request | Last::Response => seen.last,
-                // A late acknowledgement may have settled the order.
+                // An acknowledgement that arrived later may show the order.
                 Last::Unclear => by_time(now),
             },
         }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_and_response_in_one_tick_require_patience() {
+    fn a_request_and_response_in_one_tick_require_a_longer_quiet_time() {
         assert!(!idle(&connection(80, 90, 2496, 2496)));
         assert!(idle(&connection(80, 90, 2500, 2500)));
     }
