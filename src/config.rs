@@ -17,7 +17,7 @@ use crate::error::Failure;
 use crate::reload::{Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};
 use crate::ui;
-use crate::watch::{Rule, RuleAction};
+use crate::watch::{ChangeRule, RuleAction};
 use environment::{Variable, reason};
 
 /// What the command line asks for.
@@ -39,7 +39,7 @@ pub struct Config {
     /// The working directory of the build and the program. It exists.
     pub workdir: PathBuf,
     /// What to do when certain files change. The last matching rule applies.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<ChangeRule>,
     /// The sockets to open.
     pub listen: Vec<ListenSpec>,
     /// The variables set with `--env`.
@@ -252,19 +252,19 @@ fn command(given: Vec<OsString>, builds: bool, workdir: &Path) -> Result<Vec<OsS
 }
 
 /// The default rules, then the `--on` rules. The last matching rule applies.
-fn rules(cli: &Cli, workdir: &Path) -> Result<Vec<Rule>, Failure> {
+fn rules(cli: &Cli, workdir: &Path) -> Result<Vec<ChangeRule>, Failure> {
     let mut rules = Vec::new();
     // `--watch` replaces everything that is watched by default.
     if cli.watch.is_empty() {
-        rules.push(Rule::file(workdir.join(".env"), RuleAction::Restart));
+        rules.push(ChangeRule::file(workdir.join(".env"), RuleAction::Restart));
     }
     // Every start reads the file again, so a change to it needs a restart.
     let env_file = cli.env_file.iter().cloned();
-    rules.extend(env_file.map(|file| Rule::file(file, RuleAction::Restart)));
+    rules.extend(env_file.map(|file| ChangeRule::file(file, RuleAction::Restart)));
     for on in &cli.on {
-        rules.push(Rule::new(workdir, &on.glob, on.action.clone())?);
+        rules.push(ChangeRule::new(workdir, &on.glob, on.action.clone())?);
     }
-    Ok(rules.iter().map(Rule::normalised).collect())
+    Ok(rules.iter().map(ChangeRule::normalised).collect())
 }
 
 fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {

@@ -22,7 +22,7 @@ use crate::reload::{ArtifactId, Event, Machine, Request};
 use crate::socket::{Sharing, Sockets};
 use crate::ui::feed::{self, UiThread};
 use crate::ui::{Feed, Level, TerminalInput, Ui, UiMode};
-use crate::watch::{Watch, WatchMessage, WatchSpec};
+use crate::watch::{FileWatch, WatchMessage, WatchSpec};
 
 use super::changes::{ignored_paths, watched_paths};
 use super::clock::Clock;
@@ -64,7 +64,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
         signals,
         terminal: terminal.context("reading from the terminal")?,
     };
-    let watch = Watch::start(&watch_spec(&config, &roots), changes)?;
+    let watch = FileWatch::start(&watch_spec(&config, &roots), changes)?;
     let quit = sender.clone();
     let on_quit: feed::OnQuit =
         Arc::new(move || quit.send(TaskMessage::Event(Event::Requested(Request::Quit))));

@@ -18,7 +18,7 @@ use crate::ready::{LastUnreadyReason, NotifyState};
 use crate::reload::{GenId, Machine};
 use crate::socket::Sockets;
 use crate::ui::Feed;
-use crate::watch::{LockFileWindow, SelfTrigger, Watch};
+use crate::watch::{FileWatch, LockFileWindow, SelfTrigger};
 
 use super::clock::Clock;
 use super::log::Log;
@@ -178,7 +178,7 @@ pub(super) struct Command {
 
 /// The watch, and the files that it covers.
 pub(super) struct WatchSet {
-    pub(super) watch: Watch,
+    pub(super) watch: FileWatch,
     /// The places to watch if `--watch` is not set.
     pub(super) roots: WatchRoots,
     /// The files that the last successful build read.
@@ -190,7 +190,7 @@ pub(super) struct WatchSet {
 }
 
 impl WatchSet {
-    pub(super) const fn new(watch: Watch, roots: WatchRoots) -> Self {
+    pub(super) const fn new(watch: FileWatch, roots: WatchRoots) -> Self {
         Self {
             watch,
             roots,

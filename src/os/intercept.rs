@@ -1,4 +1,4 @@
-//! Types for intercepted system calls. They exist on every system. See [`seccomp`](super::seccomp).
+//! Types for intercepted system calls, defined on every system. See [`seccomp`](super::seccomp).
 
 use std::fmt;
 use std::io;

@@ -48,7 +48,7 @@ mod spec;
 mod tree;
 mod worker;
 
-pub use rule::{Rule, RuleAction, action_for};
+pub use rule::{ChangeRule, RuleAction, action_for};
 pub use self_trigger::{Batch, LockFileWindow, Moment, SelfTrigger, Verdict};
 pub use spec::{InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate};
 
@@ -64,11 +64,11 @@ use worker::{WatchInput, WatchWorker};
 
 /// A handle to the watch thread. Dropping it ends the watch.
 #[derive(Debug)]
-pub struct Watch {
+pub struct FileWatch {
     inputs: mpsc::Sender<WatchInput>,
 }
 
-impl Watch {
+impl FileWatch {
     /// Starts watching in a separate thread, and returns without waiting for it to read anything. `messages` receives
     /// [`WatchMessage::Watching`] before any change.
     ///
@@ -129,7 +129,7 @@ fn source(
     fs_event::source(handler).map_err(report).ok()
 }
 
-impl Drop for Watch {
+impl Drop for FileWatch {
     fn drop(&mut self) {
         self.send(WatchInput::Stop);
     }

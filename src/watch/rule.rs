@@ -25,7 +25,7 @@ pub enum RuleAction {
 /// A glob with a `/` matches paths below the base directory, where `*` does not match a `/` but `**` does. A glob
 /// without a `/` matches file names in every watched directory, and so does a glob that begins with `**/`.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub struct ChangeRule {
     /// The file that matches or, with a glob, the directory below which it matches.
     place: PathBuf,
     glob: Option<GlobMatcher>,
@@ -34,7 +34,7 @@ pub struct Rule {
     action: RuleAction,
 }
 
-impl Rule {
+impl ChangeRule {
     /// Makes a rule from a glob. A relative glob is relative to `base`, which must be absolute.
     ///
     /// # Errors
@@ -96,8 +96,8 @@ impl Rule {
 }
 
 /// The action for the file at `path`: the last rule that applies wins.
-pub fn action_for<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a RuleAction> {
-    let applies = |rule: &&Rule| match &rule.glob {
+pub fn action_for<'a>(rules: &'a [ChangeRule], path: &Path) -> Option<&'a RuleAction> {
+    let applies = |rule: &&ChangeRule| match &rule.glob {
         None => path == rule.place,
         Some(glob) => {
             let below = path.strip_prefix(&rule.place);
@@ -142,13 +142,13 @@ fn split(base: &Path, glob: &str) -> (PathBuf, String) {
 mod tests {
     use super::*;
 
-    fn applies(rule: &Rule, path: &str) -> bool {
+    fn applies(rule: &ChangeRule, path: &str) -> bool {
         action_for(std::slice::from_ref(rule), Path::new(path)).is_some()
     }
 
     #[track_caller]
-    fn check(glob: &str, yes: &[&str], no: &[&str]) -> Rule {
-        let rule = Rule::new(Path::new("/w/app"), glob, RuleAction::Restart).unwrap();
+    fn check(glob: &str, yes: &[&str], no: &[&str]) -> ChangeRule {
+        let rule = ChangeRule::new(Path::new("/w/app"), glob, RuleAction::Restart).unwrap();
         for path in yes {
             assert!(applies(&rule, path), "`{glob}` must match {path}");
         }
@@ -197,13 +197,13 @@ mod tests {
     fn a_glob_without_wildcards_matches_one_file() {
         let rule = check(".env", &["/w/app/.env"], &["/w/app/a/.env", "/w/.env"]);
         assert_eq!(rule.root(), Some(Path::new("/w/app/.env")));
-        let rule = Rule::file("/w/[a]*".into(), RuleAction::Restart);
+        let rule = ChangeRule::file("/w/[a]*".into(), RuleAction::Restart);
         assert!(applies(&rule, "/w/[a]*") && !applies(&rule, "/w/ab"));
     }
 
     #[test]
     fn the_last_rule_that_applies_wins() {
-        let rule = |glob, action| Rule::new(Path::new("/w"), glob, action).unwrap();
+        let rule = |glob, action| ChangeRule::new(Path::new("/w"), glob, action).unwrap();
         let rules = [
             rule("*.toml", RuleAction::Restart),
             rule("a/*.toml", RuleAction::Signal(1)),
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_error_names_an_invalid_glob() {
-        let error = Rule::new(Path::new("/w"), "a/{x", RuleAction::Build).unwrap_err();
+        let error = ChangeRule::new(Path::new("/w"), "a/{x", RuleAction::Build).unwrap_err();
         let expected = "`--on`: invalid glob `a/{x`: ";
         assert!(error.message().starts_with(expected), "{error}");
     }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::paths::{normalise, normalise_all};
-use super::rule::Rule;
+use super::rule::ChangeRule;
 
 /// What to watch, and which files count.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct WatchSpec {
     pub ignored_dirs: Vec<PathBuf>,
     /// The user's rules for certain files. The last rule that applies wins. Files that match a rule count even if they
     /// are ignored, unless it is the rule that ignores them.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<ChangeRule>,
     /// Only these files and those that match a rule count. `None` if all files count except ignored ones.
     pub inputs: Option<InputSet>,
     /// Whether to poll instead of relying on file events.
@@ -80,7 +80,7 @@ impl WatchSpec {
             roots: normalise_all(&self.roots),
             base: normalise(&self.base),
             ignored_dirs: normalise_all(&self.ignored_dirs),
-            rules: self.rules.iter().map(Rule::normalised).collect(),
+            rules: self.rules.iter().map(ChangeRule::normalised).collect(),
             inputs: self.inputs.as_ref().map(InputSet::normalised),
             ..self
         }
@@ -90,7 +90,7 @@ impl WatchSpec {
     pub(super) fn named_paths(&self) -> impl Iterator<Item = &Path> {
         let inputs = self.inputs.iter();
         let inputs = inputs.flat_map(|inputs| inputs.dirs.iter().chain(&inputs.files));
-        let rules = self.rules.iter().filter_map(Rule::root);
+        let rules = self.rules.iter().filter_map(ChangeRule::root);
         let roots = self.roots.iter().chain(inputs);
         roots.map(PathBuf::as_path).chain(rules)
     }

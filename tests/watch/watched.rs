@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hotrun::watch::{Watch, WatchMessage, WatchSpec};
+use hotrun::watch::{FileWatch, WatchMessage, WatchSpec};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -20,7 +20,7 @@ pub(crate) struct Watched {
     pub(crate) marks: usize,
     pub(crate) dirs: usize,
     pub(crate) files: usize,
-    _watch: Watch,
+    _watch: FileWatch,
 }
 
 /// Creates a tree of files.
@@ -55,7 +55,7 @@ pub(crate) fn watch_as(root: TempDir, change: impl FnOnce(&mut WatchSpec)) -> Wa
     };
     change(&mut spec);
     let (sender, messages) = mpsc::unbounded_channel();
-    let watch = Watch::start(&spec, sender).expect("can start the watch");
+    let watch = FileWatch::start(&spec, sender).expect("can start the watch");
     let mut watched = Watched {
         root,
         messages,

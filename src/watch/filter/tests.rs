@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::watch::{InputSet, Rule};
+use crate::watch::{ChangeRule, InputSet};
 
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let root = TempDir::new().unwrap();
@@ -199,7 +199,7 @@ fn an_ignored_directory_is_watched_only_for_a_rule_that_names_it() {
         ("data/deep/x.css", ""),
         ("src/x.css", ""),
     ]);
-    let rule = |glob| Rule::new(root.path(), glob, RuleAction::Restart).unwrap();
+    let rule = |glob| ChangeRule::new(root.path(), glob, RuleAction::Restart).unwrap();
     let ruled = |rules| WatchSpec {
         rules,
         ..spec(&root)
