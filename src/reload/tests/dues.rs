@@ -1,7 +1,7 @@
 //! Checks, after every event, that the machine has done everything that the world has required so far.
 
 use super::ledger::{Ledger, Rule};
-use super::process::{Drain, Gen, Role, Tree};
+use super::process::{DrainStage, Gen, Role, TreeState};
 use super::world::{Steering, World};
 use crate::reload::{Event, Machine};
 
@@ -80,7 +80,7 @@ impl World {
 
     /// Checks that the machine has acted on everything that the world reported about a generation.
     fn reports_are_acted_on(&self, known: &Gen, ledger: &mut Ledger) {
-        let released = known.tree != Tree::Gone;
+        let released = known.tree != TreeState::Gone;
         ledger.check(Rule::Protocol, released, || {
             format!("{known:?} was not released")
         });
@@ -89,17 +89,20 @@ impl World {
             format!("{known:?} was not killed")
         });
         let unforwarded = known.is_unforwarded() && self.quitting.is_none();
-        let lost = unforwarded && known.drain == Drain::No;
+        let lost = unforwarded && known.drain == DrainStage::No;
         ledger.check(Rule::Protocol, !lost, || {
             format!("{known:?} was not forwarded")
         });
         let overdue = match known.drain {
-            Drain::OwesQuiescent | Drain::Unhandled => true,
-            Drain::MayStop => !known.stopped && !known.killed,
-            Drain::Quiescent => {
+            DrainStage::OwesQuiescent | DrainStage::Unhandled => true,
+            DrainStage::MayStop => !known.stopped && !known.killed,
+            DrainStage::Quiescent => {
                 known.superseded || self.now >= known.since.plus(self.policy.stop_delay_min)
             }
-            Drain::No | Drain::Quiescing | Drain::Checking | Drain::AwaitingIdle => false,
+            DrainStage::No
+            | DrainStage::Quiescing
+            | DrainStage::Checking
+            | DrainStage::AwaitingIdle => false,
         };
         let overdue = overdue && known.finishes_first();
         ledger.check(Rule::DrainIsBounded, !overdue, || {
@@ -115,7 +118,7 @@ impl World {
         });
         for known in &self.gens {
             let latest = known.since.plus(self.policy.stop_delay_max);
-            let quiescing = known.drain == Drain::Quiescing && known.is_unforwarded();
+            let quiescing = known.drain == DrainStage::Quiescing && known.is_unforwarded();
             let in_time = !quiescing || self.now < latest;
             let bounded = known.role != Role::Draining || known.killed || self.now < known.until;
             ledger.check(Rule::DrainIsBounded, in_time && bounded, || {
@@ -134,7 +137,8 @@ impl World {
             return;
         };
         for known in &self.gens {
-            let ends = matches!(known.tree, Tree::Orphans | Tree::Ended) && known.forwarded;
+            let ends =
+                matches!(known.tree, TreeState::Orphans | TreeState::Ended) && known.forwarded;
             let asked = match quitting.at_once {
                 true => known.killed,
                 false => known.stopped || known.killed || ends,

@@ -1,7 +1,7 @@
 //! Performs effects in the world, and checks that each of them is allowed.
 
 use super::ledger::{Ledger, Rule};
-use super::process::{Drain, Gen, Role, Tree, Watch};
+use super::process::{DrainStage, Gen, Role, TreeState, WatchdogState};
 use super::world::{Build, Steering, World};
 use crate::reload::{ArtifactId, Cause, Effect, GenEffect, GenId, Time};
 
@@ -210,7 +210,7 @@ impl World {
             });
         };
         let mut known = self.gens[index].clone();
-        let gone = known.tree == Tree::Gone;
+        let gone = known.tree == TreeState::Gone;
         let late = matches!(effect, GenEffect::Forward | GenEffect::Release);
         ledger.check(Rule::Protocol, !gone || late, || {
             format!("{effect:?} was requested for a generation that is gone")
@@ -226,8 +226,8 @@ impl World {
             GenEffect::AwaitQuiescent => self.await_quiescent(&mut known),
             GenEffect::CheckStopSignal => self.check_stop_signal(&mut known),
             GenEffect::AwaitIdle { .. } => {
-                let due = known.drain == Drain::Unhandled;
-                known.drain = Drain::AwaitingIdle;
+                let due = known.drain == DrainStage::Unhandled;
+                known.drain = DrainStage::AwaitingIdle;
                 due
             }
             GenEffect::Forward => self.forward(&mut known, ledger),
@@ -280,22 +280,22 @@ impl World {
     fn restore(&mut self, known: &mut Gen) -> bool {
         let nothing_is_overdue =
             self.past.lost.is_some() && self.now < self.soon && self.quitting.is_none();
-        let serves = known.is_unforwarded() && known.drain != Drain::MayStop;
+        let serves = known.is_unforwarded() && known.drain != DrainStage::MayStop;
         let fine = nothing_is_overdue && serves && self.live().is_none();
         self.soon = Time::START;
         self.past.restored(known.artifact, self.is_server(known));
         known.again = true;
         known.role = Role::Live;
-        known.drain = Drain::No;
+        known.drain = DrainStage::No;
         if let Some(period) = self.policy.watchdog {
-            known.watch = Watch::Until(self.now.plus(period));
+            known.watch = WatchdogState::Until(self.now.plus(period));
         }
         fine
     }
 
     fn await_quiescent(&self, known: &mut Gen) -> bool {
         let fine = match known.role {
-            Role::Draining => known.drain == Drain::OwesQuiescent,
+            Role::Draining => known.drain == DrainStage::OwesQuiescent,
             Role::Candidate => false,
             Role::Live => {
                 let again = self
@@ -305,11 +305,11 @@ impl World {
                 let good = self.good == Some(true) || self.broken || again;
                 let built = !self.policy.builds || good;
                 let room = !self.may_overlap(known) && self.steering != Steering::To(known.id);
-                known.retire(self.now, &self.policy, Drain::OwesQuiescent);
+                known.retire(self.now, &self.policy, DrainStage::OwesQuiescent);
                 built && room && self.quitting.is_none()
             }
         };
-        known.drain = Drain::Quiescing;
+        known.drain = DrainStage::Quiescing;
         fine
     }
 
@@ -317,16 +317,16 @@ impl World {
         let least = self.now >= known.since.plus(self.policy.stop_delay_min);
         let most = self.now >= known.since.plus(self.policy.stop_delay_max);
         let fine = match known.drain {
-            Drain::Quiescent => least || known.superseded,
-            Drain::Quiescing => most,
-            Drain::No
-            | Drain::OwesQuiescent
-            | Drain::Checking
-            | Drain::Unhandled
-            | Drain::AwaitingIdle
-            | Drain::MayStop => false,
+            DrainStage::Quiescent => least || known.superseded,
+            DrainStage::Quiescing => most,
+            DrainStage::No
+            | DrainStage::OwesQuiescent
+            | DrainStage::Checking
+            | DrainStage::Unhandled
+            | DrainStage::AwaitingIdle
+            | DrainStage::MayStop => false,
         };
-        known.drain = Drain::Checking;
+        known.drain = DrainStage::Checking;
         // The drain timeout begins here.
         known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
         fine && known.finishes_first()
@@ -345,15 +345,15 @@ impl World {
         known.drain_until(self.now, self.now.plus(self.policy.stop_timeout));
         if newer && !known.ready && !late && self.live().is_none() {
             known.superseded = true;
-            known.drain = Drain::Quiescent;
+            known.drain = DrainStage::Quiescent;
         }
         fine && (refused || !known.ready && (late || newer))
     }
 
     fn stop(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
         self.leave_live_alone(known, ledger);
-        let mut willing = matches!(known.drain, Drain::No | Drain::MayStop);
-        if known.drain == Drain::AwaitingIdle && self.now >= known.until {
+        let mut willing = matches!(known.drain, DrainStage::No | DrainStage::MayStop);
+        if known.drain == DrainStage::AwaitingIdle && self.now >= known.until {
             // The drain timeout has passed. The program gets a little more time to clean up.
             willing = true;
             known.until = self.now.plus(self.policy.late_grace());
@@ -369,7 +369,7 @@ impl World {
             return true;
         }
         self.leave_live_alone(known, ledger);
-        let unasked = known.drain == Drain::AwaitingIdle && !known.stopped;
+        let unasked = known.drain == DrainStage::AwaitingIdle && !known.stopped;
         let late = known.role == Role::Draining && self.now >= known.until && !unasked;
         let at_once = self.quitting.is_some_and(|quitting| quitting.at_once);
         let why = late || at_once || known.to_be_killed;
@@ -388,7 +388,7 @@ impl World {
     fn release(&mut self, index: usize, ledger: &mut Ledger) {
         let known = self.gens.remove(index);
         let served = self.quitting.is_some() || known.forwarded;
-        let fine = served && known.tree == Tree::Gone;
+        let fine = served && known.tree == TreeState::Gone;
         ledger.check(Rule::Protocol, fine, || {
             format!("{known:?} must not be released")
         });

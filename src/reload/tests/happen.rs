@@ -1,6 +1,6 @@
 //! How an event changes the world. Each event is recorded before the machine gets it.
 
-use super::process::{Drain, Gen, Role, Watch};
+use super::process::{DrainStage, Gen, Role, WatchdogState};
 use super::world::{Quitting, World};
 use crate::reload::{Action, ArtifactId, BuildOutcome, Event, GenEvent, GenId, Request};
 
@@ -72,7 +72,7 @@ impl World {
                     if let (Event::Generation(_, GenEvent::Ready), Some(period)) =
                         (event, policy.watchdog)
                     {
-                        known.watch = Watch::Until(now.plus(period));
+                        known.watch = WatchdogState::Until(now.plus(period));
                     }
                 }
                 self.recognise(id);
@@ -188,7 +188,7 @@ impl World {
             if known.id == id && known.role == Role::Candidate {
                 known.role = Role::Live;
             } else if known.role == Role::Live {
-                known.retire(now, &policy, Drain::OwesQuiescent);
+                known.retire(now, &policy, DrainStage::OwesQuiescent);
             }
         }
     }
@@ -198,7 +198,7 @@ impl World {
         self.switching = None;
         let back = self.find_mut(id).filter(|known| known.role == Role::Live);
         if let Some(known) = back {
-            known.retire(now, &policy, Drain::OwesQuiescent);
+            known.retire(now, &policy, DrainStage::OwesQuiescent);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The notifications that programs send.
 
 use super::ledger::{Ledger, Rule};
-use super::process::{Gen, Role, Watch};
+use super::process::{Gen, Role, WatchdogState};
 use super::world::World;
 use crate::reload::{Action, Event, GenId, WatchdogMessage};
 
@@ -45,16 +45,19 @@ impl World {
     /// Aborts a generation. Returns whether that was allowed, which requires that its watchdog fired.
     pub(super) fn abort(&self, known: &mut Gen) -> bool {
         let fine = known.role != Role::Draining && known.watchdog_is_due(self.now);
-        let early = matches!(known.watch, Watch::Aborted(_) | Watch::Killed);
-        known.watch = Watch::Aborted(self.now.plus(self.policy.stop_timeout));
+        let early = matches!(
+            known.watch,
+            WatchdogState::Aborted(_) | WatchdogState::Killed
+        );
+        known.watch = WatchdogState::Aborted(self.now.plus(self.policy.stop_timeout));
         fine && !early
     }
 
     /// Kills an aborted generation that did not end in time. Returns `false` for any other generation.
     pub(super) fn kill_hung(&self, known: &mut Gen) -> bool {
-        let due = matches!(known.watch, Watch::Aborted(until) if self.now >= until);
+        let due = matches!(known.watch, WatchdogState::Aborted(until) if self.now >= until);
         if due {
-            known.watch = Watch::Killed;
+            known.watch = WatchdogState::Killed;
         }
         due
     }
@@ -62,7 +65,8 @@ impl World {
     /// Checks that every hung program was aborted or killed.
     pub(super) fn hung_programs_are_handled(&self, ticked: bool, ledger: &mut Ledger) {
         for known in &self.gens {
-            let due = known.watchdog_is_due(self.now) && (ticked || known.watch == Watch::Due);
+            let due =
+                known.watchdog_is_due(self.now) && (ticked || known.watch == WatchdogState::Due);
             ledger.check(Rule::Protocol, !due, || {
                 format!("{known:?} hangs, but was neither aborted nor killed")
             });

@@ -14,7 +14,7 @@ pub(super) enum Role {
 
 /// The processes of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Tree {
+pub(super) enum TreeState {
     /// The program is being started, which may still fail.
     Unknown,
     Running,
@@ -28,7 +28,7 @@ pub(super) enum Tree {
 
 /// The progress of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Drain {
+pub(super) enum DrainStage {
     /// The generation was never live, is live, or its connections are being forwarded.
     No,
     OwesQuiescent,
@@ -42,7 +42,7 @@ pub(super) enum Drain {
 
 /// The state of a generation's watchdog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Watch {
+pub(super) enum WatchdogState {
     /// The program need not ping.
     Off,
     /// The program must ping before this time.
@@ -62,13 +62,13 @@ pub(super) struct Gen {
     /// The artifact that the generation was started from.
     pub(super) artifact: ArtifactId,
     pub(super) role: Role,
-    pub(super) tree: Tree,
-    pub(super) drain: Drain,
+    pub(super) tree: TreeState,
+    pub(super) drain: DrainStage,
     /// When the generation was started, or began to drain.
     pub(super) since: Time,
     /// When the generation must be ready, or be killed at the latest.
     pub(super) until: Time,
-    pub(super) watch: Watch,
+    pub(super) watch: WatchdogState,
     pub(super) ready: bool,
     /// Whether the generation is known to listen on an address that others can share.
     pub(super) listens: bool,
@@ -103,11 +103,11 @@ impl Gen {
             id,
             artifact,
             role: Role::Candidate,
-            tree: Tree::Unknown,
-            drain: Drain::No,
+            tree: TreeState::Unknown,
+            drain: DrainStage::No,
             since: now,
             until,
-            watch: Watch::Off,
+            watch: WatchdogState::Off,
             ready: false,
             listens: false,
             serves: false,
@@ -125,7 +125,7 @@ impl Gen {
     }
 
     /// Starts draining the generation, which gets no more new connections.
-    pub(super) fn retire(&mut self, now: Time, policy: &Policy, drain: Drain) {
+    pub(super) fn retire(&mut self, now: Time, policy: &Policy, drain: DrainStage) {
         let until = now.plus(policy.stop_delay_max).plus(policy.stop_timeout);
         self.drain_until(now, until);
         self.drain = drain;
@@ -158,15 +158,20 @@ impl Gen {
         };
         self.watch = match (self.watch, message) {
             _ if self.role == Role::Draining => return,
-            (Watch::Due | Watch::Aborted(_) | Watch::Killed, _) => return,
-            (_, WatchdogMessage::Trigger) => Watch::Due,
-            (Watch::Until(_), WatchdogMessage::Ping) => Watch::Until(now.plus(period)),
+            (WatchdogState::Due | WatchdogState::Aborted(_) | WatchdogState::Killed, _) => return,
+            (_, WatchdogMessage::Trigger) => WatchdogState::Due,
+            (WatchdogState::Until(_), WatchdogMessage::Ping) => {
+                WatchdogState::Until(now.plus(period))
+            }
             (watch, WatchdogMessage::Ping | WatchdogMessage::Period(_)) => watch,
         };
     }
 
     pub(super) fn is_aborted(&self) -> bool {
-        let fired = matches!(self.watch, Watch::Due | Watch::Aborted(_) | Watch::Killed);
+        let fired = matches!(
+            self.watch,
+            WatchdogState::Due | WatchdogState::Aborted(_) | WatchdogState::Killed
+        );
         self.role != Role::Draining && fired
     }
 
@@ -175,14 +180,14 @@ impl Gen {
         match self.watch {
             // A draining generation already has a time limit.
             _ if self.role == Role::Draining => None,
-            Watch::Until(until) | Watch::Aborted(until) => Some(until),
-            Watch::Off | Watch::Due | Watch::Killed => None,
+            WatchdogState::Until(until) | WatchdogState::Aborted(until) => Some(until),
+            WatchdogState::Off | WatchdogState::Due | WatchdogState::Killed => None,
         }
     }
 
     /// Whether the watchdog may abort or kill the program.
     pub(super) fn watchdog_is_due(&self, now: Time) -> bool {
-        let due = self.watch == Watch::Due && self.role != Role::Draining;
+        let due = self.watch == WatchdogState::Due && self.role != Role::Draining;
         due || self.watch_until().is_some_and(|until| now >= until)
     }
 
@@ -200,8 +205,8 @@ impl Gen {
     /// Collects the events about this generation that may come next.
     pub(super) fn reports(&self, may_listen: bool, events: &mut Vec<Event>) {
         let id = self.id;
-        let runs = matches!(self.tree, Tree::Unknown | Tree::Running);
-        if self.tree == Tree::Unknown {
+        let runs = matches!(self.tree, TreeState::Unknown | TreeState::Running);
+        if self.tree == TreeState::Unknown {
             events.push(Event::Generation(id, GenEvent::StartFailed));
         }
         if runs {
@@ -229,24 +234,24 @@ impl Gen {
     fn answers(&self, events: &mut Vec<Event>) {
         let id = self.id;
         match self.drain {
-            Drain::Quiescing => events.push(Event::Generation(id, GenEvent::Quiescent)),
-            Drain::Checking => events.extend(
+            DrainStage::Quiescing => events.push(Event::Generation(id, GenEvent::Quiescent)),
+            DrainStage::Checking => events.extend(
                 [true, false]
                     .map(|handled| Event::Generation(id, GenEvent::StopSignalChecked { handled })),
             ),
-            Drain::AwaitingIdle => events.push(Event::Generation(id, GenEvent::Idle)),
-            Drain::No
-            | Drain::OwesQuiescent
-            | Drain::Quiescent
-            | Drain::Unhandled
-            | Drain::MayStop => {}
+            DrainStage::AwaitingIdle => events.push(Event::Generation(id, GenEvent::Idle)),
+            DrainStage::No
+            | DrainStage::OwesQuiescent
+            | DrainStage::Quiescent
+            | DrainStage::Unhandled
+            | DrainStage::MayStop => {}
         }
     }
 
     /// Collects the notifications that the program may send.
     pub(super) fn may_send(&self, now: Time, policy: &Policy, events: &mut Vec<Event>) {
         let id = self.id;
-        if !matches!(self.tree, Tree::Unknown | Tree::Running) {
+        if !matches!(self.tree, TreeState::Unknown | TreeState::Running) {
             return;
         }
         events.push(Event::Generation(id, GenEvent::StoredFds));
@@ -268,19 +273,19 @@ impl Gen {
             Event::Generation(_, GenEvent::Ready) => self.ready = true,
             Event::Generation(_, GenEvent::Listening) => self.listens = true,
             Event::Generation(_, GenEvent::IsServer) => self.serves = true,
-            Event::Generation(_, GenEvent::Quiescent) => self.drain = Drain::Quiescent,
+            Event::Generation(_, GenEvent::Quiescent) => self.drain = DrainStage::Quiescent,
             Event::Generation(_, GenEvent::StopSignalChecked { handled }) => {
                 self.drain = match handled {
-                    true => Drain::MayStop,
-                    false => Drain::Unhandled,
+                    true => DrainStage::MayStop,
+                    false => DrainStage::Unhandled,
                 };
             }
-            Event::Generation(_, GenEvent::Idle) => self.drain = Drain::MayStop,
+            Event::Generation(_, GenEvent::Idle) => self.drain = DrainStage::MayStop,
             Event::Generation(_, GenEvent::Exited { ended, survivors }) => {
                 return self.exited(ended, survivors, now, until);
             }
             Event::Generation(_, GenEvent::StartFailed | GenEvent::Gone) => {
-                self.tree = Tree::Gone;
+                self.tree = TreeState::Gone;
                 self.role = Role::Draining;
                 return;
             }
@@ -300,19 +305,19 @@ impl Gen {
             | Event::Requested(_)
             | Event::Tick => {}
         }
-        if self.tree == Tree::Unknown {
-            self.tree = Tree::Running;
+        if self.tree == TreeState::Unknown {
+            self.tree = TreeState::Running;
         }
     }
 
     fn exited(&mut self, ended: Ended, survivors: bool, now: Time, until: Time) {
         self.tree = match survivors {
-            true => Tree::Orphans,
-            false => Tree::Ended,
+            true => TreeState::Orphans,
+            false => TreeState::Ended,
         };
         let lives_on = survivors && ended.success();
         if self.role == Role::Draining {
-            self.drain = Drain::MayStop;
+            self.drain = DrainStage::MayStop;
         } else if !lives_on {
             self.drain_until(now, until);
             self.to_be_killed = survivors;
@@ -337,10 +342,12 @@ impl Gen {
         if self.role == Role::Candidate {
             return (!self.ready).then_some(Event::Generation(id, GenEvent::Ready));
         }
-        if self.stopped || self.killed || self.tree == Tree::Ended {
+        if self.stopped || self.killed || self.tree == TreeState::Ended {
             return Some(match self.tree {
-                Tree::Unknown | Tree::Running => exited(id, 1, false),
-                Tree::Orphans | Tree::Ended | Tree::Gone => Event::Generation(id, GenEvent::Gone),
+                TreeState::Unknown | TreeState::Running => exited(id, 1, false),
+                TreeState::Orphans | TreeState::Ended | TreeState::Gone => {
+                    Event::Generation(id, GenEvent::Gone)
+                }
             });
         }
         let mut events = Vec::new();
@@ -361,20 +368,20 @@ impl Gen {
         };
         self.again &= !self.forwarded;
         let draining = self.role == Role::Draining;
-        let waits = matches!(self.drain, Drain::Quiescing | Drain::Quiescent);
+        let waits = matches!(self.drain, DrainStage::Quiescing | DrainStage::Quiescent);
         let keep = |kept: bool, time| if kept { rename.time(time) } else { Time::START };
         self.superseded &= self.finishes_first();
         if self.forwarded && !self.superseded {
-            self.drain = Drain::No;
+            self.drain = DrainStage::No;
         }
         self.since = keep(waits && !self.forwarded, self.since);
         let starts = self.role == Role::Candidate && !self.ready;
         self.until = keep(starts || draining && !self.killed, self.until);
         self.watch = match self.watch {
-            _ if draining => Watch::Off,
-            Watch::Until(until) => Watch::Until(rename.time(until)),
-            Watch::Aborted(until) => Watch::Aborted(rename.time(until)),
-            Watch::Off | Watch::Due | Watch::Killed => self.watch,
+            _ if draining => WatchdogState::Off,
+            WatchdogState::Until(until) => WatchdogState::Until(rename.time(until)),
+            WatchdogState::Aborted(until) => WatchdogState::Aborted(rename.time(until)),
+            WatchdogState::Off | WatchdogState::Due | WatchdogState::Killed => self.watch,
         };
         if draining {
             self.owed = false;
