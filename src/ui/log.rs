@@ -36,17 +36,7 @@ pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Repo
                 screen.clear();
             }
             // With `--quiet`, a build's output is printed only if the build fails.
-            let failed = matches!(
-                notice,
-                Notice::Generation(
-                    _,
-                    GenNotice::Failed {
-                        failure: GenFailure::Build,
-                        ..
-                    }
-                )
-            );
-            if !S::HAS_FOOTER && verbosity == Verbosity::Quiet && failed {
+            if !S::HAS_FOOTER && verbosity == Verbosity::Quiet && is_failed_build(*notice) {
                 let log = model.build_log.last_lines(usize::MAX);
                 log.for_each(|line| print_build(screen, options, &line));
             }
@@ -90,6 +80,11 @@ pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Repo
     {
         say(screen, options, message.level, &message.text);
     }
+}
+
+fn is_failed_build(notice: Notice) -> bool {
+    let failure = GenFailure::Build;
+    matches!(notice, Notice::Generation(_, GenNotice::Failed { failure: found, .. }) if found == failure)
 }
 
 fn say(screen: &mut impl Printer, options: &Options, level: Level, text: &str) {

@@ -29,6 +29,10 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
 }
 
 fn begins_function(code: &str) -> bool {
+    let restricted = code.strip_prefix("pub(");
+    let code = restricted
+        .and_then(|rest| rest.split_once(") "))
+        .map_or(code, |(_, rest)| rest);
     let words = code.split('(').next().unwrap_or_default();
     let before_name = words.split_whitespace().rev().nth(1);
     before_name == Some("fn") && !code.starts_with("//")
@@ -96,6 +100,7 @@ fn no_line_is_too_long() {
 
 #[test]
 fn the_lengths_of_functions_are_measured() {
-    let text = "fn a() {}\nimpl B {\n    pub fn c(\n        d: E,\n    ) -> F {\n        g\n    }\n}\ntrait H {\n    fn i();\n}\n";
-    assert_eq!(functions(text), [(0, 1), (2, 5), (9, 1)]);
+    let text = "fn a() {}\nimpl B {\n    pub fn c(\n        d: E,\n    ) -> F {\n        g\n    }\n}\ntrait H {\n    fn i();\n}\n\
+                pub(in crate::j) fn k() {\n}\n";
+    assert_eq!(functions(text), [(0, 1), (2, 5), (9, 1), (11, 2)]);
 }
