@@ -164,7 +164,7 @@ fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
             LISTEN,
         ),
         Err(Unavailable::Busy) => (
-            "a sandbox or another hotrun already handles system calls".to_owned(),
+            "a sandbox or another hotrun already intercepts system calls".to_owned(),
             "start hotrun outside it, or use `--listen ADDRESS`",
         ),
         Err(Unavailable::Process(error)) => (

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_passed_during_a_suspension_is_moved_into_the_future() {
+    fn the_clock_is_set_back_to_before_a_deadline_that_passed_during_a_suspension() {
         let mut clock = clock(100);
         assert!(clock.skip_suspension(at(50)));
         let before = at(50).unwrap().since(clock.now());

@@ -1,9 +1,9 @@
 //! Handles signals that are sent to hotrun itself.
 //!
-//! Some libraries, such as endless and grace for Go, reload on their own: the new process asks its parent, the old one,
-//! to exit. Under hotrun, a program's parent is its guardian, which ignores this signal. Other signals from a descendant
-//! may still reach hotrun (`pkill -f server` in a start script, `kill -- -1`). They are meant for the program and must
-//! not end hotrun.
+//! Some libraries, such as endless and grace for Go, reload on their own: the new process sends its parent, the old one,
+//! a signal to exit. Under hotrun, a program's parent is its guardian, which ignores the signal. Other signals from a
+//! descendant may still reach hotrun (`pkill -f server` in a start script, `kill -- -1`). They are meant for the program
+//! and must not end hotrun.
 
 use std::ffi::OsStr;
 use std::io;

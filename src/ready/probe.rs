@@ -11,7 +11,7 @@ use super::{
     Connect, Connecting, Exec, HttpProbe, OnUnready, ProbeStream, ReadyReason, UnreadyReason,
 };
 
-/// The time from the start of one probe to the start of the next, unless the first takes longer.
+/// How often to probe, unless a probe takes longer. For a command, the pause after each run.
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// The limit for the connection and the response together.

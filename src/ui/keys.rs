@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(read(b"\r\n?"), [Key::Mark, Key::Mark, Key::Help]);
     }
 
-    /// Sequences that a terminal sends unasked or in reply to a program's query. They contain letters that are keys.
+    /// Sequences that a terminal sends unasked or in reply to a program's query. Many contain characters that would be keys on their own.
     const SEQUENCES: &[&[u8]] = &[
         b"\x1b[A",
         b"\x1b[1;5A",

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_program_is_explained_by_its_last_output() {
+    fn the_failure_of_a_program_is_explained_by_its_last_output() {
         let other = ID.next();
         let recent = recorded(&[
             line("built"),

@@ -142,7 +142,7 @@ fn last_processor() -> CpuSet {
     let mut all = (0..CpuSet::count()).rev();
     let found = all.find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
     let mut last = CpuSet::new();
-    last.set(found.expect("this process may run on a processor"))
+    last.set(found.expect("the affinity mask contains a processor"))
         .expect("the processor number is valid");
     last
 }

@@ -82,7 +82,7 @@ fn every_failure_has_a_line_and_a_hint() {
 }
 
 #[test]
-fn a_low_descriptor_limit_fails() {
+fn a_low_descriptor_limit_fails_the_check() {
     let (code, text) = doctor("ulimit -n 100;", &[]);
     assert_eq!(code, Some(1), "{text}");
     let found = finding(&text, "open files");

@@ -46,7 +46,7 @@ pub(crate) fn snapshot(root: &Path) -> Contents {
             let name = entry.file_name();
             if path.is_dir() {
                 waiting.extend(Some(path).filter(|path| !path.ends_with("ignored")));
-            } else if name != "beside" && !name.to_string_lossy().starts_with("mark") {
+            } else if name != "beside" && !name.to_string_lossy().starts_with("checkpoint") {
                 found.insert(path.clone(), fs::read(path).unwrap_or_default());
             }
         }

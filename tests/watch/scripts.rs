@@ -10,14 +10,14 @@ use super::watched::{Watched, tree, watch_as};
 
 const SCRIPTS: u64 = 1000;
 
-/// Writes the mark, and returns all changes that are reported up to it.
-fn reported(watched: &mut Watched, mark: &Path) -> BTreeSet<PathBuf> {
-    fs::write(mark, "").expect("can write the mark");
+/// Writes the checkpoint, and returns all changes that are reported up to it.
+fn reported(watched: &mut Watched, checkpoint: &Path) -> BTreeSet<PathBuf> {
+    fs::write(checkpoint, "").expect("can write the checkpoint");
     let mut reported = BTreeSet::new();
-    while !reported.contains(mark) {
+    while !reported.contains(checkpoint) {
         reported.extend(watched.changed());
     }
-    reported.remove(mark);
+    reported.remove(checkpoint);
     reported
 }
 
@@ -45,8 +45,8 @@ fn exactly_the_changes_of_a_thousand_scripts_are_reported() {
             touched.extend(differing(&last, &now));
             last = now;
         }
-        let mark = root.join(format!("mark-{script}"));
-        let reported = reported(&mut watched, &mark);
+        let checkpoint = root.join(format!("checkpoint-{script}"));
+        let reported = reported(&mut watched, &checkpoint);
         let changed = differing(&before, &last);
         let missed: Vec<_> = changed.difference(&reported).collect();
         assert!(

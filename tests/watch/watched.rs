@@ -17,7 +17,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Watched {
     pub(crate) root: TempDir,
     pub(crate) messages: UnboundedReceiver<WatchMessage>,
-    pub(crate) marks: usize,
+    pub(crate) checkpoints: usize,
     pub(crate) dirs: usize,
     pub(crate) files: usize,
     _watch: FileWatch,
@@ -59,7 +59,7 @@ pub(crate) fn watch_as(root: TempDir, change: impl FnOnce(&mut WatchSpec)) -> Wa
     let mut watched = Watched {
         root,
         messages,
-        marks: 0,
+        checkpoints: 0,
         dirs: 0,
         files: 0,
         _watch: watch,
@@ -130,7 +130,7 @@ impl Watched {
         let next = async { tokio::time::timeout(DEADLINE, self.messages.recv()).await };
         runtime
             .block_on(next)
-            .expect("no message in time")
+            .expect("a message arrives in time")
             .expect("the watch must not end")
     }
 
@@ -153,9 +153,9 @@ impl Watched {
     /// Expects no batch before the one for a file that is created now. Events arrive in order.
     #[track_caller]
     pub(crate) fn expect_nothing(&mut self) {
-        self.marks += 1;
-        let mark = self.path(&format!("mark-{}.rs", self.marks));
-        write(&mark, "");
-        assert_eq!(self.changed(), [mark]);
+        self.checkpoints += 1;
+        let checkpoint = self.path(&format!("checkpoint-{}.rs", self.checkpoints));
+        write(&checkpoint, "");
+        assert_eq!(self.changed(), [checkpoint]);
     }
 }

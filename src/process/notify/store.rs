@@ -192,7 +192,7 @@ mod tests {
         drop(unwatched);
         drop(gone);
         let hung_up = timeout(DEADLINE, store.hung_up()).await;
-        let key = hung_up.expect("no descriptor hung up in time");
+        let key = hung_up.expect("a descriptor hangs up in time");
         store.close_hung_up(key);
         assert_eq!(names(&store), ["lives", "unwatched"]);
     }
@@ -208,7 +208,7 @@ mod tests {
         lives.write_all(b"x").unwrap();
         drop(gone);
         let hung_up = timeout(DEADLINE, store.hung_up()).await;
-        let key = hung_up.expect("no descriptor hung up in time");
+        let key = hung_up.expect("a descriptor hangs up in time");
         store.close_hung_up(key);
         assert_eq!(names(&store), ["lives"]);
     }

@@ -46,7 +46,9 @@ fn send(to: &NotifySocket, text: &[u8], descriptors: &[RawFd]) {
 
 async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Notification, Rejected> {
     let next = poll_fn(|cx| socket.poll_recv(cx, || tree.clone()));
-    let result = timeout(DEADLINE, next).await.expect("no datagram in time");
+    let result = timeout(DEADLINE, next)
+        .await
+        .expect("a datagram arrives in time");
     result.expect("can read the notify socket")
 }
 
@@ -162,7 +164,7 @@ async fn closes(mut reader: std::io::PipeReader) {
     let read = tokio::task::spawn_blocking(move || reader.read(&mut [0; 1]));
     let read = timeout(DEADLINE, read)
         .await
-        .expect("the pipe was not closed in time")
+        .expect("the pipe is closed in time")
         .expect("the reading thread must not panic");
     assert_eq!(read.expect("can read from the pipe"), 0);
 }
@@ -230,7 +232,7 @@ async fn closes_after_one_byte(mut reader: std::io::PipeReader) {
     let read = tokio::task::spawn_blocking(move || reader.read_to_end(&mut all).map(|_| all));
     let all = timeout(DEADLINE, read)
         .await
-        .expect("the pipe was not closed in time")
+        .expect("the pipe is closed in time")
         .expect("the reading thread must not panic")
         .expect("can read from the pipe");
     assert_eq!(all, b"x");

@@ -129,7 +129,10 @@ async fn connections_that_waited_for_a_generation_that_was_never_live_get_a_resp
         assert_eq!(ask(queued, REQUEST).await, [NOBODY; 5]);
         assert_eq!(ask(connect(&to, 5), REQUEST).await, [NOBODY; 5]);
         sockets.stop_responding().unwrap();
-        until("its listeners are closed", || sockets.listener_count() == 1).await;
+        until("the generation's listeners are closed", || {
+            sockets.listener_count() == 1
+        })
+        .await;
     }
     let waiting = connect(&to, 5);
     let programs = start(&mut sockets, 10, Style::NonBlocking);

@@ -180,7 +180,7 @@ impl fmt::Display for Usage {
     }
 }
 
-/// Sleeps for a short time, so that the action can have an effect.
+/// Sleeps briefly, so that the previous action can take effect.
 pub(super) fn short_pause() {
     std::thread::sleep(Duration::from_millis(150));
 }

@@ -71,7 +71,7 @@ fn inside_the_build() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "the build leaves a daemon that holds its output",
+            "the build leaves behind a daemon that holds the build's output open",
             "the new build goes live",
             |scenario| {
                 scenario.proceed_with("(setsid sleep 1000 &); exit 0");

@@ -11,7 +11,7 @@ use crate::support::*;
 const ROUNDS: usize = 2000;
 const SYSTEM_CALLS: u32 = 5_000_000;
 
-/// The port that the program binds to.
+/// The port that the program passes to `bind`. With 0, the kernel chooses one.
 const PROGRAM_PORT: u16 = 0;
 
 fn median(mut times: Vec<Duration>) -> Duration {

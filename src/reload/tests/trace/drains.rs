@@ -55,7 +55,7 @@ fn a_program_that_does_not_handle_the_stop_signal_gets_it_when_idle() {
 }
 
 #[test]
-fn a_program_that_does_not_handle_the_stop_signal_and_never_becomes_idle() {
+fn a_program_that_never_becomes_idle_gets_an_unhandled_stop_signal_at_the_timeout() {
     check_draining(
         &command(),
         "

@@ -124,7 +124,7 @@ fn undo_is_refused_while_a_generation_is_about_to_start() {
 }
 
 #[test]
-fn a_running_build_replaces_the_undone_generation() {
+fn a_running_build_supersedes_the_generation_that_undo_started() {
     check_serving(
         &cargo(),
         "

@@ -1,4 +1,4 @@
-//! Tests which sockets a program's processes hold, and how addresses are parsed.
+//! Tests finding the sockets that a program's processes hold, and parsing addresses.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
