@@ -135,13 +135,7 @@ impl Machine {
         let mut new = Generation::start(id, artifact, turn.now, &self.policy);
         new.rolled_back = older && self.policy.builds;
         self.generations.push(new);
-        match cause {
-            Cause::RollBack | Cause::Crash => {
-                self.recovery.recovering = self.recovery.crash.take();
-                self.recovery.starts += 1;
-            }
-            Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::InheritFds => {}
-        }
+        self.recovery.starts += u8::from(matches!(cause, Cause::RollBack | Cause::Crash));
         turn.notice(id, GenNotice::Starting { cause });
         turn.effect(id, GenEffect::Start { artifact });
     }

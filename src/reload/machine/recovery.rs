@@ -156,6 +156,13 @@ impl Machine {
         });
     }
 
+    /// The artifact that is started because of the crash.
+    fn recovery_artifact(&self) -> Option<ArtifactId> {
+        let crash = self.recovery.crash?;
+        let earlier = self.earlier(crash.artifact).filter(|_| crash.blamed);
+        earlier.or(Some(crash.artifact))
+    }
+
     /// The artifact to roll back to from `crashed`.
     fn earlier(&self, crashed: ArtifactId) -> Option<ArtifactId> {
         let earlier = self.artifacts.before(crashed);
@@ -169,13 +176,14 @@ impl Machine {
             return;
         };
         let artifact = failed.artifact;
-        let recovering = self.recovery.recovering.take();
         if failed.rolled_back && failure == GenFailure::Start {
             // The executable is missing: `cargo clean`, for example, also removes kept executables.
             self.artifacts.kept.retain(|kept| *kept != artifact);
-            let blamed = false;
-            let again = recovering.map(|crash| Crash { blamed, ..crash });
-            self.recovery.crash = again.or(self.recovery.crash);
+            if let Some(crash) = &mut self.recovery.crash {
+                crash.blamed = false;
+            }
+        } else if self.recovery_artifact() == Some(artifact) {
+            self.recovery.crash = None;
         }
         // The artifact that was live last has proven that it works.
         let last = self.artifacts.live.or(self.recovery.replaced);

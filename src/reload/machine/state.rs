@@ -95,8 +95,6 @@ pub(super) struct Recovery {
     /// The generation that was live before the live one. It may go live again while it is draining.
     pub(super) before: Option<GenId>,
     pub(super) crash: Option<Crash>,
-    /// The crash that caused the start of the candidate.
-    pub(super) recovering: Option<Crash>,
     pub(super) restoring: Option<Restoring>,
     /// Whether the generation that was live last is a server. Any other program may be a job that has finished.
     pub(super) is_server: bool,
@@ -104,7 +102,7 @@ pub(super) struct Recovery {
     pub(super) starts: u8,
 }
 
-/// A crash of the live generation, in response to which nothing has been started yet.
+/// A crash of the live generation, until another one is live or recovery has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Crash {
     pub(super) id: GenId,
@@ -202,13 +200,12 @@ impl Machine {
             previous,
             ..
         } = self.artifacts;
-        let crashes = [self.recovery.crash, self.recovery.recovering];
-        let crashed = crashes.map(|crash| crash.map(|crash| crash.artifact));
+        let crashed = self.recovery.crash.map(|crash| crash.artifact);
         let queued = self.queued.map(|queued| queued.artifact);
         let candidate = self.candidate().map(|candidate| candidate.artifact);
         let before = self.recovery.before.and_then(|id| self.artifact(id));
-        let all = [newest, live, previous, queued, candidate, before].into_iter();
-        all.chain(crashed).flatten()
+        let all = [newest, live, previous, queued, candidate, before, crashed];
+        all.into_iter().flatten()
     }
 
     pub(super) const fn new_id(&mut self) -> GenId {

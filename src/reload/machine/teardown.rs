@@ -36,14 +36,11 @@ impl Machine {
     }
 
     /// Stops a candidate because a newer generation replaces it. If no generation is live, the candidate may already have
-    /// accepted connections, which finish first. If it was started because of a crash, recovery starts over, in case the
-    /// newer generation fails.
+    /// accepted connections, which finish first.
     pub(super) fn supersede(&mut self, id: GenId, turn: &mut Turn) {
         if self.live().is_some() {
             return self.stop_candidate(id, turn);
         }
-        let recovering = self.recovery.recovering.take();
-        self.recovery.crash = recovering.or(self.recovery.crash);
         self.begin_drain(id, Progress::CheckingStopSignal, turn);
         self.forward(id, turn);
         turn.effect(id, GenEffect::CheckStopSignal);

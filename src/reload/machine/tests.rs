@@ -124,7 +124,6 @@ impl Rename {
             replaced: replaced.map(|known| self.artifact(known)),
             before: before.map(|id| self.id(id)),
             crash: recovery.crash.map(crash),
-            recovering: recovery.recovering.map(crash),
             // The generation that crashed matters only for reports.
             restoring: recovery.restoring.map(|restoring| Restoring {
                 id: self.id(restoring.id),

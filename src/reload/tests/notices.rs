@@ -36,7 +36,6 @@ impl World {
                 ledger.check(Rule::Protocol, early && self.cancels(), || {
                     format!("{id} must not be superseded")
                 });
-                self.superseded();
             }
             Notice::Generation(id, GenNotice::Restored) => {
                 let live = self.live();

@@ -35,8 +35,6 @@ pub(super) struct Past {
     proven: Option<ArtifactId>,
     /// A failure that must lead to a restart or a rollback, unless another generation is started.
     pub(super) lost: Option<Lost>,
-    /// The crash that caused the start of the candidate.
-    left: Option<Lost>,
     /// The kept artifact that was most recently started.
     pub(super) again: Option<ArtifactId>,
     /// Whether the live generation has ended and the user has not been notified yet.
@@ -73,6 +71,15 @@ impl Past {
         served.any(|served| *served != artifact && self.kept.contains(served))
     }
 
+    /// Whether recovery starts this artifact.
+    fn recovers_with(&self, artifact: ArtifactId) -> bool {
+        self.lost.is_some_and(|lost| {
+            let rolls_back = lost.blamed && self.has_earlier(lost.artifact);
+            let earlier = self.served.contains(&artifact) && self.kept.contains(&artifact);
+            (artifact == lost.artifact) != rolls_back && (earlier || !rolls_back)
+        })
+    }
+
     fn is_to_blame(&self, artifact: ArtifactId) -> bool {
         self.last != Some(artifact) && self.proven != Some(artifact)
     }
@@ -106,7 +113,6 @@ impl Past {
             fresh: self.fresh,
             proven: known(&self.proven),
             lost: self.lost.map(lost),
-            left: self.left.map(lost),
             again: known(&self.again),
             unreported: self.unreported,
             starting: None,
@@ -146,7 +152,7 @@ impl World {
         past.fresh = past.last.replace(artifact) != Some(artifact);
         past.tried |= past.made == Some(artifact);
         past.served.push(artifact);
-        (past.server, past.lost, past.left) = (server, None, None);
+        (past.server, past.lost) = (server, None);
     }
 
     /// Records that the live generation has ended.
@@ -182,19 +188,13 @@ impl World {
         else {
             return;
         };
-        let left = self.past.left.take();
         if failure == GenFailure::Start && again {
             self.past.kept.retain(|kept| *kept != artifact);
-            let once_more = |lost: Lost| Lost {
-                blamed: false,
-                again: true,
-                ..lost
-            };
-            let again = |lost: Lost| Lost {
-                again: true,
-                ..lost
-            };
-            self.past.lost = left.map(once_more).or(self.past.lost.map(again));
+            if let Some(lost) = &mut self.past.lost {
+                (lost.blamed, lost.again) = (false, true);
+            }
+        } else if self.past.recovers_with(artifact) {
+            self.past.lost = None;
         }
         let past = &self.past;
         let first = self.live().is_none() && past.lost.is_none();
@@ -205,13 +205,6 @@ impl World {
                 blamed: true,
                 again: false,
             });
-        }
-    }
-
-    /// Records that a newer generation replaces the candidate.
-    pub(super) fn superseded(&mut self) {
-        if self.live().is_none() {
-            self.past.lost = self.past.left.take().or(self.past.lost);
         }
     }
 
@@ -244,11 +237,7 @@ impl World {
     }
 
     pub(super) fn started_for(&mut self, cause: Option<Cause>) {
-        match cause {
-            Some(Cause::RollBack | Cause::Crash) => self.past.left = self.past.lost.take(),
-            Some(Cause::Undo) => self.undo = false,
-            Some(Cause::Begin | Cause::Change | Cause::Request | Cause::InheritFds) | None => {}
-        }
+        self.undo &= cause != Some(Cause::Undo);
     }
 
     /// Whether this artifact, which is the newest one, may be started.
