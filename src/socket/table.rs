@@ -221,6 +221,7 @@ impl Table {
     fn add(&mut self, endpoint: Option<Endpoint>, env: &mut Env) -> io::Result<()> {
         let mut group = Group::new(endpoint, false, env);
         let opened = group.open(Owner::Next, Origin::Hotrun, env);
+        let opened = opened.and_then(|()| group.steer(env));
         self.keep(group, opened, env)
     }
 

@@ -107,6 +107,11 @@ impl Filter {
         })
     }
 
+    /// Whether a change to this file matters: the file counts, or it makes the filter outdated.
+    pub(super) fn matters(&mut self, path: &Path) -> bool {
+        self.counts(path) || self.is_outdated_by(path)
+    }
+
     /// Whether a file at `path` counts. The file need not exist.
     pub(super) fn counts(&mut self, path: &Path) -> bool {
         if let Some(action) = action_for(&self.spec.rules, path) {

@@ -170,7 +170,7 @@ impl WatchWorker {
     }
 
     fn file_touched(&mut self, path: &Path, state: FileState) {
-        if self.filter.counts(path) || self.filter.is_outdated_by(path) {
+        if self.filter.matters(path) {
             self.debounce.touch(path.to_owned(), state, Instant::now());
         } else {
             self.note_uncounted(path);
@@ -207,7 +207,7 @@ impl WatchWorker {
 
     /// Handles the removal of a file or a directory. It is no longer known which of the two it was.
     fn removed(&mut self, path: &Path) {
-        let counts = self.filter.counts(path) || self.filter.is_outdated_by(path);
+        let counts = self.filter.matters(path);
         if !self.snapshot.knows(path) {
             // For example, a temporary file that was renamed.
             self.debounce.forget(path);
@@ -309,7 +309,7 @@ impl WatchWorker {
         let mut changed = BTreeSet::new();
         for path in paths {
             // A path that does not count may have been a directory with files that count.
-            let counts = self.filter.counts(&path) || self.filter.is_outdated_by(&path);
+            let counts = self.filter.matters(&path);
             changed.extend(match counts {
                 true => self.snapshot.update(&path),
                 false => self.snapshot.forget_gone(&path),

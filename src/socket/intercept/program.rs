@@ -142,14 +142,15 @@ impl InterceptedProgram {
             return Reply::Continue;
         };
         let endpoint = binding.endpoint;
-        if self.sockets.any_overlaps(cookie, endpoint) {
+        let bound = Endpoint::of(&socket).is_ok_and(|bound| bound.address.port() != 0);
+        if !bound && self.sockets.any_overlaps(cookie, endpoint) {
             self.forget_closed();
         }
         let decision = self.sockets.on_bind(&BindCall {
             cookie,
             thread: caller.call.thread,
             binding,
-            bound: Endpoint::of(&socket).is_ok_and(|bound| bound.address.port() != 0),
+            bound,
             may_repeat: os::seccomp::may_lose_replies(),
             neighbours: self.adopter.neighbours(endpoint),
         });

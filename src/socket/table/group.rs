@@ -143,8 +143,9 @@ impl Group {
         self.listeners.push(Listener::new(listener, owner, origin));
         if self.is_unserved() && owner > self.target {
             self.target = owner;
+            self.steer(env)?;
         }
-        self.steer(env)
+        Ok(())
     }
 
     /// Removes listeners that were shut down, and repairs the path and the steering.

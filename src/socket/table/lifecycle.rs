@@ -121,12 +121,12 @@ impl Group {
             let closed = ids.iter().map(|id| self.close(*id, env));
             return closed.fold(Ok(()), io::Result::and);
         }
+        if !self.listeners.iter().any(|one| ids.contains(&one.id)) {
+            return Ok(());
+        }
         let live = env.common.live.map(Owner::Generation);
-        for listener in self
-            .listeners
-            .iter_mut()
-            .filter(|one| ids.contains(&one.id))
-        {
+        let orphaned = |one: &&mut Listener| ids.contains(&one.id);
+        for listener in self.listeners.iter_mut().filter(orphaned) {
             let before = std::mem::replace(&mut listener.owner, Owner::Nobody);
             listener.phase = match listener.origin {
                 Origin::Hotrun | Origin::Program => ListenerPhase::Released,

@@ -67,9 +67,6 @@ impl Reuseport {
     pub(super) fn may_leave(&self, members: &[GroupMember], index: usize, target: Owner) -> bool {
         let mut after = members.to_vec();
         after.swap_remove(index);
-        if indices(&after, target).is_empty() {
-            return false;
-        }
         let fine = |member: &GroupMember| member.owner == target || member.forwarded;
         let Some(attached) = &self.attached else {
             return after.iter().all(fine);
