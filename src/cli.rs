@@ -53,7 +53,7 @@ pub struct Cli {
 
     /// Ignore files that match this glob (repeatable)
     ///
-    /// Globs have the syntax of `.gitignore` files.
+    /// Globs use the syntax of `.gitignore` files.
     #[arg(short, long, value_name = "GLOB", value_delimiter = '\n', value_parser = values::glob)]
     pub ignore: Vec<String>,
 
@@ -79,7 +79,7 @@ pub struct Cli {
     /// Poll for changes instead of relying on file events
     ///
     /// File systems without reliable events (NFS, SMB, FUSE, folders shared by a host) and directories beyond the
-    /// system's limit are always polled. Polling takes at most about 1% of a processor, so the interval grows with the
+    /// system's limit are always polled. Polling uses at most about 1% of one processor, so the interval grows with the
     /// number of files. DURATION sets the interval, as in `--poll=2s`.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "on", value_parser = values::poll)]
@@ -125,8 +125,8 @@ pub struct Cli {
     /// Hold requests instead of answering 503 when no version is running
     ///
     /// By default, HTTP requests that arrive after a failed first build or a crash get status 503 and the reason: as
-    /// text, or in a browser as a page that reloads when the program is back. Other protocols always wait, and
-    /// so does every request while a build or a start is in progress.
+    /// text, or in a browser as a page that reloads when the program is back. Connections that use other protocols
+    /// always wait, and so does every request while a build or a start is in progress.
     #[arg(long)]
     pub no_error_page: bool,
 
@@ -140,7 +140,7 @@ pub struct Cli {
 
     /// Treat the program as hung after this long without a watchdog ping
     ///
-    /// The program gets `WATCHDOG_USEC`. Once it is ready it must send `WATCHDOG=1` to `NOTIFY_SOCKET` at least this
+    /// The program gets `WATCHDOG_USEC`. Once it is ready, it must send `WATCHDOG=1` to `NOTIFY_SOCKET` at least this
     /// often, as with systemd's `WatchdogSec=`. If it does not, it gets SIGABRT and counts as crashed.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub watchdog: Option<Duration>,
@@ -161,7 +161,7 @@ pub struct Cli {
 
     /// How long the old generation may take to stop
     ///
-    /// After this time hotrun kills it. A program that doesn't handle the signal may use this time to finish its
+    /// After this time, hotrun kills it. A program that doesn't handle the signal may use this time to finish its
     /// connections. It then gets the signal and is killed two seconds later, or after this timeout if that is shorter.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub stop_timeout: Duration,
@@ -338,7 +338,7 @@ pub fn command() -> Command {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches_from(args)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    // The option has no delimiter, because a value on the command line may contain line breaks.
+    // Only the variable's value is split into lines: a value on the command line may contain line breaks.
     if matches.value_source("env") == Some(ValueSource::EnvVariable) {
         cli.env = cli
             .env

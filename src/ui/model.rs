@@ -25,7 +25,7 @@ pub(super) struct Model {
     /// The sockets that hotrun opened: name and address.
     pub(super) listening: Vec<(String, String)>,
     /// The addresses that the live generation's program has opened. If no generation is live: those of the last live
-    /// one, or of a newer one that has opened an address since.
+    /// one, or of another that has opened an address since.
     program_addresses: Vec<String>,
     /// The build in progress.
     pub(super) building: Option<BuildProgress>,
@@ -148,7 +148,7 @@ impl Model {
         }
     }
 
-    /// The address where connections wait while no generation is live.
+    /// An address where connections wait while no generation is live.
     pub(super) fn waits_at(&self) -> Option<&str> {
         let listening = self.listening.iter().map(|(_, address)| address);
         let mut all = listening.chain(&self.program_addresses);

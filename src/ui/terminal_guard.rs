@@ -27,7 +27,7 @@ const DISABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 const ATTEMPTS: usize = 20;
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
-/// The terminal's original state, while it is changed.
+/// The terminal's original state, while hotrun has changed it.
 static SAVED: Mutex<Option<Saved>> = Mutex::new(None);
 
 /// Set when hotrun is about to exit or has panicked: threads that are still running must not draw.
@@ -98,7 +98,7 @@ impl TerminalGuard {
             return false;
         }
         if !terminal::in_foreground(terminal).unwrap_or(false) {
-            // Another job has set its own modes, so there is nothing to restore later.
+            // The job in the foreground has set its own modes, so there is nothing to restore later.
             if std::mem::take(&mut self.active) {
                 *saved = None;
             }
@@ -233,7 +233,7 @@ fn write_teardown(saved: &mut Saved) -> io::Result<()> {
         let mut flowing = saved.original.clone();
         flowing.input_flags.remove(InputFlags::IXON);
         terminal::set_modes(&saved.terminal, &flowing)?;
-        // If the older output is still not read, discard it: a usable terminal matters more.
+        // If the earlier output has still not been read, discard it: a usable terminal matters more.
         if attempt >= ATTEMPTS {
             terminal::discard_output(&saved.terminal)?;
         }

@@ -24,7 +24,7 @@ pub enum TerminalEvent {
     Resized(Size),
     /// The user pressed Ctrl-Z.
     Suspend,
-    /// hotrun is running again after something else stopped it: `kill -STOP`, a debugger.
+    /// hotrun is running again after something else stopped it, such as `kill -STOP` or a debugger.
     Continued,
 }
 
@@ -140,7 +140,7 @@ async fn typed(input: &mut Option<AsyncFd<File>>) -> Vec<u8> {
         let Ok(mut ready) = terminal.readable().await else {
             break;
         };
-        // Reading in the background would stop hotrun (`SIGTTIN`), and that input is for another process.
+        // In the background, reading would stop hotrun (`SIGTTIN`), and the input is meant for another process.
         match terminal::in_foreground(ready.get_inner()) {
             Ok(true) => {}
             Ok(false) => {
