@@ -46,8 +46,8 @@ pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};
 pub struct Cli {
     /// Watch this file or directory (repeatable)
     ///
-    /// By default, hotrun watches the files that the binary is built from in cargo mode, and the working directory
-    /// otherwise. Directories are watched with their subdirectories, except for ignored files.
+    /// By default, hotrun watches the files that cargo builds the binary from or, with any other COMMAND, the working
+    /// directory. Directories are watched with their subdirectories, except for ignored files.
     #[arg(short, long, value_name = "PATH", value_delimiter = '\n', value_hint = ValueHint::AnyPath)]
     pub watch: Vec<PathBuf>,
 
@@ -78,9 +78,9 @@ pub struct Cli {
 
     /// Poll for changes instead of relying on file events
     ///
-    /// File systems without reliable events (NFS, SMB, FUSE, folders shared by a host) and directories beyond the
-    /// system's limit are always polled. Polling uses at most about 1% of one processor, so the interval grows with the
-    /// number of files. DURATION sets the interval, as in `--poll=2s`.
+    /// File systems without reliable events (NFS, SMB, FUSE, folders shared by the host of a virtual machine) and
+    /// directories beyond the system's limit are always polled. Polling uses at most about 1% of one processor, so the
+    /// interval grows with the number of files. DURATION sets the interval, as in `--poll=2s`.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "on", value_parser = values::poll)]
     pub poll: Option<Poll>,
@@ -100,8 +100,8 @@ pub struct Cli {
     ///
     /// `auto` manages them if the system allows it (Linux 5.19 or newer, with seccomp). You don't have to change the
     /// program: it keeps its sockets, and hotrun lets the next generation open the same addresses. If hotrun is not
-    /// privileged (CAP_SYS_ADMIN), it must set no_new_privs for the program, so `sudo` and other setuid programs
-    /// don't work inside it. `never` manages only `--listen` sockets.
+    /// privileged (CAP_SYS_ADMIN), it must set no_new_privs for the program, so `sudo` and other setuid programs don't
+    /// work inside the program. `never` manages only `--listen` sockets.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub adopt: Adopt,
 
@@ -187,7 +187,7 @@ pub struct Cli {
 
     /// Run in this directory
     ///
-    /// The build and the program run there, and the paths in other options are relative to it.
+    /// The build and the program run there, and the paths in other options are relative to this directory.
     #[arg(short = 'C', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workdir: Option<PathBuf>,
 

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn nothing_is_live_after_a_crash() {
+fn the_footer_shows_that_nothing_is_live_after_a_crash() {
     let mut story = Story::with_one_live();
     story.notice(Notice::Generation(
         ONE,
@@ -32,7 +32,7 @@ fn nothing_is_live_after_a_crash() {
 }
 
 #[test]
-fn the_footer_during_a_pause() {
+fn the_footer_shows_a_pause_and_pending_changes() {
     let mut story = Story::with_one_live();
     story.notice(Notice::Paused).assert_shown(
         "
