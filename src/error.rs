@@ -1,4 +1,4 @@
-//! Errors that end hotrun: the message says what is wrong, hints say what to do.
+//! Errors that make hotrun exit: the message says what is wrong, and hints say what to do.
 
 use std::fmt::{self, Write as _};
 

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duplicate_descriptor_is_the_same_file() {
+    fn a_duplicate_descriptor_refers_to_the_same_file() {
         let (one, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let duplicate = one.try_clone().unwrap();
         assert!(same(one.as_fd(), duplicate.as_fd()).unwrap());

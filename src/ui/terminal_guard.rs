@@ -190,7 +190,8 @@ fn write_setup(terminal: &mut File, keys: bool) -> io::Result<()> {
     terminal.write_all(&text)
 }
 
-/// Undoes [`write_setup`] and any modes that an unfinished frame has left on, and erases the footer.
+/// Returns what to write to undo [`write_setup`] and any modes that an unfinished frame has left on, and to erase the
+/// footer.
 fn teardown() -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     queue!(text, EndSynchronizedUpdate, EnableLineWrap, ResetColor)?;

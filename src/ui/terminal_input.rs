@@ -30,7 +30,7 @@ pub enum TerminalEvent {
 
 /// Receives events from the terminal.
 pub struct TerminalInput {
-    /// `None` without a terminal, and after the terminal was closed.
+    /// `None` if there is no terminal, or if it has been closed.
     input: Option<AsyncFd<File>>,
     for_program: bool,
     keys: KeyParser,
@@ -110,7 +110,7 @@ impl TerminalInput {
     }
 }
 
-/// How long to wait for the `SIGCONT`, which normally has arrived already.
+/// How long to wait for the `SIGCONT`, which has normally arrived already.
 const MOMENT: Duration = Duration::from_millis(100);
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -1,4 +1,4 @@
-//! Notifications from programs.
+//! Tests the reports about notifications from programs.
 
 use super::json::json;
 use super::*;

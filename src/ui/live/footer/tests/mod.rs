@@ -20,7 +20,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The model after the reports so far, and the current time.
+/// The model after the reports so far, the current time, and the options.
 struct Story {
     model: Model,
     now: Duration,
