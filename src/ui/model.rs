@@ -31,12 +31,12 @@ pub(super) struct Model {
     pub(super) building: Option<BuildProgress>,
     /// Why the newest generation was built or started.
     pub(super) cause: Option<Cause>,
-    /// The first of the changed files that triggered the newest generation.
+    /// The first few of the changed files that triggered the newest generation.
     pub(super) changed: Vec<PathBuf>,
     /// The number of changed files that triggered the newest generation.
     pub(super) changes: usize,
-    /// The first files of the last change, and how many files changed, until the change triggers a generation. A rule
-    /// may run a command instead, or the change may have to wait for the next build.
+    /// The first few files of the last change, and how many files changed, until the change triggers a generation. A
+    /// rule may run a command instead, or the change may have to wait for the next build.
     unbuilt: (Vec<PathBuf>, usize),
     /// The result of the newest generation.
     pub(super) last: LastResult,

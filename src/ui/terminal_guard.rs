@@ -22,8 +22,8 @@ use crate::os::test_hook;
 const ENABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
 const DISABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 
-/// How many times to try writing to a terminal that accepts no output. After that, hotrun discards the older output and
-/// tries as many times again.
+/// How many times to try writing to a terminal that accepts no output. After that, hotrun discards the earlier output
+/// and tries as many times again.
 const ATTEMPTS: usize = 20;
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
