@@ -46,14 +46,14 @@ pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};
 pub struct Cli {
     /// Watch this file or directory (repeatable)
     ///
-    /// By default, hotrun watches the files that the binary is built from in cargo mode, and the working directory
-    /// otherwise. Directories are watched with their subdirectories, except for ignored files.
+    /// By default, hotrun watches the files that cargo builds the binary from or, with any other COMMAND, the working
+    /// directory. Directories are watched with their subdirectories, except for ignored files.
     #[arg(short, long, value_name = "PATH", value_delimiter = '\n', value_hint = ValueHint::AnyPath)]
     pub watch: Vec<PathBuf>,
 
     /// Ignore files that match this glob (repeatable)
     ///
-    /// Globs have the syntax of `.gitignore` files.
+    /// Globs use the syntax of `.gitignore` files.
     #[arg(short, long, value_name = "GLOB", value_delimiter = '\n', value_parser = values::glob)]
     pub ignore: Vec<String>,
 
@@ -78,9 +78,9 @@ pub struct Cli {
 
     /// Poll for changes instead of relying on file events
     ///
-    /// File systems without reliable events (NFS, SMB, FUSE, folders shared by a host) and directories beyond the
-    /// system's limit are always polled. Polling takes at most about 1% of a processor, so the interval grows with the
-    /// number of files. DURATION sets the interval, as in `--poll=2s`.
+    /// File systems without reliable events (NFS, SMB, FUSE, folders shared by the host of a virtual machine) and
+    /// directories beyond the system's limit are always polled. Polling uses at most about 1% of one processor, so the
+    /// interval grows with the number of files. DURATION sets the interval, as in `--poll=2s`.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "on", value_parser = values::poll)]
     pub poll: Option<Poll>,
@@ -100,8 +100,8 @@ pub struct Cli {
     ///
     /// `auto` manages them if the system allows it (Linux 5.19 or newer, with seccomp). You don't have to change the
     /// program: it keeps its sockets, and hotrun lets the next generation open the same addresses. If hotrun is not
-    /// privileged (CAP_SYS_ADMIN), it must set no_new_privs for the program, so `sudo` and other setuid programs
-    /// don't work inside it. `never` manages only `--listen` sockets.
+    /// privileged (CAP_SYS_ADMIN), it must set no_new_privs for the program, so `sudo` and other setuid programs don't
+    /// work inside the program. `never` manages only `--listen` sockets.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub adopt: Adopt,
 
@@ -125,8 +125,8 @@ pub struct Cli {
     /// Hold requests instead of answering 503 when no version is running
     ///
     /// By default, HTTP requests that arrive after a failed first build or a crash get status 503 and the reason: as
-    /// text, or in a browser as a page that reloads when the program is back. Other protocols always wait, and
-    /// so does every request while a build or a start is in progress.
+    /// text, or in a browser as a page that reloads when the program is back. Connections that use other protocols
+    /// always wait, and so does every request while a build or a start is in progress.
     #[arg(long)]
     pub no_error_page: bool,
 
@@ -140,7 +140,7 @@ pub struct Cli {
 
     /// Treat the program as hung after this long without a watchdog ping
     ///
-    /// The program gets `WATCHDOG_USEC`. Once it is ready it must send `WATCHDOG=1` to `NOTIFY_SOCKET` at least this
+    /// The program gets `WATCHDOG_USEC`. Once it is ready, it must send `WATCHDOG=1` to `NOTIFY_SOCKET` at least this
     /// often, as with systemd's `WatchdogSec=`. If it does not, it gets SIGABRT and counts as crashed.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub watchdog: Option<Duration>,
@@ -161,7 +161,7 @@ pub struct Cli {
 
     /// How long the old generation may take to stop
     ///
-    /// After this time hotrun kills it. A program that doesn't handle the signal may use this time to finish its
+    /// After this time, hotrun kills it. A program that doesn't handle the signal may use this time to finish its
     /// connections. It then gets the signal and is killed two seconds later, or after this timeout if that is shorter.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub stop_timeout: Duration,
@@ -187,7 +187,7 @@ pub struct Cli {
 
     /// Run in this directory
     ///
-    /// The build and the program run there, and the paths in other options are relative to it.
+    /// The build and the program run there, and the paths in other options are relative to this directory.
     #[arg(short = 'C', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workdir: Option<PathBuf>,
 
@@ -338,7 +338,7 @@ pub fn command() -> Command {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches_from(args)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    // The option has no delimiter, because a value on the command line may contain line breaks.
+    // Only the variable's value is split into lines: a value on the command line may contain line breaks.
     if matches.value_source("env") == Some(ValueSource::EnvVariable) {
         cli.env = cli
             .env

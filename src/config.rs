@@ -202,7 +202,7 @@ fn workdir(given: Option<&Path>) -> Result<PathBuf, Failure> {
     let Some(given) = given else {
         return Ok(current);
     };
-    // Canonical, so that its parent directories are the real ones, even with `..` and symbolic links.
+    // Canonical, so that the path's parents are the real parent directories, even after `..` or a symbolic link.
     let problem = match current.join(given).canonicalize() {
         Ok(path) if path.is_dir() => return Ok(path),
         Ok(_) => "not a directory".to_owned(),
@@ -258,7 +258,7 @@ fn rules(cli: &Cli, workdir: &Path) -> Result<Vec<ChangeRule>, Failure> {
     if cli.watch.is_empty() {
         rules.push(ChangeRule::file(workdir.join(".env"), RuleAction::Restart));
     }
-    // Every start reads the file again, so a change to it needs a restart.
+    // Every start reads the `--env-file` file again, so a change to the file calls for a restart.
     let env_file = cli.env_file.iter().cloned();
     rules.extend(env_file.map(|file| ChangeRule::file(file, RuleAction::Restart)));
     for on in &cli.on {

@@ -1,10 +1,10 @@
-//! Errors that end hotrun: the message says what is wrong, hints say what to do.
+//! Errors that make hotrun exit: the message says what is wrong, and hints say what to do.
 
 use std::fmt::{self, Write as _};
 
 use console::Style;
 
-/// Why hotrun exits without success.
+/// Why hotrun exits with a failure status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     exit_code: u8,
@@ -23,7 +23,7 @@ impl Failure {
         Self::new(1, message)
     }
 
-    /// A signal terminated hotrun. There is no message, because hotrun was asked to exit.
+    /// hotrun exits because of a signal. There is no message, because hotrun was asked to exit.
     pub fn signal(number: i32) -> Self {
         Self::new(u8::try_from(128 + number).unwrap_or(u8::MAX), "")
     }
@@ -60,7 +60,7 @@ impl Failure {
         self.hints.first().cloned()
     }
 
-    /// The exit status of hotrun.
+    /// hotrun's exit status.
     pub fn exit_code(&self) -> u8 {
         self.exit_code
     }
@@ -89,7 +89,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// A [`Failure`] in the chain keeps its exit status and hints. The context is put before its message.
+/// Keeps the exit status and hints of a [`Failure`] in the chain, and puts the context before the failure's message.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         let mut parts = Vec::new();

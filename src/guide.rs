@@ -1,7 +1,7 @@
 //! The user guide, with one page per topic. `hotrun help TOPIC` prints a page, and the man page contains all of them.
 //!
-//! To add a page, write `src/guide/TOPIC.md`, with `# Title` in the first line, and add the topic to the list in this
-//! file. Pages are printed as they are, so their lines have at most 78 columns, and their tables are aligned.
+//! To add a page, write `src/guide/TOPIC.md`, with `# Title` as the first line, and add the topic to the list in this
+//! file. Pages are printed as they are, so keep lines to at most 78 columns, and align tables.
 
 macro_rules! pages {
     ($($topic:ident),* $(,)?) => {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-/// One day. A longer value is probably a mistake (`1M` is a month), and the limit keeps deadlines far from overflow.
+/// One day. A longer value is probably a mistake (`1M` is a month), and the limit keeps deadlines from overflowing.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Parses `250ms`, `10s`, `1m30s` or `1.5s`. A number without a unit is an error, because tools disagree on its unit.
+/// Parses `250ms`, `10s`, `1m30s` or `1.5s`. A number without a unit is an error, because tools disagree on the default
+/// unit.
 ///
 /// # Errors
 ///
@@ -33,7 +34,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn durations_have_a_number_and_a_unit() {
+    fn a_duration_needs_a_number_and_a_unit_and_is_at_most_a_day() {
         for (text, micros) in [
             ("250ms", 250_000),
             ("1.5s", 1_500_000),

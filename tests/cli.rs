@@ -99,7 +99,7 @@ fn documents() -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn the_readme_and_the_guide_name_existing_options() {
+fn the_readme_and_the_guide_name_only_existing_options() {
     let known = option_names();
     let span = Regex::new(r"`(--?[A-Za-z][A-Za-z-]*)[^`]*`").unwrap();
     let mut count = 0;
@@ -230,7 +230,7 @@ fn variables_set_options_and_the_command_line_overrides_them() {
 }
 
 #[test]
-#[ignore = "runs only in the process that the test above starts with these variables"]
+#[ignore = "runs only in the process that `with_variables` starts"]
 fn variables_are_read() {
     let parse = |line: &str| cli::parse(line.split(' ').map(OsString::from));
     match std::env::var("VARIABLES_CASE").as_deref() {

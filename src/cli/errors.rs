@@ -1,4 +1,4 @@
-//! Errors of the command line.
+//! Errors in the command line.
 
 use clap::error::{ContextKind, ContextValue};
 

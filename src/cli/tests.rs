@@ -7,7 +7,7 @@ fn try_parse(line: &str) -> Result<Cli, Failure> {
 }
 
 fn failure(line: &str) -> Failure {
-    try_parse(line).expect_err("the command line should be rejected")
+    try_parse(line).expect_err("the command line is rejected")
 }
 
 #[test]

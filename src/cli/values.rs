@@ -74,7 +74,7 @@ pub struct OnRule {
     pub action: RuleAction,
 }
 
-/// Parses `GLOB=ACTION`. Both parts may contain a `=`, so the separator is the first `=` that an action follows.
+/// Parses `GLOB=ACTION`. Both parts may contain an `=`, so the separator is the first `=` that an action follows.
 pub(super) fn rule(text: &str) -> Result<OnRule, String> {
     const ACTIONS: [&str; 5] = ["build", "restart", "signal:", "run:", "ignore"];
     let mut places = text.match_indices('=').map(|(at, _)| text.split_at(at));
@@ -87,7 +87,7 @@ pub(super) fn rule(text: &str) -> Result<OnRule, String> {
                 .map(|(glob, _)| text.split_at(glob.len()))
         })
         .filter(|(glob, _)| !glob.is_empty())
-        .ok_or("a rule must be a glob, a `=` and an action, as in `config/*.toml=signal:HUP`")?;
+        .ok_or("a rule must be a glob, an `=` and an action, as in `config/*.toml=signal:HUP`")?;
     let (word, rest) = action[1..].split_once(':').unwrap_or((&action[1..], ""));
     let action = match (word, rest) {
         ("build", "") => RuleAction::Build,

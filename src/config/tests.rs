@@ -54,7 +54,7 @@ fn without_a_command_or_a_package_there_is_nothing_to_run() {
 }
 
 #[test]
-fn a_build_needs_a_command() {
+fn the_build_option_needs_a_command() {
     assert_eq!(
         message(&["-b", "make"]),
         "`--build` needs a COMMAND to start after the build"
@@ -179,7 +179,7 @@ fn the_policy_contains_the_option_values() {
         when_busy: WhenBusy::Queue,
         ready_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(3),
-        // Without sockets, the program may be a job.
+        // Without `--listen` sockets, the program may be a job, not a server.
         passes_sockets: false,
         ..Policy::default()
     };
@@ -187,13 +187,13 @@ fn the_policy_contains_the_option_values() {
 }
 
 #[test]
-fn the_default_policy_is_that_of_the_command_line() {
+fn with_a_socket_the_default_options_result_in_the_default_policy() {
     let config = read_in(empty().path(), &["--listen", "3000", "--", "x"]).unwrap();
     assert_eq!(config.policy(true, true), Policy::default());
 }
 
 #[test]
-fn listen_pid_depends_on_the_command() {
+fn listen_pid_depends_on_the_option_and_the_command() {
     let sets = |setting: &str, program: &str| {
         let config = read_in(empty().path(), &["--listen-pid", setting, "--", "x"]).unwrap();
         config.sets_listen_pid(&[program.into()])
@@ -221,7 +221,7 @@ fn generations_overlap_only_if_hotrun_manages_their_sockets() {
 }
 
 #[test]
-fn help_version_and_completions_are_printed() {
+fn the_help_the_version_and_the_man_page_are_printed() {
     for (word, expected) in [
         ("-h", "--stop-timeout"),
         ("--help", "HOTRUN_STOP_TIMEOUT"),
@@ -238,7 +238,7 @@ fn help_version_and_completions_are_printed() {
 }
 
 #[test]
-fn without_adoption_a_rule_that_needs_a_socket_requires_listen() {
+fn without_adoption_a_readiness_rule_that_needs_a_socket_requires_listen() {
     let read = |ready: &str, more: &[&str]| {
         let words = [&["--adopt", "never", "--ready", ready], more, &["--", "x"]].concat();
         read_in(empty().path(), &words).map(drop)

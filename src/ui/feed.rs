@@ -69,7 +69,7 @@ pub fn start(ui: Ui, on_quit: OnQuit) -> std::io::Result<(Feed, UiThread)> {
     thread::Builder::new().name("ui".into()).spawn(move || {
         let _guard = QuitOnPanic(on_quit.clone());
         show(ui, &incoming, &on_quit, &requested);
-        // The receiver is gone if this took too long.
+        // The receiver is gone if showing everything took too long.
         let _ = finish.send(());
     })?;
     let feed = Feed {
@@ -100,7 +100,7 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, on_quit: &OnQuit, release: &Relea
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        // Draw everything that is waiting in one frame.
+        // Everything that is waiting is drawn in a single frame.
         let mut shown = Ok(());
         while let Some((content, _room)) = item {
             let released = release_terminal(&mut ui, release);
@@ -129,7 +129,7 @@ fn release_terminal(ui: &mut Ui, release: &Release) -> std::io::Result<()> {
         return Ok(());
     };
     let released = ui.execute(UiCommand::ReleaseTerminal);
-    // The receiver is gone if this took too long.
+    // The receiver is gone if the release took too long.
     let _ = done.send(());
     released
 }
@@ -147,7 +147,7 @@ impl Feed {
                 .unwrap_or_else(PoisonError::into_inner)
                 .record(report);
         }
-        // This fails only if the thread has panicked. Otherwise it runs for as long as a `Feed` exists.
+        // This fails only if the thread has panicked. Otherwise, the thread runs for as long as a `Feed` exists.
         let _ = self.items.send((content, room));
     }
 

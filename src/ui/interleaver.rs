@@ -71,7 +71,7 @@ impl Interleaver {
         self.raw(stream, &text);
     }
 
-    /// Writes the lines that were held back for programs that are now running alone.
+    /// Writes the lines that were held back for a program, if that program is now the only one running.
     pub(super) fn release_alone(&mut self, model: &Model) {
         let held = self.held.keys().copied();
         let alone: Vec<_> = held.filter(|(id, _)| !model.overlaps(*id)).collect();

@@ -96,7 +96,7 @@ impl Json {
         let mut lines = Vec::new();
         for event in events {
             let time = humantime::format_rfc3339_millis((self.now)()).to_string();
-            // Strings and numbers are always serializable, and memory is always writable.
+            // Serializing strings and numbers to memory cannot fail.
             let _ = serde_json::to_writer(&mut lines, &Line { time, event });
             lines.push(b'\n');
         }
@@ -104,7 +104,7 @@ impl Json {
     }
 }
 
-/// The length of the incomplete UTF-8 character at the end, if there is one.
+/// The length of the incomplete UTF-8 character that the bytes end with, or 0 if there is none.
 fn incomplete(bytes: &[u8]) -> usize {
     let last = bytes.utf8_chunks().last();
     let invalid = last.map_or(&[][..], |chunk| chunk.invalid());
@@ -216,7 +216,8 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
             .with("level", json!(level))
             .with("text", text.as_str())
             .with_some("hint", hint.as_deref()),
-        // cargo itself prints a line when a build is blocked. Connection counts change too often.
+        // There is no event for a blocked build, because cargo itself prints a line about it, nor for connection
+        // counts, because they change too often.
         Report::Listening { first: false, .. }
         | Report::Connections { .. }
         | Report::BuildBlocked { .. }

@@ -79,7 +79,7 @@ impl KeyParser {
 #[derive(Default)]
 struct KeyCollector {
     keys: Vec<Key>,
-    /// Whether pasted text has started and not ended.
+    /// Whether pasted text has started but not ended.
     pasting: bool,
     /// How many more characters belong to a sequence that the parser considers complete.
     skip: u8,
@@ -143,7 +143,7 @@ mod tests {
         let whole = KeyParser::default().read(bytes);
         let mut keys = KeyParser::default();
         let cut: Vec<Key> = bytes.iter().flat_map(|byte| keys.read(&[*byte])).collect();
-        assert_eq!(whole, cut, "one byte at a time");
+        assert_eq!(whole, cut, "reading one byte at a time finds the same keys");
         whole
     }
 
@@ -154,7 +154,8 @@ mod tests {
         assert_eq!(read(b"\r\n?"), [Key::Mark, Key::Mark, Key::Help]);
     }
 
-    /// Sequences that a terminal sends unasked or in reply to a program's query. Many contain characters that would be keys on their own.
+    /// Sequences that a terminal sends for keys and mouse events, or in reply to a program's query. Many contain
+    /// characters that would be keys on their own.
     const SEQUENCES: &[&[u8]] = &[
         b"\x1b[A",
         b"\x1b[1;5A",

@@ -111,7 +111,7 @@ fn starts_reload(notice: Notice, model: &Model) -> bool {
     matches!(notice, Notice::Generation(_, GenNotice::Building { .. }))
 }
 
-/// The maximum number of changed files that `--why` prints. Switching branches can change thousands.
+/// The maximum number of changed files to list. Switching branches can change thousands.
 const MAX_FILES: usize = 20;
 
 /// The style of hotrun's own lines.

@@ -150,7 +150,8 @@ impl Ui {
         self.result()
     }
 
-    /// How long to wait for a report before calling [`Ui::draw`] again. `None` if nothing needs to be redrawn until then.
+    /// How long to wait for a report before calling [`Ui::draw`] again. `None` if nothing needs to be redrawn before
+    /// the next report.
     pub fn next_redraw(&self) -> Option<Duration> {
         match &self.renderer {
             Renderer::Live(live) => live.next_redraw(&self.model, self.started.elapsed()),

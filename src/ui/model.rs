@@ -25,18 +25,18 @@ pub(super) struct Model {
     /// The sockets that hotrun opened: name and address.
     pub(super) listening: Vec<(String, String)>,
     /// The addresses that the live generation's program has opened. If no generation is live: those of the last live
-    /// one, or of a newer one that has opened an address since.
+    /// one, or of another that has opened an address since.
     program_addresses: Vec<String>,
     /// The build in progress.
     pub(super) building: Option<BuildProgress>,
     /// Why the newest generation was built or started.
     pub(super) cause: Option<Cause>,
-    /// The first of the changed files that triggered the newest generation.
+    /// The first few of the changed files that triggered the newest generation.
     pub(super) changed: Vec<PathBuf>,
     /// The number of changed files that triggered the newest generation.
     pub(super) changes: usize,
-    /// The first files of the last change, and how many files changed, until the change triggers a generation. A rule
-    /// may run a command instead, or the change may have to wait for the next build.
+    /// The first few files of the last change, and how many files changed, until the change triggers a generation. A
+    /// rule may run a command instead, or the change may have to wait for the next build.
     unbuilt: (Vec<PathBuf>, usize),
     /// The result of the newest generation.
     pub(super) last: LastResult,
@@ -148,7 +148,7 @@ impl Model {
         }
     }
 
-    /// The address where connections wait while no generation is live.
+    /// An address where connections wait while no generation is live.
     pub(super) fn waits_at(&self) -> Option<&str> {
         let listening = self.listening.iter().map(|(_, address)| address);
         let mut all = listening.chain(&self.program_addresses);

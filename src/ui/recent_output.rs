@@ -8,9 +8,9 @@ use crate::reload::{GenFailure, GenId, GenNotice, Notice};
 
 /// How many of a build's errors to keep. Users seldom read more than the first few.
 const MAX_ERRORS: usize = 16;
-/// How many bytes of a program's output to keep.
+/// How many bytes of a program's output to keep. Up to twice as many may accumulate before the older ones are dropped.
 const MAX_OUTPUT: usize = 8 << 10;
-/// How many lines of output to show for a program, and for a build without errors.
+/// How many lines of output to show for a program, and for a failed build without compiler errors.
 const LAST_LINES: usize = 40;
 /// How many of hotrun's own errors to keep.
 const LAST_MESSAGES: usize = 5;
@@ -18,7 +18,7 @@ const LAST_MESSAGES: usize = 5;
 /// the text again on the main thread.
 const MAX_LINE: usize = 1 << 10;
 const MAX_MESSAGE: usize = 8 << 10;
-/// Matches the output of programs that cannot run while another instance is running, but no compiler error or panic.
+/// Matches the output of programs that cannot run while another instance is running, but not compiler errors or panics.
 const OTHER_INSTANCE: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (one|instance|process|copy|server|program))\b";
 /// How many generations' output to keep.
 const GENERATIONS: usize = 4;
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(
             texts[0].len(),
             MAX_MESSAGE + 3,
-            "the ellipsis has three bytes"
+            "the ellipsis takes up three bytes"
         );
         let recent = recorded(&vec![line(&"ä".repeat(MAX_LINE)); 2]);
         let texts = &recent.explain(ID, GenFailure::Build)[0];

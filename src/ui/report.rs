@@ -53,7 +53,7 @@ pub enum Report {
         /// Whether the address has not been reported before.
         first: bool,
     },
-    /// These files changed, and hotrun reacts. The notice about the reaction follows.
+    /// These files changed, and hotrun reacts to the change; a notice about the reaction follows.
     Changed {
         /// Absolute paths.
         paths: Vec<PathBuf>,

@@ -13,7 +13,7 @@ pub struct Handles {
     pub stdout: Box<dyn Write + Send>,
     /// The program's stderr and hotrun's own lines.
     pub stderr: Box<dyn Write + Send>,
-    /// Whether both are the same terminal, file or pipe, so that a line may contain output from both.
+    /// Whether stdout and stderr are the same terminal, file or pipe, so that a line may contain output from both.
     pub same: bool,
     /// Whether stdout is a terminal that may be cleared.
     pub clearable: bool,
@@ -57,7 +57,7 @@ fn is_dumb_or_ci() -> bool {
     dumb || std::env::var_os("CI").is_some_and(|value| !value.is_empty())
 }
 
-/// Whether stdin, stdout and stderr are terminals that can be drawn on.
+/// Whether stdin, stdout and stderr are terminals, and hotrun may draw on them.
 pub fn supports_live() -> bool {
     let all = io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal();
     all && !is_dumb_or_ci()
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duplicate_descriptor_is_the_same_file() {
+    fn a_duplicate_descriptor_refers_to_the_same_file() {
         let (one, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let duplicate = one.try_clone().unwrap();
         assert!(same(one.as_fd(), duplicate.as_fd()).unwrap());

@@ -22,12 +22,12 @@ use crate::os::test_hook;
 const ENABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
 const DISABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 
-/// How many times to try writing to a terminal that accepts no output. After that, hotrun discards the older output and
-/// tries as many times again.
+/// How many times to try writing to a terminal that accepts no output. After that, hotrun discards the earlier output
+/// and tries as many times again.
 const ATTEMPTS: usize = 20;
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
-/// The terminal's original state, while it is changed.
+/// The terminal's original state, while hotrun has changed it.
 static SAVED: Mutex<Option<Saved>> = Mutex::new(None);
 
 /// Set when hotrun is about to exit or has panicked: threads that are still running must not draw.
@@ -98,7 +98,7 @@ impl TerminalGuard {
             return false;
         }
         if !terminal::in_foreground(terminal).unwrap_or(false) {
-            // Another job has set its own modes, so there is nothing to restore later.
+            // The job in the foreground has set its own modes, so there is nothing to restore later.
             if std::mem::take(&mut self.active) {
                 *saved = None;
             }
@@ -190,7 +190,8 @@ fn write_setup(terminal: &mut File, keys: bool) -> io::Result<()> {
     terminal.write_all(&text)
 }
 
-/// Undoes [`write_setup`] and any modes that an unfinished frame has left on, and erases the footer.
+/// Returns what to write to undo [`write_setup`] and any modes that an unfinished frame has left on, and to erase the
+/// footer.
 fn teardown() -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     queue!(text, EndSynchronizedUpdate, EnableLineWrap, ResetColor)?;
@@ -233,7 +234,7 @@ fn write_teardown(saved: &mut Saved) -> io::Result<()> {
         let mut flowing = saved.original.clone();
         flowing.input_flags.remove(InputFlags::IXON);
         terminal::set_modes(&saved.terminal, &flowing)?;
-        // If the older output is still not read, discard it: a usable terminal matters more.
+        // If the earlier output has still not been read, discard it: a usable terminal matters more.
         if attempt >= ATTEMPTS {
             terminal::discard_output(&saved.terminal)?;
         }

@@ -24,13 +24,13 @@ pub enum TerminalEvent {
     Resized(Size),
     /// The user pressed Ctrl-Z.
     Suspend,
-    /// hotrun is running again after something else stopped it: `kill -STOP`, a debugger.
+    /// hotrun is running again after something else stopped it, such as `kill -STOP` or a debugger.
     Continued,
 }
 
 /// Receives events from the terminal.
 pub struct TerminalInput {
-    /// `None` without a terminal, and after the terminal was closed.
+    /// `None` if there is no terminal, or if it has been closed.
     input: Option<AsyncFd<File>>,
     for_program: bool,
     keys: KeyParser,
@@ -110,7 +110,7 @@ impl TerminalInput {
     }
 }
 
-/// How long to wait for the `SIGCONT`, which normally has arrived already.
+/// How long to wait for the `SIGCONT`, which has normally arrived already.
 const MOMENT: Duration = Duration::from_millis(100);
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -140,7 +140,7 @@ async fn typed(input: &mut Option<AsyncFd<File>>) -> Vec<u8> {
         let Ok(mut ready) = terminal.readable().await else {
             break;
         };
-        // Reading in the background would stop hotrun (`SIGTTIN`), and that input is for another process.
+        // In the background, reading would stop hotrun (`SIGTTIN`), and the input is meant for another process.
         match terminal::in_foreground(ready.get_inner()) {
             Ok(true) => {}
             Ok(false) => {

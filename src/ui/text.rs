@@ -40,8 +40,8 @@ pub(super) fn text(text: &str) -> String {
         .collect()
 }
 
-/// Shortens a line to what fits on any screen, because it is processed again for each frame. If the line was rewritten
-/// with `\r`, keeps the last version.
+/// Shortens a long line, because it is processed again for each frame. If it was rewritten with `\r`, keeps the last
+/// version.
 pub(super) fn shortened(line: &str) -> &str {
     const MAX_BYTES: usize = 4096;
     if line.len() <= MAX_BYTES {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_relative_to_the_working_directory() {
+    fn a_path_inside_the_working_directory_is_shown_relative_to_it() {
         assert_eq!(path(Path::new("/w/src/a.rs"), Path::new("/w")), "src/a.rs");
         assert_eq!(path(Path::new("/v/a.rs"), Path::new("/w")), "/v/a.rs");
     }

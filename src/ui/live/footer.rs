@@ -14,7 +14,8 @@ use super::wrap::{RESET, plain, truncate};
 use crate::reload::Phase;
 use crate::ui::model::Model;
 
-/// The footer's rows from top to bottom. They fit on the terminal, and leave at least one row free if it has several.
+/// The footer's rows from top to bottom. They fit on the terminal, and leave at least one of its rows free if it has
+/// several.
 pub(super) fn rows(frame: &Frame<'_>) -> Vec<String> {
     let most = usize::from(frame.size.rows).saturating_sub(1).max(1);
     let mut state = generations::rows(frame, most - 1);
@@ -68,7 +69,7 @@ fn errors(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     rows
 }
 
-/// The longest time after which the footer may change without a further report, because it shows durations.
+/// How long until the footer may change without a further report, because it shows durations.
 pub(super) fn next_change(model: &Model, now: Duration) -> Option<Duration> {
     const MINUTE: u64 = 60;
     let tenth = Duration::from_millis(100);

@@ -33,7 +33,7 @@ use super::{Level, Options, OutputStream, TerminalGuard, UiCommand};
 use crate::os::terminal::Size;
 use crate::reload::GenId;
 
-/// The shortest time between two frames.
+/// The shortest time between two frames, unless much output is pending.
 const FRAME: Duration = Duration::from_millis(8);
 /// How many bytes of output force an early frame.
 const FULL: usize = 32 * 1024;

@@ -102,7 +102,7 @@ impl OutputFilter {
     }
 }
 
-/// A line of a build's output as it would finally look on a screen, without harmful sequences.
+/// A line as it would finally look on a screen, without harmful escape sequences.
 pub(super) fn harmless(line: &str) -> String {
     let mut filter = OutputFilter::new();
     filter.feed(line.as_bytes(), &mut |_| {});
@@ -117,7 +117,7 @@ struct LastLine {
     text: String,
     /// Where the escape sequences are in `text`.
     sequences: Vec<Range<usize>>,
-    /// How many columns the text takes.
+    /// How many columns the text takes up.
     columns: usize,
     /// How many columns the cursor is to the left of the end. The next text overwrites what is there; moving the cursor
     /// erases nothing.
@@ -160,7 +160,7 @@ impl LastLine {
     }
 
     fn move_right(&mut self, columns: u16) {
-        // At the start, the line is about to be replaced.
+        // If the cursor is at the start, the line is about to be replaced.
         let left = if self.at_start { 0 } else { self.left };
         let over = left.min(columns.into());
         self.left -= over;
@@ -195,7 +195,7 @@ impl LastLine {
         }
     }
 
-    /// Restores the style and link in effect, whatever the text before them has switched on.
+    /// Restores the style and link in effect, whatever the remaining text has switched on.
     fn restore_style(&mut self) {
         let mut sequence = String::from(RESET);
         self.style.write(&mut sequence);
@@ -250,7 +250,7 @@ impl LastLine {
 
 impl Perform for LastLine {
     fn print(&mut self, character: char) {
-        // The parser prints Delete, which a terminal does not show.
+        // The parser treats Delete as text, but a terminal does not show it.
         if character.is_control() && character != '\t' {
             return;
         }

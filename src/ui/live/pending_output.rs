@@ -10,7 +10,7 @@ use crate::ui::model::Model;
 
 /// The maximum number of bytes of an unfinished line to hold back.
 const MAX_UNFINISHED: usize = 64 * 1024;
-/// How many rows of each unfinished line are shown.
+/// The maximum number of rows to show of each unfinished line.
 const MAX_ROWS: usize = 3;
 
 /// Output that is not on the screen yet, and unfinished lines.

@@ -9,10 +9,11 @@ use super::wrap::width;
 
 /// The rows at the bottom of the output, which are redrawn in place.
 ///
-/// Between two frames the cursor stays in the first column of the first row: everything after the cursor belongs to the
-/// viewport, and nothing before it. This survives a resize, because a terminal that rewraps its lines moves the cursor
-/// along with its line. A scroll region would save redrawing the rows after each printed line, but some terminals drop
-/// lines that scroll out of it (GNU screen, older Windows consoles), and terminals disagree about it after a resize.
+/// Between two frames, the cursor stays in the first column of the first row: everything after the cursor belongs to
+/// the viewport, and nothing before it. This survives a resize, because a terminal that rewraps its lines moves the
+/// cursor along with its line. A scroll region would save redrawing the rows after each printed line, but some
+/// terminals drop lines that scroll out of it (GNU screen, older Windows consoles), and terminals disagree about it
+/// after a resize.
 #[derive(Debug, Default)]
 pub(super) struct Viewport {
     drawn: Vec<String>,
@@ -107,7 +108,7 @@ impl Viewport {
     }
 }
 
-/// Writing to a string cannot fail.
+/// Appends a command's escape sequence. Writing to a string cannot fail.
 fn add(text: &mut String, command: impl Command) {
     let _ = command.write_ansi(text);
 }
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!(text, format!("{BEGIN}\x1b[1Bc\r\x1b[1A{END}"));
     }
 
-    /// After a row as wide as the terminal, erasing removes its last character on some terminals.
+    /// After a row as wide as the terminal, erasing to the right removes the row's last character on some terminals.
     #[test]
     fn nothing_is_erased_after_a_row_that_fills_the_width() {
         let mut viewport = Viewport::default();

@@ -19,7 +19,7 @@ pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
         }
         for character in piece.chars() {
             let width = match character {
-                // A tab stops in the last column.
+                // A tab does not go past the last column.
                 '\t' => (8 - used % 8).min(columns.saturating_sub(used + 1)),
                 _ => character.width().unwrap_or(0),
             };
@@ -46,7 +46,7 @@ pub(super) fn truncate(line: &str, columns: usize) -> String {
         return rows.swap_remove(0);
     }
     let mut row = wrap(line, columns.saturating_sub(1)).swap_remove(0);
-    // Not even one character fits beside the ellipsis.
+    // It may be that not even one character fits beside the ellipsis.
     if width(&row) >= columns {
         row.clear();
     }
@@ -54,7 +54,7 @@ pub(super) fn truncate(line: &str, columns: usize) -> String {
     row
 }
 
-/// How many columns a text takes. Escape sequences and tabs count as 0.
+/// How many columns a text takes up. Escape sequences and tabs count as 0.
 pub(super) fn width(text: &str) -> usize {
     let shown = pieces(text).filter(|(_, is_sequence)| !is_sequence);
     let characters = shown.flat_map(|(piece, _)| piece.chars());
@@ -102,7 +102,7 @@ impl<'a> OpenSequences<'a> {
     }
 }
 
-/// Splits a line into text and escape sequences. `console`'s parser does not know colors with colons (ITU T.416).
+/// Splits a line into text and escape sequences. `console`'s parser does not recognize colors with colons (ITU T.416).
 fn pieces(mut rest: &str) -> impl Iterator<Item = (&str, bool)> {
     std::iter::from_fn(move || {
         let is_sequence = rest.starts_with('\x1b');

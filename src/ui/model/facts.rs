@@ -67,7 +67,7 @@ pub(in crate::ui) struct BuildProgress {
 pub(in crate::ui) struct Problem {
     pub(in crate::ui) id: GenId,
     pub(in crate::ui) failure: GenFailure,
-    /// The build's first errors, as rendered by the compiler.
+    /// The build's first errors as rendered by the compiler, or its last lines if there are no errors.
     pub(in crate::ui) errors: Vec<String>,
     /// The total number of errors.
     pub(in crate::ui) count: usize,
@@ -86,8 +86,8 @@ pub(in crate::ui) struct LastResult {
     pub(in crate::ui) unchanged: bool,
 }
 
-/// A build's output. If it is too long, only the last lines are kept: a build prints warnings first, and the error that
-/// makes it fail last.
+/// A build's output. If there is too much output, only the last lines are kept: a build prints the error that makes it
+/// fail after its warnings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::ui) struct BuildLog {
     lines: VecDeque<String>,

@@ -100,7 +100,7 @@ fn the_overlap_ends_when_either_generation_is_gone() {
 }
 
 #[test]
-fn the_pid_and_the_times_are_recorded() {
+fn the_pid_and_the_time_until_ready_are_recorded() {
     let mut model = model(&rebuilding());
     let program = "api".to_owned();
     model.fold(
@@ -115,7 +115,7 @@ fn the_pid_and_the_times_are_recorded() {
     assert_eq!((generation.pid, generation.ready), (Some(42), Some(MOMENT)));
 }
 
-/// As when a user reverts the edit that caused the failure.
+/// This happens when a user reverts the edit that caused the failure.
 #[test]
 fn a_problem_disappears_when_the_sources_match_the_live_generation_again() {
     let mut notices = rebuilding();
@@ -143,7 +143,7 @@ fn a_problem_disappears_when_the_sources_match_the_live_generation_again() {
 
 /// Changed files that only trigger a rule's command, or that wait for the next build, are not shown.
 #[test]
-fn the_changed_files_are_those_of_the_newest_generation() {
+fn the_changed_files_are_those_that_triggered_the_newest_generation() {
     let changed = |model: &mut Model, path: &str| {
         let paths = vec![path.into()];
         model.fold(&Report::Changed { paths }, MOMENT);
@@ -165,7 +165,7 @@ fn the_changed_files_are_those_of_the_newest_generation() {
 }
 
 #[test]
-fn undo_is_not_offered_after_an_automatic_roll_back() {
+fn undo_is_not_offered_after_an_automatic_rollback() {
     let three = GenId::new(3);
     let live = |id| Notice::Generation(id, GenNotice::Live { took: MOMENT });
     let mut model = model(&rebuilding());

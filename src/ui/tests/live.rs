@@ -124,7 +124,7 @@ fn clearing_the_screen_keeps_pending_output_off_the_footer() {
     terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
     terminal.execute(UiCommand::Clear);
     terminal.draw();
-    // Clearing removes the eight rows on the screen, seven of which contain lines.
+    // Clearing removes the eight rows on the screen, seven of which contain lines of output.
     assert_lines(&terminal.everything(), 13, 1);
     terminal.report(&[out(ONE, "after\n")]);
     assert!(terminal.everything().contains("\nafter\n"));

@@ -1,4 +1,4 @@
-//! Notifications from programs.
+//! Tests the reports about notifications from programs.
 
 use super::json::json;
 use super::*;
@@ -35,7 +35,7 @@ pub(super) fn everything() -> Vec<Report> {
 }
 
 #[test]
-fn notifications_in_json() {
+fn notifications_are_reported_as_json_events() {
     assert_eq!(
         json(&everything()),
         r#"{"event":"main_process","generation":1,"pid":42}
@@ -51,7 +51,7 @@ fn notifications_in_json() {
 }
 
 #[test]
-fn notifications_in_plain_lines() {
+fn notifications_are_reported_in_plain_lines() {
     assert_eq!(
         plain(&everything()),
         "\
@@ -88,7 +88,7 @@ fn the_report_of_a_crash_names_the_restored_generation_once() {
 }
 
 #[test]
-fn a_restored_generation_is_live_again_only_if_the_vanished_one_was_live() {
+fn a_restored_generation_is_reported_as_live_again_only_if_the_vanished_one_was_live() {
     let lost = restored(GenFailure::Vanished);
     assert_eq!(
         plain(&lost[..1]),

@@ -38,7 +38,7 @@ fn lines_of_two_programs_are_labelled_and_not_mixed() {
 }
 
 #[test]
-fn an_unfinished_line_is_completed_or_broken_when_another_program_prints() {
+fn hotruns_own_line_breaks_an_unfinished_line_and_the_rest_waits_for_its_end() {
     let start = notice(Notice::Generation(
         ONE,
         GenNotice::Starting {

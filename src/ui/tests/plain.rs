@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_reload_in_plain_lines() {
+fn plain_lines_report_every_step_of_a_reload() {
     let reports = [
         vec![Report::Listening {
             name: "http".into(),

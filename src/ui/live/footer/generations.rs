@@ -9,10 +9,10 @@ use crate::reload::{GenId, Phase};
 use crate::ui::model::ShownGeneration;
 use crate::ui::{Human, text};
 
-/// How many draining generations get their own row.
+/// The maximum number of draining generations with a row of their own.
 const MAX_DRAINING: usize = 3;
 
-/// At most `max_rows` rows. Draining generations get the rows that are left.
+/// The rows of the live and starting generations, and as many rows of draining ones as fit into `max_rows`.
 pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     let (mut live, mut starting, mut draining) = (Vec::new(), Vec::new(), Vec::new());
     for (id, generation) in &frame.model.generations {
@@ -131,7 +131,8 @@ fn status(generation: &ShownGeneration) -> String {
     truncate_str(&text::text(&generation.status), MAX_COLUMNS, "…").into_owned()
 }
 
-/// The time left until a timeout. A generation that gets the stop signal only at its timeout runs a little longer.
+/// The time left until a timeout. A generation that gets the stop signal only at its timeout may exceed the timeout a
+/// little.
 pub(super) fn time_left(age: Duration, timeout: Duration) -> String {
     match timeout.saturating_sub(age) {
         Duration::ZERO => format!("{} timeout exceeded", Human(timeout)),

@@ -57,7 +57,7 @@ pub(super) fn beside(frame: &Frame<'_>, segments: Segments) -> String {
     row + &" ".repeat(gap) + &keys
 }
 
-/// The keys that are useful now, as many as fit. The highest ranks are dropped first.
+/// The keys that are useful now, as many as fit. The keys with the highest rank are dropped first.
 fn keys(frame: &Frame<'_>, room: usize) -> String {
     let mut keys = match frame.options.keys {
         true => useful(frame.model),

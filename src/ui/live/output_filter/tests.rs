@@ -106,7 +106,7 @@ fn moving_left_erases_only_what_is_overwritten() {
         "^]8;;http://a^\\ab^]8;;^\\\x08c\n",
         &["^]8;;http://a^\\a^[0m^]8;;^\\c"],
     );
-    // A colored spinner, alone and after text.
+    // A colored spinner, after text and alone.
     lines(
         "Building ^[36m|^[0m\x08^[36m/^[0m\x08^[36m-^[0m\x08\n",
         &["Building ^[0m^[36m-^[0m"],

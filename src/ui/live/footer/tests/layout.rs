@@ -32,9 +32,9 @@ fn the_footer_always_fits() {
     }
 }
 
-/// Each line of a build takes one row on the terminal, and does not change the screen above it.
+/// Each line of a build takes up one row on the terminal, and does not change the screen above it.
 #[test]
-fn errors_are_sanitized_and_fit() {
+fn errors_are_sanitized_and_each_line_fits_in_one_row() {
     let lines = [
         "\x1b[2J\x1b[10Aboom\x1b[?1049h",
         &format!("\thave (\t{})", "0".repeat(100)),

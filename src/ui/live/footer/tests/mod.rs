@@ -20,7 +20,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The model after the reports so far, and the current time.
+/// The model after the reports so far, the current time, and the options.
 struct Story {
     model: Model,
     now: Duration,
@@ -145,7 +145,7 @@ impl Story {
         super::rows(&frame).join("\n")
     }
 
-    /// Compares the footer at 100 by 30, 60 by 10 and 20 by 5.
+    /// Compares the footer on terminals of 100 by 30, 60 by 10 and 20 by 5 characters.
     #[track_caller]
     fn assert_shown(&self, expected: &str) {
         let sizes = [(100, 30), (60, 10), (20, 5)];

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn nothing_is_live_after_a_crash() {
+fn the_footer_shows_that_nothing_is_live_after_a_crash() {
     let mut story = Story::with_one_live();
     story.notice(Notice::Generation(
         ONE,
@@ -32,7 +32,7 @@ fn nothing_is_live_after_a_crash() {
 }
 
 #[test]
-fn the_footer_during_a_pause() {
+fn the_footer_shows_a_pause_and_pending_changes() {
     let mut story = Story::with_one_live();
     story.notice(Notice::Paused).assert_shown(
         "
@@ -60,7 +60,7 @@ fn the_footer_during_a_pause() {
 }
 
 #[test]
-fn the_footer_after_a_pause_during_a_build() {
+fn the_footer_shows_a_pause_during_a_build() {
     let mut story = Story::with_one_live();
     story.build(TWO, Cause::Change);
     story.report(Report::Progress {
@@ -111,7 +111,7 @@ fn the_live_generation_is_visible_on_a_terminal_of_any_size() {
 }
 
 #[test]
-fn the_footer_after_an_undo() {
+fn the_footer_shows_that_an_undo_started_the_live_generation() {
     let mut story = Story::with_one_live();
     story.switch().exit(ONE);
     let three = GenId::new(3);
@@ -130,7 +130,7 @@ fn the_footer_after_an_undo() {
 }
 
 #[test]
-fn the_key_help() {
+fn the_key_help_shows_the_most_important_keys_on_a_small_terminal() {
     let mut story = Story::with_one_live();
     story.help = true;
     story.assert_shown(
@@ -166,7 +166,7 @@ fn the_key_help() {
 }
 
 #[test]
-fn the_footer_while_hotrun_quits() {
+fn the_footer_shows_how_long_hotrun_may_take_to_quit() {
     let mut story = Story::with_one_live();
     let timeout = ms(10_000);
     story.notice(Notice::Quitting { timeout });

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn the_footer_before_a_generation_is_live() {
+fn the_footer_shows_that_connections_wait_before_a_generation_is_live() {
     let mut story = Story {
         model: Model::default(),
         now: ms(0),
@@ -36,7 +36,7 @@ fn the_footer_before_a_generation_is_live() {
 }
 
 #[test]
-fn a_live_generation() {
+fn the_footer_shows_the_live_generation() {
     Story::with_one_live().assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
@@ -51,7 +51,7 @@ fn a_live_generation() {
 }
 
 #[test]
-fn a_build_in_progress() {
+fn the_footer_shows_the_progress_of_a_build() {
     let mut story = Story::with_one_live();
     story.build(TWO, Cause::Change);
     story.report(Report::Progress {
@@ -73,7 +73,7 @@ fn a_build_in_progress() {
 }
 
 #[test]
-fn a_build_that_is_waiting_for_another_cargo() {
+fn the_footer_shows_that_a_build_is_waiting_for_another_cargo() {
     let mut story = Story::with_one_live();
     story.build(TWO, Cause::Request);
     story.report(Report::BuildBlocked { id: TWO });
@@ -91,7 +91,7 @@ fn a_build_that_is_waiting_for_another_cargo() {
 }
 
 #[test]
-fn a_starting_generation() {
+fn the_footer_shows_a_starting_generation_below_the_live_one() {
     let mut story = Story::with_one_live();
     story.spawn(TWO, Cause::Change);
     story.wait(2_500).assert_shown(
@@ -111,7 +111,7 @@ fn a_starting_generation() {
 }
 
 #[test]
-fn a_draining_generation() {
+fn the_footer_shows_how_long_a_generation_may_drain() {
     let mut story = Story::with_one_live();
     story.switch();
     story.wait(4_100).assert_shown(
@@ -131,7 +131,7 @@ fn a_draining_generation() {
 }
 
 #[test]
-fn a_generation_that_exceeds_its_drain_timeout() {
+fn the_footer_shows_that_a_drain_timeout_was_exceeded() {
     let mut story = Story::with_one_live();
     story.switch();
     story.wait(11_000).assert_shown(
@@ -172,7 +172,7 @@ fn a_generation_that_exceeds_its_drain_timeout() {
 }
 
 #[test]
-fn errors_of_a_failed_build() {
+fn the_footer_shows_as_many_errors_of_a_failed_build_as_fit() {
     let mut story = Story::with_one_live();
     story.build(TWO, Cause::Change);
     for number in 1..=6 {
@@ -273,7 +273,7 @@ fn errors_stay_visible_when_the_live_generation_crashes() {
 }
 
 #[test]
-fn a_generation_that_fails_after_its_start() {
+fn the_footer_shows_why_a_started_generation_failed() {
     let mut story = Story::with_one_live();
     story.spawn(TWO, Cause::Change);
     story

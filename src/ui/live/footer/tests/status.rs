@@ -28,9 +28,9 @@ fn set_status(model: &mut Model, text: &str) {
     model.fold(&Report::Status { id: ONE, text }, Duration::ZERO);
 }
 
-/// A new status replaces the old one. It is shortened or left out if there is no room.
+/// A new status replaces the old one. A status is shortened or left out if there is no room.
 #[test]
-fn a_programs_status_is_in_its_row() {
+fn a_programs_status_is_shown_in_the_row_of_its_generation() {
     let mut model = Model::default();
     let took = Duration::ZERO;
     fold(
