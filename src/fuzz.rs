@@ -1,9 +1,9 @@
 //! Fuzzing of parsers for external input: the output of programs and compilers, and data from the kernel.
 //!
 //! Each parser has a test named `fuzz_…` beside it, which calls [`fuzz`] with examples of its input and with words that
-//! it recognizes. By default a test runs for one second with a fixed seed. `FUZZ_SECONDS=600 cargo test --lib fuzz_ --
-//! --test-threads=1` runs each test for ten minutes with a random seed, and also limits memory. A failing input is
-//! printed, and `FUZZ_SEED` repeats a run.
+//! it recognizes. By default, a test runs for one second with a fixed seed. `FUZZ_SECONDS=600 cargo test --lib fuzz_ --
+//! --test-threads=1` runs each test for ten minutes with a random seed, and also checks that memory does not keep
+//! growing. A failing input is printed together with the seed; setting `FUZZ_SEED` to this seed repeats the run.
 //!
 //! Unlike cargo-fuzz, this has no coverage feedback, because that needs a nightly compiler. Repeated mutation of the
 //! examples is enough to reach the branches of these small parsers.
@@ -13,11 +13,11 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 const DEFAULT: Duration = Duration::from_secs(1);
-/// How many inputs are kept for further mutation.
+/// The maximum number of inputs that are kept for further mutation.
 const MAX_KEPT: usize = 64;
-/// The maximum length of an input, in bytes. No parser reads this much at once.
+/// The maximum length of an input, in bytes.
 const MAX_LENGTH: usize = 64 * 1024;
-/// How many bytes the process may grow by during a run.
+/// How much the memory of the process may grow during a run, in bytes.
 const MAX_MEMORY: u64 = 256 << 20;
 
 /// Passes mutated examples to a parser until the time is up. The parser must not panic or accumulate memory.
@@ -122,7 +122,7 @@ impl<'a> Fuzzer<'a> {
         input
     }
 
-    /// Keeps one input in 32, so that mutations accumulate.
+    /// Keeps about one input in 32, so that mutations accumulate.
     fn keep(&mut self, input: Vec<u8>) {
         if self.random.below(32) > 0 {
             return;

@@ -16,7 +16,7 @@ use super::{Signal, disposition, orphans};
 use crate::os::process_tree;
 use crate::reload::Ended;
 
-/// Supervises a guardian that has received its start request. A separate task waits for the guardian, so that it is
+/// Supervises a guardian to which the start request was sent. A separate task waits for the guardian, so that it is
 /// reaped even if nothing receives its events.
 pub(super) fn supervise(
     socket: UnixStream,
@@ -70,8 +70,9 @@ impl Control {
     /// Makes the program reload its configuration: sends the signal to every process of the tree that catches it, except to
     /// descendants of such a process. Returns whether any process catches it.
     ///
-    /// A Go program counts as catching every signal, because its runtime does and the user has chosen the signal. Outside
-    /// Linux, hotrun cannot tell which processes catch the signal, so the whole tree gets it.
+    /// A Go program counts as catching the signal: Go's runtime catches every signal, and the user is assumed to have
+    /// chosen one that the program handles. Outside Linux, hotrun cannot tell which processes catch the signal, so the
+    /// whole tree gets it.
     pub fn reload_config(&self, signal: Signal) -> bool {
         let signal = signal as i32;
         let caught = !process_tree::KNOWN || disposition::catches(&self.pids(), signal);
@@ -81,8 +82,8 @@ impl Control {
         caught
     }
 
-    /// Sends the stop signal, like [`Control::signal`], but never twice to the same process, even if this is called
-    /// repeatedly. When the program's first process exits, the processes that it leaves behind also get the signal.
+    /// Sends the stop signal, like [`Control::signal`], but never twice to the same process, even if called repeatedly.
+    /// When the program's first process exits, the processes that it leaves behind also get the signal.
     pub fn stop(&self, signal: Signal) {
         self.order(Order::Stop(signal as i32));
     }
@@ -109,10 +110,10 @@ impl Control {
         self.order(Order::Kill);
     }
 
-    /// A snapshot of the tree's processes without the guardian. Empty once the tree is gone, and always empty outside
-    /// Linux.
+    /// The pids of all processes that are in the tree at this moment, except the guardian. Empty once the tree is gone,
+    /// and always empty outside Linux.
     pub fn pids(&self) -> Vec<i32> {
-        // After the guardian was reaped, its pid may belong to another process.
+        // Once the guardian has been reaped, its pid may belong to another process.
         if self.0.gone.load(Ordering::Acquire) {
             return Vec::new();
         }
@@ -123,10 +124,10 @@ impl Control {
     ///
     /// The processes that do the work must all catch the signal: those that hold a socket and have no descendant that
     /// holds one. (`npm` catches `TERM` only to pass it on to a server that may not catch it.) If no process holds a
-    /// socket, it is enough that any process of the tree catches the signal. A process that may not be inspected is
-    /// assumed to hold a socket and not to catch the signal. Go's runtime catches every signal, even if the program does
-    /// not, so a Go program counts as not catching it: the caller then waits until no request is in flight, which is right
-    /// in both cases.
+    /// socket, it is enough that any process of the tree catches the signal. A process that hotrun cannot inspect is
+    /// assumed to hold a socket and not to catch the signal. Go's runtime catches every signal, even if the program
+    /// does not, so a Go program counts as not catching it: the caller then waits until no request is in flight, which
+    /// is right in both cases.
     ///
     /// Outside Linux, hotrun cannot tell, and the result is `true`.
     pub fn handles(&self, signal: Signal) -> bool {
@@ -138,8 +139,8 @@ impl Control {
         let result = (&self.0.socket).write(line.as_bytes());
         let partial = matches!(&result, Ok(count) if *count < line.len());
         let full = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        // The guardian has left hundreds of orders unread, so it must be stopped (`SIGSTOP`). A kill must reach it when it
-        // continues, and closing the socket needs no space in the buffer.
+        // The guardian has left hundreds of orders unread, so it is probably stopped (`SIGSTOP`). It must still kill
+        // the tree as soon as it continues: closing the socket makes it do so, and needs no space in the buffer.
         if partial || full && order == Order::Kill {
             let _ = self.0.socket.shutdown(Shutdown::Write);
         }
@@ -164,7 +165,7 @@ impl ProgramEvents {
         self.0.recv().await
     }
 
-    /// Waits until the program's first process has ended, or returns `None` if its processes vanished.
+    /// Waits until the program's first process has ended. Returns how it ended, or `None` if that is unknown.
     ///
     /// # Errors
     /// The program could not be started.
@@ -195,7 +196,7 @@ struct GuardianTask {
 impl GuardianTask {
     async fn run(mut self) {
         let last = self.pass_events().await;
-        // Must happen before the guardian is reaped, because its pid may then belong to another process.
+        // Must happen before the guardian is reaped, because its pid may belong to another process afterwards.
         self.gone.store(true, Ordering::Release);
         let pid = self.guardian.id();
         let _ = self.guardian.wait().await;
@@ -207,7 +208,7 @@ impl GuardianTask {
         self.send(last);
     }
 
-    /// Passes events on. Returns the last one, or `None` if the guardian was killed.
+    /// Passes on all events except the last, which it returns. Returns `None` if the guardian was killed.
     async fn pass_events(&mut self) -> Option<ProgramEvent> {
         // A read error counts as end of file.
         while let Ok(Some(line)) = self.lines.next_line().await {
@@ -224,7 +225,7 @@ impl GuardianTask {
         None
     }
 
-    /// Kills the tree that hotrun inherits when the guardian is killed. Returns the last event.
+    /// Kills the tree that hotrun inherited when the guardian was killed. Returns the last event.
     async fn kill_orphans(&mut self) -> ProgramEvent {
         let ended = orphans::kill_all(self.program).await;
         if self.program.is_none() {

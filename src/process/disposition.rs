@@ -25,7 +25,7 @@ fn member(pid: i32, signal: i32) -> Option<TreeMember> {
     let status = process_tree::status(pid).filter(|status| !status.ended)?;
     let catches = status.disposition(signal) == Disposition::Caught
         && !process_tree::executable(pid).is_some_and(|file| is_runtime(&file));
-    // Standard input, output and error may also be sockets, which says nothing about the process.
+    // Standard input, output and error do not count: even if they are sockets, this says nothing about the process.
     let holds_socket = sockets_of(pid).map(|held| held.keys().any(|fd| *fd > 2));
     let (holds_socket, catches) = unless_hidden(holds_socket.ok(), catches);
     Some(TreeMember {
@@ -70,8 +70,8 @@ fn is_runtime(executable: &Path) -> bool {
     RUNTIMES.contains(&name)
 }
 
-/// Assumes the worst about a process that may not be inspected, for example because `sudo` started it: it may be a server
-/// without a handler, so the caller must wait until no request is in flight.
+/// Assumes the worst about a process that hotrun cannot inspect, for example because `sudo` started it: it may be a
+/// server without a handler, so the caller must wait until no request is in flight.
 fn unless_hidden(holds_socket: Option<bool>, catches: bool) -> (bool, bool) {
     match holds_socket {
         Some(holds) => (holds, catches),
@@ -106,8 +106,8 @@ mod tests {
     const CAUGHT: bool = true;
     const DEFAULT: bool = false;
 
-    /// Asserts the decision for these members. Each is a pid, a parent, whether the process holds a socket, and whether
-    /// it catches the signal.
+    /// Asserts the decision for these members. Each consists of a pid, a parent, whether the process holds a socket,
+    /// and whether it catches the signal.
     fn check(members: &[(i32, i32, bool, bool)], expected: bool) {
         let member = |&(pid, parent, holds_socket, catches): &_| TreeMember {
             pid,
@@ -156,11 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_may_not_be_inspected_does_not_handle_the_signal() {
+    fn a_process_that_cannot_be_inspected_is_assumed_not_to_handle_the_signal() {
         let (holds, catches) = unless_hidden(None, CAUGHT);
         check(&[(2, 1, false, CAUGHT), (3, 2, holds, catches)], false);
         check(&[(2, 1, true, CAUGHT), (3, 1, holds, catches)], false);
-        // A process that may not be inspected does not matter if it is an ancestor of a server that can be inspected.
+        // A process that cannot be inspected does not matter if it is an ancestor of a server that can be inspected.
         check(&[(2, 1, holds, catches), (3, 2, true, CAUGHT)], true);
     }
 

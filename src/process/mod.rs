@@ -10,19 +10,19 @@
 //!    ╰──── signal, stop, kill ───▶      started, refused, exited, gone ────▶ hotrun
 //! ```
 //!
-//! This design guarantees that:
+//! This design gives the following guarantees:
 //!
 //! - *No process survives hotrun.* When hotrun exits, for whatever reason, the control socket closes, and the guardian
 //!   kills its tree. If the guardian is killed, hotrun inherits the tree, because hotrun is also a subreaper
 //!   ([`become_subreaper`]), and kills it. If both are killed at the same time, the tree survives.
-//! - *No descriptor leaks.* Sockets are sent over the control socket. The guardian closes every other descriptor that
+//! - *No descriptor leaks.* Sockets are sent over the control socket. The guardian closes every descriptor above 2 that
 //!   it was started with, and the program gets only 0, 1, 2 and the descriptors in its [`Spec`].
 //! - *A stop signal arrives once.* If a process catches the signal, its descendants do not get it, because the process
 //!   is responsible for notifying them. Otherwise, its children also get the signal, so it reaches the server inside
 //!   `sh -c 'a; b'`.
 //!
-//! Other systems have neither subreapers nor `/proc`. There, the tree is the program's process group, and hotrun cannot
-//! reach processes that leave the group.
+//! Systems other than Linux have neither subreapers nor `/proc`. There, the tree is the program's process group, and
+//! hotrun cannot reach processes that leave the group.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

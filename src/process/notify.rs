@@ -1,8 +1,9 @@
 //! Receives the notifications that programs send to `NOTIFY_SOCKET` (`sd_notify(3)`).
 //!
 //! Each generation has its own socket. Datagrams arrive in the order in which they were sent, and each one is returned
-//! before the next is received. The descriptor of a `BARRIER=1` is closed on receipt (see [`NotifySocket::poll_recv`]), so
-//! by then all earlier datagrams have been returned. This is what `sd_notify_barrier` waits for.
+//! before the next is received. The descriptor of a `BARRIER=1` message is closed on receipt (see
+//! [`NotifySocket::poll_recv`]), so by then all earlier datagrams have been returned. This is what `sd_notify_barrier`
+//! waits for.
 //!
 //! The socket must be read for as long as a process of the generation lives: the kernel queues only a few datagrams
 //! (`net.unix.max_dgram_qlen`), and then the next sender blocks.
@@ -27,8 +28,8 @@ use crate::os::{Datagram, Sender};
 pub use message::{Assignments, StoreRequest};
 pub use store::{CAPACITY, FdStore, StoreResult};
 
-/// The size of the buffer for a message, in bytes: systemd's limit, and one more byte because some systems show truncation
-/// only by a full buffer.
+/// The size of the buffer for a message, in bytes: systemd's limit plus one, because on some systems only a full buffer
+/// reveals truncation.
 const MAX_TEXT: usize = 4096 + 1;
 
 /// The socket that receives the notifications of one generation.
@@ -41,13 +42,15 @@ pub struct NotifySocket {
 /// A notification from the generation.
 #[derive(Debug)]
 pub struct Notification {
-    /// The process that sent the message, which may have exited since. `None` on systems that do not report it.
+    /// The pid of the process that sent the message. The process may have exited since. `None` on systems that do not
+    /// report it.
     pub sender: Option<i32>,
     /// The content of the message.
     pub assignments: Assignments,
     /// The descriptors to store. Empty unless `assignments.store` is [`StoreRequest::Add`], because all others are closed.
     pub descriptors: Vec<OwnedFd>,
-    /// The number of descriptors that were closed because the message did not ask to store them.
+    /// The number of descriptors that were closed because the message did not ask to store them. A barrier's descriptor
+    /// does not count.
     pub surplus: usize,
 }
 
@@ -97,7 +100,7 @@ impl NotifySocket {
     /// `tree` returns the generation's pids at the time of the call. Messages are accepted from these processes, and
     /// from a process of hotrun's own user that has already exited (a script's `systemd-notify` may be gone before
     /// hotrun can check). Descriptors that are not to be stored are closed here. This includes a barrier's descriptor,
-    /// so its sender continues.
+    /// which lets the barrier's sender continue.
     ///
     /// # Errors
     /// The socket has failed, and is not expected to recover.
@@ -119,7 +122,8 @@ impl NotifySocket {
         }
     }
 
-    /// Receives the next datagram if one has arrived. All datagrams that a program sent before its exit have arrived.
+    /// Receives the next datagram if one has arrived. Once a program has exited, all datagrams that it sent have
+    /// arrived.
     ///
     /// # Errors
     /// The same as for [`NotifySocket::poll_recv`].
@@ -176,8 +180,8 @@ fn read(
 /// senders use no barrier (`socat`, one-line scripts, `systemd-notify --no-block`), and a lost message would cost them
 /// the whole readiness timeout. Accepting such messages is harmless: the abstract name is passed only to this
 /// generation, and a process of the same user could also stop hotrun with a signal. Other users, who can read the name
-/// in `/proc/net/unix`, and living processes outside the tree are rejected. So is pid 0, which stands for a process in
-/// another pid namespace.
+/// in `/proc/net/unix`, and living processes outside the tree are rejected. Pid 0 is also rejected: it stands for a
+/// process in another pid namespace.
 fn accepts(sender: Sender, tree: &[i32], user: u32, has_ended: impl FnOnce(i32) -> bool) -> bool {
     let Sender { pid, uid } = sender;
     pid > 0 && (tree.contains(&pid) || (uid == user && has_ended(pid)))

@@ -1,8 +1,8 @@
 //! Kills process trees that have lost their guardian.
 //!
 //! When a guardian is killed, the kernel gives its children to the next subreaper above it, which is hotrun. Orphans
-//! are the children that hotrun did not start itself. hotrun starts guardians, which are recorded here, and helpers
-//! (`cargo metadata`), which are in hotrun's own process group. Programs have process groups of their own.
+//! are all of hotrun's children except guardians, which are recorded here, helpers (`cargo metadata`), which are in
+//! hotrun's own process group, and children that existed before hotrun. Programs have process groups of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -28,7 +28,7 @@ static CHILDREN: Mutex<Children> = Mutex::new(Children {
 
 struct Children {
     /// Children that already existed when hotrun started: a shell that replaces itself with hotrun (`exec`) leaves its
-    /// own children to it. `None` before [`become_subreaper`].
+    /// own children to hotrun. `None` before [`become_subreaper`].
     inherited: Option<BTreeSet<i32>>,
     guardians: BTreeSet<i32>,
     /// How each reaped orphan ended. An entry is removed when the task that monitors the orphan's tree asks for it.
@@ -47,7 +47,7 @@ pub fn become_subreaper() -> io::Result<()> {
     process::become_subreaper()
 }
 
-/// Whether this child of hotrun was not inherited from a shell. False before [`become_subreaper`], because hotrun has
+/// Whether this child of hotrun was not inherited from a shell. `false` before [`become_subreaper`], because hotrun has
 /// not started anything yet.
 pub(super) fn started_by_us(child: i32) -> bool {
     let children = children();

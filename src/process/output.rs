@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// How long to hold back an incomplete line.
 const QUIET: Duration = Duration::from_millis(50);
-/// How many bytes are read at a time.
+/// The maximum number of bytes to read at a time.
 const CHUNK: usize = 64 * 1024;
 /// The maximum length of a piece in bytes. Longer lines are split.
 const LONGEST: usize = 16 * 1024;
@@ -18,8 +18,9 @@ const LONGEST: usize = 16 * 1024;
 pub struct Piece {
     /// The output without the newline.
     pub bytes: Vec<u8>,
-    /// Whether a newline followed. Otherwise, the line continues in the next piece: the piece is a prompt, a part of a very
-    /// long line, or the end of the output. A line may be split inside a character or an escape code.
+    /// Whether a newline followed. Otherwise, the piece is a prompt, a part of a very long line, or the end of the
+    /// output, and the next piece, if any, continues the line. A line may be split inside a character or an escape
+    /// code.
     pub ends_line: bool,
 }
 
@@ -62,8 +63,8 @@ impl Lines {
         }
     }
 
-    /// Reads more output. Returns `true` if nothing has arrived for [`QUIET`]. Reading comes before the timeout, because the
-    /// caller may have been busy for longer than that.
+    /// Reads more output. Returns `true` if there is an incomplete line and nothing has arrived for [`QUIET`]. The pipe
+    /// is checked before the timeout, because the caller may have been busy for longer than [`QUIET`].
     async fn wait(&mut self) -> bool {
         let quiet = async {
             match self.show_at {
@@ -101,7 +102,7 @@ struct Cutter {
     held: Vec<u8>,
     /// The start of the bytes that have not been returned yet.
     start: usize,
-    /// The position up to which there is no newline.
+    /// There is no newline between `start` and this position.
     searched: usize,
     /// The end of the bytes, after which there is free space to read into.
     end: usize,
@@ -257,7 +258,7 @@ mod tests {
         for _ in 0..5 {
             tokio::select! {
                 biased;
-                piece = lines.next() => panic!("{piece:?} after one poll"),
+                piece = lines.next() => panic!("the next piece was returned after one poll: {piece:?}"),
                 () = tokio::task::yield_now() => {}
             }
         }

@@ -24,7 +24,7 @@ impl Pty {
             // One call returns at most one page, even if more is available.
             while filled < buffer.len() {
                 match nix::unistd::read(self.0.get_ref(), &mut buffer[filled..]) {
-                    // Every process has closed the pty, which reports `EIO` instead of end of file.
+                    // Every process has closed the pty. Linux reports this as `EIO`, other systems as end of file.
                     Ok(0) | Err(Errno::EIO) => return Ok(filled),
                     Ok(count) => filled += count,
                     Err(Errno::EINTR) => {}

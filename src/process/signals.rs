@@ -1,9 +1,9 @@
 //! Handles signals that are sent to hotrun itself.
 //!
-//! Some libraries, such as endless and grace for Go, reload on their own: the new process sends its parent, the old one,
-//! a signal to exit. Under hotrun, a program's parent is its guardian, which ignores the signal. Other signals from a
-//! descendant may still reach hotrun (`pkill -f server` in a start script, `kill -- -1`). They are meant for the program
-//! and must not end hotrun.
+//! Some libraries, such as endless and grace for Go, reload on their own: the new process tells its parent, the old
+//! one, to exit by sending it a signal. Under hotrun, a program's parent is its guardian, which ignores the signal.
+//! Other signals from a descendant may still reach hotrun (`pkill -f server` in a start script, `kill -- -1`). They are
+//! meant for the program and must not end hotrun.
 
 use std::ffi::OsStr;
 use std::io;
@@ -25,13 +25,14 @@ pub enum HotrunSignal {
     Interrupt,
     /// `TERM`.
     Terminate,
-    /// `HUP`: the terminal was closed, or a process sent it.
+    /// `HUP`: the terminal was closed, or a process sent the signal.
     Hangup,
     /// `QUIT`: Ctrl-\.
     Quit,
     /// `USR1`.
     User,
-    /// A signal that would end hotrun, but came from a process that hotrun started. Only the first one is reported.
+    /// A signal that would end hotrun, but came from a process that hotrun started. Only the first such signal is
+    /// reported.
     FromDescendant(Descendant),
 }
 
@@ -82,7 +83,7 @@ impl Signals {
                 if from_descendant && std::mem::replace(&mut descendant_reported, true) {
                     continue;
                 }
-                // Fails if there is no reader, because hotrun is about to exit.
+                // Fails only if nothing reads the signals anymore, because hotrun is about to exit.
                 let _ = report.send(signal);
             }
         })?;
@@ -109,7 +110,7 @@ fn interpret(number: i32, sender: Option<i32>) -> Option<HotrunSignal> {
     let (signal, meaning) = HANDLED
         .iter()
         .find(|(signal, _)| *signal as i32 == number)?;
-    // A descendant, such as a code generator, may request a reload.
+    // A descendant, such as a code generator, may request a reload with `USR1`.
     let ends_hotrun = *meaning != HotrunSignal::User;
     let descendant = sender.filter(|pid| ends_hotrun && is_descendant(*pid));
     Some(match descendant {

@@ -27,20 +27,20 @@ pub struct Process {
     pub control: Control,
     /// The program's events.
     pub events: ProgramEvents,
-    /// The tree's standard output. It ends when the tree has closed it, and must be read.
+    /// The tree's standard output. Must be read. Ends once every process of the tree has closed it.
     pub stdout: pipe::Receiver,
-    /// The tree's standard error. It ends when the tree has closed it, and must be read.
+    /// The tree's standard error. Must be read. Ends once every process of the tree has closed it.
     pub stderr: pipe::Receiver,
 }
 
-/// Like [`Process`], but on its own pty.
+/// Like [`Process`], but the program runs on its own pty.
 #[derive(Debug)]
 pub struct PtyProcess {
     /// Controls the process tree.
     pub control: Control,
     /// The program's events.
     pub events: ProgramEvents,
-    /// The tree's standard output and standard error, and its input. The pty must be read.
+    /// hotrun's side of the pty. Must be read.
     pub pty: Pty,
 }
 
@@ -90,9 +90,9 @@ impl Spawner {
         })
     }
 
-    /// Starts a program on a new pty of this size, the controlling terminal of the program's own session. So a Ctrl-C in
-    /// hotrun's terminal does not reach the program, and the program's changes to `/dev/tty` do not affect hotrun's
-    /// terminal. With `reads`, the program's standard input is also the pty; otherwise, it is empty.
+    /// Starts a program on a new pty of this size, the controlling terminal of the program's own session. As a result,
+    /// a Ctrl-C in hotrun's terminal does not reach the program, and the program's changes to `/dev/tty` do not affect
+    /// hotrun's terminal. With `reads`, the program's standard input is also the pty; otherwise, it is empty.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn_on_pty(
         &self,
@@ -128,7 +128,7 @@ impl Spawner {
         command
             .arg0("hotrun")
             .arg(guardian::MODE)
-            // In any other directory, the guardian would keep the file system from being unmounted.
+            // In any other directory, the guardian would prevent that directory's file system from being unmounted.
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(guardians)))
             .stdout(stdout)

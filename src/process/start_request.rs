@@ -8,7 +8,7 @@
 //!
 //! The descriptors are the sockets, the stored descriptors, and the interception channel. The program's environment is
 //! part of the message instead of the guardian's own environment: a variable such as `LD_PRELOAD` or a library path is
-//! meant for the program, and must not keep the guardian from working.
+//! meant for the program, and must not interfere with the guardian.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
@@ -32,26 +32,26 @@ mod tests;
 /// A program to start.
 #[derive(Debug)]
 pub struct Spec {
-    /// The program and its arguments. A program without a `/` is searched for in the `PATH` of `env`.
+    /// The program and its arguments. A program name without a `/` is searched for in the `PATH` of `env`.
     pub argv: Vec<OsString>,
-    /// The program's complete environment, except for the variables that pass sockets and notifications (`LISTEN_*`,
-    /// `NOTIFY_SOCKET`, `WATCHDOG_*`). Their values here are ignored, because they were meant for hotrun; the fields below
-    /// set them.
+    /// The program's complete environment, except for the variables that describe sockets, notifications and the
+    /// watchdog (`LISTEN_FDS`, `NOTIFY_SOCKET`, `WATCHDOG_USEC` and related ones). Those in `env` were meant for hotrun
+    /// and are ignored; the program's are set from the fields below.
     pub env: Vec<(OsString, OsString)>,
     /// The working directory.
     pub workdir: PathBuf,
-    /// Named sockets, which become the program's descriptors from 3 up, described by `LISTEN_FDS` and `LISTEN_FDNAMES`.
+    /// Named sockets, which become the program's descriptors 3 and up, described by `LISTEN_FDS` and `LISTEN_FDNAMES`.
     pub sockets: Vec<(String, OwnedFd)>,
     /// The descriptors that earlier generations stored. They follow the sockets and are described in the same way.
     pub stored: Vec<(String, Arc<OwnedFd>)>,
     /// The watchdog period, for `WATCHDOG_USEC`.
     pub watchdog: Option<Duration>,
-    /// Whether to set `LISTEN_PID` and `WATCHDOG_PID`. Must be false for wrappers that fork, because their program would
-    /// see a pid that is not its own, and ignore its sockets.
+    /// Whether to set `LISTEN_PID` and `WATCHDOG_PID`. Must be false for wrappers that fork, because the wrapped
+    /// program would see a pid that is not its own, and ignore its sockets.
     pub listen_pid: bool,
     /// The value of `NOTIFY_SOCKET`.
     pub notify: Option<OsString>,
-    /// The files that the guardian removes if hotrun was killed.
+    /// The files that the guardian removes if hotrun is killed.
     pub cleanup: Vec<Cleanup>,
     /// One end of a [`channel`](crate::os::seccomp::channel) that carries the seccomp listener, if the program's `bind`
     /// and `listen` calls are to be intercepted.
@@ -59,7 +59,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Describes a program without sockets and notifications.
+    /// Describes a program without sockets or notifications.
     pub const fn new(
         argv: Vec<OsString>,
         env: Vec<(OsString, OsString)>,
@@ -79,7 +79,7 @@ impl Spec {
         }
     }
 
-    /// Describes a shell command, which `sh -c` runs.
+    /// Describes a shell command, to be run by `sh -c`.
     pub fn shell(line: &str, env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Self {
         Self::new(vec!["sh".into(), "-c".into(), line.into()], env, workdir)
     }
@@ -132,7 +132,7 @@ impl std::error::Error for SpawnError {
     }
 }
 
-/// The content of the message.
+/// The body of the message, and the descriptors that accompany it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StartRequest {
     pub(super) stdio: StdioMode,
@@ -235,7 +235,7 @@ fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
     env
 }
 
-/// Sends the body and the descriptors. Blocks until the guardian reads if the body is larger than the socket's buffer.
+/// Sends the body and the descriptors. If the body is larger than the socket's buffer, blocks until the guardian reads.
 pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Result<()> {
     let sockets = spec.sockets.iter().map(|(_, fd)| fd.as_fd());
     let stored = spec.stored.iter().map(|(_, fd)| fd.as_fd());

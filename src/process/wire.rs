@@ -17,7 +17,7 @@ pub(super) enum Order {
     ReloadConfig(i32),
     /// Like `Signal`, but also send the signal to processes that are orphaned later, and never twice to the same process.
     Stop(i32),
-    /// Treat this process, which must be in the tree, as the program.
+    /// Treat this process, which must be in the tree, as the main process: report its exit as well.
     SetMain(i32),
     /// Kill the whole tree.
     Kill,
@@ -28,7 +28,7 @@ pub(super) enum Order {
 pub enum ProgramEvent {
     /// The program is running.
     Started {
-        /// The pid of its first process.
+        /// The pid of the program's first process.
         pid: i32,
     },
     /// The program could not be started. No process is left behind.
@@ -100,7 +100,7 @@ impl fmt::Display for Refusal {
             StartStep::Interpreter => "cannot run its interpreter or loader: ",
         };
         let text = nix::errno::Errno::from_raw(self.errno).desc();
-        // System messages begin with a capital letter, hotrun's with a small one. `I/O error` is left unchanged.
+        // System messages begin with a capital letter, hotrun's with a lowercase one. `I/O error` is left unchanged.
         let lower = text.chars().nth(1).is_some_and(char::is_lowercase);
         let (first, rest) = text.split_at(1);
         match lower {

@@ -13,10 +13,10 @@ use signal_hook::low_level::pipe;
 use crate::os::process::signal_at_parents_end;
 use crate::process::wire::{self, Order, ProgramEvent};
 
-/// The signal that the kernel sends when the parent exits. It only wakes the guardian, so nothing else may use it.
+/// The signal that the kernel sends to the guardian when its parent exits. Its only effect is to wake the guardian.
 const PARENTS_END: Signal = Signal::SIGUSR2;
 
-/// The guardian's end of the control socket, and the signals that wake it.
+/// The guardian's end of the control socket, and the signals that wake the guardian.
 pub(super) struct Channel {
     socket: UnixStream,
     signals: UnixStream,
@@ -25,8 +25,9 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Takes the socket from standard input, and replaces it with the null device, which the program inherits. From
-    /// here on, `CHLD` and the parent's exit wake the guardian, and no signal except `KILL` and `STOP` affects it.
+    /// Takes the socket from standard input, and replaces standard input with the null device, which the program
+    /// inherits. From here on, `CHLD` and the parent's exit wake the guardian, and no signal except `KILL` and `STOP`
+    /// affects it.
     pub(super) fn take() -> io::Result<Self> {
         let fd = io::stdin().as_fd().try_clone_to_owned()?;
         let null = OpenOptions::new().read(true).open("/dev/null")?;
@@ -38,7 +39,8 @@ impl Channel {
         let mut blocked = SigSet::all();
         blocked.remove(Signal::SIGCHLD);
         blocked.remove(PARENTS_END);
-        // Signals are blocked instead of ignored. Both states survive exec, but a mask can be reset in one call.
+        // The other signals are blocked instead of ignored. Both states survive exec, but a mask can be reset in one
+        // call.
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
         signal_at_parents_end(PARENTS_END)?;
         Ok(Self {
@@ -73,7 +75,7 @@ impl Channel {
         while matches!(self.signals.read(&mut bytes), Ok(count) if count > 0) {}
     }
 
-    /// Reports an event. If this fails, hotrun is gone, which the next read notices.
+    /// Reports an event. If this fails, hotrun is gone, which the next read will notice.
     pub(super) fn report(&mut self, event: ProgramEvent) {
         let _ = self.socket.write_all(wire::to_line(&event).as_bytes());
     }

@@ -1,7 +1,8 @@
 //! The guardian: hotrun in a hidden mode that looks after one process tree.
 //!
 //! A guardian has one thread, no locks, and no state on disk. It blocks every signal except the two that wake it. Once
-//! the program is running, the guardian writes to the null device, so that the pipes end when the tree has closed them.
+//! the program is running, the guardian's own standard output and standard error are the null device, so that the
+//! output pipes reach end of file as soon as the tree has closed them.
 
 mod channel;
 mod program;
@@ -22,7 +23,7 @@ use crate::os;
 use crate::os::cleanup::{Cleanup, clean_up};
 use crate::os::process::{Reaped, become_subreaper, reap, set_name};
 
-/// How long an exiting hotrun may take from closing its descriptors to its end.
+/// How long the kernel may take to reparent the guardian after it has closed the descriptors of an exiting hotrun.
 const REPARENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The first argument of a hotrun that is to run as a guardian.
@@ -31,7 +32,7 @@ pub const MODE: &str = "--guardian";
 /// Runs a guardian. Standard input must be the control socket.
 ///
 /// # Errors
-/// The guardian cannot set itself up. It has not started the program.
+/// The guardian cannot set itself up. In this case, it has not started the program.
 pub fn main() -> io::Result<()> {
     let parent = getppid();
     os::close_from(3)?;
@@ -78,14 +79,15 @@ fn own(error: impl Into<io::Error>) -> Refusal {
     Refusal::new(StartStep::Guardian, error)
 }
 
-/// Starts a session whose controlling terminal is the program's pty, the guardian's standard output.
+/// Starts a session whose controlling terminal is the program's pty, which is the guardian's standard output at this
+/// point.
 ///
 /// The guardian leads the session instead of the program: when the leader exits, the kernel hangs up the terminal
 /// (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), which would end the processes that the program leaves running.
 /// The guardian blocks every signal that a terminal sends.
 fn lead_session() -> io::Result<()> {
-    // A group leader cannot start a session (`setsid(2)`), and the guardian was started as one. So it first joins its
-    // parent's group. A Ctrl-C that reaches it there is blocked.
+    // A group leader cannot start a session (`setsid(2)`), and the guardian was started as a group leader, so it first
+    // joins its parent's group. A Ctrl-C that reaches it there is blocked.
     setpgid(Pid::from_raw(0), getpgid(Some(getppid()))?)?;
     setsid()?;
     os::terminal::control_session(io::stdout())

@@ -89,7 +89,7 @@ fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Ref
 /// Sets `LISTEN_PID` and `WATCHDOG_PID`, so that libraries in child processes ignore the sockets and the watchdog
 /// (`sd_watchdog_enabled(3)`).
 fn set_pid_variables(request: &mut StartRequest) {
-    // Cannot fail, because neither the names nor a pid contain a zero byte.
+    // Cannot fail, because neither the names nor a pid contains a zero byte.
     let variable = |name: &str| CString::new(format!("{name}={}", getpid())).ok();
     let is_watchdog = |pair: &CString| pair.as_bytes().starts_with(b"WATCHDOG_USEC=");
     if request.env.iter().any(is_watchdog) {
@@ -138,8 +138,8 @@ fn exec_file(file: &CString, request: &StartRequest) -> Refusal {
         return Refusal::new(StartStep::Interpreter, errno);
     }
     if errno == Errno::ENOEXEC {
-        // The file is neither a binary nor a script that names its interpreter. Traditionally, such files are shell
-        // scripts.
+        // The file is neither a binary nor a script that names its interpreter. Traditionally, such files are run as
+        // shell scripts.
         let mut argv = vec![c"/bin/sh".to_owned(), file.clone()];
         argv.extend_from_slice(&request.argv[1..]);
         Err(errno) = execve(c"/bin/sh", &argv, &request.env);

@@ -8,7 +8,7 @@ use crate::os;
 use crate::os::process_tree;
 use crate::process::disposition::is_caught;
 
-/// How many times to scan the tree for processes that were forked during the previous scan.
+/// How many times at most to scan the tree for processes that were forked during the previous scan.
 const SCANS: usize = 16;
 /// The first and the longest pause between two attempts to kill the remaining processes.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
@@ -33,10 +33,11 @@ pub(super) struct ProcessTree {
     /// Whether [`ProcessTree::kill_if_ordered`] kills everything.
     pub(super) killing: bool,
     stop: Option<i32>,
-    /// The processes that have had the stop signal.
+    /// The processes that have been sent the stop signal.
     stopped: HashSet<PidIdentity>,
     pause: Duration,
-    /// Every process that was seen while killing. A group that one of them leads was created inside the tree.
+    /// The pids of the program and of every process that was found while killing. A process group whose id is one of
+    /// these was created inside the tree.
     seen: HashSet<i32>,
 }
 
@@ -77,8 +78,9 @@ impl ProcessTree {
         self.stopped = stopped;
     }
 
-    /// Must be called when a process of the tree has ended. The processes that it leaves behind get the stop signal, for
-    /// example a daemon that had left the program's subtree, or the server inside a wrapper.
+    /// Must be called when a process of the tree has ended. If a stop was ordered and the program has ended, the
+    /// processes that are left behind get the stop signal, for example a daemon that had left the program's subtree, or
+    /// the server inside a wrapper.
     pub(super) fn process_ended(&mut self) {
         if let Some(signal) = self.stop.filter(|_| self.program_ended) {
             self.stop(signal);
@@ -133,7 +135,7 @@ impl ProcessTree {
         self.seen.len() > before
     }
 
-    /// Sends the signal to all of its recipients that are not in `sent`, and adds them there.
+    /// Sends the signal to all of its recipients that are not in `sent`, and adds them to it.
     fn send(&self, signal: i32, sent: &mut HashSet<PidIdentity>) {
         if !process_tree::KNOWN {
             kill_group(self.program, signal);
