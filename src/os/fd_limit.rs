@@ -27,8 +27,8 @@ pub fn allowed() -> io::Result<Limit> {
     Ok(hard.min(ENOUGH).max(soft))
 }
 
-/// Raises this process's limit as far as allowed. Programs must be started with the [`original`] limit (see [`set`]),
-/// because `select(2)` fails for descriptors from 1024 on.
+/// Raises this process's limit to [`allowed`]. Programs must be started with the [`original`] limit (see [`set`]),
+/// because `select(2)` cannot handle descriptors of 1024 and above.
 ///
 /// # Errors
 /// As for `setrlimit(2)`. On error, the limit is unchanged.
@@ -62,7 +62,7 @@ pub fn original() -> Option<Limit> {
     ORIGINAL.get().copied()
 }
 
-/// Sets this process's limit. Takes no lock, so a child may call it between fork and exec.
+/// Sets this process's limit, at most to the hard limit. Takes no lock, so a child may call it between fork and exec.
 pub fn set(limit: Limit) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard.min(limit), hard)?)

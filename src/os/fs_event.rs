@@ -33,14 +33,15 @@ pub enum FileState {
     Unknown,
 }
 
-/// Passes events to `handler` on a separate thread, which empties the kernel's queue even while the worker is busy.
+/// Passes events to `handler` on a separate thread, which empties the kernel's queue even while the receiver of the
+/// events is busy.
 ///
 /// Requests only the events that can change a file's contents. If it also requested opens, a build that reads every
 /// source file would fill the queue.
 ///
 /// # Errors
 ///
-/// `EMFILE` if the user has too many inotify instances. Otherwise the system has no free thread or descriptor.
+/// `EMFILE` if the user has too many inotify instances. Otherwise, the system has no free thread or descriptor.
 pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Result<EventSource> {
     let kinds = EventKindMask::CREATE
         | EventKindMask::REMOVE
@@ -54,7 +55,7 @@ pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Resu
     let mut source: EventSource = Box::new(RecommendedWatcher::new(handler, config)?);
     // `notify` does not report an error when it cannot start its thread.
     if !deliver_pending(&mut source) {
-        // Without that thread, its destructor would panic.
+        // Without that thread, the source's destructor would panic.
         std::mem::forget(source);
         return Err(notify::Error::io(io::ErrorKind::WouldBlock.into()));
     }
@@ -64,8 +65,8 @@ pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Resu
 /// Waits until the handler has received all events so far. Events may be pending because the process was suspended. Has
 /// no effect with FSEvents. Returns `false` if the source has failed.
 pub fn deliver_pending(source: &mut EventSource) -> bool {
-    // With inotify, an update empties the kernel's queue, but passes the events on only after it has replied. So the
-    // second update waits for the first one's events.
+    // With inotify, an update makes the thread empty the kernel's queue, but the thread replies before it passes the
+    // events on. So the second update waits for the first one's events.
     let mut update = || source.update_paths(Vec::new()).is_ok();
     update() && update()
 }
@@ -74,7 +75,7 @@ pub fn deliver_pending(source: &mut EventSource) -> bool {
 ///
 /// # Errors
 ///
-/// The errors of [`source`], or that the directory cannot be watched.
+/// As for [`source`]. Also fails if the directory cannot be watched.
 pub fn probe(dir: &Path) -> notify::Result<()> {
     source(|_| {})?.watch(dir, RecursiveMode::NonRecursive)
 }

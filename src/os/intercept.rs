@@ -104,7 +104,7 @@ impl fmt::Display for Unavailable {
 impl std::error::Error for Unavailable {}
 
 impl Unavailable {
-    /// Returns what the user can do about it.
+    /// Returns a hint about what the user can do.
     pub fn hint(&self) -> &'static str {
         match matches!(self, Self::Pidfd(_) | Self::Memory(_)) {
             false => "a program that takes its sockets from `--listen ADDRESS` does not need this",

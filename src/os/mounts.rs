@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_local_file_system_reports_changes() {
+    fn a_local_file_system_is_not_treated_as_remote() {
         assert_eq!(without_events(Path::new("/proc")), None);
         assert_eq!(without_events(Path::new("/nonexistent")), None);
     }

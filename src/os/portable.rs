@@ -1,5 +1,5 @@
-//! Fallbacks for every system other than Linux: each function fails as unsupported, reports that the answer is unknown,
-//! or waits forever.
+//! Fallbacks for every system other than Linux: each function fails as unsupported, returns a safe default, or waits
+//! forever.
 //!
 //! See the Linux versions of these functions for their documentation.
 

@@ -47,8 +47,8 @@ pub(super) unsafe fn fork_beside_threads(child: impl FnOnce() -> i32) -> io::Res
     }
 }
 
-/// Moves the descriptors to `first`, `first + 1` and so on, to stay open across exec, and marks all higher ones to be
-/// closed on exec. Call this only just before an exec: it replaces any descriptors at those numbers.
+/// Moves the descriptors to `first`, `first + 1` and so on, where they stay open across exec, and marks all higher ones
+/// to be closed on exec. Call this only just before an exec: it replaces any descriptors at those numbers.
 pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
     let end = first + RawFd::try_from(fds.len()).map_err(|_| Errno::EMFILE)?;
     // Usually the descriptors are in order and each is at or above its target, so no descriptor is overwritten before
@@ -89,7 +89,7 @@ pub fn raise(fd: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
 pub enum Reaped {
     /// This child has exited, and its pid may now be reused.
     Ended(i32, ExitStatus),
-    /// There are children, but none has exited.
+    /// The child is still running, or there are children but none of them has exited.
     Running,
     /// There is no such child.
     NoChild,
@@ -98,7 +98,7 @@ pub enum Reaped {
 /// Reaps this child, or any child (`None`), if it has exited. Does not wait.
 ///
 /// nix's `waitpid` cannot be used: for a child killed by a real-time signal it returns `EINVAL` after it has reaped the
-/// child, and the pid is lost.
+/// child, so the pid is lost.
 pub fn reap(pid: Option<i32>) -> Reaped {
     let mut status = 0;
     // SAFETY: `status` has room for the result.

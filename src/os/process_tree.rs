@@ -1,4 +1,4 @@
-//! Reads the process tree from `/proc`, and how processes handle signals.
+//! Reads the process tree, and how processes handle signals, from `/proc`.
 //!
 //! Every result is a snapshot: processes fork and exit while it is taken, so callers must repeat the query.
 
@@ -78,7 +78,7 @@ pub(super) fn status_field(pid: i32, name: &str) -> Option<String> {
     field(&text, name).map(str::to_owned)
 }
 
-/// Reads a file that contains a program's name, which may not be UTF-8.
+/// Reads a file that contains a program's name, which need not be UTF-8.
 fn read_lossy(path: &str) -> Option<String> {
     let bytes = fs::read(path).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
@@ -112,7 +112,7 @@ pub fn has_ended(pid: i32) -> bool {
     }
 }
 
-/// Returns the start time of this process, in clock ticks since boot. Together with the pid it identifies a process,
+/// Returns the start time of this process, in clock ticks since boot. Together with the pid, it identifies a process,
 /// even though pids are reused.
 pub fn started(pid: i32) -> Option<u64> {
     stat_field(pid, 22)?.parse().ok()
@@ -150,7 +150,7 @@ fn walk(root: i32, mut children: impl FnMut(i32) -> Vec<i32>) -> Vec<i32> {
     let mut next = 0;
     while next < found.len() {
         let mut more = children(found[next]);
-        // A process whose parent changes during the walk could be visited twice, or forever.
+        // Otherwise, a process whose parent changes during the walk could be visited more than once, or even endlessly.
         more.retain(|pid| !found.contains(pid));
         found.extend(more);
         next += 1;
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_about_to_spawn_does_not_wait_for_signals() {
+    fn a_process_that_is_about_to_exec_does_not_wait_for_signals() {
         let text = PYTHON.replace("SigBlk:\t0000000000000000", "SigBlk:\tfffffffe7ffbfeff");
         let status = parse_status(&text).unwrap();
         assert_eq!(status.disposition(libc::SIGHUP), Disposition::Default);
@@ -284,7 +284,7 @@ mod tests {
         let pid = child.id().cast_signed();
         let deadline = Instant::now() + Duration::from_secs(20);
         while !has_ended(pid) {
-            assert!(Instant::now() < deadline, "the child never became a zombie");
+            assert!(Instant::now() < deadline, "the child becomes a zombie in time");
             std::thread::yield_now();
         }
         child.wait().unwrap();
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_time_identifies_a_process() {
+    fn the_start_time_of_a_process_does_not_change() {
         let pid = i32::try_from(std::process::id()).unwrap();
         assert!(started(pid).unwrap() > 0);
         assert_eq!(started(pid), started(pid));

@@ -32,7 +32,7 @@ const FLAGS: MsgFlags = MsgFlags::MSG_CMSG_CLOEXEC;
 #[cfg(not(target_os = "linux"))]
 const FLAGS: MsgFlags = MsgFlags::empty();
 
-/// Receives data into `bytes`, and returns its length and the attached descriptors. Each descriptor has `CLOEXEC`.
+/// Receives data into `bytes`, and returns its length and the attached descriptors. Each descriptor has `CLOEXEC` set.
 ///
 /// # Errors
 /// As for `recvmsg(2)`; `ENOBUFS` if this process has too few free descriptors. Descriptors that were already delivered

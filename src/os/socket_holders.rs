@@ -12,8 +12,8 @@ use nix::fcntl::readlinkat;
 use super::process_tree::has_ended;
 use crate::os::Holder;
 
-/// Returns a process that holds the socket with this inode, if its descriptors are visible. Those of other users'
-/// processes are not.
+/// Returns a process that holds the socket with this inode. A process whose descriptors we may not read, for example
+/// because it belongs to another user, is not found.
 pub fn socket_holder(inode: u64) -> Option<Holder> {
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -66,7 +66,7 @@ fn read_socket(directory: &File, name: &OsStr) -> io::Result<Option<u64>> {
     }
 }
 
-/// Whether the process or its descriptor was gone, before or after the file was opened.
+/// Whether the error means that the process or its descriptor is gone.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
@@ -115,8 +115,8 @@ pub(crate) mod tests {
         thread::spawn(inspect).join().unwrap()
     }
 
-    /// Starts a sleeping process that its own user may not inspect: its executable is not readable, so the process is
-    /// not dumpable (`would_dump` in `fs/exec.c`).
+    /// Starts a sleeping process that its own user is not allowed to inspect: its executable is not readable, so the
+    /// process is not dumpable (`would_dump` in `fs/exec.c`).
     pub(crate) fn hidden(directory: &Path) -> Child {
         let program = directory.join("sleep");
         // The copy is made by another process. Otherwise a child of another test could inherit our open descriptor for
@@ -144,7 +144,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_process_that_may_not_be_inspected_is_an_error() {
+    fn inspecting_a_hidden_process_is_an_error_until_it_has_exited() {
         let directory = tempfile::tempdir().unwrap();
         let mut child = hidden(directory.path());
         let pid = i32::try_from(child.id()).unwrap();
@@ -155,12 +155,12 @@ pub(crate) mod tests {
         while !has_ended(pid) {
             assert!(
                 start.elapsed() < Duration::from_secs(30),
-                "the child does not exit"
+                "the child exits in time"
             );
             thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "not reaped");
+        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "a process that is not reaped yet holds no sockets");
         child.wait().unwrap();
-        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "reaped");
+        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "a reaped process holds no sockets");
     }
 }

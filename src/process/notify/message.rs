@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::reload::WatchdogMessage;
 
-/// The maximum length of a status in characters. This is more than fits into a line of the footer, but a program may
-/// send 4096 bytes.
+/// The maximum length of a status in characters. A line of the footer shows less than this, but a program may send up
+/// to 4096 bytes.
 const MAX_STATUS: usize = 512;
 
 /// The maximum length of a stored descriptor's name in bytes, from `sd_pid_notify_with_fds(3)`.
 const MAX_NAME: usize = 255;
 
-/// The known assignments of one message. If a name occurs twice, the last assignment counts.
+/// The known assignments of one message. If a name occurs more than once, the last assignment counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assignments {
     /// `READY=1`: the program has finished starting or reloading.
@@ -36,7 +36,7 @@ pub struct Assignments {
     pub extend_timeout: Option<Duration>,
     /// `FDSTORE=1` or `FDSTOREREMOVE=1`.
     pub store: Option<StoreRequest>,
-    /// `BARRIER=1`: the sender is waiting for hotrun to close its descriptor.
+    /// `BARRIER=1`: the sender is waiting for hotrun to close the descriptor that came with the message.
     pub barrier: bool,
 }
 
@@ -115,8 +115,8 @@ impl StoreWords {
         }
     }
 
-    /// Combines the assignments. If a message asks for both, the descriptors are removed, as in systemd. Removing requires a
-    /// name.
+    /// Combines the assignments. If a message asks both to store and to remove descriptors, it is a request to remove
+    /// them, as in systemd. Removing requires a name.
     fn resolve(self) -> Option<StoreRequest> {
         if self.remove {
             return self.name.map(|name| StoreRequest::Remove { name });
@@ -134,7 +134,7 @@ fn assignment(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&line[..at], &line[at + 1..]))
 }
 
-/// Removes control characters, which a terminal would act on.
+/// Removes control characters, which a terminal would act on, and truncates the text.
 fn printable(value: &[u8]) -> String {
     String::from_utf8_lossy(value)
         .chars()
@@ -258,13 +258,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_handled_in_bounded_memory(bytes in prop::collection::vec(any::<u8>(), 0..4097)) {
+        fn any_bytes_are_handled_and_the_status_is_truncated(bytes in prop::collection::vec(any::<u8>(), 0..4097)) {
             let said = Assignments::parse(&bytes);
             prop_assert!(said.status.is_none_or(|status| status.len() <= MAX_STATUS * 4));
         }
 
         #[test]
-        fn known_names_accept_any_value(
+        fn no_value_puts_a_control_character_into_the_status(
             name in "READY|STATUS|ERRNO|MAINPID|WATCHDOG|WATCHDOG_USEC|EXTEND_TIMEOUT_USEC|FDNAME|FDSTORE|BARRIER",
             value in "\\PC{0,40}|-?[0-9]{0,25}",
         ) {

@@ -11,8 +11,8 @@ use crate::os::HangupSet;
 /// descriptors.
 pub const CAPACITY: usize = 512;
 
-/// The stored descriptors in order of arrival. A descriptor is stored until a program removes it or it hangs up. Programs
-/// get duplicates, so a crash loses nothing.
+/// The stored descriptors in order of arrival. A descriptor is stored until a program removes it or, if it is watched,
+/// until it hangs up. Programs get duplicates, so a crash loses nothing.
 #[derive(Debug)]
 pub struct FdStore {
     entries: Vec<Entry>,
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(names(&store), ["a", "b", "a"]);
         assert_eq!((store.remove("a"), store.remove("none")), (2, 0));
         assert_eq!(names(&store), ["b"]);
-        // The last duplicate is closed.
+        // The store has closed the last descriptor of the other end.
         assert!((&one).write(b"x").is_err());
     }
 
@@ -215,7 +215,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_file_is_stored_although_it_never_hangs_up() {
+    async fn a_file_is_stored_although_it_cannot_be_watched() {
         let mut store = FdStore::new().unwrap();
         let file = tempfile::tempfile().unwrap();
         assert_eq!(store.store("state", true, vec![file.into()]).new, 1);

@@ -101,34 +101,34 @@ fn a_message_without_a_sender_is_rejected() {
         sender: None,
         descriptors: Vec::new(),
     };
-    let refused = read(b"READY=1", datagram, own).expect_err("no sender");
+    let refused = read(b"READY=1", datagram, own).expect_err("a message without a sender must be rejected");
     assert_eq!(refused, Rejected::Anonymous);
 }
 
 #[test]
-fn senders_are_accepted_by_tree_or_by_user() {
+fn senders_in_the_tree_and_exited_senders_of_our_own_user_are_accepted() {
     let sender = |pid, uid| Sender { pid, uid };
     let gone = |_| true;
     let lives = |_| false;
     assert!(
         accepts(sender(5, 99), &[4, 5], 0, lives),
-        "another user's process in the tree"
+        "another user's process in the tree must be accepted"
     );
     assert!(
         accepts(sender(6, 0), &[4, 5], 0, gone),
-        "our own user's process that has exited"
+        "our own user's process that has exited must be accepted"
     );
     assert!(
         !accepts(sender(6, 0), &[4, 5], 0, lives),
-        "our own user's living process outside the tree"
+        "our own user's living process outside the tree must be rejected"
     );
     assert!(
         !accepts(sender(6, 99), &[4, 5], 0, gone),
-        "another user's process that has exited"
+        "another user's process that has exited must be rejected"
     );
     assert!(
         !accepts(sender(0, 0), &[0], 0, gone),
-        "a process in another pid namespace"
+        "a process in another pid namespace must be rejected"
     );
 }
 
@@ -238,7 +238,8 @@ async fn closes_after_one_byte(mut reader: std::io::PipeReader) {
     assert_eq!(all, b"x");
 }
 
-/// Runs a program with the socket in its environment, and reaps it. Returns whether the program is installed.
+/// Runs a program with the address of the socket in its environment, and reaps it. Returns whether the program is
+/// installed.
 fn run(socket: &NotifySocket, program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     let ended = match command
@@ -289,7 +290,8 @@ async fn systemd_notify_passes_its_barrier() {
     let mut received = Vec::new();
     let serving = async {
         loop {
-            // As root, it sends with its parent's pid, which is this process; otherwise, with its own.
+            // As root, `systemd-notify` sends with the pid of its parent, which is this process; otherwise, with its
+            // own pid.
             let tree = || own().into_iter().chain(children()).collect();
             received.push(
                 poll_fn(|cx| socket.poll_recv(cx, tree))
