@@ -25,13 +25,13 @@ pub fn file_id(metadata: &Metadata) -> FileId {
 pub enum Cleanup {
     /// The socket file at a path.
     Socket {
-        /// The path, as a type that serde can serialize even if it is not UTF-8.
+        /// The path, as a type that serde can serialize even if the path is not UTF-8.
         path: OsString,
         /// Our socket file, if it never changes. `None` if it changes with each switch: our file is then the one that
         /// also has a `.hotrun-PID-*` name in the same directory.
         file: Option<FileId>,
     },
-    /// All regular files whose path has this prefix. No other files may have it.
+    /// All regular files whose path has this prefix. Only hotrun's own files may have it.
     Files(OsString),
 }
 

@@ -3,7 +3,8 @@
 //! Control data is parsed by hand: if it was truncated because the descriptor table is full (`scm_detach_fds` in
 //! `net/core/scm.c`), nix returns an error and leaks the descriptors that the kernel has already added.
 //!
-//! On other systems the sender is unknown. There the socket is in a directory that only its owner may enter.
+//! On systems other than Linux, the sender is unknown. There, the socket is in a directory that only its owner may
+//! enter.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -36,11 +37,11 @@ impl DatagramAddress {
 /// credentials to each datagram.
 ///
 /// An abstract name leaves no file behind, however hotrun exits, and needs no directory that the program can write to.
-/// It is not secret (`/proc/net/unix`), so senders must be checked. The kernel's autobind would choose one of a million
-/// names, and a late sender of an earlier generation could still use it.
+/// It is not secret (`/proc/net/unix`), so senders must be checked. Autobind would not do: the kernel chooses one of
+/// only a million names, so a late sender of an earlier generation could reach the new socket.
 ///
 /// # Errors
-/// No socket can be created.
+/// The socket cannot be created.
 #[cfg(target_os = "linux")]
 pub fn bind() -> io::Result<(UnixDatagram, DatagramAddress)> {
     use std::hash::{BuildHasher, Hasher, RandomState};
@@ -178,7 +179,7 @@ mod tests {
 
     type Bound = (UnixDatagram, DatagramAddress);
 
-    /// Sends a datagram from this process. It is in the receiver's queue when this returns.
+    /// Sends a datagram from this process. The datagram is in the receiver's queue when this function returns.
     fn send((_, name): &Bound, text: &[u8], descriptors: &[RawFd]) {
         let name = name.as_os_str().to_str();
         let name = name
@@ -227,7 +228,7 @@ mod tests {
     #[test]
     fn receiving_from_an_empty_queue_would_block() {
         let bound = bind().expect("can bind a socket");
-        let error = receive(bound.0.as_fd(), &mut [0; 8]).expect_err("no datagram was sent");
+        let error = receive(bound.0.as_fd(), &mut [0; 8]).expect_err("an empty queue must be an error");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
@@ -242,7 +243,7 @@ mod tests {
     /// A datagram can carry the maximum number of descriptors. Dropping them closes them: the pipe's reader reads end
     /// of file only once the last writer is closed.
     #[test]
-    fn descriptors_are_owned_and_closed() {
+    fn the_maximum_number_of_descriptors_is_received_and_closed_when_dropped() {
         let bound = bind().expect("can bind a socket");
         let (mut reader, writer) = std::io::pipe().expect("can create a pipe");
         send(&bound, b"BARRIER=1", &[writer.as_raw_fd(); 253]);

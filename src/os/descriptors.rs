@@ -39,7 +39,7 @@ fn for_each_from(first: RawFd, flags: u32, act: impl Fn(RawFd) -> i32) -> io::Re
     if close_range(first, flags).is_ok() {
         return Ok(());
     }
-    // Collect them first, because listing the directory itself uses a descriptor.
+    // Collect the numbers first, because listing the directory itself uses a descriptor.
     let open: Vec<RawFd> = fs::read_dir("/dev/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
@@ -93,7 +93,7 @@ pub fn inode(fd: &impl AsFd) -> io::Result<u64> {
 }
 
 /// Whether the two descriptors are duplicates of each other. Where `kcmp(2)` is not allowed, as in some containers,
-/// only duplicate sockets are recognized.
+/// only duplicates of sockets are recognized.
 pub fn is_duplicate(one: &impl AsFd, other: &impl AsFd) -> bool {
     fn socket(fd: &impl AsFd) -> Option<(libc::dev_t, libc::ino_t)> {
         let stat = fstat(fd).ok()?;

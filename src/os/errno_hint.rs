@@ -24,7 +24,7 @@ const HINTS: [(Errno, &str); 6] = [
     ),
     (
         Errno::ENFILE,
-        "the system has no open files left; `sysctl fs.file-max` shows the limit",
+        "the system-wide limit on open files is reached; `sysctl fs.file-max` shows it",
     ),
     (
         Errno::EAGAIN,

@@ -90,11 +90,11 @@ impl fmt::Display for Unavailable {
             }
             Self::Seccomp(error) => write!(f, "a seccomp filter is refused: {error}"),
             Self::Busy => f.write_str(
-                "something around hotrun (a sandbox, another hotrun) already intercepts system calls",
+                "a sandbox or another hotrun already intercepts system calls",
             ),
             Self::Pidfd(error) => write!(f, "the kernel refuses `pidfd_getfd`: {error}"),
             Self::Memory(error) => write!(f, "the kernel refuses `process_vm_readv`: {error}"),
-            Self::Process(error) => write!(f, "cannot start a process to test it: {error}"),
+            Self::Process(error) => write!(f, "cannot start a process to test interception: {error}"),
             Self::Silent => f.write_str("an intercepted system call did not return in time"),
             Self::Unsupported => f.write_str("not supported on this system or processor"),
         }

@@ -41,8 +41,8 @@ pub const KERNEL_TICK: Duration = Duration::from_millis(10);
 /// Whether connections can be steered among the sockets of one address (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).
 pub const STEERING: bool = cfg!(target_os = "linux");
 
-/// Whether a process can become the parent of its orphaned descendants. On other systems, a process that leaves its
-/// process group and loses its parent is out of reach.
+/// Whether a process can become the parent of its orphaned descendants. Where this is not possible, a process that
+/// leaves its process group and loses its parent is out of reach.
 pub const SUBREAPER: bool = cfg!(target_os = "linux");
 
 /// Returns the value of the test hook `name`, which an integration test sets as the environment variable

@@ -76,7 +76,7 @@ pub fn is_multipath(_: &impl AsFd) -> bool {
     false
 }
 
-/// Always `true`, because there is only one network.
+/// Always `true`, because these systems have no network namespaces.
 pub fn is_of_our_network(_: &impl AsFd) -> bool {
     true
 }

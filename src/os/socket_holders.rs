@@ -155,12 +155,12 @@ pub(crate) mod tests {
         while !has_ended(pid) {
             assert!(
                 start.elapsed() < Duration::from_secs(30),
-                "the child exits in time"
+                "the child must exit in time"
             );
             thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "a process that is not reaped yet holds no sockets");
+        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "a process that is not reaped yet must hold no sockets");
         child.wait().unwrap();
-        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "a reaped process holds no sockets");
+        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "a reaped process must hold no sockets");
     }
 }

@@ -14,7 +14,7 @@ pub struct Instruction {
     pub code: u16,
     /// How many instructions a conditional jump skips if its condition is true.
     pub jt: u8,
-    /// How many instructions it skips otherwise.
+    /// How many instructions a conditional jump skips if its condition is false.
     pub jf: u8,
     /// The operand.
     pub k: u32,
@@ -50,7 +50,7 @@ impl Instruction {
 /// The accept queue of a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// Whether the socket is still listening. A `shutdown(2)` call ends that for every holder of the socket.
+    /// Whether the socket is still listening. After a `shutdown(2)` call, it no longer listens for any of its holders.
     pub listening: bool,
     /// The number of connections that are established but not accepted yet.
     pub waiting: u32,
@@ -69,7 +69,7 @@ pub enum TcpState {
     BothClosed,
 }
 
-/// A TCP connection with the kernel's counters. Ages are multiples of a kernel tick, 1 to 10 ms.
+/// A TCP connection with the kernel's counters. Ages are multiples of a kernel tick, which is 1 to 10 ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpConnection {
     /// The inode of the socket, or 0 while no process holds it.
@@ -101,7 +101,7 @@ pub struct TcpListening {
     pub inode: u64,
     /// The address that the socket listens on.
     pub address: SocketAddr,
-    /// Whether an IPv6 socket does not accept IPv4 connections (`IPV6_V6ONLY`).
+    /// Whether this is an IPv6 socket that does not accept IPv4 connections (`IPV6_V6ONLY`).
     pub only_v6: bool,
     /// The user id of the socket's owner.
     pub uid: u32,
@@ -123,7 +123,7 @@ pub struct UnixConnection {
 pub struct Holder {
     /// The process's pid.
     pub pid: i32,
-    /// The name of its executable, which the kernel truncates to 15 bytes.
+    /// The process's name (`proc_pid_comm(5)`), which the kernel truncates to 15 bytes.
     pub name: String,
 }
 
@@ -160,8 +160,8 @@ pub struct Datagram {
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// Whether a thread may bind this port: low ports require a privilege (`ip_unprivileged_port_start`, `ip(7)`). Returns
-/// `true` if unknown.
+/// Whether the thread may bind this port: low ports require a privilege (`ip_unprivileged_port_start`, `ip(7)`).
+/// Returns `true` if unknown.
 pub fn may_bind(thread: i32, port: u16) -> bool {
     /// `CAP_NET_BIND_SERVICE` (`include/uapi/linux/capability.h`).
     const BIND_SERVICE: u32 = 10;
@@ -170,8 +170,7 @@ pub fn may_bind(thread: i32, port: u16) -> bool {
     i32::from(port) >= unprivileged || capabilities().is_none_or(|set| set >> BIND_SERVICE & 1 == 1)
 }
 
-/// Returns the longest accept queue that the kernel allows (`net.core.somaxconn`, `listen(2)`), if it reports the
-/// limit.
+/// Returns the maximum length of an accept queue (`net.core.somaxconn`, `listen(2)`), if the kernel reports it.
 pub fn longest_queue() -> Option<i32> {
     sysctl("net/core/somaxconn")
 }
@@ -189,9 +188,9 @@ mod tests {
     fn root_may_bind_low_ports() {
         let own = may_bind(nix::unistd::gettid().as_raw(), 1);
         let unprivileged = sysctl("net/ipv4/ip_unprivileged_port_start").unwrap();
-        // A container may have removed the capability from root. Ordinary users never have it.
+        // Ordinary users do not have the capability.
         assert!(own || !nix::unistd::geteuid().is_root() || unprivileged <= 1);
-        assert!(may_bind(i32::MAX, 1), "an unknown thread may bind");
+        assert!(may_bind(i32::MAX, 1), "an unknown thread must be assumed to have the privilege");
         assert!(may_bind(i32::MAX, 65_535));
     }
 }

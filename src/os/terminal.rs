@@ -46,8 +46,8 @@ impl Size {
     }
 }
 
-/// Returns the size of the terminal on stdout, or 80 by 24 if stdout is not a terminal or reports no size (a serial
-/// line).
+/// Returns the size of the terminal on stdout, or 80 by 24 if stdout is not a terminal or reports no size, as on a
+/// serial line.
 pub fn size() -> Size {
     Size::of(&Term::stdout())
 }
@@ -65,7 +65,7 @@ pub fn resize(terminal: impl AsFd, size: Size) -> io::Result<()> {
 
 /// Opens a pseudoterminal. Returns our side, which is non-blocking, and the side for programs.
 ///
-/// Line endings are passed on as the program writes them. By default the line discipline would convert them to `\r\n`
+/// Line endings are passed on as the program writes them. By default, the line discipline would convert them to `\r\n`
 /// for a screen, but hotrun itself writes to the screen.
 ///
 /// # Errors
@@ -111,7 +111,7 @@ pub fn control_session(terminal: impl AsFd) -> io::Result<()> {
 /// Returns the modes of the terminal.
 ///
 /// # Errors
-/// As for `tcgetattr(3)`, most notably if it is not a terminal.
+/// As for `tcgetattr(3)`, most notably if the descriptor is not a terminal.
 pub fn modes(terminal: impl AsFd) -> io::Result<Termios> {
     Ok(tcgetattr(terminal)?)
 }
@@ -148,7 +148,7 @@ pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
 }
 
 /// Opens the same terminal again, non-blocking. Setting `O_NONBLOCK` on an inherited descriptor would affect the shell,
-/// which shares its open file.
+/// which shares the open file description.
 ///
 /// # Errors
 /// As for `ttyname_r(3)` and `open(2)`.
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_size_is_80_by_24() {
+    fn an_unknown_size_is_reported_as_80_by_24() {
         let (_master, slave) = open(size(0, 0)).unwrap();
         assert_eq!(size_of(&slave), size(80, 24));
         assert_eq!(size_of(tempfile::tempfile().unwrap()), size(80, 24));

@@ -36,11 +36,11 @@ use crate::os::Accepting;
 use crate::os::socket_holders::socket_inode;
 
 /// Returns, for each of `sockets` (inodes), whether one of `pids` is waiting on it. Processes that have ended are
-/// skipped. Returns `None` if the kernel does not provide this: without `/proc`, or without its `syscall` files
-/// (gVisor, some architectures).
+/// skipped. Returns `None` if the kernel does not provide this information: without `/proc`, or without its `syscall`
+/// files (gVisor, some architectures).
 ///
 /// This costs about one `readlink` per descriptor of each process, and one small read per thread of each process that
-/// holds one of the sockets; `tests::cost` measures it.
+/// holds one of the sockets; `tests::one_inspection_takes_less_than_20_ms` measures it.
 #[must_use]
 pub fn accepting(pids: &[i32], sockets: &[u64]) -> Option<Vec<Accepting>> {
     static HAS_SYSCALL_FILES: LazyLock<bool> =
@@ -134,7 +134,7 @@ impl SocketProcess {
             let entry = entry?;
             let name = entry.file_name();
             let fd = name.to_str().and_then(|name| name.parse().ok());
-            // A descriptor without a link has been closed since it was listed.
+            // A descriptor whose link cannot be read has been closed since it was listed.
             let (Some(fd), Ok(link)) = (fd, fs::read_link(entry.path())) else {
                 continue;
             };

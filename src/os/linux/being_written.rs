@@ -48,7 +48,7 @@ mod tests {
         // A child of another test may have inherited the descriptor, and keeps it until its exec.
         let deadline = Instant::now() + Duration::from_secs(20);
         while is_being_written(&path) {
-            assert!(Instant::now() < deadline, "the file stays open for writing");
+            assert!(Instant::now() < deadline, "the file must be closed in time");
         }
         let _reader = File::open(&path).unwrap();
         assert!(!is_being_written(&path) && !is_being_written(dir.path()));

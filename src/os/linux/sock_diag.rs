@@ -1,6 +1,6 @@
 //! The TCP sockets of this network namespace (`sock_diag(7)`, `include/uapi/linux/inet_diag.h`).
 //!
-//! Every function fails if the kernel does not respond: it may have been built without `sock_diag`, or a sandbox may
+//! Every function fails if the kernel refuses the request: it may have been built without `sock_diag`, or a sandbox may
 //! forbid netlink.
 
 use std::io;
@@ -40,7 +40,7 @@ const CONNECTED: [u8; 6] = [
     CLOSING,
 ];
 
-/// How long the kernel waits for the last packet of a handshake before it retransmits its own.
+/// How long the kernel waits for the last packet of a handshake before it retransmits its SYN-ACK.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Returns the TCP sockets of both families that listen on `port`, except the hidden ones
@@ -54,7 +54,7 @@ pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
         dump(SocketAddr::new(any, port), &[LISTEN], 0, |socket| {
             // Offset 40 holds the interface that the socket is bound to.
             if socket.u32(40) != NO_INTERFACE {
-                // The kernel reports this for every listening IPv6 socket (`inet_diag_msg_attrs_fill` in
+                // The kernel reports this attribute for every listening IPv6 socket (`inet_diag_msg_attrs_fill` in
                 // `net/ipv4/inet_diag.c`).
                 let only_v6 = socket.attribute(INET_DIAG_SKV6ONLY);
                 found.push(TcpListening {
@@ -79,7 +79,7 @@ pub fn tcp_connections(address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
     Ok(found)
 }
 
-/// Returns the age of the oldest unfinished handshake on the port of `address`, in its family. The kernel does not
+/// Returns the age of the oldest unfinished handshake on the port and in the family of `address`. The kernel does not
 /// report which listener a handshake belongs to.
 pub fn tcp_half_open(address: SocketAddr) -> io::Result<Option<Duration>> {
     let mut oldest = None;
@@ -112,7 +112,8 @@ fn dump(
 }
 
 /// Computes the age of a handshake. The kernel retransmits its SYN-ACK after one second (`TCP_TIMEOUT_INIT`). Until
-/// then, the remaining time of that timer shows the age (`inet_req_diag_fill` in `net/ipv4/inet_diag.c`).
+/// then, the time left on the retransmission timer shows the age (`inet_req_diag_fill` in `net/ipv4/inet_diag.c`);
+/// afterwards, the age is unknown and counts as [`Duration::MAX`].
 fn handshake_age(socket: &DiagResponse<'_>) -> Duration {
     let (retransmitted, remaining) = (socket.fixed[3] > 0, socket.u32(52));
     match FIRST_TIMEOUT.checked_sub(Duration::from_millis(remaining.into())) {

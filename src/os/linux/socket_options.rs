@@ -66,8 +66,8 @@ pub fn is_listening(socket: &impl AsFd) -> io::Result<bool> {
 }
 
 /// Attaches a program that chooses which socket in the group of `member` gets a new connection. The program returns an
-/// index; the sockets are numbered in the order in which they joined by `listen`. Atomically replaces the previous
-/// program of the whole group (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`; `reuseport_attach_prog` in
+/// index; the sockets are numbered in the order in which `listen` added them to the group. Atomically replaces the
+/// previous program of the whole group (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`; `reuseport_attach_prog` in
 /// `net/core/sock_reuseport.c`).
 ///
 /// # Errors
@@ -92,7 +92,7 @@ pub(super) const NO_INTERFACE: u32 = i32::MAX as u32;
 ///
 /// The socket is bound to an interface that does not exist. The kernel compares a new connection's interface with the
 /// socket's (`compute_score` in `net/ipv4/inet_hashtables.c`), but finds the socket of a handshake that has begun
-/// without that comparison. Without privileges this works only once and cannot be undone (`sock_bindtoindex_locked` in
+/// without that comparison. Without privileges, this works only once and cannot be undone (`sock_bindtoindex_locked` in
 /// `net/core/sock.c`).
 ///
 /// # Errors

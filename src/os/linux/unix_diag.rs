@@ -1,5 +1,5 @@
-//! Unix sockets (`sock_diag(7)`, `include/uapi/linux/unix_diag.h`). Every function fails if the kernel does not
-//! respond.
+//! Unix sockets (`sock_diag(7)`, `include/uapi/linux/unix_diag.h`). Every function fails if the kernel refuses the
+//! request.
 
 use std::fs::Metadata;
 use std::io;
@@ -49,8 +49,8 @@ pub fn unix_queue(inode: u64) -> io::Result<Queue> {
 /// Returns the inode of the socket that listens at this file.
 pub fn unix_listening(file: &Metadata) -> io::Result<Option<u64>> {
     let (major, minor) = (major(file.dev()), minor(file.dev()));
-    // The kernel reports both truncated to 32 bits, with the device in its internal form (`sk_diag_dump_vfs` in
-    // `net/unix/diag.c`).
+    // The kernel reports the inode and the device truncated to 32 bits, the device in its internal form
+    // (`sk_diag_dump_vfs` in `net/unix/diag.c`).
     let wanted = (file.ino() as u32, (major << 20 | minor) as u32);
     let mut found = None;
     query(

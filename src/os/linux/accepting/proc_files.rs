@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_in_accept_waits_on_its_first_argument() {
+    fn accept_waits_on_the_descriptor_in_its_first_argument() {
         assert_eq!(
             parse(&line(libc::SYS_accept4, "0x3 0x7f94ba5a2980")),
             Sleep::On(3)
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn other_calls_do_not_wait_for_connections() {
+    fn other_calls_do_not_wait_for_connections_and_restarted_calls_are_unknown() {
         let futex = line(libc::SYS_futex, "0x3 0x0");
         for text in [
             "running\n",
@@ -216,10 +216,10 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_bounded() {
+    fn the_sizes_of_sets_are_bounded() {
         let size = |number, arguments: &str| match parse(&line(number, arguments)) {
             Sleep::Poll { size, .. } | Sleep::Select { size, .. } => size,
-            Sleep::On(_) | Sleep::Resumed | Sleep::Elsewhere => panic!("the call has a set"),
+            Sleep::On(_) | Sleep::Resumed | Sleep::Elsewhere => panic!("the call must have a set"),
         };
         assert_eq!(size(libc::SYS_ppoll, "0x1 0xffffffffffffffff"), 524_288);
         assert_eq!(size(libc::SYS_pselect6, "0xffffffffffffffff 0x1"), 8_192);

@@ -37,7 +37,7 @@ fn inspect(pid: i32, socket: &impl AsFd) -> Accepting {
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
-        assert!(Instant::now() < end, "timed out after {DEADLINE:?}: {what}");
+        assert!(Instant::now() < end, "timed out after {DEADLINE:?} waiting until {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -55,7 +55,7 @@ fn holding_a_socket_does_not_count_as_waiting() {
 }
 
 #[test]
-fn a_thread_in_accept_waits() {
+fn a_thread_in_accept_counts_as_waiting() {
     let socket = listener();
     let address = socket.local_addr().expect("the listener has an address");
     let accepting = socket.try_clone().expect("can duplicate the socket");
@@ -70,7 +70,7 @@ fn a_thread_in_accept_waits() {
 }
 
 #[test]
-fn a_thread_in_accept_on_a_unix_socket_waits() {
+fn a_thread_in_accept_on_a_unix_socket_counts_as_waiting() {
     let folder = tempfile::tempdir().expect("can create a temporary directory");
     let path = folder.path().join("socket");
     let socket = UnixListener::bind(&path).expect("can bind the socket");
@@ -85,7 +85,7 @@ fn a_thread_in_accept_on_a_unix_socket_waits() {
 }
 
 #[test]
-fn a_thread_that_reads_a_datagram_socket_waits() {
+fn a_thread_that_reads_a_datagram_socket_counts_as_waiting() {
     let (socket, other) = UnixDatagram::pair().expect("can create a socket pair");
     let reading = socket.try_clone().expect("can duplicate the socket");
     let thread = thread::spawn(move || reading.recv(&mut [0; 8]).map(drop));
@@ -138,7 +138,7 @@ fn a_thread_in_select_waits_on_the_sockets_in_its_set() {
 }
 
 #[test]
-fn an_epoll_set_waits_on_the_sockets_registered_for_reading() {
+fn a_socket_in_an_epoll_set_counts_only_if_registered_for_reading() {
     let socket = listener();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("can create an epoll set");
     epoll
@@ -153,8 +153,7 @@ fn an_epoll_set_waits_on_the_sockets_registered_for_reading() {
     assert_eq!(inspect(own(), &socket), Accepting::No);
 }
 
-/// An entry remains while the open file has another descriptor, even after the registered descriptor was closed and its
-/// number may have been reused.
+/// An entry remains as long as the open file has another descriptor, even if the registered descriptor was closed.
 #[test]
 fn an_epoll_entry_is_identified_by_its_file() {
     let socket = listener();
@@ -187,7 +186,7 @@ fn a_process_that_has_ended_is_skipped() {
     assert_eq!(inspect(child.id().cast_signed(), &socket), Accepting::No);
 }
 
-/// A program whose descriptor 0 is the socket. It is killed and reaped at the end of the test.
+/// A program whose descriptor 0 is the socket. The program is killed and reaped at the end of the test.
 struct Server {
     child: Child,
     socket: OwnedFd,
@@ -266,7 +265,7 @@ fn python(script: &str) -> Option<Server> {
 }
 
 #[test]
-fn python_http_server_waits() {
+fn a_python_http_server_counts_as_waiting() {
     let script = "import http.server as h\nserver = h.ThreadingHTTPServer(('127.0.0.1', 0), \
         h.SimpleHTTPRequestHandler, False)\nserver.socket = s\nserver.serve_forever()";
     let Some(server) = python(script) else { return };
@@ -274,7 +273,7 @@ fn python_http_server_waits() {
 }
 
 #[test]
-fn python_asyncio_waits() {
+fn a_python_asyncio_server_counts_as_waiting() {
     let script = "import asyncio\nasync def main():\n  server = await asyncio.start_server(lambda r, w: w.close(), sock=s)\n  \
         await server.serve_forever()\nasyncio.run(main())";
     let Some(server) = python(script) else { return };
@@ -282,7 +281,7 @@ fn python_asyncio_waits() {
 }
 
 #[test]
-fn python_blocking_accept_waits() {
+fn a_python_server_in_a_blocking_accept_counts_as_waiting() {
     let Some(server) = python("while True: s.accept()") else {
         return;
     };
@@ -290,7 +289,7 @@ fn python_blocking_accept_waits() {
 }
 
 #[test]
-fn python_select_waits() {
+fn a_python_server_in_select_counts_as_waiting() {
     let Some(server) = python("select.select([s], [], [])") else {
         return;
     };
@@ -299,7 +298,7 @@ fn python_select_waits() {
 
 /// The forked worker waits; its parent, which also holds the socket, does not.
 #[test]
-fn python_fork_server_waits_in_its_worker() {
+fn only_the_worker_of_a_python_fork_server_counts_as_waiting() {
     let script = "import os\npid = os.fork()\nif pid == 0:\n  while True: s.accept()\nprint(pid, flush=True)\n\
         os.waitpid(pid, 0)";
     let Some(mut server) = python(script) else {
@@ -322,7 +321,7 @@ fn python_fork_server_waits_in_its_worker() {
 
 /// An accept that is pending in an io_uring is not visible.
 #[test]
-fn python_with_an_io_uring_is_unknown() {
+fn an_accept_in_an_io_uring_is_reported_as_unknown() {
     let Some(mut server) = python(include_str!("uring.py")) else {
         return;
     };
@@ -334,7 +333,7 @@ fn python_with_an_io_uring_is_unknown() {
 }
 
 #[test]
-fn python_that_sleeps_without_accepting_does_not_wait() {
+fn a_python_server_that_sleeps_does_not_count_as_waiting() {
     let Some(server) = python("time.sleep(60)") else {
         return;
     };
@@ -342,7 +341,7 @@ fn python_that_sleeps_without_accepting_does_not_wait() {
 }
 
 #[test]
-fn python_that_selects_on_something_else_does_not_wait() {
+fn a_python_server_that_selects_on_another_socket_does_not_count_as_waiting() {
     let Some(server) = python("a, b = socket.socketpair()\nselect.select([a], [s], [], 60)") else {
         return;
     };
@@ -350,15 +349,15 @@ fn python_that_selects_on_something_else_does_not_wait() {
 }
 
 #[test]
-fn a_shell_that_holds_the_socket_for_its_child_does_not_wait() {
+fn a_shell_that_holds_the_socket_for_its_child_does_not_count_as_waiting() {
     let server = Server::start("sh", &["-c", "sleep 60; true"]);
     server.assert_never_accepting(libc::SYS_wait4);
 }
 
-/// Measures one inspection of a server with 200 descriptors, 20 threads and no epoll set, so that all of them are read.
-/// Takes the minimum of many runs, because other load on the machine only adds to the time.
+/// Measures one inspection of a server with 200 descriptors, 20 threads and no epoll set, so that all descriptors and
+/// threads are read. Takes the minimum of many runs, because other load on the machine only adds to the time.
 #[test]
-fn cost() {
+fn one_inspection_takes_less_than_20_ms() {
     let script = "import threading\nkeep = [open('/dev/null') for _ in range(200)]\nstop = threading.Event()\n\
         [threading.Thread(target=stop.wait, daemon=True).start() for _ in range(20)]\nprint('up', flush=True)\nstop.wait()";
     let Some(mut server) = python(script) else {

@@ -28,8 +28,9 @@ impl InterceptedCalls {
     /// without one.
     ///
     /// # Errors
-    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof): the program was never started.
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock): the channel's timeout has expired.
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof): the channel was closed before anything was sent, because the
+    /// program was not started or was killed. [`WouldBlock`](io::ErrorKind::WouldBlock): the channel's timeout has
+    /// expired.
     pub fn accept(channel: impl AsFd) -> io::Result<Result<Self, Errno>> {
         let mut bytes = [0; 4];
         loop {
@@ -104,7 +105,7 @@ impl InterceptedCalls {
         // SAFETY: the call fills in the structure.
         unsafe { receive(self.0.as_raw_fd(), &raw mut received) }?;
         let Some(syscall) = syscall(&received.data) else {
-            // The call is not from our filter. Its caller must not wait forever.
+            // Our filter intercepts no such call, but its caller must not wait forever.
             self.send(received.id, Reply::Continue)?;
             return Ok(None);
         };

@@ -58,7 +58,7 @@ pub(super) const NATIVE: Option<Architecture> = None;
 /// call.
 ///
 /// A call from another table (i386's `int 0x80`, 32-bit calls on aarch64) is allowed, whatever its number means there.
-/// x32 calls have the architecture of x86-64 but an extra bit in the number, so their numbers match neither.
+/// x32 calls have the architecture of x86-64 but an extra bit in the number, so their numbers match neither call.
 fn filter(architecture: Architecture) -> [Instruction; 7] {
     let Architecture {
         audit,
@@ -84,8 +84,8 @@ const FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
     | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 
 /// Intercepts the calls of this process and its future descendants, and sends the listener, or the reason why there is
-/// none, over the channel. Call this just before an exec, which closes the channel and the listener. It neither
-/// allocates nor locks.
+/// none, over the channel. Call this just before an exec, which closes the channel. This function neither allocates nor
+/// locks.
 ///
 /// It is not an error if the kernel refuses the filter: the process continues without it.
 ///
@@ -148,7 +148,7 @@ fn send(channel: BorrowedFd<'_>, errno: i32, control: &[u8]) -> Result<(), Errno
     let parts = [IoSlice::new(&bytes)];
     let message = MsgHdr::new().with_buffers(&parts).with_control(control);
     loop {
-        // `NOSIGNAL`: if the reader is gone, this should fail instead of killing this process.
+        // `NOSIGNAL`: if the reader is gone, the call fails instead of killing this process.
         let sent = SockRef::from(&channel).sendmsg(&message, libc::MSG_NOSIGNAL);
         match sent.map_err(|error| error.raw_os_error().map(Errno::from_raw)) {
             Err(Some(Errno::EINTR)) => {}
@@ -171,7 +171,7 @@ mod tests {
     const I386_BIND: u32 = 361;
     const I386_LISTEN: u32 = 363;
 
-    /// Interprets a program like the kernel, for the instructions used here. Panics on a jump past the end or a load
+    /// Interprets a program as the kernel does, for the instructions used here. Panics on a jump past the end or a load
     /// from another offset, for which the kernel would refuse the program.
     fn run(program: &[Instruction], audit: u32, number: u32) -> u32 {
         let (mut loaded, mut at) = (0, 0);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_numbers_match_the_c_library() {
+    fn the_call_numbers_match_the_c_library() {
         let native = NATIVE.unwrap();
         assert_eq!(i64::from(native.bind), libc::SYS_bind);
         assert_eq!(i64::from(native.listen), libc::SYS_listen);

@@ -12,11 +12,11 @@
 //! Consequences:
 //!
 //! - When the last copy of the listener is closed, as happens when hotrun exits, these calls fail with `ENOSYS` in
-//!   every process with the filter. The guardian then kills all of them.
+//!   every process with the filter. The guardian then kills all of these processes.
 //! - Without `CAP_SYS_ADMIN`, the kernel requires `no_new_privs` (`prctl(2)`): setuid programs then run without the
 //!   privileges of their owner.
-//! - A signal that arrives before the call is received interrupts it: the call is restarted if the handler has
-//!   `SA_RESTART`; otherwise the program gets an `EINTR` that `bind(2)` does not document. This window lasts a few
+//! - A signal that arrives before hotrun has received the call interrupts the call, which is restarted if the handler
+//!   has `SA_RESTART`; otherwise the program gets an `EINTR` that `bind(2)` does not document. This window lasts a few
 //!   microseconds.
 //! - A process and its ancestors can have only one listener: a program that wants its own (a container runtime) gets
 //!   `EBUSY`, as does hotrun inside such a program.

@@ -1,8 +1,8 @@
-//! Reads the descriptors and the memory of the calling program.
+//! Accesses the descriptors and the memory of a program whose call was intercepted.
 //!
 //! Both require the right to trace the program (`ptrace(2)`, "Ptrace access mode checking"). A process may trace its
 //! descendants unless Yama's `ptrace_scope` is 2 or higher, a container profile forbids it, or the descendant has
-//! changed its user or runs an executable that it may not read.
+//! changed its user or runs an executable that it has no permission to read.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -45,7 +45,7 @@ pub(in crate::os::linux) fn pidfd_open(pid: i32, flags: libc::c_uint) -> io::Res
 
 fn own(result: libc::c_long) -> io::Result<OwnedFd> {
     let fd = RawFd::try_from(Errno::result(result)?).map_err(io::Error::other)?;
-    // SAFETY: both calls return a new descriptor with `CLOEXEC` set, which nothing else owns.
+    // SAFETY: `pidfd_open` and `pidfd_getfd` return a new descriptor with `CLOEXEC` set, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -55,7 +55,7 @@ fn leader(thread: i32) -> io::Result<i32> {
     group.ok_or_else(|| Errno::ESRCH.into())
 }
 
-/// Reads the memory of the thread. The caller must bound the length, and check
+/// Reads `length` bytes of the thread's memory at `address`. The caller must bound the length, and check
 /// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending) afterwards.
 ///
 /// # Errors
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_beyond_the_mapping_is_a_fault() {
+    fn reading_past_the_end_of_a_mapping_fails_with_efault() {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         // Nothing is ever mapped directly above the stack.
         let stack = maps.lines().find(|line| line.ends_with("[stack]")).unwrap();
