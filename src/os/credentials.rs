@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn receiving_from_an_empty_queue_would_block() {
         let bound = bind().expect("can bind a socket");
-        let error = receive(bound.0.as_fd(), &mut [0; 8]).expect_err("an empty queue must be an error");
+        let error =
+            receive(bound.0.as_fd(), &mut [0; 8]).expect_err("an empty queue must be an error");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 

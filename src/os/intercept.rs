@@ -53,7 +53,7 @@ pub enum Next {
     Call(Call),
     /// No process is left that could make a call.
     Ended,
-    /// The wait was stopped.
+    /// The wait was stopped, or its timeout has expired.
     Stopped,
 }
 
@@ -89,12 +89,14 @@ impl fmt::Display for Unavailable {
                 write!(f, "the kernel, `{release}`, is older than {major}.{minor}")
             }
             Self::Seccomp(error) => write!(f, "a seccomp filter is refused: {error}"),
-            Self::Busy => f.write_str(
-                "a sandbox or another hotrun already intercepts system calls",
-            ),
+            Self::Busy => {
+                f.write_str("a sandbox or another hotrun already intercepts system calls")
+            }
             Self::Pidfd(error) => write!(f, "the kernel refuses `pidfd_getfd`: {error}"),
             Self::Memory(error) => write!(f, "the kernel refuses `process_vm_readv`: {error}"),
-            Self::Process(error) => write!(f, "cannot start a process to test interception: {error}"),
+            Self::Process(error) => {
+                write!(f, "cannot start a process to test interception: {error}")
+            }
             Self::Silent => f.write_str("an intercepted system call did not return in time"),
             Self::Unsupported => f.write_str("not supported on this system or processor"),
         }

@@ -284,7 +284,10 @@ mod tests {
         let pid = child.id().cast_signed();
         let deadline = Instant::now() + Duration::from_secs(20);
         while !has_ended(pid) {
-            assert!(Instant::now() < deadline, "the child must become a zombie in time");
+            assert!(
+                Instant::now() < deadline,
+                "the child must become a zombie in time"
+            );
             std::thread::yield_now();
         }
         child.wait().unwrap();

@@ -159,8 +159,16 @@ pub(crate) mod tests {
             );
             thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "a process that is not reaped yet must hold no sockets");
+        assert_eq!(
+            as_another(pid).unwrap(),
+            HashMap::new(),
+            "a process that is not reaped yet must hold no sockets"
+        );
         child.wait().unwrap();
-        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "a reaped process must hold no sockets");
+        assert_eq!(
+            as_another(pid).unwrap(),
+            HashMap::new(),
+            "a reaped process must hold no sockets"
+        );
     }
 }

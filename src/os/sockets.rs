@@ -190,7 +190,10 @@ mod tests {
         let unprivileged = sysctl("net/ipv4/ip_unprivileged_port_start").unwrap();
         // Ordinary users do not have the capability.
         assert!(own || !nix::unistd::geteuid().is_root() || unprivileged <= 1);
-        assert!(may_bind(i32::MAX, 1), "an unknown thread must be assumed to have the privilege");
+        assert!(
+            may_bind(i32::MAX, 1),
+            "an unknown thread must be assumed to have the privilege"
+        );
         assert!(may_bind(i32::MAX, 65_535));
     }
 }

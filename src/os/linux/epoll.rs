@@ -125,7 +125,9 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(20), hung_up(socket)).await
         });
         let waited = waits() - before;
-        ended.expect("the watcher notices the shutdown in time").unwrap();
+        ended
+            .expect("the watcher notices the shutdown in time")
+            .unwrap();
         assert_eq!(clients.join().unwrap() as u64, CONNECTIONS);
         assert!(
             waited < CONNECTIONS / 4,

@@ -65,7 +65,7 @@ impl Channel {
         let timeout = timeout.map_or(PollTimeout::NONE, |time| {
             PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
         });
-        // A closed socket would be readable forever.
+        // A closed socket is always readable, so it is no longer polled.
         let socket = (!self.closed).then(|| self.socket.as_fd());
         let fds = [Some(self.signals.as_fd()), socket].into_iter().flatten();
         let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();

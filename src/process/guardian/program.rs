@@ -16,7 +16,7 @@ use crate::os::signals::reset_signals;
 use crate::process::start_request::{StartRequest, StdioMode};
 use crate::process::wire::{self, Refusal, StartStep};
 
-/// The number of the first descriptor that is passed to a program (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
+/// The number of a program's first socket or stored descriptor (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
 const FIRST: i32 = 3;
 
 /// Starts the program. Returns after its exec has succeeded, or after the failed process was reaped.

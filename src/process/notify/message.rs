@@ -47,7 +47,7 @@ pub enum StoreRequest {
     Add {
         /// `FDNAME=`, by default `stored`.
         name: String,
-        /// Whether to remove a descriptor that reports `EPOLLHUP` or `EPOLLERR`. False with `FDPOLL=0`.
+        /// Whether to remove a descriptor that reports `EPOLLHUP` or `EPOLLERR`. `false` with `FDPOLL=0`.
         poll: bool,
     },
     /// Remove the descriptors with this name.

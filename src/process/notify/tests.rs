@@ -101,7 +101,8 @@ fn a_message_without_a_sender_is_rejected() {
         sender: None,
         descriptors: Vec::new(),
     };
-    let refused = read(b"READY=1", datagram, own).expect_err("a message without a sender must be rejected");
+    let refused =
+        read(b"READY=1", datagram, own).expect_err("a message without a sender must be rejected");
     assert_eq!(refused, Rejected::Anonymous);
 }
 

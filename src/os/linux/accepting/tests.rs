@@ -37,7 +37,10 @@ fn inspect(pid: i32, socket: &impl AsFd) -> Accepting {
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
-        assert!(Instant::now() < end, "timed out after {DEADLINE:?} waiting until {what}");
+        assert!(
+            Instant::now() < end,
+            "timed out after {DEADLINE:?} waiting until {what}"
+        );
         thread::sleep(Duration::from_millis(1));
     }
 }
