@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 /// A number of descriptors. The type differs between systems.
 pub type Limit = rlim_t;
 
-/// More descriptors than hotrun ever opens. A higher limit would slow down programs that close every possible
+/// More descriptors than hotrun ever opens. A higher limit would slow down helper programs that close every possible
 /// descriptor.
 const ENOUGH: Limit = 65_536;
 

@@ -109,11 +109,13 @@ impl Unavailable {
     /// Returns a hint about what the user can do.
     pub fn hint(&self) -> &'static str {
         match matches!(self, Self::Pidfd(_) | Self::Memory(_)) {
-            false => "a program that takes its sockets from `--listen ADDRESS` does not need this",
+            false => {
+                "a program that takes its sockets from `--listen ADDRESS` needs no interception"
+            }
             true => {
-                "in a container, `--cap-add SYS_PTRACE` allows it; elsewhere, \
+                "in a container, `--cap-add SYS_PTRACE` allows interception; elsewhere, \
                  `sysctl kernel.yama.ptrace_scope=1` does; a program that takes its sockets from \
-                 `--listen ADDRESS` does not need this"
+                 `--listen ADDRESS` needs no interception"
             }
         }
     }

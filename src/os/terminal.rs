@@ -147,8 +147,8 @@ pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
     }
 }
 
-/// Opens the same terminal again, non-blocking. Setting `O_NONBLOCK` on an inherited descriptor would affect the shell,
-/// which shares the open file description.
+/// Opens the same terminal again, in non-blocking mode. Setting `O_NONBLOCK` on an inherited descriptor would affect
+/// the shell, which shares the open file description.
 ///
 /// # Errors
 /// As for `ttyname_r(3)` and `open(2)`.

@@ -57,7 +57,7 @@ struct Inner {
     socket: UnixStream,
     guardian: i32,
     gone: Arc<AtomicBool>,
-    /// The pid of the main process, if it is not the first process; otherwise 0.
+    /// The pid that [`Control::set_main`] has set, or 0.
     main: AtomicI32,
 }
 

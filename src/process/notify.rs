@@ -61,7 +61,7 @@ pub enum Rejected {
     Truncated,
     /// The sender does not belong to the generation.
     Stranger(Sender),
-    /// The kernel did not report the sender, although this system does.
+    /// The kernel did not report the sender, although it always does on this system.
     Anonymous,
 }
 

@@ -92,7 +92,8 @@ impl Spawner {
 
     /// Starts a program on a new pty of this size, the controlling terminal of the program's own session. As a result,
     /// a Ctrl-C in hotrun's terminal does not reach the program, and the program's changes to `/dev/tty` do not affect
-    /// hotrun's terminal. With `reads`, the program's standard input is also the pty; otherwise, it is empty.
+    /// hotrun's terminal. If `reads` is true, the pty is also the program's standard input; otherwise, standard input
+    /// is empty.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn_on_pty(
         &self,

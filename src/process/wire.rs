@@ -65,7 +65,7 @@ pub struct Refusal {
     pub errno: i32,
 }
 
-/// A step of starting a program.
+/// A step in starting a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StartStep {
     /// Starting the guardian, or preparing the start inside it.

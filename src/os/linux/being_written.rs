@@ -7,7 +7,8 @@ use std::path::Path;
 use libc::{F_RDLCK, F_SETLEASE, SIGURG, c_int};
 use nix::errno::Errno;
 
-/// Selects the signal that reports a broken lease (`include/uapi/asm-generic/fcntl.h`; `libc` does not name it).
+/// The command that selects the signal to report a lease break (`include/uapi/asm-generic/fcntl.h`; `libc` does not
+/// name it).
 const F_SETSIG: c_int = 10;
 
 /// Whether any process has this file open for writing or mapped writable. Returns `false` if unknown, as for other

@@ -87,8 +87,8 @@ pub fn steer(member: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
 pub(super) const NO_INTERFACE: u32 = i32::MAX as u32;
 
 /// Hides a listening socket from new connections, as if it were not listening; another listener whose address covers
-/// this one gets them instead. Connections that are already queued and handshakes that have begun still arrive and can
-/// be accepted.
+/// this one gets them instead. Connections that are already queued can still be accepted, and handshakes that have
+/// begun still complete.
 ///
 /// The socket is bound to an interface that does not exist. The kernel compares a new connection's interface with the
 /// socket's (`compute_score` in `net/ipv4/inet_hashtables.c`), but finds the socket of a handshake that has begun
