@@ -95,7 +95,7 @@ fn inspect(pid: i32, sockets: &[u64], seen: &mut [Accepting]) -> io::Result<()> 
                 waits.for_each(|&(_, index)| seen[index] = Accepting::Yes);
             }
             Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
-                // The thread has ended, or its set is gone. The next check reads it again.
+                // The thread has ended, or its set is gone. The next check reads the thread again.
             }
             Ok(None) | Err(_) => process.mark_all(Accepting::Unknown, seen),
         }

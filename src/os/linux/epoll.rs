@@ -52,7 +52,7 @@ impl HangupSet {
         Ok(Self { epoll, ready })
     }
 
-    /// Adds a descriptor under this key. [`forget`](Self::forget) the descriptor before closing it: otherwise it stays
+    /// Adds a descriptor under this key. [`forget`](Self::forget) the descriptor before closing it: otherwise, it stays
     /// in the set while a duplicate is open (`epoll(7)`, question 6).
     ///
     /// # Errors

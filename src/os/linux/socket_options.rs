@@ -87,7 +87,7 @@ pub fn steer(member: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
 pub(super) const NO_INTERFACE: u32 = i32::MAX as u32;
 
 /// Hides a listening socket from new connections, as if it were not listening; another listener whose address covers
-/// this one gets them instead. Connections that are already queued can still be accepted, and handshakes that have
+/// the socket's gets them instead. Connections that are already queued can still be accepted, and handshakes that have
 /// begun still complete.
 ///
 /// The socket is bound to an interface that does not exist. The kernel compares a new connection's interface with the
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_not_a_socket() {
+    fn a_pipe_has_no_cookie() {
         let (reader, _writer) = std::io::pipe().unwrap();
         let errno = |error: io::Error| error.raw_os_error();
         assert_eq!(cookie(&reader).map_err(errno), Err(Some(libc::ENOTSOCK)));

@@ -250,7 +250,7 @@ impl Drop for Server {
     }
 }
 
-/// Starts a Python server. Skips the test with a message if Python is missing, but fails in CI.
+/// Starts a Python server. If Python is missing, skips the test with a message, or fails in CI.
 fn python(script: &str) -> Option<Server> {
     if Command::new("python3").arg("--version").output().is_err() {
         assert!(
