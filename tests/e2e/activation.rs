@@ -1,5 +1,5 @@
-//! `--listen` passes sockets as systemd does. Each test receives them with a different library. The tests with the axum
-//! example do it with `listenfd`.
+//! Tests that libraries and servers accept the sockets that `--listen` passes as systemd does. The tests with the axum
+//! example cover `listenfd`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,12 +21,12 @@ fn works_or_skip(program: &str, arguments: &[&str], packages: &str) -> bool {
     found
 }
 
-/// Checks that the program can be reloaded. It must use the passed socket, because it does not know the port.
+/// Checks that the program can be reloaded. The program must use the passed socket, because it does not know the port.
 fn assert_reloads(run: Run, project: &Project, edit: &str) {
     assert_reloads_once_started(run, project, edit, |_, _| {});
 }
 
-/// Like [`assert_reloads`], but after each switch, `complete` waits until the generation has fully started.
+/// Like [`assert_reloads`], but once a generation is live, `complete` waits until it has fully started.
 fn assert_reloads_once_started(
     run: Run,
     project: &Project,
@@ -164,7 +164,7 @@ fn warm_cache(work: &Path, cache: &PathBuf) {
 /// gunicorn's master sends `READY=1` before a worker has loaded the application.
 #[test]
 #[ignore = "needs gunicorn"]
-fn the_live_generation_stays_if_gunicorn_cannot_load_the_new_program() {
+fn the_old_generation_stays_live_if_gunicorn_cannot_load_the_new_program() {
     if !works_or_skip("/usr/bin/gunicorn", &["--version"], "gunicorn") {
         return;
     }

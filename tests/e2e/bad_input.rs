@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::harness::{Project, Run, TIMEOUT};
 
-/// Checks that hotrun exits with this code, prints all of these words, and leaves nothing behind.
+/// Checks that hotrun exits with this code, prints all of these words, and leaves no process behind.
 #[track_caller]
 fn assert_refused(run: Run, wanted: i32, words: &[&str]) {
     let (code, printed) = run.output();
@@ -43,7 +43,7 @@ fn a_run_without_a_package_or_a_command_is_refused() {
 }
 
 #[test]
-fn several_binaries_without_a_default_are_refused() {
+fn a_package_with_several_binaries_and_no_default_is_refused() {
     let project = Project::new();
     fs::create_dir_all(project.work().join("src/bin")).expect("can create the directory");
     project.save(
@@ -123,7 +123,7 @@ fn a_failed_build_that_prints_nothing_is_reported_with_its_exit_status() {
     let project = Project::new();
     let run = Run::new(&project).args(["--build", "exit 3"]);
     let mut run = run.program(["true"]).spawn();
-    run.expect_that("the exit status of the build", TIMEOUT, |event| {
+    run.expect_that("the build's exit status", TIMEOUT, |event| {
         event.is("message") && event.mentions("exit status 3")
     });
     assert_eq!(run.expect("failed").text("reason"), "build");

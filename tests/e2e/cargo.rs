@@ -158,7 +158,8 @@ fn hc16_a_build_that_waits_for_another_cargos_lock_says_so() {
     served.assert_recovers();
 }
 
-/// Starts another cargo, as an editor's language server does. Its profile settings differ, so it builds everything.
+/// Starts another cargo, as an editor's language server does. Its profile settings differ from those of hotrun's cargo,
+/// so it builds everything.
 fn other_cargo(project: &Project) -> Child {
     let mut cargo = Command::new("cargo");
     crate::harness::run::without_cargo(&mut cargo);
@@ -221,7 +222,7 @@ fn hc17_a_removed_binary_fails_the_build() {
 }
 
 #[test]
-fn hc17_several_new_binaries_are_listed() {
+fn hc17_a_second_binary_without_a_default_fails_the_build() {
     let mut served = ServedPackage::new();
     let other = served.project.work().join("src/bin");
     fs::create_dir(&other).expect("can create the directory");
@@ -257,8 +258,8 @@ fn hc08_a_build_script_that_writes_sources_is_reported_and_does_not_rebuild_fore
         named.mentions("the build rewrites its own input"),
         "{named}"
     );
-    // Three changes cancel a build, and two postpone the next one. There may be more builds on a busy machine, where
-    // the build script writes its file at a different time in each of them.
+    // There are at least six builds: the first one, three that each cancel the previous one, and two that are
+    // postponed. On a busy machine, where the build script writes its file at varying times, there may be more.
     let builds = run.count("building");
     assert!(builds >= 6, "only {builds} builds before the warning");
     run.wait_until_quiet(Duration::from_secs(2));
@@ -301,7 +302,7 @@ fn main() {
 
 /// By the time of the crash, the draining generation's artifact may have been released.
 #[test]
-fn hc15_a_rollback_can_restore_a_build_that_equals_a_draining_generation() {
+fn hc15_a_rollback_can_restore_a_build_identical_to_that_of_a_draining_generation() {
     let project = Project::new();
     let save = |version: &str| {
         project.save("src/main.rs", &CRASHES.replace("VERSION", version));

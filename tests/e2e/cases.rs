@@ -1,4 +1,4 @@
-//! Hard cases 1 to 12 on a real file system with real tools. The tests count the builds that each change triggers.
+//! Hard cases of file watching, on a real file system with real tools. The tests count the builds that each change triggers.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -128,7 +128,7 @@ fn hc03_switching_branches_with_five_thousand_files_triggers_one_build_of_the_co
     assert_eq!(
         seen.lines().last(),
         Some("5000"),
-        "the complete tree: {seen}"
+        "the build sees the complete tree: {seen}"
     );
     run(&builds, &["git", "status"]);
     run(
@@ -186,7 +186,7 @@ fn hc05_no_change_is_missed_when_the_event_queue_overflows() {
         fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("can read the limit");
     let limit: usize = limit.trim().parse().expect("the limit is a number");
     if limit > 100_000 {
-        return skip("`fs.inotify.max_queued_events` is too large to fill the queue");
+        return skip("`fs.inotify.max_queued_events` is too large for the test to fill the queue");
     }
     let project = Project::with(&["main.rs", "many/0", "gone.rs"]);
     let counted = project.beside("counted");
@@ -218,7 +218,8 @@ fn hc05_no_change_is_missed_when_the_event_queue_overflows() {
     builds.quit();
 }
 
-/// Runs hotrun in a user namespace, in which this shell redirection can set a limit without privileges.
+/// Lets hotrun run in a user namespace, where it takes no privileges to set a limit. `limit` is the value and a
+/// redirection to a file in `/proc`, as arguments for `echo`.
 fn run_with_limit(project: &Project, limit: &str) -> Option<Run> {
     if !succeeds("unshare", &["-Ur", "true"]) {
         skip("user namespaces are not allowed here");
@@ -338,7 +339,7 @@ fn hc11_a_mount_without_events_is_reported_and_polled() {
     let run = Run::through(&project, &line);
     let mut builds = Builds::far(project, run, far.clone());
     put("src/main.rs", "two");
-    builds.assert_count(1, "a save outside of the mount");
+    builds.assert_count(1, "a save that bypasses the mount");
     put("new/deep/x.rs", "one");
     builds.assert_count(1, "new directories");
     put("new/deep/x.rs", "two");

@@ -1,4 +1,4 @@
-//! Tests which changes trigger reloads, and how many.
+//! Tests that changes trigger reloads only when they should, and no more reloads than necessary.
 
 use std::fs;
 use std::io::Write;
@@ -90,7 +90,7 @@ fn hc01_the_newest_of_fifty_saves_in_a_row_goes_live() {
     run.live();
     for n in 1..=50 {
         project.save("source", &format!("v{n}\n"));
-        // Each save is built before the next one, but need not go live. Some generation always responds.
+        // Each save is built before the next one is made, but need not go live. Some generation always responds.
         run.expect("built");
         run.get("/");
     }
@@ -100,7 +100,7 @@ fn hc01_the_newest_of_fifty_saves_in_a_row_goes_live() {
 }
 
 #[test]
-fn hc01_saves_during_builds_are_not_called_self_triggered_and_the_last_goes_live() {
+fn hc01_saves_during_builds_are_not_reported_as_self_triggered_and_the_last_one_goes_live() {
     let project = Project::new();
     project.save("source", "v0\n");
     let mut run = run_with_slow_build(&project, "1");
@@ -122,7 +122,7 @@ fn hc07_a_signal_triggers_a_reload_and_a_touch_does_not() {
     project.server("v1");
     let mut run = project.run().listen().spawn();
     run.live();
-    // Save again: hotrun cannot tell whether a file that was written during its start has changed since.
+    // Save again: if a file was written while hotrun was starting, hotrun cannot tell whether it has changed since then.
     project.server("v2");
     assert_eq!(run.live(), 2);
     let start = project.work().join("start");
@@ -185,8 +185,8 @@ fn hc08_self_triggered_builds_are_reported_and_stop() {
         named.mentions("the build rewrites its own input"),
         "{named}"
     );
-    // Three changes cancel a build, and two postpone the next one. There may be more builds on a busy machine, where
-    // the build writes its file at a different time in each of them.
+    // There are at least six builds: the first one, three that each cancel the previous one, and two that are
+    // postponed. On a busy machine, where the build writes its file at varying times, there may be more.
     let builds = run.count("building");
     assert!(builds >= 6, "only {builds} builds before the warning");
     run.wait_until_quiet(QUIET);

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::harness::Project;
 use crate::harness::run::without_cargo;
 
-/// Runs `--doctor`, checks that the report fits on a screen, and returns it with the exit code.
+/// Runs `--doctor`, checks that the report fits on a screen of 80 × 24 characters, and returns it with the exit code.
 fn doctor(line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let project = Project::new();
     let mut shell = Command::new("/bin/sh");
@@ -27,7 +27,7 @@ fn doctor(line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     (output.status.code(), text)
 }
 
-/// The report's line for a check, and its hint.
+/// The report's line for a check, and the hint below that line, if there is one.
 #[track_caller]
 fn finding(text: &str, name: &str) -> String {
     let is_it = |line: &&str| line.get(9..).is_some_and(|rest| rest.starts_with(name));

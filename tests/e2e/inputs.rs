@@ -72,7 +72,7 @@ impl Workspace {
         self.project.work().join(name)
     }
 
-    /// Appends to files without changing what is compiled.
+    /// Appends a blank line to each of these files, which does not change what is compiled. Creates missing files.
     fn append(&self, names: &[&str]) {
         for name in names {
             let path = self.path(name);

@@ -9,7 +9,7 @@ use crate::suite::{Scenario, State};
 
 const TIMES: u64 = 20;
 
-/// A small random number generator (xorshift), so that a failure can be reproduced from its seed.
+/// A pseudorandom number (xorshift), so that a failure can be reproduced from its seed.
 fn random(seed: u64) -> u64 {
     let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     x ^= x << 13;

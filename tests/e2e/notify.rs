@@ -53,7 +53,7 @@ fn run(project: &Project, body: &str) -> Run {
 
 const WEBSOCKET: &str = include_str!("notify/websocket.py");
 
-/// The source of the websocket server with another word.
+/// The source of the websocket server, with this number as its word.
 fn edited(word: usize) -> String {
     WEBSOCKET.replace("WORD = \"one\"", &format!("WORD = \"{word}\""))
 }
@@ -151,14 +151,14 @@ fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
     run.live();
     let events = run.so_far().iter();
     let reports = events.filter(|event| event.mentions("tried to store a listener"));
-    assert_eq!(reports.count(), 1, "the stored listener is reported once");
+    assert_eq!(reports.count(), 1, "the attempt to store a listener is reported once");
     run.assert_count("stored_descriptors", 0);
     run.quit();
 }
 
 #[test]
 #[ignore = "needs python3"]
-fn a_passed_listener_that_is_stored_is_still_steered() {
+fn a_passed_listener_that_the_program_tries_to_store_is_still_steered() {
     if !python_or_skip() {
         return;
     }
@@ -171,7 +171,7 @@ fn a_passed_listener_that_is_stored_is_still_steered() {
 
 #[test]
 #[ignore = "needs python3"]
-fn an_adopted_listener_that_is_stored_is_still_steered() {
+fn an_adopted_listener_that_the_program_tries_to_store_is_still_steered() {
     if !python_or_skip() {
         return;
     }
@@ -318,7 +318,7 @@ os._exit(3)"#;
     run.wait_for_line(1, "still running");
     assert_eq!(run.count("failed"), 0, "{:?}", run.so_far());
     assert_eq!(run.get("/"), "1");
-    // The generation has crashed when the main process exits with an error.
+    // If the main process exits with an error, the generation counts as crashed.
     let failed = run.expect("failed");
     assert_eq!(
         (failed.text("reason"), failed.number("exit_code")),

@@ -117,7 +117,7 @@ fn without_a_command_hotrun_runs_the_package() {
 }
 
 #[test]
-fn a_save_starts_the_command_again_and_switches_to_it() {
+fn a_save_starts_the_command_again_and_switches_to_the_new_generation() {
     let project = Project::new();
     project.server("one");
     let mut run = project.run().listen().spawn();
@@ -131,7 +131,7 @@ fn a_save_starts_the_command_again_and_switches_to_it() {
 }
 
 #[test]
-fn a_build_command_runs_first() {
+fn the_build_command_runs_before_the_program() {
     let project = Project::new();
     let built = project.beside("built");
     let server = apps::std().server.display().to_string();
@@ -208,7 +208,7 @@ fn the_log_of_a_run_can_be_replayed() {
     run.live();
     run.wait_until_gone(1);
     run.quit();
-    let log = fs::read_to_string(log).expect("hotrun writes its log");
+    let log = fs::read_to_string(log).expect("hotrun has written its log");
     assert_eq!(log.matches(" switched 2 -> ").count(), 1, "{log}");
     replay::replay(&log).unwrap_or_else(|error| panic!("{error}\n{log}"));
 }
@@ -257,7 +257,7 @@ fn a_probe_reaches_only_the_new_generation() {
 }
 
 #[test]
-fn a_program_gets_exactly_the_documented_environment_and_descriptors() {
+fn a_program_gets_the_documented_environment_variables() {
     let project = Project::new();
     project.swap(&apps::std().server);
     let mut run = Run::new(&project).listen().program(["./server"]).spawn();

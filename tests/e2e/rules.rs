@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::harness::{Project, Running, TIMEOUT, apps, until};
 
-/// A server that reads `config/app.toml` when it starts and on `SIGHUP`.
+/// A server that responds with the contents of `config/app.toml`, which it reads when it starts and, with the argument
+/// `HUP`, on `SIGHUP`. With `SLOW`, it takes five seconds to start, and responds with the first three bytes of
+/// `data/weights`.
 const SERVER: &str = "
 import os, signal, socket, sys, threading
 value = None
@@ -60,7 +62,7 @@ pub(crate) fn run_configured_server(project: &Project, handles: &str, rules: &[&
 
 #[track_caller]
 pub(crate) fn wait_for_value(run: &Running, value: &str) {
-    until(&format!("the server responds `{value}`"), TIMEOUT, || {
+    until(&format!("the server responds with `{value}`"), TIMEOUT, || {
         (run.get("/") == format!("{value}\n")).then_some(())
     });
 }
@@ -94,7 +96,7 @@ fn a_signal_makes_the_program_reload_its_configuration() {
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_that_does_not_handle_the_signal_is_restarted() {
+fn a_program_that_does_not_handle_the_reload_signal_is_restarted() {
     let project = Project::new();
     let mut run = run_configured_server(&project, "no", &["config/*.toml=signal:HUP"]);
     run.live();
@@ -106,7 +108,7 @@ fn a_program_that_does_not_handle_the_signal_is_restarted() {
 }
 
 #[test]
-fn neither_a_restart_nor_a_command_needs_a_build() {
+fn neither_a_restart_rule_nor_a_run_rule_triggers_a_build() {
     let project = Project::new();
     project.save(".gitignore", ".env\nmade\n");
     project.save("source", "v1\n");
@@ -139,7 +141,7 @@ fn neither_a_restart_nor_a_command_needs_a_build() {
 }
 
 #[test]
-fn a_simultaneous_build_and_restart_lead_to_one_start() {
+fn changes_for_a_build_and_a_restart_within_the_debounce_lead_to_one_start() {
     let project = Project::new();
     project.save("source", "v1\n");
     let server = apps::std().server.display().to_string();
@@ -172,7 +174,7 @@ fn hc08_a_self_triggered_command_is_reported_and_stops() {
         let events = run.so_far().iter();
         events.filter(|event| event.mentions("running `")).count()
     };
-    // There may be more runs on a busy machine, where the command writes its file at a different time in each of them.
+    // On a busy machine, where the command writes its file at varying times, there may be more than six runs.
     let before = runs(&mut run);
     assert!(before >= 6, "only {before} runs before the warning");
     run.wait_until_quiet(Duration::from_millis(700));

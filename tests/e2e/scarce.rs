@@ -163,7 +163,7 @@ fn hotrun_raises_only_its_own_limit_on_open_files() {
         .so_far()
         .iter()
         .any(|event| event.mentions("limit 300") && !event.is("output"));
-    assert!(built, "the build keeps the limit");
+    assert!(built, "the build has the original limit");
     let limits =
         fs::read_to_string(format!("/proc/{}/limits", run.pid())).expect("can read the limits");
     let own = limits
@@ -183,7 +183,7 @@ fn hotrun_raises_only_its_own_limit_on_open_files() {
 
 /// Timers use the monotonic clock, and files are compared by more than their modification times.
 #[test]
-fn setting_the_clock_back_by_an_hour_has_no_effect() {
+fn setting_the_clock_back_by_an_hour_does_not_affect_reloads() {
     apps::cargo_build(&apps::sources("clock"));
     let library = apps::target_dir().join("debug/libclock.so");
     let project = Project::new();

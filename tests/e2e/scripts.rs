@@ -12,7 +12,7 @@ use crate::script::{Contents, Dice, differing, snapshot, step};
 
 const SCRIPTS: u64 = 1000;
 
-/// Makes random edits, and returns the paths that differed from `before` at any time.
+/// Makes random edits, and returns the paths that may have differed from `before` at some point.
 fn edit(dice: &mut Dice, root: &Path, outside: &Path, before: &Contents) -> BTreeSet<String> {
     let mut touched = BTreeSet::new();
     let mut last = before.clone();

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Project, Run, TIMEOUT, apps, http, say, until};
 
-/// Raises the file limit of this process and its children to the hard limit.
+/// Raises the limit on open files to the hard limit, for this process and its children.
 fn raise_file_limit() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("can read the limit");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("can raise the limit");
@@ -86,7 +86,7 @@ fn hc29_a_port_in_use_is_reported_with_the_process_that_holds_it() {
 }
 
 #[test]
-fn hc29_a_port_held_by_another_hotrun_is_reported_as_in_use() {
+fn hc29_a_port_held_by_another_hotrun_is_reported_with_that_hotruns_pid() {
     let (one, other) = (Project::new(), Project::new());
     one.server("one");
     other.server("other");
@@ -171,7 +171,7 @@ fn hc33_a_unix_socket_removed_by_the_old_generation_is_restored() {
     let path = project.beside("socket");
     let unix = format!("unix:{}", path.display());
     project.faulty("unix cleanup=0 v1");
-    // Each generation removes the file when it exits, as many servers do.
+    // Each generation removes the socket file when it exits, as many servers do.
     let run = project.run().args(["--listen", &unix]).env("UNLINK", &path);
     let mut run = run.spawn();
     run.live();
@@ -188,7 +188,7 @@ fn hc33_a_unix_socket_removed_by_the_old_generation_is_restored() {
     assert!(!path.exists(), "the socket file is gone");
 }
 
-/// Sends requests on new connections until `stop`. Returns their number, or the first failure.
+/// Sends requests on new connections until `stop` is set. Returns the number of requests, or the first failure.
 fn request_until(path: &Path, stop: &AtomicBool) -> Result<usize, String> {
     let mut asked = 0;
     while !stop.load(Ordering::Relaxed) {

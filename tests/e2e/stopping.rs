@@ -1,4 +1,4 @@
-//! Tests drains and quits, and that nothing is left behind.
+//! Tests draining and quitting, and checks that nothing is left behind.
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ fn is_ignored(signal: Signal) -> bool {
     mask.expect("the mask is a number") & 1 << (signal as i32 - 1) != 0
 }
 
-/// Sends this signal during a drain, and checks the exit code and that nothing is left behind.
+/// Sends hotrun this signal during a drain, and checks the exit code and that nothing is left behind.
 fn quit_with_signal(signal: Signal, code: i32) {
     if signal == Signal::SIGHUP && is_ignored(signal) {
         return say("not tested: `SIGHUP` is ignored here (`nohup`), so hotrun ignores it, too");
@@ -25,7 +25,7 @@ fn quit_with_signal(signal: Signal, code: i32) {
     let socket = project.beside("socket");
     let unix = format!("unix:{}", socket.display());
     project.faulty("unix one");
-    // hotrun runs in its own session without a terminal, as it does once its terminal has been closed.
+    // hotrun runs in a session without a terminal, as if its terminal had been closed.
     let run = Run::through(&project, "exec setsid \"$0\" \"$@\"");
     let run = run.args(["--listen", &unix]).program(["sh", "start"]);
     let mut run = run.spawn();
@@ -82,7 +82,7 @@ fn a_second_interrupt_stops_hotrun_at_once() {
     run.signal(Signal::SIGINT);
     run.expect("quitting");
     let began = Instant::now();
-    // Two signals in quick succession count as one request; no user is that fast.
+    // hotrun counts signals that arrive almost together as one request to quit, so wait as long as a user would.
     std::thread::sleep(Duration::from_millis(100));
     run.signal(Signal::SIGINT);
     run.wait_for_exit();
@@ -167,7 +167,7 @@ fn hc20_a_cleanup_is_not_interrupted_and_the_stop_signal_is_sent_once() {
     run.quit();
 }
 
-/// Makes `start` a shell with three descendants: a server, a daemon that left the session through a double fork, and a
+/// Makes `start` a shell script that runs a server, a daemon that leaves the session through a double fork, and a
 /// process that ignores every signal that can be ignored.
 pub(crate) fn tree(project: &Project, version: &str) {
     let std = apps::std();
@@ -192,7 +192,7 @@ fn hc21_no_process_of_a_tree_survives() {
         .spawn();
     run.live();
     // The server may be ready before the daemon has forked twice.
-    until("the daemon runs", TIMEOUT, || {
+    until("the daemon is running", TIMEOUT, || {
         let first = leftovers::marked(&run.mark);
         let daemon = |(_, line): &(i32, String)| line.contains("sleep 1001");
         first.iter().any(daemon).then_some(())
@@ -225,7 +225,7 @@ fn hc23_a_program_that_ignores_the_stop_signal_is_killed_and_reported() {
 }
 
 #[test]
-fn stop_first_never_runs_two_generations_and_connections_wait() {
+fn with_stop_first_connections_wait_until_the_next_generation_is_ready() {
     let project = Project::new();
     project.server("one");
     let mut run = project.run().listen().arg("--stop-first").spawn();

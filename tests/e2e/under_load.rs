@@ -61,7 +61,7 @@ impl Traffic {
         assert!(failures.is_empty(), "{what}: {failures:?}");
         assert!(
             figures.sent > 0 && answered > 0,
-            "{what}: no request was sent"
+            "{what}: `hey` sent no request, or no slow request got a response"
         );
     }
 }
@@ -99,18 +99,18 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
     run.quit();
 }
 
-/// The number of reloads without a pause, from `RELOADS`; 100 by default.
+/// The number of back-to-back reloads: the environment variable `RELOADS`, or 100.
 fn reloads() -> usize {
     let given = std::env::var("RELOADS").ok();
     given.map_or(100, |text| {
-        text.parse().expect("`RELOADS` must be a number")
+        text.parse().expect("`RELOADS` is a number")
     })
 }
 
 /// Reloads again as soon as a generation is live, under a steady stream of new connections.
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn reload_after_reload_loses_no_request_and_hotrun_does_not_grow() {
+fn reload_after_reload_loses_no_request_and_hotruns_memory_does_not_grow() {
     let _alone = alone();
     if !hey::installed_or_skip() {
         return;
@@ -139,7 +139,7 @@ fn reload_after_reload_loses_no_request_and_hotrun_does_not_grow() {
     let (early, now) = (memory[last / 10], memory[last]);
     say(&format!("{} reloads in a row: {figures}", switches.len()));
     say(&format!(
-        "{} reloads in a row: from ready to live {median:.1?}, p99 {late:.1?}; {early} KiB after a tenth of the reloads, {now} KiB at the end",
+        "{} reloads in a row: from ready to live: median {median:.1?}, p99 {late:.1?}; memory: {early} KiB after a tenth of the reloads, {now} KiB at the end",
         switches.len()
     ));
     assert_eq!(
@@ -162,7 +162,7 @@ fn resident(pid: nix::unistd::Pid) -> usize {
     size.expect("`VmRSS` is a size in KiB")
 }
 
-/// A control with the same load on a server without hotrun: a failure here is not caused by hotrun.
+/// A control: a server without hotrun under the same load. A failure here is not caused by hotrun.
 #[test]
 #[ignore = "takes minutes, needs hey"]
 fn control_no_request_fails_without_hotrun() {
@@ -236,8 +236,8 @@ fn thirty_reloads_of_a_std_server_lose_no_request() {
     reload_under_load(run, "std", |n| project.server(&format!("v{n}")));
 }
 
-/// Makes a bad save under load. It must fail for this reason while the old generation stays live, and the next good
-/// version must go live.
+/// Makes a bad save under load. The reload must fail for this reason while the old generation stays live, and the next
+/// good version must go live.
 fn fails_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOnce(&Project)) {
     let _alone = alone();
     if !hey::installed_or_skip() {
