@@ -1,4 +1,5 @@
-//! Hard cases of file watching, on a real file system with real tools. The tests count the builds that each change triggers.
+//! Hard cases of file watching, on a real file system with real tools. The tests count the builds that each change
+//! triggers.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -151,7 +151,11 @@ fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
     run.live();
     let events = run.so_far().iter();
     let reports = events.filter(|event| event.mentions("tried to store a listener"));
-    assert_eq!(reports.count(), 1, "the attempt to store a listener is reported once");
+    assert_eq!(
+        reports.count(),
+        1,
+        "the attempt to store a listener is reported once"
+    );
     run.assert_count("stored_descriptors", 0);
     run.quit();
 }

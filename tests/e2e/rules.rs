@@ -62,9 +62,11 @@ pub(crate) fn run_configured_server(project: &Project, handles: &str, rules: &[&
 
 #[track_caller]
 pub(crate) fn wait_for_value(run: &Running, value: &str) {
-    until(&format!("the server responds with `{value}`"), TIMEOUT, || {
-        (run.get("/") == format!("{value}\n")).then_some(())
-    });
+    until(
+        &format!("the server responds with `{value}`"),
+        TIMEOUT,
+        || (run.get("/") == format!("{value}\n")).then_some(()),
+    );
 }
 
 #[test]

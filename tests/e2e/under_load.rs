@@ -102,9 +102,7 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
 /// The number of back-to-back reloads: the environment variable `RELOADS`, or 100.
 fn reloads() -> usize {
     let given = std::env::var("RELOADS").ok();
-    given.map_or(100, |text| {
-        text.parse().expect("`RELOADS` is a number")
-    })
+    given.map_or(100, |text| text.parse().expect("`RELOADS` is a number"))
 }
 
 /// Reloads again as soon as a generation is live, under a steady stream of new connections.

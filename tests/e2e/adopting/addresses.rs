@@ -8,7 +8,7 @@ use crate::harness::{TIMEOUT, http, until};
 
 #[test]
 #[ignore = "needs python3"]
-fn hc32_a_generation_may_open_more_or_fewer_or_different_ports() {
+fn hc32_a_generation_may_open_more_fewer_or_different_ports() {
     if !installed_or_skip(PYTHON) {
         return;
     }

@@ -31,7 +31,7 @@ fn hc15_after_a_crash_connections_wait_for_the_next_save() {
         let _ = http::get(app.address(), "/crash");
         run.wait_until_gone(generation);
         run.expect("waiting");
-        // Some connections are in the crashed generation's queue, and some arrive after it is gone.
+        // These connections arrive after the crashed generation is gone.
         let to = app.address();
         let waiting: Vec<_> = (0..20)
             .map(|_| {

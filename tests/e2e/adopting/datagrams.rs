@@ -51,7 +51,7 @@ fn a_fixed_datagram_port_moves_to_the_next_generation() {
             (answered == generation).then_some(answered)
         });
         assert_eq!(run.live(), answered);
-        // From now on only the new generation responds.
+        // From now on, only the new generation responds.
         for _ in 0..20 {
             number += 1;
             assert_eq!(ask(&client, &app, number), Some(generation));
@@ -61,7 +61,7 @@ fn a_fixed_datagram_port_moves_to_the_next_generation() {
     run.quit();
 }
 
-/// Opens sockets that hotrun does not adopt, and then a listener.
+/// Opens sockets that hotrun does not adopt, and then a listener that it does.
 const OTHERS: &str = "
 kept = [open_socket(kind=socket.SOCK_DGRAM, port=port + 1, options=[(socket.SOL_SOCKET, name, 1)])
         for name in (socket.SO_REUSEADDR,) for _ in range(2)]

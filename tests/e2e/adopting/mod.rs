@@ -108,7 +108,7 @@ impl App {
             .program(argv)
     }
 
-    /// Runs the program to its end without hotrun, and returns its output.
+    /// Runs the program without hotrun until it exits, and returns its output.
     fn output_without_hotrun(&self) -> String {
         let output = Command::new(PYTHON)
             .arg("app.py")
@@ -122,8 +122,8 @@ impl App {
     }
 }
 
-/// Waits until the first generation responds. It may go live before it listens, because hotrun does not know that it
-/// will open a socket.
+/// Waits until the first generation responds. It may go live before it listens, because hotrun cannot know that the
+/// program will open a socket.
 #[track_caller]
 pub(crate) fn wait_until_serving(run: &mut Running) {
     assert_eq!(run.live(), 1);
@@ -132,7 +132,7 @@ pub(crate) fn wait_until_serving(run: &mut Running) {
     });
 }
 
-/// Finds three free ports in a row, and returns the first. They are outside the range from which the kernel assigns
+/// Finds three consecutive free ports, and returns the first. They are outside the range from which the kernel assigns
 /// ports to clients, so no client can occupy them.
 fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};

@@ -127,7 +127,7 @@ fn calls_with_invalid_arguments_return_the_kernels_errors() {
     }
 }
 
-/// Drops root's privileges and binds privileged ports. The program must not gain hotrun's privileges.
+/// Drops root's privileges, and tries to bind privileged ports. The program must not gain hotrun's privileges.
 const PRIVILEGED: &str = "
 if os.getuid() == 0: os.setuid(65534)
 for low in (80, 1):

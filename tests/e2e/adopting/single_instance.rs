@@ -69,7 +69,7 @@ const WORKS: &str = "print('at work', flush=True)\ntime.sleep(1000)";
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_without_sockets_is_stopped_first() {
+fn a_program_without_sockets_is_stopped_before_the_next_generation_starts() {
     if !installed_or_skip(PYTHON) {
         return;
     }

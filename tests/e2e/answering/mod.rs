@@ -105,7 +105,7 @@ fn http_clients_get_the_errors_of_a_broken_first_build() {
 }
 
 #[test]
-fn all_connections_wait_with_no_error_page() {
+fn all_connections_wait_if_the_error_page_is_disabled() {
     let project = Project::new();
     build(&project, "exit 1");
     let mut run = run(&project).arg("--no-error-page").spawn();

@@ -113,7 +113,7 @@ impl Running {
         }
     }
 
-    /// Waits for the next live generation, and returns its number.
+    /// Waits until the next generation is live, and returns its number.
     #[track_caller]
     pub(crate) fn live(&mut self) -> u64 {
         self.expect("live").generation()
@@ -235,7 +235,7 @@ impl Running {
         }
     }
 
-    /// Quits as with Ctrl-C, and checks that no process is left behind and the port is free.
+    /// Quits hotrun as Ctrl-C does, and checks that it succeeds, leaves no process behind and frees the port.
     #[track_caller]
     pub(crate) fn quit(self) {
         self.quit_with(0);

@@ -1,6 +1,6 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A repeatable random number generator: xorshift64* (Vigna 2016).
+/// A reproducible random number generator: xorshift64* (Vigna 2016).
 pub(super) struct Random(u64);
 
 impl Random {
@@ -12,7 +12,7 @@ impl Random {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
                 u64::from(now.expect("the clock is later than 1970").subsec_nanos())
             },
-            |text| text.parse().expect("`SOAK_SEED` must be a number"),
+            |text| text.parse().expect("`SOAK_SEED` is a number"),
         )
     }
 

@@ -91,7 +91,7 @@ impl Language {
         }
     }
 
-    /// Writes the program, and returns its command line, and options for hotrun.
+    /// Writes the program, and returns its command line and its options for hotrun.
     fn install(self, project: &Project, to: SocketAddr) -> (String, String) {
         let port = to.port().to_string();
         let interpreted = |name: &str, text: &str, command: &str| {
@@ -110,12 +110,12 @@ impl Language {
     }
 }
 
-/// How long to wait for the effects of a save.
+/// How long the load is paused before a measurement.
 const PAUSE: Duration = Duration::from_millis(150);
-/// How long to wait for forwarded connections to be closed, too.
+/// Like [`PAUSE`], but long enough for forwarded connections to be closed, too.
 const IDLE: Duration = Duration::from_secs(3);
 
-/// The results of a soak.
+/// The results of the soak test of one server.
 pub(super) struct SoakResults {
     pub(super) actions: usize,
     pub(super) succeeded: usize,
@@ -200,7 +200,7 @@ impl SoakServer {
     #[track_caller]
     fn wait_for_response(&self, wanted: &str) {
         until(
-            &format!("the {:?} server responds `{wanted}`", self.language),
+            &format!("the {:?} server responds with `{wanted}`", self.language),
             TIMEOUT,
             || {
                 let body = http::get(self.address, "/").ok()?;
@@ -261,7 +261,7 @@ impl SoakServer {
         self.crash();
     }
 
-    /// Saves a version that hangs or, every other time, exits before it is ready.
+    /// Saves a version that, depending on its number, hangs or exits before it is ready.
     pub(super) fn save_a_version_that_never_becomes_ready(&mut self) {
         let what = if self.versions.is_multiple_of(2) {
             "hang "
@@ -279,7 +279,7 @@ impl SoakServer {
         let value = self.values;
         self.project.save("config/value", &format!("{value}\n"));
         match self.language {
-            // The signal kills this server, so hotrun restarts it.
+            // This server does not handle the signal, so hotrun restarts it.
             Language::Rust => self.wait_for_response("version "),
             Language::Python | Language::Node => self.wait_for_response(&format!("value {value} ")),
         }
@@ -313,7 +313,7 @@ impl SoakServer {
         self.wait_for_response("version ");
     }
 
-    /// Measures hotrun's usage with one generation and without requests.
+    /// Measures hotrun's resource usage while one generation is running and no requests are sent.
     pub(super) fn measure(&mut self) -> Usage {
         let mut least: Option<Usage> = None;
         for rest in [PAUSE, PAUSE, PAUSE, IDLE] {
@@ -355,7 +355,7 @@ impl SoakServer {
 
 impl Log {
     fn read(&self) -> String {
-        fs::read_to_string(&self.path).expect("hotrun writes its log")
+        fs::read_to_string(&self.path).expect("hotrun has written its log")
     }
 }
 

@@ -49,7 +49,7 @@ impl Terminal {
             .expect("can start `script`");
         let keys = script.stdin.take().expect("stdin is piped");
         let pid = i32::try_from(script.id()).expect("a pid fits into an i32");
-        let hotrun = until("hotrun runs on its terminal", TIMEOUT, || {
+        let hotrun = until("hotrun is running on its terminal", TIMEOUT, || {
             let mut children = process_tree::children(pid).into_iter();
             children.find(|child| comm(*child) == "hotrun")
         });

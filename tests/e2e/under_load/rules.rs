@@ -8,7 +8,7 @@ use crate::harness::hey::{self, Load};
 use crate::harness::{BUILD_TIMEOUT, Project, say, until};
 use crate::rules::{run_configured_server, wait_for_value};
 
-/// The minimum number of requests.
+/// The minimum number of requests per test.
 const REQUESTS: usize = 5_000;
 
 /// Waits for enough requests, stops the load, and checks that every request succeeded.

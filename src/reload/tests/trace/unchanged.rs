@@ -85,7 +85,7 @@ fn a_configuration_change_sends_the_reload_signal() {
 }
 
 #[test]
-fn a_program_that_does_not_handle_the_reload_signal_is_restarted() {
+fn a_program_that_does_not_handle_the_signal_is_restarted() {
     check_serving(
         &cargo(),
         "
