@@ -90,7 +90,7 @@ impl Project {
         fs::rename(new, self.work().join("server")).expect("can replace the executable");
     }
 
-    /// Copies the executable into the project, and makes the user `nobody` the owner of the project and everything in it.
+    /// Copies the executable into the project, and makes the user `nobody` the owner of everything in the project.
     /// Returns the path of the copy.
     pub(super) fn hand_to_nobody(&self, executable: &str) -> PathBuf {
         let copy = self.beside("hotrun");

@@ -34,7 +34,7 @@ impl SlowClients {
         }
     }
 
-    /// Waits for the requests in flight, and returns the number of complete responses, and the failures.
+    /// Waits for the requests in flight, and returns the number of complete responses and the failures.
     pub(crate) fn stop(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let joined = self

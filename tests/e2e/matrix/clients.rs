@@ -37,7 +37,7 @@ impl StrictClient {
         Self { stop, thread }
     }
 
-    /// Stops the client, and returns the number of complete responses, and the failures.
+    /// Stops the client, and returns the number of complete responses and the failures.
     pub(super) fn stop(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the client has not panicked")

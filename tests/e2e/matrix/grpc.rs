@@ -24,9 +24,9 @@ fn call_duration() -> Duration {
 /// `hyper::client::conn::http2`.
 const NOT_BEGUN: [&str; 2] = ["hyper::Error(Canceled, ", "GoAway(b\"\", NO_ERROR, Remote)"];
 
-/// A fault of the server's library, about once in 300 reloads: if a window update arrives for a call that the server has
-/// ignored because of its `GOAWAY`, h2 0.4.20 ends the connection with `PROTOCOL_ERROR` (`recv_window_update` in
-/// `src/proto/streams/streams.rs`; the handlers of other frames ignore such streams).
+/// The symptom of a bug in the server's library, seen about once in 300 reloads: if a window update arrives for a call
+/// that the server has ignored because of its `GOAWAY`, h2 0.4.20 ends the connection with `PROTOCOL_ERROR`
+/// (`recv_window_update` in `src/proto/streams/streams.rs`; the handlers of other frames ignore such streams).
 const SERVER_FAULT: &str = "GOAWAY received; Error code: 1;";
 
 /// A client that makes calls until its standard input is closed.
@@ -97,7 +97,7 @@ fn report(what: &str, results: &CallResults) {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn no_call_fails_with_grpcs_own_client() {
+fn with_grpcs_own_client_no_call_fails() {
     let packages = installed_or_skip(PYTHON, "--version", "python3")
         .then(dependencies::pip)
         .flatten();
@@ -116,7 +116,7 @@ fn no_call_fails_with_grpcs_own_client() {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn no_call_fails_after_it_has_begun_with_tonics_channel() {
+fn with_tonics_channel_no_call_fails_after_it_has_begun() {
     let results = reload_during_calls(Program::grpc("grpc_with_a_client_of_tonic"), |project| {
         tonic(&project.work().join("server"))
     });
@@ -138,7 +138,7 @@ fn control_tonics_channel_loses_calls_even_without_hotrun() {
         .args(["recycle", &program.address().to_string()])
         .spawn();
     let mut server = server.expect("can start the server");
-    until("the server listens", TIMEOUT, || {
+    until("the server is listening", TIMEOUT, || {
         std::net::TcpStream::connect(program.address()).ok()
     });
     let calls = Calls::start(&mut tonic(&executable), program.address());

@@ -121,7 +121,7 @@ impl Wrk {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn keep_alive_to_a_server_that_shuts_down_gracefully() {
+fn a_reload_breaks_each_connection_to_a_graceful_server_at_most_once() {
     measure(Program::slow_axum(
         "keep_alive_to_axum_that_handles_the_signal",
     ));
@@ -129,18 +129,22 @@ fn keep_alive_to_a_server_that_shuts_down_gracefully() {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn keep_alive_to_a_server_that_the_signal_kills() {
+fn a_reload_breaks_each_connection_to_a_server_that_the_signal_kills_at_most_once() {
     measure(Program::axum("keep_alive_to_axum_that_dies_of_the_signal"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn keep_alive_to_go() {
-    measure(Program::go_static("keep_alive_to_go"));
+fn a_reload_breaks_each_connection_to_go_at_most_once() {
+    measure(Program::go_static(
+        "a_reload_breaks_each_connection_to_go_at_most_once",
+    ));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn keep_alive_to_node() {
-    measure(Program::node("keep_alive_to_node"));
+fn a_reload_breaks_each_connection_to_node_at_most_once() {
+    measure(Program::node(
+        "a_reload_breaks_each_connection_to_node_at_most_once",
+    ));
 }

@@ -1,8 +1,8 @@
 //! Example programs from the documentation of many servers, reloaded under a steady load of new connections. No request
 //! may fail.
 //!
-//! In CI, or with `MATRIX=full`, each program is reloaded 30 times and receives 20,000 requests. Otherwise it gets a
-//! tenth of the reloads and a twentieth of the requests.
+//! In CI, or with `MATRIX=full`, each program is reloaded at least 30 times and gets at least 20,000 requests (the Java
+//! program: 5,000). Otherwise, a tenth of the reloads and a twentieth of the requests are enough.
 
 mod clients;
 mod dependencies;
@@ -21,7 +21,7 @@ use program::Program;
 use crate::harness::hey::{self, Load, Pressure};
 use crate::harness::{BUILD_TIMEOUT, Event, Project, Run, Running, TIMEOUT, gunicorn, say, until};
 
-/// About 800 connections per second, which leaves half a core to the server.
+/// About 800 connections per second, which leaves half a core for the server.
 const STEADY: Pressure = Pressure {
     clients: 20,
     rate: 40,
@@ -98,7 +98,7 @@ impl ServedProgram {
         let first = run.expect_that("the first generation to go live", BUILD_TIMEOUT, |event| {
             event.is("live")
         });
-        // hotrun lets a program without a listener go live after a short time, so the program may listen only later.
+        // hotrun lets a program without a listener go live after a short time, so the program may not be listening yet.
         until("the program listens", TIMEOUT, || {
             TcpStream::connect(program.address()).ok()
         });

@@ -27,7 +27,7 @@ pub(super) struct Program {
     port: u16,
     /// The number of saved versions.
     saved: usize,
-    /// The two executables that the test alternates between, if the program is built.
+    /// The two executables that the test alternates between, if the program is compiled in advance.
     built: Vec<PathBuf>,
 }
 
@@ -275,8 +275,8 @@ fn free_port(name: &str) -> u16 {
     let mut hasher = DefaultHasher::new();
     (env!("CARGO_MANIFEST_DIR"), name).hash(&mut hasher);
     let count = u64::from(PORTS.end - PORTS.start);
-    let first =
-        u16::try_from(hasher.finish() % count).expect("the remainder fits, because the count does");
+    let first = u16::try_from(hasher.finish() % count)
+        .expect("the remainder is less than the count, which fits into a `u16`");
     let ports = (PORTS.start + first..PORTS.end).chain(PORTS);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
     ports.into_iter().find(free).expect("a port is free")

@@ -35,24 +35,24 @@ fn assert_no_request_is_lost(program: Program) {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn slow_requests_to_a_server_that_handles_the_signal() {
+fn a_server_that_handles_the_signal_loses_no_slow_request() {
     assert_no_request_is_lost(Program::slow_axum("slow_axum_that_handles_the_signal"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn slow_requests_to_a_server_that_the_signal_kills() {
+fn a_server_that_the_signal_kills_loses_no_slow_request() {
     assert_no_request_is_lost(Program::slow_python("slow_python_that_dies_of_the_signal"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn slow_requests_to_node_without_a_handler() {
+fn node_without_a_handler_loses_no_slow_request() {
     assert_no_request_is_lost(Program::slow_node("slow_node_without_a_handler"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn slow_requests_to_go_without_a_handler() {
+fn go_without_a_handler_loses_no_slow_request() {
     assert_no_request_is_lost(Program::slow_go("slow_go_without_a_handler"));
 }

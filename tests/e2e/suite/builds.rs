@@ -49,7 +49,7 @@ fn inside_the_build() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "the build prints a megabyte of garbage",
+            "the build prints two megabytes of garbage",
             "the new build goes live",
             |scenario| {
                 scenario.proceed_with("head -c 1000000 /dev/urandom; echo '{\"reason\":'; head -c 1000000 /dev/urandom >&2; exit 0");
@@ -71,7 +71,7 @@ fn inside_the_build() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "the build leaves behind a daemon that holds the build's output open",
+            "a daemon keeps the build's output open",
             "the new build goes live",
             |scenario| {
                 scenario.proceed_with("(setsid sleep 1000 &); exit 0");

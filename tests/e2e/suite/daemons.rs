@@ -15,7 +15,7 @@ use crate::harness::{TIMEOUT, apps, http, until};
 const DAEMON: &str = "(env -i /usr/bin/setsid /bin/sh -c 'cd /; trap \"\" HUP INT TERM QUIT USR1 USR2; \
                       echo $$ >\"$0\"; while :; do /bin/sleep 0.2; done' \"$PWD/../daemon\" &)";
 
-/// Makes a generation live that starts this server and the daemon. Returns the daemon's pid.
+/// Replaces the live generation with one that starts this server and the daemon. Returns the daemon's pid.
 fn replace_with_daemon(scenario: &mut Scenario, server: &Path) -> i32 {
     let server = server.display();
     scenario
@@ -23,7 +23,7 @@ fn replace_with_daemon(scenario: &mut Scenario, server: &Path) -> i32 {
         .script(&format!("{DAEMON}; exec '{server}' two"));
     scenario.expect_event("live", 2);
     let path = scenario.project.beside("daemon");
-    until("the daemon runs", TIMEOUT, || {
+    until("the daemon is running", TIMEOUT, || {
         fs::read_to_string(&path).ok()?.trim().parse().ok()
     })
 }
@@ -41,7 +41,7 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new(
             Live,
             "a generation with a stubborn daemon is replaced",
-            "killed at the timeout",
+            "the daemon is killed at the timeout",
             |scenario| {
                 let daemon = replace_with_daemon(scenario, &apps::std().server);
                 scenario.recover();
@@ -64,7 +64,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .with(&["--stop-timeout", "500ms"]),
         Fault::new(
             Live,
-            "hotrun is killed while a stubborn daemon runs",
+            "hotrun is killed while a stubborn daemon is running",
             "the daemon is killed",
             |scenario| {
                 let daemon = replace_with_daemon(scenario, &apps::std().server);

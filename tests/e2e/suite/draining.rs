@@ -21,7 +21,7 @@ fn quiescing() -> Vec<Fault> {
         Fault::new(
             Quiescing,
             "the silent client sends its request",
-            "the old generation answers it",
+            "the old generation answers the request",
             |scenario| {
                 let mut silent = scenario
                     .silent
@@ -114,7 +114,7 @@ fn draining() -> Vec<Fault> {
         Fault::new(
             Draining,
             "the old generation is stopped (STOP)",
-            "killed at the timeout",
+            "the old generation is killed at the timeout",
             |scenario| {
                 let old = scenario.program(1);
                 kill(old, Signal::SIGSTOP);
@@ -192,7 +192,7 @@ fn quitting() -> Vec<Fault> {
         Fault::new(
             Quitting,
             "the program exceeds the stop timeout",
-            "killed; code 1",
+            "the program is killed; exit code 1",
             |scenario| {
                 scenario.run().expect("killing");
                 scenario.expect_exit(Some(1));

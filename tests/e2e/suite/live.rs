@@ -141,7 +141,7 @@ fn after_a_save() -> Vec<Fault> {
         Fault::new(
             Live,
             "the next generation ignores TERM and is replaced",
-            "killed at the timeout",
+            "that generation is killed at the timeout",
             |scenario| {
                 scenario.project.faulty("ignore two");
                 scenario.expect_event("live", 2);

@@ -81,7 +81,7 @@ impl Fault {
         )
     }
 
-    /// Injects the fault. Returns an error if the outcome is not the expected one, and the figures in either case.
+    /// Injects the fault. Returns an error if the outcome is not the expected one, and the request counts in any case.
     fn check(&self) -> (Result<(), String>, RequestCounts) {
         let mut figures = RequestCounts::default();
         let checked = catch_unwind(AssertUnwindSafe(|| {

@@ -1,4 +1,4 @@
-//! Faults while no generation is live, before the first one and after a crash. Clients wait.
+//! Faults while no generation is live, either before the first one or after a crash. Clients wait.
 
 use std::thread;
 
@@ -90,7 +90,7 @@ fn first() -> Vec<Fault> {
         Fault::new(
             FirstStart,
             "the program never becomes ready",
-            "killed at the timeout",
+            "the program is killed at the timeout",
             |scenario| {
                 scenario.proceed_with_faulty("hang");
                 scenario.expect_failure("ready_timeout", 0);
@@ -153,7 +153,7 @@ fn held() -> Vec<Fault> {
         Fault::new(
             Held,
             "the next generation never becomes ready",
-            "killed at the timeout",
+            "that generation is killed at the timeout",
             |scenario| {
                 scenario.add_waiting_client();
                 scenario.project.faulty("hang");

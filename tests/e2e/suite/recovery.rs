@@ -61,7 +61,7 @@ fn single_generation() -> Vec<Fault> {
             "the next generation crashes repeatedly",
             "restarted twice, then hotrun waits",
             |scenario| {
-                // Each crash may lose three requests: two from the load, and the waiting one.
+                // There are three crashes, each of which may lose up to three requests.
                 scenario.allow(9);
                 scenario.mark_held();
                 scenario.project.faulty("brief=100 two");

@@ -1,4 +1,4 @@
-//! hotrun runs out of a resource.
+//! hotrun runs out of descriptors or processes, or a directory is removed or unreadable.
 
 use std::fs;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn set_limit(scenario: &mut Scenario, what: &str) {
     let pid = scenario.run().pid().to_string();
     let mut command = Command::new("prlimit");
     if scenario.unprivileged && nix::unistd::geteuid().is_root() {
-        // `prlimit` needs to run as the same user or with `CAP_SYS_RESOURCE`, which root lacks in a container.
+        // `prlimit` needs to run as hotrun's user or with `CAP_SYS_RESOURCE`, which root lacks in a container.
         command = Command::new("setpriv");
         command.args([
             "--reuid",
@@ -79,7 +79,7 @@ fn descriptors() -> Vec<Fault> {
         Fault::new(
             Starting,
             "no descriptor is left",
-            "live once descriptors are available",
+            "goes live once descriptors are available",
             |scenario| {
                 exhaust_descriptors(scenario);
                 scenario.open_gates();

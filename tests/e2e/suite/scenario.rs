@@ -21,7 +21,7 @@ pub(crate) struct Scenario {
     load: Option<RequestLoop>,
     /// The number of requests that this fault may lose.
     allowed: usize,
-    /// A client that has sent its request while nothing was live.
+    /// A client that has sent its request while no generation was live.
     waiting: Option<JoinHandle<Result<String, http::Failure>>>,
     /// A connection on which no request has been sent.
     pub(crate) silent: Option<TcpStream>,
@@ -122,8 +122,8 @@ impl Scenario {
     }
 
     pub(super) fn spawn(&mut self) {
-        // hotrun runs in its own session without a terminal, as it does once its terminal has been closed. The default
-        // action of HUP is restored, because the tests may run under `nohup`.
+        // hotrun runs in a session without a terminal, as if its terminal had been closed. The default action of HUP is
+        // restored, because the tests may run under `nohup`.
         let run = match self.unprivileged && nix::unistd::geteuid().is_root() {
             true => Run::as_nobody(&self.project),
             false => Run::through(
@@ -266,7 +266,7 @@ impl Scenario {
         let outcome = load.stop();
         self.figures.succeeded = outcome.succeeded;
         let mut lost = outcome.failures;
-        // A 503 is a correct response while nothing is live.
+        // A 503 is a correct response while no generation is live.
         lost.retain(|failure| !self.was_held || !http::is_unavailable(failure));
         self.figures.lost = lost.len();
         assert!(lost.len() <= self.allowed, "lost requests: {lost:?}");
@@ -296,8 +296,8 @@ impl Scenario {
     }
 
     /// Checks that one generation is live, that all other processes are gone, and that hotrun has no more descriptors
-    /// open than usual. A listener may have to stay open to preserve the order of its reuseport group until another one
-    /// joins, so this reloads up to three times until the listener is closed.
+    /// open than usual. A listener may have to stay open to preserve the order of its reuseport group until another
+    /// listener joins the group, so this reloads up to three times until the first one is closed.
     #[track_caller]
     fn expect_settled(&mut self) {
         let most = usual_descriptors();
@@ -317,7 +317,7 @@ impl Scenario {
     }
 
     /// Waits until only hotrun, one guardian and its program are running, then up to 4 s until at most `most`
-    /// descriptors are open. Returns whether they are.
+    /// descriptors are open. Returns `false` if more are still open then.
     #[track_caller]
     fn settles(&mut self, most: usize) -> bool {
         let (pid, mark) = (self.run().pid().as_raw(), self.run().mark.clone());

@@ -114,7 +114,7 @@ fn hangs() -> Vec<Fault> {
         Fault::new(
             Starting,
             "the program never becomes ready",
-            "stopped at the timeout",
+            "the program is stopped at the timeout",
             |scenario| {
                 scenario.proceed_with_faulty("hang");
                 scenario.expect_failure("ready_timeout", 1);
@@ -125,7 +125,7 @@ fn hangs() -> Vec<Fault> {
         Fault::new(
             Starting,
             "the program never becomes ready and ignores TERM",
-            "killed",
+            "the program is killed",
             |scenario| {
                 scenario.proceed_with_faulty("ignore hang");
                 scenario.expect_failure("ready_timeout", 1);
@@ -134,16 +134,21 @@ fn hangs() -> Vec<Fault> {
             },
         )
         .with(SHORT_TIMEOUTS),
-        Fault::new(Starting, "the program stops itself", "killed", |scenario| {
-            scenario.proceed_with("kill -STOP $$");
-            scenario.expect_failure("ready_timeout", 1);
-            scenario.recover();
-        })
+        Fault::new(
+            Starting,
+            "the program stops itself",
+            "the program is killed",
+            |scenario| {
+                scenario.proceed_with("kill -STOP $$");
+                scenario.expect_failure("ready_timeout", 1);
+                scenario.recover();
+            },
+        )
         .with(SHORT_TIMEOUTS),
         Fault::new(
             Starting,
             "the program closes its socket and is never ready",
-            "stopped at the timeout",
+            "the program is stopped at the timeout",
             |scenario| {
                 scenario.proceed_with("exec 3>&-; while :; do sleep 0.1; done");
                 scenario.expect_failure("ready_timeout", 1);
@@ -164,7 +169,7 @@ fn hangs() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "a newer version is saved, the program ignores TERM",
+            "a newer version is saved; the program ignores TERM",
             "killed; the newer version goes live",
             |scenario| {
                 scenario.proceed_with("trap '' TERM; echo trapped; while :; do sleep 0.1; done");
@@ -278,7 +283,7 @@ fn send_ready_from_outside(scenario: &mut Scenario) {
     let name = variables.find_map(|variable| variable.strip_prefix("NOTIFY_SOCKET=@"));
     let to =
         SocketAddr::from_abstract_name(name.expect("the variable is set to an abstract address"))
-            .expect("the name is valid");
+            .expect("the name is a valid abstract address");
     let socket = UnixDatagram::unbound().expect("can create a socket");
     socket
         .send_to_addr(b"READY=1", &to)
