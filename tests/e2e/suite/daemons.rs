@@ -64,7 +64,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .with(&["--stop-timeout", "500ms"]),
         Fault::new(
             Live,
-            "hotrun is killed while a stubborn daemon is running",
+            "hotrun is killed while the daemon is running",
             "the daemon is killed",
             |scenario| {
                 let daemon = replace_with_daemon(scenario, &apps::std().server);
