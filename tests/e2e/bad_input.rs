@@ -1,4 +1,4 @@
-//! Invalid input leads to one error with a hint and the right exit code, and leaves nothing behind.
+//! Invalid input leads to a clear error and the right exit code, and leaves nothing behind.
 
 use std::fs;
 
@@ -27,7 +27,7 @@ fn an_unknown_flag_is_refused() {
 }
 
 #[test]
-fn an_unknown_value_is_refused() {
+fn an_unknown_readiness_check_is_refused() {
     let project = Project::new();
     let run = Run::new(&project)
         .args(["--ready", "htp:/"])

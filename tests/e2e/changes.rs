@@ -29,7 +29,7 @@ fn run_with_slow_build(project: &Project, seconds: &str) -> Running {
     run.program(["sh", "-c", &start]).spawn()
 }
 
-/// Waits until this version responds, and checks that nothing happens after that.
+/// Waits until this version responds and no more events arrive, then checks that it still responds.
 fn settles_on_version(run: &mut Running, version: &str) {
     run.wait_for_version(version);
     run.wait_until_quiet(QUIET);
@@ -173,7 +173,7 @@ fn create_many_directories(heap: &Path) {
 }
 
 #[test]
-fn hc08_self_triggered_builds_are_reported_and_stop() {
+fn hc08_self_triggered_builds_are_reported_and_do_not_go_on_forever() {
     let project = Project::new();
     project.server("v1");
     let build = "date +%s%N > generated; sleep 0.5";

@@ -53,7 +53,7 @@ fn hc14_a_program_that_exits_before_it_is_ready_does_not_go_live() {
 }
 
 #[test]
-fn hc14_a_program_that_hangs_is_killed_at_the_timeout() {
+fn hc14_a_program_that_hangs_fails_at_the_ready_timeout() {
     let project = Project::new();
     let mut run = serving(&project, &["--ready-timeout", "1s"]);
     assert_fails_with(&mut run, &project, "hang", "ready_timeout");

@@ -242,10 +242,10 @@ server().serve_forever()"#;
     run.quit();
 }
 
-/// A program whose watchdog pings stop is aborted, which counts as a crash.
+/// The abort counts as a crash.
 #[test]
 #[ignore = "needs python3"]
-fn a_program_that_stops_its_watchdog_pings_is_aborted() {
+fn a_program_that_stops_pinging_its_watchdog_is_aborted() {
     if !python_or_skip() {
         return;
     }

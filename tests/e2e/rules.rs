@@ -143,7 +143,7 @@ fn neither_a_restart_rule_nor_a_run_rule_triggers_a_build() {
 }
 
 #[test]
-fn changes_for_a_build_and_a_restart_within_the_debounce_lead_to_one_start() {
+fn simultaneous_changes_that_need_a_build_and_a_restart_lead_to_one_start() {
     let project = Project::new();
     project.save("source", "v1\n");
     let server = apps::std().server.display().to_string();
@@ -161,7 +161,7 @@ fn changes_for_a_build_and_a_restart_within_the_debounce_lead_to_one_start() {
 }
 
 #[test]
-fn hc08_a_self_triggered_command_is_reported_and_stops() {
+fn hc08_a_self_triggered_command_is_reported_and_does_not_run_forever() {
     let project = Project::new();
     project.server("v1");
     let rule = "*.css=run:sleep 0.1; date +%s%N > made.css; sleep 0.1";

@@ -171,7 +171,7 @@ fn hotrun_raises_only_its_own_limit_on_open_files() {
         .find(|line| line.starts_with("Max open files"));
     let own = own.and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
     assert!(own > Some(300), "{limits}");
-    // The descriptor table has already grown: growing it later would take as long as a switch.
+    // hotrun's descriptor table has already grown, because growing it during a switch would delay the switch.
     let status =
         fs::read_to_string(format!("/proc/{}/status", run.pid())).expect("can read the status");
     let room = status

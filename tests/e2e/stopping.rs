@@ -95,7 +95,7 @@ fn a_second_interrupt_stops_hotrun_at_once() {
 }
 
 #[test]
-fn hc19_an_open_stream_delays_only_its_own_generation() {
+fn hc19_an_open_request_delays_only_the_drain_of_its_own_generation() {
     let project = Project::new();
     project.server("v1");
     let mut run = project

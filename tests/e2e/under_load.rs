@@ -23,7 +23,7 @@ const LIGHT: Pressure = Pressure {
     rate: 40,
 };
 
-/// Keeps other loads from running while the guard is held, because they would disturb the measurements.
+/// Keeps other tests from generating load while the guard is held, because that would disturb the measurements.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -76,7 +76,7 @@ print('done', flush=True)
 
 #[test]
 #[ignore = "needs python3"]
-fn two_sockets_of_one_program_conflict_as_without_hotrun() {
+fn two_sockets_of_one_program_conflict_in_the_same_cases_as_without_hotrun() {
     if installed_or_skip(PYTHON) {
         let pairs = assert_same_results_as_without_hotrun(PAIRS);
         say(&format!(

@@ -20,13 +20,13 @@ pub(crate) struct Builds {
 }
 
 impl Builds {
-    /// Starts in a directory with these files, each with the contents `one`. The debounce is longer than any tool needs
+    /// Starts hotrun in a directory with these files, each with the contents `one`. The debounce is longer than any tool needs
     /// for a save.
     pub(crate) fn new(files: &[&str]) -> Self {
         Self::start(Project::with(files), |run| run, "true", "300ms")
     }
 
-    /// Starts with these options, build command and debounce.
+    /// Starts hotrun with these options, this build command and this debounce.
     pub(crate) fn start(
         project: Project,
         options: impl FnOnce(Run) -> Run,

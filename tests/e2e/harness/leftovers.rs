@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::until;
 
-/// The environment variable that marks every process descended from a run.
+/// The environment variable that marks all processes of a run.
 pub(crate) const MARK: &str = "E2E_MARK";
 
 /// How long a killed process may take to disappear.

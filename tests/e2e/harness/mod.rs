@@ -1,4 +1,4 @@
-//! Helpers for the tests. Every wait has a deadline, and ends when something observable happens: a `--ui json` event, a
+//! Helpers for the tests. Almost every wait has a deadline, and ends when something observable happens: a `--ui json` event, a
 //! response, or the exit of a process.
 
 pub(crate) mod apps;
@@ -30,13 +30,13 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The time limit for everything except builds. Only a failing test waits this long.
+/// The usual time limit, except for builds. Only a failing test waits this long.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Debian's Python: it finds Debian's packages, and starts faster than a Python behind a wrapper script.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
-/// The time limit for building one of the apps on a cold, busy machine.
+/// The time limit for builds, which may run on a busy machine without caches.
 pub(crate) const BUILD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Prints a line even if the test passes: libtest captures only `println!`. The line is also appended to the file named

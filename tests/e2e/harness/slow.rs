@@ -1,4 +1,4 @@
-//! Sends slow requests, so that some are always in flight, and checks each response from start to end.
+//! Sends slow requests, so that some are always in flight, and checks that each response is complete.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

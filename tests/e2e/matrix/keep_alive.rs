@@ -121,7 +121,7 @@ impl Wrk {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn a_reload_breaks_each_connection_to_a_graceful_server_at_most_once() {
+fn a_reload_of_a_server_that_shuts_down_gracefully_breaks_at_most_one_request_per_connection() {
     measure(Program::slow_axum(
         "keep_alive_to_axum_that_handles_the_signal",
     ));
@@ -129,22 +129,22 @@ fn a_reload_breaks_each_connection_to_a_graceful_server_at_most_once() {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn a_reload_breaks_each_connection_to_a_server_that_the_signal_kills_at_most_once() {
+fn a_reload_of_a_server_that_the_signal_kills_breaks_at_most_one_request_per_connection() {
     measure(Program::axum("keep_alive_to_axum_that_dies_of_the_signal"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn a_reload_breaks_each_connection_to_go_at_most_once() {
+fn a_reload_of_a_go_server_breaks_at_most_one_request_per_connection() {
     measure(Program::go_static(
-        "a_reload_breaks_each_connection_to_go_at_most_once",
+        "a_reload_of_a_go_server_breaks_at_most_one_request_per_connection",
     ));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn a_reload_breaks_each_connection_to_node_at_most_once() {
+fn a_reload_of_a_node_server_breaks_at_most_one_request_per_connection() {
     measure(Program::node(
-        "a_reload_breaks_each_connection_to_node_at_most_once",
+        "a_reload_of_a_node_server_breaks_at_most_one_request_per_connection",
     ));
 }

@@ -99,7 +99,7 @@ impl ServedProgram {
             event.is("live")
         });
         // hotrun lets a program without a listener go live after a short time, so the program may not be listening yet.
-        until("the program listens", TIMEOUT, || {
+        until("the program is listening", TIMEOUT, || {
             TcpStream::connect(program.address()).ok()
         });
         let mut served = Self {

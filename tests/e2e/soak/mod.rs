@@ -36,7 +36,7 @@ const ACTIONS: [fn(&mut SoakServer, &mut Random); 11] = [
     |served, _| served.reload(),
 ];
 
-/// The duration of the test: that in `SOAK`, such as `5m`, or [`SHORT`].
+/// The duration of the test: the value of `SOAK`, such as `5m`, or [`SHORT`].
 fn duration() -> Duration {
     let text = std::env::var("SOAK").ok();
     text.map_or(SHORT, |text| {

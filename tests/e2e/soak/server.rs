@@ -91,7 +91,7 @@ impl Language {
         }
     }
 
-    /// Writes the program, and returns its command line and its options for hotrun.
+    /// Writes the program, and returns its command line and the options that hotrun needs for it.
     fn install(self, project: &Project, to: SocketAddr) -> (String, String) {
         let port = to.port().to_string();
         let interpreted = |name: &str, text: &str, command: &str| {
@@ -123,7 +123,7 @@ pub(super) struct SoakResults {
     pub(super) slowest: Duration,
 }
 
-/// hotrun's log. A failed test prints the end of it.
+/// hotrun's log. If the test fails, the end of the log is printed.
 struct Log {
     language: Language,
     path: PathBuf,

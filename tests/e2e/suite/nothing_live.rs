@@ -90,7 +90,7 @@ fn first() -> Vec<Fault> {
         Fault::new(
             FirstStart,
             "the program never becomes ready",
-            "the program is killed at the timeout",
+            "the program is stopped at the timeout",
             |scenario| {
                 scenario.proceed_with_faulty("hang");
                 scenario.expect_failure("ready_timeout", 0);
@@ -153,7 +153,7 @@ fn held() -> Vec<Fault> {
         Fault::new(
             Held,
             "the next generation never becomes ready",
-            "that generation is killed at the timeout",
+            "that generation is stopped at the timeout",
             |scenario| {
                 scenario.add_waiting_client();
                 scenario.project.faulty("hang");

@@ -21,7 +21,7 @@ pub(crate) struct Scenario {
     load: Option<RequestLoop>,
     /// The number of requests that this fault may lose.
     allowed: usize,
-    /// A client that has sent its request while no generation was live.
+    /// A client that sent its request while no generation was live.
     waiting: Option<JoinHandle<Result<String, http::Failure>>>,
     /// A connection on which no request has been sent.
     pub(crate) silent: Option<TcpStream>,

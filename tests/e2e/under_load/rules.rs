@@ -43,7 +43,7 @@ fn a_configuration_change_loses_no_request_and_restarts_nothing() {
     }
     assert_none_lost(load, &format!("{changes} configuration changes"));
     run.assert_count("reload_signal_sent", changes);
-    assert_eq!(run.count("starting"), 1, "no restart");
+    assert_eq!(run.count("starting"), 1, "the program is not restarted");
     run.quit();
 }
 
