@@ -219,8 +219,8 @@ fn hc05_no_change_is_missed_when_the_event_queue_overflows() {
     builds.quit();
 }
 
-/// Prepares a run in a user namespace, in which setting a limit takes no privileges. `limit` is what follows `echo` in a
-/// shell command: the value, and a redirection to a file in `/proc`.
+/// Prepares a run in a user namespace, in which setting a limit takes no privileges. `limit` is what follows `echo` in
+/// a shell command: the value, and a redirection to a file in `/proc`.
 fn run_with_limit(project: &Project, limit: &str) -> Option<Run> {
     if !succeeds("unshare", &["-Ur", "true"]) {
         skip("user namespaces are not allowed here");

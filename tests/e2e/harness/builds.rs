@@ -20,8 +20,8 @@ pub(crate) struct Builds {
 }
 
 impl Builds {
-    /// Starts hotrun in a directory with these files, each with the contents `one`. The debounce is longer than any tool needs
-    /// for a save.
+    /// Starts hotrun in a directory with these files, each with the contents `one`. The debounce is longer than any
+    /// tool needs for a save.
     pub(crate) fn new(files: &[&str]) -> Self {
         Self::start(Project::with(files), |run| run, "true", "300ms")
     }

@@ -1,5 +1,5 @@
-//! Helpers for the tests. Almost every wait has a deadline, and ends when something observable happens: a `--ui json` event, a
-//! response, or the exit of a process.
+//! Helpers for the tests. Almost every wait has a deadline, and ends when something observable happens: a `--ui json`
+//! event, a response, or the exit of a process.
 
 pub(crate) mod apps;
 pub(crate) mod bare;
