@@ -136,15 +136,11 @@ fn a_reload_of_a_server_that_the_signal_kills_breaks_at_most_one_request_per_con
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn a_reload_of_a_go_server_breaks_at_most_one_request_per_connection() {
-    measure(Program::go_static(
-        "a_reload_of_a_go_server_breaks_at_most_one_request_per_connection",
-    ));
+    measure(Program::go_static("keep_alive_to_go"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn a_reload_of_a_node_server_breaks_at_most_one_request_per_connection() {
-    measure(Program::node(
-        "a_reload_of_a_node_server_breaks_at_most_one_request_per_connection",
-    ));
+    measure(Program::node("keep_alive_to_node"));
 }
