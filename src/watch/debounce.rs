@@ -38,7 +38,7 @@ struct Times {
     first: Instant,
     /// When the last event arrived.
     last: Instant,
-    /// When the last path was added.
+    /// When a path was last added, or the batch was last postponed.
     newest: Instant,
     /// When the quiet period began.
     quiet_since: Instant,
@@ -82,7 +82,7 @@ impl Debounce {
         self.writing.remove(path);
     }
 
-    /// Stops waiting for writers, because the events that report that files were closed may be lost.
+    /// Stops waiting for writers, because the events that report that files were closed may have been lost.
     pub(super) fn stop_waiting_for_writers(&mut self, now: Instant) {
         for path in std::mem::take(&mut self.writing).into_keys() {
             self.touch(path, FileState::Unknown, now);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn hc03_a_burst_of_new_files_is_one_batch() {
+    fn hc03_a_burst_of_new_files_is_taken_as_one_batch() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         let mut now = start;
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_being_written_is_silent_after_a_while_without_events() {
+    fn a_file_being_written_is_checked_after_a_while_without_events() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         assert_eq!(debounce.silence_deadline(), None);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_debounce_is_respected() {
+    fn a_quiet_period_longer_than_the_limit_is_respected() {
         let start = Instant::now();
         let mut debounce = Debounce::new(LONGEST * 2);
         debounce.touch("a".into(), Unknown, start);

@@ -13,7 +13,7 @@ use super::rule::{RuleAction, action_for};
 use super::spec::WatchSpec;
 use crate::error::Failure;
 
-/// The directories of version control systems, which contain no sources.
+/// The directories in which version control systems keep their data. They contain no sources.
 const VERSION_CONTROL: &[&str] = &[
     ".git", ".hg", ".jj", ".svn", ".bzr", "_darcs", ".pijul", "CVS",
 ];
@@ -23,16 +23,16 @@ const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 /// Names of files that editors create beside the file that they edit, and of files that a crash leaves behind.
 ///
 /// Editors remove most of these files before the quiet period ends. The ones that stay while a file is open (swap
-/// files, locks, autosaves, backups) must not count as changes. If the files of a crash counted, a crash would trigger
-/// the next start.
+/// files, locks, autosaves, backups) must not count as changes. If the files that a crash leaves behind counted, every
+/// crash would trigger another start.
 const TEMPORARY: &[&str] = &[
-    // Swap files of vim, from `.x.swp` down to `.x.saa`, and the files that it creates to test whether the directory is
+    // Vim's swap files, from `.x.swp` down to `.x.saa`, and the files that vim creates to test whether the directory is
     // writable.
     ".*.s[a-w][a-z]",
     ".*.swpx",
     "4913",
     "5036",
-    // Backups of vim and emacs, locks and autosaves of emacs.
+    // Backups made by vim and emacs, and emacs' locks and autosaves.
     "*~",
     ".#*",
     "#*#",
@@ -62,7 +62,7 @@ pub(super) struct Filter {
     dirs: Vec<Matcher>,
     /// Directories in which only files that match a rule count, and whether the rule applies to their subdirectories.
     ruled: Vec<(PathBuf, bool)>,
-    /// Ignore files in the directories' parents. They also apply inside the directories.
+    /// Ignore files above `dirs`, which also apply inside `dirs`.
     above: BTreeSet<PathBuf>,
 }
 
@@ -75,7 +75,8 @@ struct Matcher {
 }
 
 impl Filter {
-    /// Makes a filter. Only checks which roots are directories; any other root is assumed to be a file.
+    /// Makes a filter. Of the file system, it looks only at which roots are directories; any other root is assumed to
+    /// be a file.
     ///
     /// # Errors
     ///
@@ -229,7 +230,7 @@ fn is_temporary(path: &Path) -> bool {
 }
 
 /// Whether a file has the kernel's default name for a core dump (`core(5)`) and the header of one (`elf(5)`: the magic
-/// number, the byte order, `e_type`). The header is checked because other files may have this name, too.
+/// number, the byte order, `e_type`). The header is checked because other files may have such a name, too.
 fn is_core_dump(path: &Path) -> bool {
     const CORE: u16 = 4;
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();

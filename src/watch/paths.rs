@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A git lock that is older than this was left behind by a git process that was killed.
+/// A git lock that is older than this is assumed to have been left behind by a git process that was killed.
 const LONGEST_LOCK: Duration = Duration::from_secs(60);
 
 /// The map's keys at `path` and below it. Paths are ordered by component, so these keys are adjacent.

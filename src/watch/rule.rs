@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn globs_match_paths_or_names() {
+    fn a_glob_matches_either_paths_or_names() {
         let rule = check(
             "config/*.toml",
             &["/w/app/config/a.toml"],
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_an_invalid_glob() {
+    fn the_error_for_an_invalid_glob_names_it() {
         let error = ChangeRule::new(Path::new("/w"), "a/{x", RuleAction::Build).unwrap_err();
         let expected = "`--on`: invalid glob `a/{x`: ";
         assert!(error.message().starts_with(expected), "{error}");

@@ -12,18 +12,18 @@ use crate::os::KERNEL_TICK;
 /// builds, too. After that, the next run waits until the file has not changed for a while.
 const OFTEN: usize = 3;
 
-/// If a file changes in this many runs in a row, the runs themselves write it: the last two of them began after a
-/// pause.
+/// If a file changes in this many runs in a row, it is taken to be written by the runs themselves, because the last two
+/// of them began after a pause without changes.
 const PROVEN: usize = OFTEN + 3;
 
-/// A run writes a file at about the same time after each start: the times differ by at most this. The times at which a
-/// user saves differ more, sooner or later.
+/// A run writes a file at about the same time after each start: the times differ by at most this plus a quarter of the
+/// time. Sooner or later, the times at which a user saves differ by more.
 const ABOUT: Duration = Duration::from_millis(500);
 
-/// Like [`ABOUT`], but for two runs that both began after a pause.
+/// Like [`ABOUT`], but for two runs that both began after a pause, and plus a tenth of the time.
 const ALMOST: Duration = Duration::from_millis(150);
 
-/// How long there must be no changes before the next run. Doubles each time, up to [`LONGEST_PAUSE`].
+/// How long a run is postponed the first time. The pause doubles each further time, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 
@@ -63,11 +63,11 @@ pub struct Batch<'a> {
 pub enum Verdict {
     /// Run at once.
     Now,
-    /// Let the current run end, and run again when nothing has changed for this long (see [`SelfTrigger::due`]).
+    /// Let the current run end, then wait for this long and run again (see [`SelfTrigger::due`]).
     Later(Duration),
     /// Do not run, because the runs themselves write these files. Report this, for the first time.
     SelfTriggered,
-    /// Do not run, because the runs themselves write these files. This was already reported.
+    /// Do not run, because the runs themselves write these files. This has already been reported.
     Nothing,
 }
 
@@ -157,7 +157,7 @@ impl SelfTrigger {
     /// any, and how long after its start they changed.
     fn judge_files(&mut self, changed: &[PathBuf], during: Option<(u32, Duration)>) -> Verdict {
         let Some((run, after)) = during else {
-            // Something other than a run also writes these files.
+            // Something other than the runs also writes these files.
             self.seen.clear();
             self.own.retain(|path| !changed.contains(path));
             return Verdict::Now;
@@ -191,9 +191,9 @@ impl SelfTrigger {
 }
 
 impl LatestRun {
-    /// How long after the start of this run the batch's first event arrived, if the files changed during the run.
-    /// Events for the run's own writes usually arrive before hotrun learns that the run has ended. Events for a save
-    /// after the run arrive later.
+    /// How long after the start of this run the batch's first event arrived; `None` unless the files changed during the
+    /// run. Events for the run's own writes usually arrive before hotrun learns that the run has ended. Events for a
+    /// save after the run arrive later.
     fn saw(&self, batch: &Batch<'_>) -> Option<Duration> {
         let (first, last) = batch.seen;
         let during = self.ended.is_none_or(|end| {

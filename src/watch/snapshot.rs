@@ -66,8 +66,8 @@ impl Snapshot {
         self.files.len()
     }
 
-    /// Adds an existing file without reading it. Returns whether the file has changed after `since`, because there are
-    /// no events for changes before its directory was watched.
+    /// Adds an existing file without reading it. Returns whether the file is new to the snapshot and has changed since
+    /// `since`: changes made before its directory was watched cause no events.
     pub(super) fn add(&mut self, path: &Path, since: SystemTime) -> bool {
         if self.files.contains_key(path) {
             return false;
@@ -107,7 +107,7 @@ impl Snapshot {
         let Some((_, Some(hash))) = examine(path) else {
             return;
         };
-        // Taken after the read, to notice a change during the read, or that another file was moved here.
+        // Taken after the read, to notice whether the file was changed or replaced during the read.
         let after = fs::metadata(path).map(|after| Stamp::of(&after, None));
         let known = match after {
             Ok(after) if after == before => Known::Hash(before, hash),

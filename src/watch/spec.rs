@@ -11,7 +11,7 @@ pub struct WatchSpec {
     /// Absolute paths of directories, with everything in them, or of single files. They need not exist yet. Roots count
     /// even if an ignore file above them ignores them.
     pub roots: Vec<PathBuf>,
-    /// The absolute path that `ignores` with a `/` are relative to.
+    /// The absolute path of the directory to which patterns in `ignores` that contain a `/` are relative.
     pub base: PathBuf,
     /// Ignore patterns, as in a `.gitignore`.
     pub ignores: Vec<String>,
@@ -23,7 +23,7 @@ pub struct WatchSpec {
     /// Absolute paths of directories in which nothing counts, such as cargo's target directory.
     pub ignored_dirs: Vec<PathBuf>,
     /// The user's rules for certain files. The last rule that applies wins. Files that match a rule count even if they
-    /// are ignored, unless it is the rule that ignores them.
+    /// are otherwise ignored, unless the rule itself ignores them.
     pub rules: Vec<ChangeRule>,
     /// Only these files and those that match a rule count. `None` if all files count except ignored ones.
     pub inputs: Option<InputSet>,
@@ -38,9 +38,9 @@ pub struct WatchSpec {
 pub struct InputSet {
     /// Absolute paths of files, which need not exist.
     pub files: BTreeSet<PathBuf>,
-    /// The subset of `files` that counts regardless of the extension.
+    /// Those of the `files` that count regardless of their extension.
     pub any_extension: BTreeSet<PathBuf>,
-    /// Directories in which everything counts that is not ignored.
+    /// Directories in which everything that is not ignored counts.
     pub dirs: BTreeSet<PathBuf>,
 }
 
@@ -131,14 +131,14 @@ pub enum WatchMessage {
     Watching {
         /// The number of watched directories.
         dirs: usize,
-        /// The number of files in them that count.
+        /// The number of files that count in the watched directories.
         files: usize,
     },
     /// Files were created or removed, or their contents have changed.
     Changed {
         /// The files, sorted. Never empty.
         paths: Vec<PathBuf>,
-        /// When the first and the last event for them arrived.
+        /// When the first and the last event for these files arrived.
         seen: (Instant, Instant),
     },
     /// Something cannot be watched as intended, but everything else is watched.

@@ -19,7 +19,7 @@ pub(super) struct WatchTree {
     /// The source of file events. If it is `None`, every directory is polled.
     pub(super) source: Option<EventSource>,
     pub(super) watched: BTreeMap<PathBuf, DirIdentity>,
-    /// Whether the system refuses more watches.
+    /// Whether the system has refused to add more watches.
     at_limit: bool,
     limit_reported: bool,
     /// For each device, whether its file system sends events.
@@ -172,7 +172,7 @@ impl WatchTree {
         self.update(left.map(PathOp::unwatch).collect());
     }
 
-    /// Forgets every watched directory that is gone, after events were lost.
+    /// Forgets every watched directory that is gone. Called after events were lost.
     pub(super) fn forget_gone(&mut self) {
         let gone = self.watched.keys().filter(|dir| !dir.is_dir());
         for dir in gone.cloned().collect::<Vec<_>>() {

@@ -15,7 +15,7 @@ use crate::error::Failure;
 use crate::os;
 use crate::os::fs_event::{self, EventSource, FileState, FsEvent};
 
-/// An input of the watch thread.
+/// An input to the watch thread.
 #[derive(Debug)]
 pub(super) enum WatchInput {
     /// The system has reported a file event.
@@ -40,12 +40,13 @@ pub(super) struct WatchWorker {
     unread: Vec<PathBuf>,
     /// When the newest build began. Set until the build has reported its inputs.
     build_began: Option<SystemTime>,
-    /// Files that do not count, with the time of an event since the build began. The build may have read them.
+    /// Files that do not count but have had events since the build began, each with the time of the last one. The build
+    /// may have read them.
     uncounted: BTreeMap<PathBuf, SystemTime>,
     /// Whether an overflow was reported since the last batch of changes.
     overflow_reported: bool,
     inputs: Receiver<WatchInput>,
-    /// An input that was taken from `inputs` but not handled yet.
+    /// An input that was taken from `inputs` but has not been handled yet.
     peeked: Option<WatchInput>,
 }
 
@@ -143,7 +144,7 @@ impl WatchWorker {
                 paths.push(path);
             } else if !self.tree.knows(&path) {
                 self.dir_appeared(&path);
-                // A directory above a root is not watched, so it is polled.
+                // If a directory above a root is not watched, poll it.
                 if self.leads_to_root(&path) && !self.tree.knows(&path) {
                     self.tree.polled.dirs.insert(path);
                 }
@@ -153,7 +154,8 @@ impl WatchWorker {
         for path in paths {
             self.touched(&path, FileState::Unknown);
         }
-        // If the directory comes back, the scan of its parent finds it. Only a root's parent may not be polled.
+        // A directory that is gone need not be polled: if it comes back, the scan of its parent finds it. But the
+        // parent of a root is perhaps not polled.
         if !self.leads_to_root(dir) && !dir.exists() {
             self.tree.polled.dirs.remove(dir);
         }
@@ -177,7 +179,8 @@ impl WatchWorker {
         }
     }
 
-    /// Remembers that a file that does not count has had an event, because the current build may report it as an input.
+    /// Remembers that a file that does not count has had an event, because the current build may report the file as an
+    /// input.
     fn note_uncounted(&mut self, path: &Path) {
         // Without a set of inputs, every file already counts.
         if self.spec.inputs.is_none() {
@@ -205,11 +208,11 @@ impl WatchWorker {
         }
     }
 
-    /// Handles the removal of a file or a directory. It is no longer known which of the two it was.
+    /// Handles the removal of a file or a directory. Which of the two it was can no longer be determined.
     fn removed(&mut self, path: &Path) {
         let counts = self.filter.matters(path);
         if !self.snapshot.knows(path) {
-            // For example, a temporary file that was renamed.
+            // This may be a temporary file that was renamed, for example.
             self.debounce.forget(path);
         } else if counts || self.filter.covers(path) {
             self.touch(path.to_owned());
@@ -243,7 +246,7 @@ impl WatchWorker {
     }
 
     /// Applies a new filter. The `changed` paths have had events. Those that count from now on are recorded as files
-    /// with unknown earlier contents, so that the event counts as a change. Any other file that is found for the first
+    /// with unknown earlier contents, so that their events count as changes. Any other file that is found for the first
     /// time counts as changed only if it changed after `since`.
     fn change_filter<'a>(&mut self, changed: impl Iterator<Item = &'a PathBuf>, since: SystemTime) {
         self.renew_filter();
@@ -285,7 +288,7 @@ impl WatchWorker {
         if !std::mem::replace(&mut self.overflow_reported, true) {
             self.tree.report(
                 "the system dropped events; hotrun checked every file".to_owned(),
-                "`sudo sysctl fs.inotify.max_queued_events=65536` lets more events wait",
+                "`sudo sysctl fs.inotify.max_queued_events=65536` allows more events to be queued",
             );
         }
     }

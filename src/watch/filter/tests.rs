@@ -287,7 +287,7 @@ fn temporary_files_are_recognized_by_name() {
 }
 
 #[test]
-fn a_core_dump_is_recognized_by_its_header() {
+fn a_core_dump_is_recognized_by_its_name_and_header() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     let mut header = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0";
@@ -296,7 +296,7 @@ fn a_core_dump_is_recognized_by_its_header() {
     }
     assert!(is_temporary(&path("core")) && is_temporary(&path("core.4711")));
     assert!(!is_temporary(&path("core.rs")) && !is_temporary(&path("cores")));
-    // Makes the file an executable instead.
+    // Turns the core dump into an executable.
     header[16] = 2;
     fs::write(path("core"), header).unwrap();
     assert!(!is_temporary(&path("core")));

@@ -6,7 +6,8 @@ fn paths(names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(PathBuf::from).collect()
 }
 
-/// Judges a change to these files in each of the runs, and returns the verdicts. 0 stands for a change outside any run.
+/// Judges a change to these files in each of the runs, and returns the verdicts. Run 0 stands for a change outside any
+/// run.
 fn judge(history: &mut SelfTrigger, runs: &[u32], names: &[&str]) -> Vec<Verdict> {
     let after = Duration::from_secs(1);
     let during = |run: &u32| Some((*run, after)).filter(|_| *run > 0);
@@ -68,7 +69,7 @@ fn every_save_during_a_build_triggers_a_build() {
         judge(&mut history, &[1, 1, 1, 1, 1], &["main.rs"]),
         [const { Now }; 5]
     );
-    // A change to another file in between starts over.
+    // The count starts over after a run in which only another file changes.
     let mut history = SelfTrigger::default();
     judge(&mut history, &[1, 2, 3], &["a.rs"]);
     assert_eq!(judge(&mut history, &[4], &["b.rs"]), [Now]);
@@ -92,7 +93,7 @@ fn a_run_that_writes_two_files_at_different_times_is_self_triggered_by_both() {
 }
 
 #[test]
-fn saves_at_random_times_during_long_builds_are_not_self_triggered() {
+fn saves_at_varying_times_during_long_builds_are_not_self_triggered() {
     let mut history = SelfTrigger::default();
     for build in 1..20 {
         let after = Duration::from_secs(if build % 3 == 0 { 4 } else { 7 });
@@ -101,8 +102,8 @@ fn saves_at_random_times_during_long_builds_are_not_self_triggered() {
     }
 }
 
-/// Simulates a user who saves every `pause` while a build takes `takes`. Returns the number of the save that the last
-/// build contains.
+/// Simulates a user who saves `saves` times, once every `pause`, while each build takes `takes`. Returns the number of
+/// the save that the last build contains.
 fn last_built(saves: u32, pause: Duration, takes: Duration) -> u32 {
     let mut history = SelfTrigger::default();
     let (mut saved, mut built, mut builds) = (0, 0, 0);

@@ -76,7 +76,7 @@ fn a_file_that_changed_after_the_start_is_not_read_ahead() {
 }
 
 #[test]
-fn removing_a_directory_changes_the_files_in_it() {
+fn the_files_in_a_removed_directory_count_as_changed() {
     let dir = TempDir::new().unwrap();
     let mut snapshot = much_later();
     for name in ["a/x", "a/y/z", "a.rs", "ab"] {
@@ -140,7 +140,7 @@ fn a_change_within_the_same_tick_is_found() {
     assert_eq!(snapshot.update(&path), from_ref(&path));
     let deadline = SystemTime::now() + KERNEL_TICK * 200;
     while snapshot.differs(&path) {
-        assert!(SystemTime::now() < deadline, "still in doubt after a tick");
+        assert!(SystemTime::now() < deadline, "the file is no longer in doubt after a tick");
         assert!(snapshot.update(&path).is_empty());
     }
 }

@@ -55,7 +55,7 @@ fn hc06_directories_beyond_the_limit_are_polled_and_the_limit_is_reported_once()
     }
     let (mut tree, mut messages) = tree(2);
     let files = tree.cover(&mut Filter::new(&spec(&dir)).unwrap());
-    assert_eq!(files.len(), 4, "all files must be found");
+    assert_eq!(files.len(), 4, "all files are found");
     assert_eq!((tree.watched.len(), tree.polled.dirs.len()), (2, 3));
     tree.cover(&mut Filter::new(&spec(&dir)).unwrap());
     let Ok(WatchMessage::Trouble { text, hint }) = messages.try_recv() else {

@@ -95,7 +95,7 @@ fn hotrun_polls_when_file_events_stop() {
     drop(inputs);
     assert!(
         reports.blocking_recv().is_none(),
-        "the thread must end when the watch is dropped"
+        "the thread ends when the watch is dropped"
     );
 }
 
@@ -120,7 +120,7 @@ fn worker(spec: &WatchSpec) -> (WatchWorker, UnboundedReceiver<WatchMessage>) {
 }
 
 #[test]
-fn hc11_a_polled_directory_above_a_root_is_not_new_in_every_scan() {
+fn hc11_a_polled_directory_above_a_root_is_not_reported_in_every_scan() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir_all(root.join("crates/app/src")).unwrap();
@@ -167,7 +167,7 @@ fn settled(
 }
 
 #[test]
-fn hc03_a_git_lock_does_not_hold_up_a_change_if_nothing_else_happens() {
+fn hc03_a_git_lock_does_not_delay_a_change_for_long_if_nothing_else_happens() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir(root.join(".git")).unwrap();

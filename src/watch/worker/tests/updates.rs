@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::*;
 
-/// A spec for a last good build with these inputs.
+/// The spec after a good build with these inputs.
 fn spec_of(root: &Path, files: &[&str]) -> WatchSpec {
     let files = files.iter().map(|name| root.join(name)).collect();
     let inputs = InputSet {
@@ -68,7 +68,7 @@ fn an_input_removed_during_the_build_is_reported() {
 }
 
 #[test]
-fn hc09_a_directory_added_during_a_failed_build_counts() {
+fn hc09_a_directory_added_during_a_failed_build_counts_afterwards() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir_all(root.join("app/src")).unwrap();
@@ -85,7 +85,7 @@ fn hc09_a_directory_added_during_a_failed_build_counts() {
     worker.touched(&app.join("src/new"), FileState::Complete);
     assert!(
         settled(&mut worker, &mut reports).is_empty(),
-        "the directory must not count yet"
+        "the directory does not count yet"
     );
     worker.update(failed(&app, since));
     let expected = [app.join("src/new/mod.rs")];
@@ -93,7 +93,7 @@ fn hc09_a_directory_added_during_a_failed_build_counts() {
 }
 
 #[test]
-fn hc09_a_file_that_changed_back_during_a_build_counts() {
+fn hc09_a_file_that_changed_back_during_a_failed_build_is_reported() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let path = root.join("data");
@@ -114,7 +114,7 @@ fn hc09_a_file_that_changed_back_during_a_build_counts() {
 }
 
 #[test]
-fn events_for_other_files_are_remembered_only_during_a_build() {
+fn events_for_files_that_do_not_count_are_remembered_only_during_a_build() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let (mut worker, _reports) = worker(&spec_of(&root, &["main.rs"]));
@@ -132,7 +132,7 @@ fn events_for_other_files_are_remembered_only_during_a_build() {
     assert_eq!(
         upload(&mut worker, "c"),
         1,
-        "the second build must read `b` as it is"
+        "the second build reads `b` as it is"
     );
     let update = |since| {
         let inputs = spec_of(&root, &["main.rs"]).inputs;
