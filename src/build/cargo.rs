@@ -69,8 +69,7 @@ impl CargoPlan {
 
     /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the
     /// triple is wrong (for example, if the target is a specification file), also sets the runner for a `cfg` that is
-    /// always true. Cargo refuses two matching `cfg`s, so hotrun leaves this one out if the user has configured a
-    /// runner.
+    /// always true. Cargo refuses two matching `cfg`s, so the `cfg` is left out if the user has configured a runner.
     fn runner_options(&self) -> Result<Vec<OsString>, Failure> {
         let is_string = self.config.runner_is_string;
         let path = runner::executable(is_string).map_err(|error| {
@@ -233,7 +232,7 @@ mod tests {
     const EVERY: &str = r#"target."cfg(all())".runner=["EXE","--runner","--"]"#;
 
     #[test]
-    fn hotruns_options_come_before_the_users() {
+    fn hotruns_options_come_right_after_the_subcommand() {
         assert_eq!(
             plan("cargo +nightly -v run --bin a -- --bin b", |_| {}),
             [
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_runner_is_overridden_for_the_exact_triple_only() {
+    fn a_configured_runner_is_overridden_only_for_the_exact_triple() {
         let argv = plan("cargo run", |plan| {
             plan.config.runner = vec!["env".into()];
         });

@@ -57,7 +57,7 @@ pub(super) struct CargoRun {
 }
 
 impl CargoRun {
-    /// Parses a command. Returns `None` if it is not a `cargo run`. `alias` looks up an alias in the cargo
+    /// Parses a command. Returns `None` if the command is not a `cargo run`. `alias` looks up an alias in the cargo
     /// configuration that applies in a directory.
     pub(super) fn parse(
         command: &[OsString],

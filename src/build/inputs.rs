@@ -17,7 +17,8 @@ use super::target::{self, CargoTarget};
 pub struct BuildInputs {
     /// All files. Cargo's own files need not exist, because creating one is a change.
     pub files: BTreeSet<PathBuf>,
-    /// Cargo's own files among them, which are watched regardless of `--exts`.
+    /// The subset of `files` that cargo reads itself or that are build scripts. They are watched regardless of
+    /// `--exts`.
     pub cargo_files: BTreeSet<PathBuf>,
     /// Directories whose entire contents are inputs.
     pub dirs: BTreeSet<PathBuf>,

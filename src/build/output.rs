@@ -170,7 +170,7 @@ impl BuildOutput {
                 self.script_dirs.insert(id, dir.into());
             }
             Message::BuildFinished(finished) => self.compiled = finished.success,
-            // Messages about packages from elsewhere, and messages that only a later version of cargo sends.
+            // Messages about packages that are not local, and messages that only a later version of cargo sends.
             Message::CompilerArtifact(_)
             | Message::BuildScriptExecuted(_)
             | Message::TextLine(_)

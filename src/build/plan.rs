@@ -148,7 +148,8 @@ impl Plan {
         }
     }
 
-    /// Whether one of these files configures cargo or selects the toolchain, so that its change requires a new plan.
+    /// Whether one of these files configures cargo or selects the toolchain, so that a change to it requires a new
+    /// plan.
     pub fn is_outdated_by(&self, changed: &[PathBuf]) -> bool {
         match self {
             Self::Cargo(_) => changed.iter().any(|path| target::configures_cargo(path)),
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn build_can_be_combined_with_any_command() {
+    fn the_build_option_can_be_combined_with_any_command() {
         let plan = plan(&["cargo", "run"], Some("make")).unwrap();
         let build = plan.build_command().unwrap().unwrap();
         assert_eq!(build.argv, ["sh", "-c", "make"]);
@@ -182,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn other_commands_have_no_build() {
+    fn a_command_other_than_cargo_run_has_no_build() {
         let plan = plan(&["npm", "start"], None).unwrap();
         assert!(matches!(plan, Plan::Command { .. }));
         assert_eq!(plan.build_command().unwrap(), None);
     }
 
     #[test]
-    fn the_error_names_a_missing_cargo() {
+    fn the_error_for_a_missing_cargo_names_its_path() {
         let error = plan(&["/nonexistent/cargo", "run"], None).unwrap_err();
         let expected = "cannot use `/nonexistent/cargo`: No such file";
         assert!(error.message().starts_with(expected), "{error}");

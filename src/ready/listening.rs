@@ -25,7 +25,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// The longest interval between checks, for a program that starts slowly.
 const MAX_INTERVAL: Duration = Duration::from_millis(25);
 
-/// What the system shows about a socket, and since when.
+/// What the system shows about a socket, and since when it has shown that.
 #[derive(Clone, Copy)]
 struct SocketState {
     accepting: Accepting,
@@ -56,11 +56,11 @@ impl GenerationSockets {
     /// listen on are ignored. `run_time`: how long a program that opens no socket must run to be ready; `None` if it
     /// must open one.
     ///
-    /// In a single check, a process must be waiting on each socket, so a worker that serves one socket and dies before
-    /// the next worker starts does not count. A process that holds a socket without waiting on it never counts, because
-    /// it may be a wrapper or may still be loading. There are two exceptions. A process that the system does not show
-    /// (it uses io_uring, or belongs to another user) counts after a second. And where the system shows nothing at all,
-    /// as on systems other than Linux, a second is enough.
+    /// Each socket must have a process waiting on it, all in the same check, so a worker that serves one socket and
+    /// dies before the next worker starts does not count. A process that holds a socket without waiting on it never
+    /// counts, because it may be a wrapper or may still be loading. There are two exceptions. A process that the system
+    /// does not show (it uses io_uring, or belongs to another user) counts after a second. And where the system shows
+    /// nothing at all, as on systems other than Linux, a second is enough.
     pub(super) async fn accepting(
         &mut self,
         run_time: Option<Duration>,
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_socket_counts_after_a_second() {
+    fn a_socket_in_an_unknown_state_counts_as_waiting_after_a_second() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let next = |before: &SocketState, seen, ms| SocketState::after(Some(before), seen, at(ms));

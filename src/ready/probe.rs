@@ -20,7 +20,8 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// The limit for a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The maximum number of bytes to read to find the final status. No server sends more bytes before it.
+/// The maximum number of bytes to read to find the final status. No server sends more bytes than this before the final
+/// status.
 const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Sends requests until one gets a 2xx or 3xx status.

@@ -262,7 +262,7 @@ const HEY: &[&str] = &["hey", "-disable-keepalive", "-z", "1s", "-c", "16"];
 
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
-fn throughput_of_an_adopted_program() {
+fn an_adopted_program_keeps_its_throughput() {
     if !installed_or_skip("wrk") || !installed_or_skip("hey") {
         return;
     }
@@ -326,7 +326,7 @@ time.sleep(1000)
 
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
-fn bind_and_listen_of_an_adopted_program() {
+fn bind_and_listen_of_an_adopted_program_are_fast() {
     let python = "/usr/bin/python3";
     if !installed_or_skip(python) {
         return;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::harness::say;
 use crate::screen::{Project, Screen, TIMEOUT};
 
-/// The processor time of a process without its children. `schedstat` counts in nanoseconds, `/proc/PID/stat` only in
-/// hundredths of a second.
+/// The processor time of a process, excluding that of its children. `schedstat` counts in nanoseconds, `/proc/PID/stat`
+/// only in hundredths of a second.
 fn cpu_time(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is running");
     let of = |task: fs::DirEntry| {
@@ -30,7 +30,7 @@ fn bench_idle_screen() {
     screen.quiet_for(Duration::from_secs(1));
     let (time, pid) = (Duration::from_secs(30), screen.child.id());
     let (written, before, began) = (screen.written(), cpu_time(pid), Instant::now());
-    // This wait is the measured period.
+    // Wait for the period that is measured.
     std::thread::sleep(time);
     let share = (cpu_time(pid) - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
     say(&format!(
@@ -61,7 +61,7 @@ fn time_flood(command: &Command) -> Duration {
 
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
-fn bench_flood_on_the_screen() {
+fn the_live_terminal_keeps_up_with_a_flood() {
     let project = Project::new("true", "exec python3 flood.py");
     let flood = FLOOD.replace("COUNT", &LINES.to_string());
     project.write(

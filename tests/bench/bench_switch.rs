@@ -50,7 +50,7 @@ fn generation(body: &str) -> u64 {
 
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
-fn ready_to_every_new_connection() {
+fn every_new_connection_goes_to_a_ready_generation_quickly() {
     let project = Project::new();
     project.server("v1");
     let mut run = project.run().listen().spawn();

@@ -92,7 +92,7 @@ fn create_large_tree(root: &Path) {
     .expect("can write `.gitignore`");
 }
 
-/// The watched directories: `src`, `src/0` to `src/9`, 99 directories in each of these, `web`, and the root.
+/// The watched directories: `src`, `src/0` to `src/9`, 99 directories in each of those ten, `web`, and the root.
 const WATCHED: usize = 1 + 10 + 990 + 1 + 1;
 
 /// How many times hotrun is started. The first start is cold. The fastest of the others counts, because other load on

@@ -103,7 +103,7 @@ fn a_configured_runner_is_kept() {
 }
 
 #[test]
-fn a_relative_runner_path_is_relative_to_its_configuration() {
+fn the_relative_path_of_a_configured_runner_becomes_absolute() {
     let package = Package::new();
     package.script("tools/run.sh", "#!/bin/sh\nexec \"$@\"\n");
     package.write(
@@ -181,7 +181,7 @@ fn a_failed_build_has_diagnostics_and_no_launch() {
 }
 
 #[test]
-fn cargo_uses_colors_if_the_output_may_have_them() {
+fn cargo_uses_colors_if_the_output_may_be_colored() {
     let package = Package::new();
     package.write("src/main.rs", "fn unused() {}\nfn main() {}\n");
     for (color, escapes) in [(true, true), (false, false)] {
@@ -222,7 +222,7 @@ fn a_runner_on_the_command_line_is_refused() {
 }
 
 #[test]
-fn a_cargo_without_config_is_refused() {
+fn a_cargo_that_is_too_old_is_refused() {
     let package = Package::new();
     let cargo = package.script(
         "bin/cargo",
@@ -242,7 +242,7 @@ fn a_cargo_without_config_is_refused() {
 }
 
 #[test]
-fn a_cargo_that_does_not_start_the_runner_is_an_error() {
+fn a_cargo_that_does_not_report_the_launch_is_an_error() {
     // The first wrapper discards what the runner reports, and the second one does not start the runner.
     for on_run in [
         "exec cargo \"$@\" >/dev/null",

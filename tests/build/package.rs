@@ -106,7 +106,7 @@ impl Package {
     }
 }
 
-/// Makes a command from a [`BuildCommand`]. Its runner is the test's own executable, which is replaced with hotrun.
+/// Makes a command from a [`BuildCommand`], with hotrun as the runner instead of the test's own executable.
 pub(crate) fn command(invocation: &BuildCommand) -> Command {
     let ours = std::env::current_exe().expect("can find the test's executable");
     let ours = ours.to_str().expect("the executable's path must be UTF-8");

@@ -64,7 +64,7 @@ async fn children_get_the_stop_signal_only_once_they_are_orphans() {
     running.control.stop(Signal::SIGTERM);
     assert_eq!(running.line().await, "parent");
     running.control.signal(Signal::SIGUSR2);
-    // The child gets the signal only when it is an orphan, because its parent can no longer stop it.
+    // The child gets the signal only once it is an orphan, because its parent can then no longer stop it.
     assert_eq!(running.rest().await, ["bye", "child"]);
     assert_eq!(running.end().await, (Ended::Code(0), true));
     mark.assert_none_left();

@@ -1,4 +1,4 @@
-//! hotrun restores the terminal however it ends.
+//! Tests that hotrun restores the terminal no matter how hotrun ends.
 
 use std::process::Command;
 use std::thread;
@@ -130,7 +130,7 @@ fn the_terminal_is_restored_after_a_panic_in_either_thread() {
     }
 }
 
-/// hotrun must quit. Otherwise, it would silently continue without the task.
+/// hotrun must quit, because it would otherwise silently continue without the task.
 #[test]
 fn the_terminal_is_restored_after_a_panic_in_a_task() {
     let mut started = start(true);

@@ -1,4 +1,4 @@
-//! Programs that print a lot, or nothing.
+//! Tests programs that print a lot, or nothing.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::screen::{Project, Screen};
 use super::scrollback::{HISTORY, Scrollback};
 
-/// Long enough for a busy machine.
+/// How long to wait for the end of a flood, even on a busy machine.
 const FLOOD_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// A program that prints numbered lines as fast as possible. It prints some in two pieces, some in color, and some with
@@ -27,7 +27,7 @@ fn project(count: usize, then: &str) -> Project {
 #[derive(Default)]
 struct Counted {
     lines: usize,
-    /// The first row that is not the expected line.
+    /// The first row that differs from the expected line.
     wrong: Option<String>,
 }
 

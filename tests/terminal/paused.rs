@@ -1,4 +1,4 @@
-//! Changes and failures while reloading is paused.
+//! Tests changes and failures while reloading is paused.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -103,7 +103,7 @@ fn a_build_broken_during_a_pause_fails_on_resume() {
 }
 
 #[test]
-fn a_rule_command_waits_for_the_resume_like_any_change() {
+fn a_rule_command_waits_until_reloading_resumes_or_a_build_is_requested() {
     let mut paused = Paused::with(&["--on", "*.txt=run:echo made >>made"]);
     let made = |paused: &Paused| std::fs::read_to_string(paused.project.path("made"));
     paused.project.write("src/a.txt", "1");
@@ -124,13 +124,13 @@ fn a_rule_command_waits_for_the_resume_like_any_change() {
 }
 
 #[test]
-fn a_hundred_saves_during_a_pause_trigger_one_build() {
+fn a_hundred_saves_during_a_pause_trigger_at_most_two_builds() {
     let mut paused = Paused::new();
     for n in 0..100 {
         change_while_paused(&paused, &format!("save {n}"));
     }
     paused.screen.press("p");
-    // The last save may still be debounced, which triggers one more build.
+    // The quiet period after the last save may end only after the resume, which triggers one more build.
     paused.screen.until("the last save to be live", |text| {
         text.contains("gen 2 live") || text.contains("gen 3 live")
     });

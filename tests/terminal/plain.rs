@@ -1,4 +1,4 @@
-//! Where hotrun cannot draw on a terminal, it prints plain lines without escape sequences.
+//! Tests that hotrun prints plain lines without escape sequences where it cannot draw on a terminal.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -32,7 +32,7 @@ fn assert_plain_lines(mut command: Command, change: impl FnOnce(&mut Command)) {
 }
 
 #[test]
-fn plain_lines_on_a_dumb_terminal_and_in_ci() {
+fn hotrun_prints_plain_lines_on_a_dumb_terminal_and_in_ci() {
     let project = Project::new("true", RUN);
     assert_plain_lines(project.hotrun(&[]), |command| {
         command.env("TERM", "dumb");
@@ -43,7 +43,7 @@ fn plain_lines_on_a_dumb_terminal_and_in_ci() {
 }
 
 #[test]
-fn plain_lines_without_input() {
+fn hotrun_prints_plain_lines_without_input() {
     let project = Project::new("true", RUN);
     let command = project.hotrun(&[]);
     let mut shell = Command::new("sh");
@@ -54,7 +54,7 @@ fn plain_lines_without_input() {
 }
 
 #[test]
-fn no_color_on_a_live_terminal() {
+fn no_color_is_respected_on_a_live_terminal() {
     let project = Project::new("true", RUN);
     let mut command = project.hotrun(&[]);
     command.env("NO_COLOR", "1");
@@ -79,7 +79,7 @@ fn assert_plain(text: &str) {
 
 /// A closed pipe is not an error.
 #[test]
-fn plain_lines_into_a_pipe_that_is_closed_after_a_line() {
+fn hotrun_prints_plain_lines_into_a_pipe_until_it_is_closed() {
     let project = Project::new("true", "while echo line; do :; done");
     let command = project.hotrun(&[]);
     let mut shell = Command::new("bash");
@@ -97,7 +97,7 @@ fn plain_lines_into_a_pipe_that_is_closed_after_a_line() {
 }
 
 #[test]
-fn plain_lines_into_a_file() {
+fn hotrun_prints_plain_lines_into_a_file() {
     let project = Project::new("true", RUN);
     for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGTERM, 143)] {
         let out = File::create(project.path("out")).unwrap();

@@ -316,7 +316,7 @@ impl Screen {
         self.stalled.store(stalled, Ordering::Release);
     }
 
-    /// Closes the terminal, like a closed window.
+    /// Closes the terminal, as closing its window does.
     pub(crate) fn close(&mut self) {
         self.ours = None;
         self.closed.store(true, Ordering::Release);

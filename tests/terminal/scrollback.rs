@@ -4,7 +4,7 @@ const END: &[u8] = b"\x1b[?2026l";
 /// The emulator's history, in rows. hotrun writes fewer rows than this in one frame.
 pub(crate) const HISTORY: usize = 50_000;
 
-/// Passes each row that leaves the screen to a function, exactly once.
+/// Passes each row that scrolls off the screen to a function, exactly once.
 pub(crate) struct Scrollback {
     /// The bytes after the last complete frame.
     rest: Vec<u8>,

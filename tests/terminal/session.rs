@@ -1,4 +1,4 @@
-//! A complete session, screen by screen.
+//! Tests a complete session, screen by screen.
 
 use super::screen::{Project, Screen};
 
@@ -20,7 +20,7 @@ while :; do sleep 0.02; done
 "#;
 
 #[test]
-fn a_session_at_the_terminal() {
+fn a_session_at_the_terminal_shows_the_expected_screens() {
     let project = Project::new(BUILD, RUN);
     let mut screen = Screen::start(&project.hotrun(&["-l", "127.0.0.1:0"]), 96, 14);
 
@@ -153,7 +153,7 @@ fn a_session_at_the_terminal() {
     screen.until("gen 6 to be live", |text| {
         text.contains("gen 6 live") && !text.contains("draining")
     });
-    // A mark, then quit.
+    // Draw a mark, then quit.
     screen.press("\rq");
     assert_eq!(screen.ended().code(), Some(0));
     screen.shows(

@@ -1,5 +1,5 @@
-//! Stopping hotrun, with Ctrl-Z and otherwise. While it is stopped, the shell has the terminal. Afterwards, hotrun
-//! continues as before.
+//! Tests stopping hotrun with Ctrl-Z and in other ways. While it is stopped, the shell has the terminal. Afterwards,
+//! hotrun continues as before.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ fn run(screen: &mut Screen, command: &Command) {
 }
 
 #[test]
-fn suspend_and_resume() {
+fn hotrun_can_be_suspended_and_resumed() {
     let project = Project::new("true", RUN);
     let mut screen = shell(&project);
     let before = screen.modes();
@@ -83,7 +83,7 @@ fn suspend_and_resume() {
 /// hotrun notices only afterwards that `kill -STOP` or a debugger stopped it. In the meantime, the shell has the
 /// terminal, and may or may not change its modes.
 #[test]
-fn sigstop_and_resume() {
+fn hotrun_can_be_resumed_after_sigstop() {
     for sets in [false, true] {
         let project = Project::new("true", RUN);
         let mut screen = shell(&project);
@@ -162,7 +162,7 @@ fn ctrl_z_loses_no_output() {
 
 /// The terminal accepts no output for a while, as over a stalled connection.
 #[test]
-fn suspend_with_a_backlog() {
+fn hotrun_can_be_suspended_with_a_backlog() {
     let flood = "while :; do echo \"line $((n += 1))\"; echo $n > count; done";
     let project = Project::new("true", flood);
     let mut screen = shell(&project);
@@ -203,7 +203,7 @@ fn suspend_with_a_backlog() {
 
 /// Suspending works with every `--ui`. The time for which hotrun is suspended does not count towards timeouts.
 #[test]
-fn suspend_without_a_footer() {
+fn hotrun_can_be_suspended_without_a_footer() {
     const TIMEOUT: Duration = Duration::from_secs(3);
     let waits_for_go =
         "echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo up; exec sleep 1000";

@@ -1,4 +1,4 @@
-//! Checks that the files of a module do not import each other in a circle.
+//! Checks that the files of a module do not import each other, directly or in a longer cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::imports::Crate;
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The files that can be reached from `from`. They include `from` itself only if it is in a circle.
+/// The files that can be reached from `from`. They include `from` itself only if it is part of a cycle.
 fn reachable(graph: &Graph, from: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = vec![from.to_owned()];

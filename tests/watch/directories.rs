@@ -69,7 +69,7 @@ fn hc04_replaced_directories_are_watched() {
     expect_change_in_each(&mut watched, 50, "old");
 }
 
-/// Events for a directory that is already gone arrive while the next one at its path is being watched.
+/// Events for a directory that is already gone arrive while hotrun starts watching the next directory at the same path.
 #[test]
 fn hc04_directories_that_come_and_go_are_eventually_watched() {
     let mut watched = watched(20);

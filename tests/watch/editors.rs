@@ -1,4 +1,4 @@
-//! Tests how editors save files, with the same system calls as each editor.
+//! Tests that saves are reported correctly, with the same system calls that various editors make.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -97,7 +97,7 @@ fn hc02_removing_a_file_and_creating_it_again_is_one_change() {
 fn hc07_a_save_with_the_same_contents_is_not_a_change() {
     let mut watched = watch(&[("main.rs", "one")]);
     let path = watched.path("main.rs");
-    // Files are read ahead only after `WatchMessage::Watching`. A change makes sure that the contents are known.
+    // Files are read ahead only after `WatchMessage::Watching`. A first change makes sure that the contents are known.
     watched.write("main.rs", "two");
     watched.expect_batch(&["main.rs"]);
     watched.write("main.rs", "two");
@@ -119,7 +119,7 @@ fn hc07_a_save_with_the_same_contents_is_not_a_change() {
 }
 
 #[test]
-fn hc07_touching_a_file_before_any_change_is_not_a_change() {
+fn hc07_touching_a_file_that_was_never_changed_is_not_a_change() {
     let mut watched = watch(&[("main.rs", "one"), ("lib.rs", "two")]);
     // Before the watch thread waits for the next event, it reads all files ahead.
     watched.expect_nothing();

@@ -1,4 +1,4 @@
-//! Tests the watch with real files: how editors save, and which changes must not count.
+//! Tests the watch with real files: saves by various editors, and changes that must not count.
 
 mod directories;
 mod editors;

@@ -30,7 +30,7 @@ fn exactly_the_changes_of_a_thousand_scripts_are_reported() {
         ("b/e/z", "1"),
     ]);
     let mut watched = watch_as(first, |spec| spec.debounce = Duration::from_millis(10));
-    // Waits until the watch thread has read the files ahead.
+    // Wait until the watch thread has read the files ahead.
     watched.expect_nothing();
     let root = watched.path("");
     let root = root.components().as_path().to_owned();

@@ -26,7 +26,7 @@ fn hc04_files_in_new_directories_are_reported() {
 }
 
 #[test]
-fn hc04_moving_removing_or_recreating_a_directory_changes_its_files() {
+fn hc04_the_files_of_a_moved_removed_or_recreated_directory_are_reported() {
     let mut watched = watch(&[("a/x.rs", "x"), ("a/b/y.rs", "y")]);
     watched.rename("a", "z");
     watched.expect_batch(&["a/b/y.rs", "a/x.rs", "z/b/y.rs", "z/x.rs"]);
@@ -69,7 +69,7 @@ fn hc10_ignored_directories_are_not_watched() {
     ];
     files.extend(ignored.map(|name| (name, "")));
     let mut watched = watch(&files);
-    assert_eq!(watched.dirs, 2, "only the root and `src` must be watched");
+    assert_eq!(watched.dirs, 2, "only the root and `src` are watched");
     assert_eq!(watched.files, 3);
     for name in ignored {
         watched.write(name, "changed");
@@ -174,7 +174,7 @@ fn hc12_odd_names_circular_links_and_special_files_cause_no_trouble() {
 }
 
 #[test]
-fn hc11_hotrun_polls_without_events() {
+fn hc11_polling_finds_changes_without_events() {
     let root = tree(&[
         ("src/main.rs", "one"),
         ("gone", ""),
@@ -182,7 +182,7 @@ fn hc11_hotrun_polls_without_events() {
         ("Cargo.toml", ""),
     ]);
     let mut watched = watch_as(root, |spec| spec.poll = Poll::Always);
-    assert_eq!(watched.dirs, 0, "no directory must be watched");
+    assert_eq!(watched.dirs, 0, "no directory is watched");
     watched.write("src/main.rs", "another");
     watched.expect_batch(&["src/main.rs"]);
     watched.remove("gone");
@@ -194,7 +194,7 @@ fn hc11_hotrun_polls_without_events() {
 }
 
 #[test]
-fn hc01_many_saves_are_one_change() {
+fn hc01_many_saves_within_the_quiet_period_are_one_change() {
     let root = tree(&[("main.rs", "one")]);
     let mut watched = watch_as(root, |spec| spec.debounce = Duration::from_secs(1));
     for turn in 0..50 {

@@ -131,7 +131,7 @@ impl Watched {
         runtime
             .block_on(next)
             .expect("a message arrives in time")
-            .expect("the watch must not end")
+            .expect("the watch is still running")
     }
 
     pub(crate) fn changed(&mut self) -> Vec<PathBuf> {

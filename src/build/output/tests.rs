@@ -27,7 +27,7 @@ fn cargo_messages_are_parsed() {
 }
 
 #[test]
-fn local_packages_are_identified_by_their_id() {
+fn local_packages_are_recognized_by_their_id() {
     let mut output = cargo_output();
     let ids = [
         "path+file:///w/a%20b#x@0.1.0",
@@ -204,7 +204,7 @@ fn fuzz_messages() {
                 let _ = (output.stdout(line), output.stderr(line));
             }
             let _ = (output.launch.take(), output.runtime_files());
-            // `BuildOutput` keeps every name until the build ends, so start with a new one now and then.
+            // A `BuildOutput` keeps every name until its build ends, so switch to a new one now and then.
             count += 1;
             if count.is_multiple_of(1000) {
                 output = BuildOutput::of_cargo(Vec::new());

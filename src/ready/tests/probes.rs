@@ -104,7 +104,7 @@ async fn exec_is_repeated_until_it_succeeds() {
         assert_eq!(command, "test -e x");
         let outcome = outcomes
             .next()
-            .expect("the command is not run again after it succeeded");
+            .expect("the command is not run again after it has succeeded");
         Box::pin(async { outcome })
     });
     assert_eq!(

@@ -140,7 +140,10 @@ fn a_change_within_the_same_tick_is_found() {
     assert_eq!(snapshot.update(&path), from_ref(&path));
     let deadline = SystemTime::now() + KERNEL_TICK * 200;
     while snapshot.differs(&path) {
-        assert!(SystemTime::now() < deadline, "the file is no longer in doubt after a tick");
+        assert!(
+            SystemTime::now() < deadline,
+            "the file is no longer in doubt after a tick"
+        );
         assert!(snapshot.update(&path).is_empty());
     }
 }

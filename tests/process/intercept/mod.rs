@@ -31,7 +31,7 @@ fn python_spec(mark: &Mark, script: &str) -> Spec {
     spec(mark, &["python3", "-uc", script])
 }
 
-/// A thread that replies to calls until every caller is gone, or until this is dropped.
+/// A thread that replies to calls until every caller is gone, or until the `Replier` is dropped.
 struct Replier {
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<Vec<Call>>>,

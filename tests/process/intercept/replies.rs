@@ -75,7 +75,7 @@ async fn a_socket_that_is_bound_on_the_programs_behalf_works() {
     let replier = Replier::start(calls, bind_elsewhere);
     let line = running.line().await;
     let port: u16 = line.split_once(' ').unwrap().1.parse().unwrap();
-    assert_ne!(port, 1, "the program's own address was bound");
+    assert_ne!(port, 1, "the program's own address is not bound");
     TcpStream::connect(loopback(port)).unwrap();
     assert_eq!(running.line().await, "accepted");
     assert_eq!(replier.ended().await.len(), 2);
