@@ -15,14 +15,14 @@ const UNKNOWN_GRACE: Duration = Duration::from_secs(1);
 /// generation listens on.
 const MISSING_GRACE: Duration = Duration::from_secs(1);
 
-/// If no other generation is live, a program that opens no socket for this long is assumed to need none, even if
-/// connections are waiting for it. Those connections keep waiting.
+/// If connections are waiting for a program that opens no socket, and no other generation is live, the program is
+/// assumed after this time to need no socket. The connections keep waiting.
 const NO_SOCKET_GRACE: Duration = Duration::from_secs(10);
 
 /// The shortest interval between checks. Tokio's timers have no finer resolution.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The longest interval between checks, for a program that starts slowly.
+/// The longest interval between checks, unless they are expensive.
 const MAX_INTERVAL: Duration = Duration::from_millis(25);
 
 /// What the system shows about a socket, and since when it has shown that.
@@ -142,10 +142,10 @@ fn check(
     }
 }
 
-/// The interval until the next check, given the time since the start and the cost of the last check.
+/// The interval until the next check, given the time since the start and the cost of a check.
 ///
-/// A delay of 1 ms matters after 20 ms but not after 2 s, so the interval is a fiftieth of the elapsed time. In
-/// addition, the checks never use more than a tenth of a core, however large the process tree is.
+/// A delay of 1 ms matters after 20 ms but not after 2 s, so the interval is a fiftieth of the elapsed time, within
+/// limits. In addition, the checks never use more than a tenth of a core, however large the process tree is.
 fn interval(elapsed: Duration, cost: Duration) -> Duration {
     (elapsed / 50)
         .clamp(MIN_INTERVAL, MAX_INTERVAL)

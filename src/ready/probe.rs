@@ -14,13 +14,13 @@ use super::{
 /// How often to probe, unless a probe takes longer. For a command, the pause after each run.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// The limit for the connection and the response together.
+/// The time limit for the connection and the response together.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The limit for a command.
+/// The time limit for each run of a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The maximum number of bytes to read to find the final status. No server sends more bytes than this before the final
+/// How many bytes to read at most to find the final status. No server sends more bytes than this before the final
 /// status.
 const MAX_RESPONSE: usize = 64 * 1024;
 

@@ -28,7 +28,8 @@ pub enum ReadyReason {
 }
 
 impl ReadyReason {
-    /// Whether only a server can become ready for this reason. A job can also print lines, open files and keep running.
+    /// Whether only a server can become ready for this reason. A job can also keep running, print a line or make a
+    /// command succeed.
     #[must_use]
     pub const fn implies_server(self) -> bool {
         match self {

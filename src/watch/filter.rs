@@ -144,7 +144,7 @@ impl Filter {
                 && self.dirs.iter_mut().any(|dir| dir.accepts(path, false))
     }
 
-    /// Whether to watch a directory and everything in it.
+    /// Whether to watch the directory at `path`.
     pub(super) fn covers(&mut self, path: &Path) -> bool {
         let is_ruled = self.ruled.iter().any(|(root, is_deep)| {
             let below = path.strip_prefix(root);
@@ -153,7 +153,8 @@ impl Filter {
         is_ruled || self.dirs.iter_mut().any(|dir| dir.accepts(path, true))
     }
 
-    /// Files that count even if nothing else in their directory does. Their directories must be watched for them.
+    /// Files whose changes matter even if nothing else in their directory counts. Their directories must be watched for
+    /// them.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let inputs = self.spec.inputs.iter();
         let inputs = inputs.flat_map(|inputs| &inputs.files);

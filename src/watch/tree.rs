@@ -138,7 +138,7 @@ impl WatchTree {
     pub(super) fn anchor(&mut self, paths: &[PathBuf]) {
         let mut watched = BTreeSet::new();
         loop {
-            // A directory that is closer to the path may be created before this one is watched.
+            // A directory closer to the path may have been created before this one was watched, so look again.
             let anchors = paths.iter().filter_map(|path| anchor_of(path));
             let new: BTreeSet<PathBuf> = anchors
                 .filter(|dir| !watched.contains(*dir))

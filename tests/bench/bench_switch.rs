@@ -50,7 +50,7 @@ fn generation(body: &str) -> u64 {
 
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
-fn every_new_connection_goes_to_a_ready_generation_quickly() {
+fn new_connections_soon_go_to_a_generation_that_is_ready() {
     let project = Project::new();
     project.server("v1");
     let mut run = project.run().listen().spawn();
