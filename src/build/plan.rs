@@ -26,7 +26,7 @@ pub struct PlanOptions<'a> {
 /// How to build, and what to start afterwards.
 #[derive(Clone, Debug)]
 pub enum Plan {
-    /// A `cargo run`.
+    /// A `cargo run` without `--build`.
     Cargo(Box<CargoPlan>),
     /// Any other command.
     Command {
@@ -100,7 +100,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Cargo compiled everything but did not start the runner.
+    /// Cargo compiled everything, but the runner's message did not arrive.
     pub fn launch(&self, output: &mut BuildOutput) -> Result<Launch, Failure> {
         match self {
             Self::Cargo(plan) => output.launch.take().ok_or_else(|| {

@@ -21,7 +21,7 @@ fn cpu_time(pid: u32) -> Duration {
 
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
-fn bench_idle_screen() {
+fn the_live_terminal_costs_little_while_idle() {
     let project = Project::new("true", "echo running; exec sleep 1000");
     let mut screen = Screen::start(&project.hotrun(&["-l", "127.0.0.1:0"]), 80, 12);
     screen.until("the program and its footer", |text| {

@@ -99,7 +99,7 @@ async fn helper_loses_a_guardian() {
     );
     assert_eq!(running.event().await, Some(ProgramEvent::Gone));
     assert_eq!(running.event().await, None);
-    // Checks that the other tree is still running.
+    // The other tree must still be running.
     kill(Pid::from_raw(other_pid), None).unwrap();
     other.control.kill();
     assert_eq!(other.end().await.0, Ended::Signal(9));

@@ -115,7 +115,7 @@ fn the_terminal_is_restored_after_keys_that_send_signals() {
 }
 
 #[test]
-fn the_terminal_is_restored_after_a_panic_in_either_thread() {
+fn the_terminal_is_restored_after_a_panic_in_the_driver_or_the_ui_thread() {
     for (key, code) in [("r", 101), ("\r", 1)] {
         let mut started = start(true);
         started.screen.press(key);

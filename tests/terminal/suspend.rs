@@ -51,7 +51,7 @@ fn hotrun_can_be_suspended_and_resumed() {
         text.ends_with('$') && !text.contains("gen 1")
     });
     assert_eq!(screen.modes(), before);
-    screen.until("the program to be stopped too", |_| stopped());
+    screen.until("the program to be stopped", |_| stopped());
     screen.press("fg\n");
     screen.until("gen 1 to be live", |text| text.contains("gen 1 live"));
     screen.until("the program to continue", |_| !stopped());

@@ -4,7 +4,8 @@ use crate::files::{root, rust_files};
 
 const MAX_FUNCTION_LINES: usize = 60;
 const MAX_FILE_LINES: usize = 400;
-/// Without this limit, longer lines could satisfy the other two, because rustfmt does not break strings and comments.
+/// Without this limit, long lines could be used to evade the other two limits, because rustfmt does not break strings
+/// and comments.
 const MAX_COLUMNS: usize = 130;
 
 /// The functions in a source: the line on which each one begins, and how many lines it has. Relies on rustfmt to put

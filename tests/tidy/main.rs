@@ -48,7 +48,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("os", &[]),
 ];
 
-/// What the core must not use: the clock, the runtime and the system.
+/// What the core (`reload`) must not use: the clock, the runtime and the system.
 const NOT_IN_RELOAD: &[&str] = &[
     "Instant::now",
     "SystemTime",

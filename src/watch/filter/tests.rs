@@ -296,7 +296,7 @@ fn a_core_dump_is_recognized_by_its_name_and_header() {
     }
     assert!(is_temporary(&path("core")) && is_temporary(&path("core.4711")));
     assert!(!is_temporary(&path("core.rs")) && !is_temporary(&path("cores")));
-    // Turns the core dump into an executable.
+    // Turn the core dump into an executable.
     header[16] = 2;
     fs::write(path("core"), header).unwrap();
     assert!(!is_temporary(&path("core")));
