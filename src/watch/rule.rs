@@ -8,7 +8,7 @@ use crate::error::Failure;
 /// What to do when a matching file changes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RuleAction {
-    /// Build, then start the new generation.
+    /// Build, then start a new generation.
     Build,
     /// Start a new generation from the last good build.
     Restart,
@@ -22,8 +22,8 @@ pub enum RuleAction {
 
 /// A rule: which files match, and what to do when they change.
 ///
-/// A glob with a `/` matches paths below the base directory, where `*` does not match a `/` but `**` does. A glob
-/// without a `/` matches file names in every watched directory, and so does a glob that begins with `**/`.
+/// A glob is relative to the base directory, unless it is absolute. `*` does not match a `/`, but `**` does. A glob
+/// with wildcards, but without `/` and `**`, matches file names in every watched directory.
 #[derive(Clone, Debug)]
 pub struct ChangeRule {
     /// The file that matches or, with a glob, the directory below which it matches.
@@ -35,7 +35,7 @@ pub struct ChangeRule {
 }
 
 impl ChangeRule {
-    /// Makes a rule from a glob. A relative glob is relative to `base`, which must be absolute.
+    /// Makes a rule from a glob. `base` is the base directory, and must be absolute.
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ pub struct WatchSpec {
     pub base: PathBuf,
     /// Ignore patterns, as in a `.gitignore`.
     pub ignores: Vec<String>,
-    /// Only files with one of these extensions count, or all files if this is empty. The extensions have no dot. Files
-    /// in `roots` count regardless of their extension.
+    /// Only files with one of these extensions count, or all files if this is empty. A leading dot is ignored. Files in
+    /// `roots` count regardless of their extension.
     pub exts: Vec<String>,
     /// Whether to respect `.gitignore`, `.ignore`, `.git/info/exclude` and git's global excludes.
     pub vcs_ignore: bool,
@@ -111,7 +111,7 @@ impl InputSet {
     }
 }
 
-/// An update of what is watched, sent after a build.
+/// A change to what is watched, sent after a build.
 #[derive(Clone, Debug)]
 pub struct WatchUpdate {
     /// Replaces [`WatchSpec::roots`].
