@@ -93,7 +93,7 @@ impl FileWatch {
         Ok(Self { inputs })
     }
 
-    /// Call this when a build begins. A file whose changes are ignored so far may turn out to be an input of this
+    /// Call this when a build begins. A file whose changes have been ignored so far may turn out to be an input of this
     /// build; if it changes from now on, that change must not be missed.
     pub fn build_begins(&self) {
         self.send(WatchInput::Build(SystemTime::now()));

@@ -18,7 +18,7 @@ const AT_MOST: f64 = 1.10;
 /// edits.
 const ROUNDS: u32 = 3;
 
-/// A copy of the example that is built with `cargo build` and then started.
+/// A copy of the axum example that is built with `cargo build` and then started.
 struct ByHand {
     dir: PathBuf,
     executable: PathBuf,
@@ -42,7 +42,7 @@ impl ByHand {
     }
 }
 
-/// A copy of the example that hotrun runs.
+/// A copy of the axum example that hotrun runs.
 struct ByHotrun {
     project: Project,
     run: Running,
