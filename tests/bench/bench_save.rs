@@ -14,8 +14,8 @@ const EDITS: u32 = 20;
 const AT_MOST: f64 = 1.10;
 
 /// On a busy machine, the same build takes between 0.5 and 2 s. More edits average that out, but do not hide the cost
-/// of hotrun. So if the ratio is above the target after a round, another round follows, and the medians cover all
-/// edits.
+/// of hotrun. So if the ratio is above the target after a round, another round follows, up to this number, and the
+/// medians cover all edits.
 const ROUNDS: u32 = 3;
 
 /// A copy of the axum example that is built with `cargo build` and then started.

@@ -11,7 +11,7 @@ const MEDIAN: Duration = Duration::from_millis(15);
 const LATE: Duration = Duration::from_millis(35);
 
 /// Other load on the machine delays some saves; a slow hotrun would delay all of them. So if 200 saves miss the target,
-/// another 200 follow.
+/// another 200 follow, up to this many rounds.
 const ROUNDS: usize = 3;
 
 /// Measures the time from a single save to the build's first command, including the start of `sh` and `date`.

@@ -2,8 +2,8 @@
 
 use super::screen::{Project, Screen};
 
-/// A build that depends on `src/main`: it prints cargo's progress and waits for the file `go`, fails, or succeeds at
-/// once.
+/// A build whose course depends on `src/main`: it prints cargo's progress and waits for the file `go`, fails, or
+/// succeeds at once.
 const BUILD: &str = r#"
 case $(cat src/main) in
 slow*) printf '    Building [====>     ] 3/12: syn, serde   \r' >&2; while [ ! -e go ]; do sleep 0.02; done ;;

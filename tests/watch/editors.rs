@@ -119,7 +119,7 @@ fn hc07_a_save_with_the_same_contents_is_not_a_change() {
 }
 
 #[test]
-fn hc07_touching_a_file_that_was_never_changed_is_not_a_change() {
+fn hc07_touching_a_file_that_has_never_changed_is_not_a_change() {
     let mut watched = watch(&[("main.rs", "one"), ("lib.rs", "two")]);
     // Before the watch thread waits for the next event, it reads all files ahead.
     watched.expect_nothing();
