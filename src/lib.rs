@@ -15,7 +15,7 @@
 //! ```
 //!
 //! - [`reload`] is a pure state machine: it takes [`Event`](reload::Event)s and returns [`Effect`](reload::Effect)s and
-//!   [`Notice`](reload::Notice)s. It does no I/O and has no clock; the caller passes the time and asks for the next
+//!   [`Notice`](reload::Notice)s. It does no I/O and has no clock; the caller passes in the time and asks for the next
 //!   deadline. **It makes every decision about generations.** To change a policy, change it there; the tests show
 //!   within seconds which promise the change breaks.
 //! - [`driver`] owns the only `select!`. It turns the input from every source into events, passes them to the machine,
@@ -23,8 +23,8 @@
 //! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread
 //!   owns the table and all sockets. The driver sends requests to that thread. So does [`socket::intercept`], which
 //!   replies to programs' `bind` and `listen` calls, so a program never waits for the driver.
-//! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, facts about them, and output. Its only handle is
-//!   the terminal's. Keys come back as [`Request`](reload::Request)s.
+//! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, the driver's messages, and output. The only
+//!   resource that it owns is the terminal. Keys come back as [`Request`](reload::Request)s.
 //! - [`os`] wraps the kernel's interfaces. It is the only place with `unsafe` and platform-specific code.
 //!
 //! # Terms
@@ -43,16 +43,16 @@
 //!
 //! 1. [`watch`] reports changed files, and the machine requests a build. In cargo mode, [`build`] runs `cargo run`
 //!    itself, with hotrun as cargo's `runner`: cargo builds, then passes hotrun the program that it would have started,
-//!    with its arguments, environment and directory.
+//!    with its arguments, environment and working directory.
 //! 2. [`process`] starts the program under a *guardian*, a small hotrun process. The guardian is the subreaper of the
 //!    generation's process tree, reports how the program exits, and kills the tree when hotrun is gone, for any reason.
 //!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
 //!    ([`socket::intercept`]). It also gets `NOTIFY_SOCKET`.
-//! 3. [`ready`] detects when the program is ready. Until then, the program gets no client's connection.
-//! 4. The switch: every address is a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
+//! 3. [`ready`] detects when the program is ready. Until then, no client's connection reaches the program.
+//! 4. The switch: every address has a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
 //!    kernel chooses the one that gets a new connection. Replacing that program is one system call.
 //! 5. The old generation accepts the connections that are already in its queue, then gets the stop signal. If it does
-//!    not handle that signal, it gets the signal only when its connections are closed or idle.
+//!    not handle that signal, it gets the signal only once its connections are closed or idle, or at the stop timeout.
 //! 6. Connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed. A
 //!    listener is closed only when the kernel's renumbering of the group cannot misdirect a connection.
 //!
@@ -76,9 +76,9 @@
 //! Tests check each invariant by name: 1 to 8 and 11 on every edge of the explored state space (`reload/tests`), 9 in
 //! `tests/process`, and 10 under load in `tests/e2e`.
 //!
-//! 1. At most one generation is building, one starting, one live.
-//! 2. The live generation is signalled only after another one is live, on quit, in stop-first mode (which also applies
-//!    to programs that store descriptors), or when it misses its watchdog deadline.
+//! 1. At most one generation is building, at most one is starting, and at most one is live.
+//! 2. A live generation is stopped, aborted or killed only after another one has become live, on quit, in stop-first
+//!    mode (which also applies to programs that store descriptors), or because its watchdog fired.
 //! 3. No generation is started from sources older than the last reported change.
 //! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
 //! 5. A stale event (from a generation that is gone) changes nothing.
@@ -87,7 +87,7 @@
 //! 7. No change is lost: a change that arrives during a build or start is acted on afterwards.
 //! 8. Quitting finishes exactly once, with no process left and the terminal restored.
 //! 9. Of hotrun's file descriptors, a child inherits only those meant for it.
-//! 10. From the first listen to quit, hotrun refuses or resets no connection to a watched address.
+//! 10. From the first listen to quit, hotrun refuses or resets no connection to an address that it manages.
 //! 11. No crash loop: at most two automatic restarts; then hotrun waits for a change or a request.
 //!
 //! # Allowed imports
@@ -195,13 +195,13 @@ fn check_system(workdir: &Path) -> Result<(), Failure> {
     }
 }
 
-/// How many threads may read files and query the kernel. In the main thread, that would block everything else.
+/// How many threads may read files and query the kernel. On the main thread, this work would block everything else.
 const MAX_BLOCKING_THREADS: usize = 16;
 
 /// Runs everything on the main thread: the thread that starts the guardians must live as long as hotrun (see
 /// [`process::guardian`]).
 fn drive(config: Config) -> Result<Outcome, Failure> {
-    // If the limit cannot be raised, hotrun makes do with it.
+    // If the limit on open files cannot be raised, hotrun makes do with the current one.
     let _ = os::fd_limit::raise();
     let _ = os::fd_limit::grow_table();
     // One blocking thread is kept forever. It does all blocking work if the system allows no further thread.
@@ -216,7 +216,7 @@ fn drive(config: Config) -> Result<Outcome, Failure> {
     runtime.spawn_blocking(|| ());
     let ui = Ui::standard(config.ui.clone());
     let outcome = runtime.block_on(driver::run(config, ui));
-    // A terminal that accepts no output may be blocking the user interface's thread.
+    // Done on this thread, because a terminal that accepts no output may be blocking the user interface's thread.
     ui::restore_permanently();
     driver::kill_helpers();
     end(runtime);

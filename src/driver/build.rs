@@ -43,7 +43,7 @@ const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_LINE: usize = 16 << 20;
 
 impl Driver {
-    /// Starts a build, which sends [`TaskMessage::Built`] when it has ended.
+    /// Starts a build and a task that sends [`TaskMessage::Built`] when the build has ended.
     pub(super) fn build(&mut self, id: GenId) -> Result<()> {
         // This build includes the changes for which a build was postponed.
         self.builds.trigger.cancel();
@@ -166,8 +166,8 @@ impl Driver {
         BuildOutcome::Built { artifact, kept }
     }
 
-    /// Reads cargo's configuration and the toolchain again, in a blocking thread, because rustup may take minutes to
-    /// install a toolchain.
+    /// Reads cargo's configuration and determines the toolchain again, in a blocking thread, because rustup may take
+    /// minutes to install a toolchain.
     pub(super) fn renew_plan(&mut self) {
         let (config, sender) = (self.config.clone(), self.sender.clone());
         self.builds.plan_requests += 1;
@@ -279,7 +279,8 @@ impl BuildTask {
             None => Err(None),
         };
         self.sender.send(TaskMessage::Built { id: self.id, built });
-        // Closes the task's feed, which would keep the user interface open while processes that the build left behind run.
+        // Closes the task's feed, which would otherwise keep the user interface open until the processes that the build
+        // left behind have ended.
         drop(self);
         while events.next().await.is_some() {}
     }
@@ -388,10 +389,10 @@ impl BuildTask {
     }
 }
 
-/// Describes that something other than hotrun killed the build.
+/// Describes a build that was killed by something other than hotrun.
 fn killed(signal: i32) -> Failure {
     let out_of_memory =
-        "if memory ran out, `dmesg` shows it; fewer jobs need less (`cargo run -j 2`)";
+        "if memory ran out, `dmesg` shows it; fewer jobs need less memory (`cargo run -j 2`)";
     let hint = (signal == Signal::SIGKILL as i32).then(|| out_of_memory.into());
     let text = format!("the build was killed by {}", Ended::Signal(signal));
     Failure::environment(text).hints(hint)

@@ -74,7 +74,7 @@ impl Driver {
         })
     }
 
-    /// Whether to take the action now. False if the action itself causes these changes.
+    /// Whether to take the action now. False if it is postponed, or if it caused these changes itself.
     fn is_wanted(
         &mut self,
         action: &RuleAction,
@@ -122,7 +122,7 @@ impl Driver {
         self.feed.message(Level::Warning, text, Some(hint));
     }
 
-    /// Watches the files that a build read, unless `--watch` is set.
+    /// Watches the inputs of a build, unless `--watch` is set.
     pub(super) fn watch_inputs(&mut self, inputs: Inputs) {
         let Inputs { id, began, files } = inputs;
         // Asking cargo takes time, so a newer build may have finished in the meantime.

@@ -8,7 +8,7 @@ use crate::reload::Time;
 
 /// If a deadline passed longer ago than this, hotrun could not run, because handling an event takes much less time.
 const SUSPENDED: Duration = Duration::from_millis(500);
-/// After hotrun could not run, the clock is set to this long before the missed deadline.
+/// When hotrun can run again, the clock is set back to this long before the missed deadline.
 const GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
@@ -88,7 +88,7 @@ mod tests {
         assert!(clock.skip_suspension(at(50)));
         let before = at(50).unwrap().since(clock.now());
         assert!(before > Duration::ZERO && before <= GRACE, "{before:?}");
-        assert!(!clock.skip_suspension(at(50)), "skipped a second time");
+        assert!(!clock.skip_suspension(at(50)), "the suspension is skipped only once");
     }
 
     #[test]

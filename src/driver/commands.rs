@@ -15,7 +15,7 @@ use super::state::Driver;
 use super::task_message::TaskMessage;
 
 impl Driver {
-    /// Runs a command. If it is already running or hotrun is paused, it runs afterwards.
+    /// Runs a command. If the command is already running or hotrun is paused, runs it afterwards.
     pub(super) fn run_command(&mut self, line: &str) {
         self.commands.entry(line.to_owned()).or_default().pending = true;
         self.run_unless_paused();
@@ -111,7 +111,7 @@ async fn monitor(process: Process, feed: &Feed) -> Option<String> {
             Ok(None) => Some("its processes vanished".to_owned()),
             Err(refusal) => Some(refusal.to_string()),
         };
-        // Processes that the command leaves running would keep its output open.
+        // Otherwise, processes that the command leaves running would keep its output open.
         control.kill();
         failure
     };

@@ -68,7 +68,7 @@ impl Driver {
             GenEffect::AwaitQuiescent => self.await_quiescent(id),
             GenEffect::CheckStopSignal => {
                 let handles = |running: &Running| running.control.handles(stop_signal);
-                // If the generation is gone, nothing needs to wait for it.
+                // If the generation is gone, there is nothing to wait for.
                 let handled = self.generations.get(&id).is_none_or(handles);
                 return Some(GenEvent::StopSignalChecked { handled });
             }

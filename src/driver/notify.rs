@@ -1,8 +1,8 @@
 //! Handles the notifications that programs send (`sd_notify(3)`).
 //!
-//! The driver handles each message before it receives the next one. So when it receives a `BARRIER=1` and thereby closes
-//! the barrier's descriptor, it has handled all earlier messages. Nothing here waits for the screen, because the program
-//! may be waiting for its barrier.
+//! The driver handles each message before it receives the next one. So by the time it receives a `BARRIER=1`, which
+//! closes the barrier's descriptor, it has handled all earlier messages. Nothing here waits for the screen, because the
+//! program may be waiting for its barrier.
 
 use std::future::poll_fn;
 use std::io;
@@ -135,7 +135,7 @@ impl Driver {
     fn store(&mut self, id: GenId, store: StoreRequest, fds: Vec<OwnedFd>) {
         match store {
             StoreRequest::Add { .. } if fds.is_empty() => {
-                let text = format!("gen {id} sent `FDSTORE=1`, and no descriptor arrived");
+                let text = format!("gen {id} sent `FDSTORE=1`, but no descriptor arrived");
                 let hint = "if it sent one, hotrun has too many open files (`ulimit -n`)";
                 self.feed.message(Level::Warning, text, Some(hint.into()));
             }

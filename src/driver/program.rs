@@ -28,7 +28,7 @@ const CHUNK: usize = 32 * 1024;
 /// The maximum length of a line for `--ready log:REGEX` in bytes; longer lines are split.
 const MAX_LINE: usize = 16 * 1024;
 
-/// ProgramEvents what happens to the processes of one generation.
+/// Reports what happens to the processes of one generation.
 pub(super) struct ProgramTask {
     pub(super) id: GenId,
     pub(super) program: OsString,
@@ -106,7 +106,7 @@ impl ProgramTask {
 async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
     let end = Instant::now() + LAST_OUTPUT;
     for task in output.drain(..) {
-        // After the timeout, the task continues.
+        // An output task that has not ended by the timeout continues.
         let _ = timeout_at(end, task).await;
     }
 }

@@ -17,16 +17,16 @@ use crate::ui::{self, Level, Report, TerminalEvent, TerminalInput, UiCommand, Ui
 
 use super::state::Driver;
 
-/// How often to count connections. Counting takes some milliseconds, because it reads `/proc` for each process.
+/// How often to count connections. Counting takes a few milliseconds, because it reads `/proc` for each process.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
-/// How many times to scan for new processes while signalling all of them.
+/// How many times to scan for new processes, at most, while signalling all of them.
 const MAX_SCANS: usize = 16;
 
 impl Driver {
     pub(super) fn signalled(&mut self, signal: HotrunSignal) {
         let is_hangup = signal == HotrunSignal::Hangup;
         match signal {
-            // Ctrl-C is the usual way to quit, so the exit status does not name the signal.
+            // Ctrl-C is the usual way to quit, so the exit status does not report a signal.
             HotrunSignal::Interrupt => self.ending.signal = None,
             HotrunSignal::Terminate => self.ending.signal = Some(Signal::SIGTERM as i32),
             HotrunSignal::Hangup if has_terminal() => return self.request(Request::Reload),
@@ -158,7 +158,7 @@ impl Driver {
     /// signal.
     fn signal_all(&self, signal: Signal) {
         let mut signalled = HashSet::new();
-        // A process may fork before the signal reaches it.
+        // Repeated, because a process may fork before the signal reaches it.
         for _ in 0..MAX_SCANS {
             let before = signalled.len();
             for pid in self.pids() {

@@ -170,7 +170,8 @@ fn plan(config: &Config) -> Result<Plan, Failure> {
     Ok(plan)
 }
 
-/// Checks that the command exists. Not called with `--build`, because the command may not be built yet.
+/// Checks that the command exists and is executable. Not called with `--build`, because the command may not be built
+/// yet.
 fn check_command(program: &Path, config: &Config) -> Result<(), Failure> {
     let env = config.environment(env::vars_os());
     let env = env.map_err(|error| Failure::usage(error.to_string()))?;
@@ -190,7 +191,7 @@ fn check_command(program: &Path, config: &Config) -> Result<(), Failure> {
 
 /// Describes what to watch until the first build has reported its inputs.
 fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
-    // hotrun itself writes to the log.
+    // Ignored, because hotrun itself writes to the log.
     let log = config.cli.log.as_deref().and_then(Path::file_name);
     let log = log.map(|name| globset::escape(&name.to_string_lossy()));
     let own = [artifact::GLOB.into()].into_iter().chain(log);

@@ -29,11 +29,11 @@ use super::task_message::TaskSender;
 pub struct Outcome {
     /// Whether every program exited without being killed.
     pub clean: bool,
-    /// The signal that made hotrun quit, if any.
+    /// The signal that made hotrun quit; `None` for Ctrl-C and `q`.
     pub signal: Option<i32>,
 }
 
-/// Everything that exists for as long as hotrun runs.
+/// The driver, which owns everything that lasts as long as hotrun runs.
 pub(super) struct Driver {
     pub(super) config: Config,
     pub(super) log: Option<Log>,
@@ -104,7 +104,7 @@ pub(super) struct ProgramTerminal {
 }
 
 impl Running {
-    /// Spawns the waiting task and aborts the previous one.
+    /// Aborts the current waiting task, if any, and spawns the next one.
     pub(super) fn wait(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.waiting = JoinSet::new();
         self.waiting.spawn(task);
@@ -204,15 +204,15 @@ impl WatchSet {
 /// Whether, why and how hotrun exits.
 #[derive(Default)]
 pub(super) struct Ending {
-    /// When the first signal to quit arrived.
+    /// When the first Ctrl-C, `q` or `SIGTERM` arrived.
     pub(super) requested: Option<Instant>,
-    /// The last signal that asked hotrun to quit.
+    /// The last signal that asked hotrun to quit; `None` for Ctrl-C and `q`.
     pub(super) signal: Option<i32>,
     /// Set when the loop should end.
     pub(super) outcome: Option<Outcome>,
 }
 
-/// The reports that were already made and must not be repeated.
+/// The reports that have already been made and must not be repeated.
 #[derive(Default)]
 pub(super) struct Reported {
     /// The generations whose failure to start was explained.

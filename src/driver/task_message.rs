@@ -31,7 +31,7 @@ pub(super) enum TaskMessage {
     Intercepted { id: GenId, event: InterceptEvent },
     /// A rule's command has ended.
     CommandEnded { line: String },
-    /// The task has read cargo's configuration and the toolchain again.
+    /// Cargo's configuration was read and the toolchain determined again.
     Planned {
         /// The sequence number of the request.
         number: u32,
