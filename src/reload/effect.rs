@@ -14,8 +14,8 @@ pub enum Effect {
     /// Respond to waiting clients with an error that says how the generation `id` failed: no generation is live, and none
     /// will be until a file changes or the user acts.
     RespondUnavailable { id: GenId, failure: GenFailure },
-    /// Let new connections wait again, because a generation is about to be built or started. Follows each
-    /// [`Effect::RespondUnavailable`], except possibly the last one.
+    /// Stop responding and hold new connections again, because a generation is about to be built or started. Follows
+    /// each [`Effect::RespondUnavailable`], except possibly the last one.
     StopResponding,
     /// Do something to one generation.
     Generation(GenId, GenEffect),
@@ -49,9 +49,9 @@ pub enum GenEffect {
     /// Wait until the connections are closed or idle. Reports `Idle`. `pause`: how long a response may pause before it
     /// counts as complete. `None`: only as long as the driver needs to notice that it is complete.
     AwaitIdle { pause: Option<Duration> },
-    /// Forward connections that still arrive at this generation's sockets to the live one, and hold them while none is
-    /// live. Requested once for each started generation, before it is stopped, killed or released; on quit, only for
-    /// generations that are already draining.
+    /// Forward connections that still arrive at this generation's sockets to the live generation, and hold them while
+    /// none is live. Requested once for each started generation, before it is stopped, killed or released; on quit,
+    /// only for generations that are already draining.
     Forward,
     /// Send the stop signal. Requested at most once for each generation.
     Stop,

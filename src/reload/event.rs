@@ -114,7 +114,7 @@ pub enum GenEvent {
     Listening,
     /// The program is a server, even if none of its listeners is known. May be repeated.
     IsServer,
-    /// The program reported readiness, or its probe succeeded.
+    /// The program is ready: its readiness check has succeeded.
     Ready,
     /// New connections go to this generation from now on.
     Switched,

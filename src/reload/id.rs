@@ -73,7 +73,7 @@ pub enum Phase {
     Ready,
     /// New connections go to the generation.
     Live,
-    /// Another generation is live, or hotrun is quitting; this one is finishing its connections.
+    /// The generation gets no new connections: it is finishing those that it has, or is being stopped.
     Draining,
     /// The generation has no processes left.
     Gone,

@@ -19,7 +19,7 @@ pub enum Cause {
     Undo,
     /// An earlier generation stored descriptors that this one must inherit.
     InheritFds,
-    /// The live generation crashed soon after its switch: hotrun rolls back to the artifact before it.
+    /// The live generation crashed soon after its switch: hotrun rolls back to the artifact that was live before.
     RollBack,
     /// The live generation crashed and is restarted.
     Crash,
@@ -94,11 +94,11 @@ pub enum Notice {
     Waiting,
     /// hotrun is quitting: it stops everything that is running. `timeout`: how long that may take.
     Quitting { timeout: Duration },
-    /// News about one generation.
+    /// Something happened to one generation.
     Generation(GenId, GenNotice),
 }
 
-/// News about one generation.
+/// What happened to one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GenNotice {
     /// The build began.
@@ -107,7 +107,7 @@ pub enum GenNotice {
     BuildCancelled,
     /// The build succeeded. `took`: the duration of the build.
     Built { took: Duration },
-    /// The build succeeded, but produced what `like` was started from, so nothing is started.
+    /// The build succeeded, but produced exactly what `like` was started from, so nothing is started.
     Unchanged { like: GenId },
     /// The build succeeded, but its result is not started because sources changed during the build.
     Outdated,
@@ -136,7 +136,7 @@ pub enum GenNotice {
     Aborting { after: Option<Duration> },
     /// The generation has no processes left. `took`: the time since it began to drain, was asked to stop, or failed.
     Gone { how: Stopped, took: Duration },
-    /// The generation failed. `live`: the generation that stays live.
+    /// The generation failed. `live`: the generation that stays live, if any.
     Failed {
         failure: GenFailure,
         live: Option<GenId>,

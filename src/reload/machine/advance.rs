@@ -51,7 +51,7 @@ impl Machine {
             turn.notice(id, GenNotice::Building { cause });
             return turn.effect(id, GenEffect::Build);
         }
-        // A queued generation serves as the restart.
+        // If a generation is already queued, it serves as the restart.
         if self.queued.is_none() {
             let artifact = self.to_restart().unwrap_or(ArtifactId::FIRST);
             self.queue(artifact, pending.cause);
@@ -96,8 +96,8 @@ impl Machine {
         }
     }
 
-    /// Starts the queued generation, or stops the generations that must end before it can start. While newer sources are
-    /// being built, it waits, and is started only if that build fails.
+    /// Starts the queued generation, or stops the generations that must end before it can start. While newer sources
+    /// are being built, the queued generation waits, and is started only if that build fails.
     fn start_queued(&mut self, turn: &mut Turn) {
         let newer = |queued: &Queued| self.building.is_some_and(|build| build.id > queued.id);
         let Some(queued) = self.queued.filter(|queued| !newer(queued)) else {

@@ -9,7 +9,7 @@ pub(super) struct Artifacts {
     pub(super) live: Option<ArtifactId>,
     /// A different artifact that was live before `live`.
     pub(super) previous: Option<ArtifactId>,
-    /// The live artifact, if hotrun has rolled back to it and nothing was built since. A restart starts it again.
+    /// The live artifact, if hotrun has rolled back to it and nothing has been built since. A restart starts it again.
     pub(super) rolled_back_to: Option<ArtifactId>,
     /// The artifacts that can be started even if they are not the newest.
     pub(super) kept: Vec<ArtifactId>,

@@ -56,7 +56,7 @@ impl Machine {
         let &Building {
             id, since, cause, ..
         } = building;
-        // Also serves as the restart that was requested during the build.
+        // The new generation also serves as the restart that was requested during the build.
         self.pending = None;
         self.artifacts.built(artifact);
         let took = turn.now.since(since);

@@ -14,17 +14,17 @@ pub(super) enum Progress {
     Quiescent,
     /// The driver is checking whether the program handles the stop signal.
     CheckingStopSignal,
-    /// The stop signal would kill the program, so its connections are finishing first.
+    /// The stop signal would kill the program, so its connections may finish first.
     AwaitingIdle,
     /// The stop signal was sent.
     Stopped,
     /// The program was killed.
     Killed,
-    /// The program ended on its own. The rest of its process tree is expected to end soon.
+    /// The program ended on its own, and its generation should be gone soon.
     Ended,
 }
 
-/// The last phase of a generation, in which it gets no new connections and has a time limit.
+/// The draining phase of a generation, in which it gets no new connections and has a time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Drain {
     pub(super) since: Time,
@@ -94,7 +94,7 @@ impl Drain {
         }
     }
 
-    /// Handles that the generation has accepted the connections in its queues.
+    /// Called when the generation has accepted the connections in its queues.
     pub(super) fn quiescent(&mut self, now: Time, policy: &Policy) -> Effects {
         if self.progress != Progress::Quiescing {
             return &[];
@@ -130,7 +130,7 @@ impl Drain {
         }
     }
 
-    /// Handles that the generation's connections are closed or idle.
+    /// Called when the generation's connections are closed or idle.
     pub(super) fn idle(&mut self) -> Effects {
         match self.progress == Progress::AwaitingIdle {
             true => self.stop(),

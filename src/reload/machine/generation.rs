@@ -12,7 +12,7 @@ pub(super) enum GenState {
     Ready { at: Time },
     /// New connections go to the generation.
     Live,
-    /// The generation is finishing its connections, or has ended.
+    /// The generation is finishing its connections, is being stopped, or has ended.
     Draining(Drain),
 }
 

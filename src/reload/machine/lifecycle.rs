@@ -66,7 +66,7 @@ impl Machine {
 
     pub(super) fn start_failed(&mut self, id: GenId, turn: &mut Turn) {
         if !self.find(id).is_some_and(Generation::is_candidate) {
-            // The generation was already being stopped when the driver found that it cannot be started.
+            // The generation was already being stopped when the driver found that it could not be started.
             return self.release(id, turn);
         }
         self.candidate_failed(id, GenFailure::Start, turn);

@@ -7,7 +7,7 @@ use super::{Machine, Turn};
 use crate::reload::{Effect, GenEffect, Notice};
 
 impl Machine {
-    /// Starts quitting. Further calls do nothing, because a closed terminal leads to several requests.
+    /// Starts quitting. Further calls do nothing, because a closed terminal may cause several requests.
     pub(super) fn begin_quit(&mut self, turn: &mut Turn) {
         if self.quit.is_some() {
             return;
@@ -26,7 +26,7 @@ impl Machine {
         for known in self.generations.iter_mut().rev() {
             let effects = match known.drain_mut() {
                 Some(drain) => drain.quit(turn.now, &self.policy),
-                // Its connections are not forwarded: no generation will be live, and this one may still respond.
+                // This generation's connections are not forwarded: none will be live, and this one may still respond.
                 None => {
                     known.state =
                         GenState::Draining(Drain::begin(turn.now, &self.policy, Progress::Stopped));

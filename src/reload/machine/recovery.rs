@@ -104,7 +104,7 @@ impl Machine {
         let Some(restoring) = self.recovery.restoring.take_if(is_it) else {
             return;
         };
-        // The restored generation may already be draining again, because a queued one needs its place.
+        // The restored generation may already be draining again, because a queued generation needs its place.
         let lives = self.live() == Some(id);
         if lives && !done {
             self.begin_drain(id, Progress::Quiescing, turn);
@@ -163,7 +163,7 @@ impl Machine {
         earlier.or(Some(crash.artifact))
     }
 
-    /// The artifact to roll back to from `crashed`.
+    /// The artifact to roll back to after a failure of `crashed`.
     fn earlier(&self, crashed: ArtifactId) -> Option<ArtifactId> {
         let earlier = self.artifacts.before(crashed);
         earlier.filter(|_| self.policy.builds)

@@ -28,9 +28,9 @@ impl Machine {
         }
     }
 
-    /// Handles changes to files that the program reloads when it gets a signal. A starting generation may not handle the
-    /// signal yet, so that the signal would kill it; it gets the signal once it is live. A generation that is started later
-    /// reads the new files anyway.
+    /// Handles changes to files that the program reloads when it gets a signal. A starting generation may not handle
+    /// the signal yet and would then be killed by it, so it gets the signal once it is live. A generation that is
+    /// started later reads the new files anyway.
     pub(super) fn config_changed(&mut self, signal: i32, turn: &mut Turn) {
         if self.quit.is_some() {
             return;
@@ -51,7 +51,7 @@ impl Machine {
         }
     }
 
-    /// Restarts a live program that does not handle the signal.
+    /// Reports that the live program got the signal, or restarts the program if it does not handle the signal.
     pub(super) fn reload_signal_sent(
         &mut self,
         id: GenId,
@@ -97,8 +97,8 @@ impl Machine {
         }
     }
 
-    /// Rolls back to the artifact that was live before, unless another generation is about to be started. The result of a
-    /// running build replaces that artifact later.
+    /// Rolls back to the artifact that was live before, unless another generation is about to be started. The result of
+    /// a running build will replace that artifact later.
     pub(super) fn undo(&mut self, turn: &mut Turn) {
         if self.quit.is_some() {
             return;
@@ -113,7 +113,7 @@ impl Machine {
             return turn.notices.push(Notice::NothingToUndo);
         };
         self.recovery.starts = 0;
-        // Also serves as the pending restart.
+        // The undo also serves as the pending restart.
         self.pending
             .take_if(|pending| pending.action == Action::Restart);
         self.queue(artifact, Cause::Undo);

@@ -98,7 +98,7 @@ pub(super) struct Recovery {
     pub(super) restoring: Option<Restoring>,
     /// Whether the generation that was live last is a server. Any other program may be a job that has finished.
     pub(super) is_server: bool,
-    /// How many starts were caused by crashes alone.
+    /// How many starts were caused by crashes alone since the last change or request.
     pub(super) starts: u8,
 }
 

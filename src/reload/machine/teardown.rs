@@ -79,7 +79,7 @@ impl Machine {
         self.hold(turn);
     }
 
-    /// Holds new connections, unless a generation is live or a switch is in progress. Holding would undo the switch.
+    /// Holds new connections, unless a generation is live, or a switch is in progress, which holding would undo.
     pub(super) fn hold(&self, turn: &mut Turn) {
         if self.live().is_none() && !self.is_switching() {
             turn.effects.push(Effect::Hold);

@@ -32,12 +32,12 @@ impl Rename {
 
     pub(in crate::reload) fn artifact(&self, id: ArtifactId) -> ArtifactId {
         let rank = self.artifacts.iter().filter(|known| **known < id).count();
-        ArtifactId::new(u32::try_from(rank + 1).expect("there are few artifacts"))
+        ArtifactId::new(u32::try_from(rank + 1).expect("the artifact's number fits into 32 bits"))
     }
 
     pub(in crate::reload) fn id(&self, id: GenId) -> GenId {
         let rank = self.ids.iter().filter(|known| **known < id).count();
-        GenId::new(u32::try_from(rank + 1).expect("there are few generations"))
+        GenId::new(u32::try_from(rank + 1).expect("the generation's number fits into 32 bits"))
     }
 
     fn drain(&self, drain: Drain) -> Drain {
@@ -51,7 +51,7 @@ impl Rename {
         }
     }
 
-    /// `before`: whether the generation may go live again.
+    /// `before`: whether the generation was live before the live one, so that it may go live again.
     fn generation(&self, known: &Generation, before: bool) -> Generation {
         Generation {
             id: self.id(known.id),
@@ -158,7 +158,7 @@ impl Machine {
         self.queued.is_some()
     }
 
-    /// A machine that will behave the same. Causes and past times are dropped, because they affect only reports.
+    /// A machine that will behave in the same way. Causes and past times are dropped, because they affect only reports.
     pub(in crate::reload) fn canonical(&self, rename: &Rename) -> Self {
         let cause = Cause::Begin;
         let before = |id| self.recovery.before == Some(id);

@@ -3,10 +3,10 @@
 /// The rules. Those with a number are the invariants in the crate's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// 1. At most one generation is building, one starting, one live.
+    /// 1. At most one generation is building, at most one is starting, and at most one is live.
     OneOfEach,
-    /// 2. The live generation is signalled only after another is live, on quit, in stop-first mode, or because its
-    ///    watchdog fired.
+    /// 2. A live generation is stopped, aborted or killed only after another one has become live, on quit, in
+    ///    stop-first mode, or because its watchdog fired.
     LiveIsLeftAlone,
     /// 3. No generation is started from sources older than the last change seen.
     NewestSources,
@@ -22,7 +22,7 @@ pub(super) enum Rule {
     OneFinish,
     /// 11. Crashes alone lead to at most two starts.
     NoLoop,
-    /// The order of effects that the driver relies on.
+    /// Effects and notices are produced only when they are allowed, in the order that the driver relies on.
     Protocol,
     /// New connections always reach a live generation, or wait for the next one.
     Steering,

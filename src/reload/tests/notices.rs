@@ -28,7 +28,7 @@ impl World {
                 self.waiting_reported = true;
                 let idle = self.builds.is_empty() && self.live().is_none();
                 ledger.check(Rule::Protocol, idle, || {
-                    "hotrun reports that it waits although a generation is live or coming up".into()
+                    "hotrun reports that it is waiting, although a generation is live or coming up".into()
                 });
             }
             Notice::Generation(id, GenNotice::Superseded) => {
@@ -128,7 +128,7 @@ impl World {
         });
     }
 
-    /// Checks that the machine's phases are those that the world sees.
+    /// Checks that the machine's phases match those in the world.
     pub(super) fn phases_match(&self, machine: &Machine, ledger: &mut Ledger) {
         let count = |role| self.gens.iter().filter(|known| known.role == role).count();
         let one = self.builds.len() <= 1 && count(Role::Candidate) <= 1 && count(Role::Live) <= 1;
@@ -137,7 +137,7 @@ impl World {
             one && machine.live() == self.live(),
             || {
                 format!(
-                    "the machine says that {:?} is live, the world {:?}",
+                    "the machine says that {:?} is live, but the world says {:?}",
                     machine.live(),
                     self.live()
                 )
@@ -167,8 +167,7 @@ impl World {
         }
     }
 
-    /// Checks that the build produced what the remaining generation was started from, and that the user did not ask for
-    /// a reload.
+    /// Checks that the build of `id` produced what `like` was started from, and that the user did not ask for a reload.
     pub(super) fn unchanged(&mut self, id: GenId, like: GenId, ledger: &mut Ledger) {
         let newest = self.newest_started();
         let (build, same) = match self.same.take() {
@@ -190,7 +189,8 @@ impl World {
         }
     }
 
-    /// Checks that nothing is started if the build produced what is already running.
+    /// Checks that nothing is started after a build that produced what is already running, unless there is another
+    /// reason for a start.
     pub(super) fn unchanged_is_kept(&mut self, ledger: &mut Ledger) {
         let Some((build, like)) = self.same.take() else {
             return;

@@ -24,7 +24,8 @@ fn check(policy: &Policy, transcript: &str) {
     compare(Machine::new(policy.clone()), transcript);
 }
 
-/// Like [`check`], but with generation 1 live and its artifact kept; [`reloads::a_first_start`] shows how it got there.
+/// Like [`check`], but with generation 1 live and its artifact kept; [`reloads::a_first_start`] shows how this state is
+/// reached.
 #[track_caller]
 fn check_serving(policy: &Policy, transcript: &str) {
     let events = [
@@ -71,8 +72,8 @@ fn compare(mut machine: Machine, transcript: &str) {
     assert_eq!(expected, found, "expected:\n{expected}\nfound:\n{found}");
 }
 
-/// The defaults in cargo mode (ready in 60 s, stopped in 10 s, killed in 5 s), except that the stop signal follows the
-/// switch after 20 to 250 ms, and that hotrun does not roll back.
+/// The defaults in cargo mode (ready within 60 s, stopped within 10 s, killed within 5 s), except that the stop signal
+/// follows the switch after 20 to 250 ms, and that hotrun does not react to crashes.
 fn cargo() -> Policy {
     Policy {
         stop_delay_max: Duration::from_millis(250),
