@@ -106,7 +106,7 @@ impl World {
         };
         let overdue = overdue && known.finishes_first();
         ledger.check(Rule::DrainIsBounded, !overdue, || {
-            format!("{known:?} was not moved to its next step")
+            format!("the drain of {known:?} was not moved to its next step")
         });
     }
 
@@ -157,7 +157,7 @@ impl World {
         });
     }
 
-    /// Checks that every promise has been kept when the world is at rest.
+    /// Checks, once the world is at rest, that every promise has been kept.
     pub(super) fn at_rest(&self, machine: &Machine, ledger: &mut Ledger) {
         if self.quitting.is_some() {
             return ledger.check(Rule::OneFinish, self.finished, || {

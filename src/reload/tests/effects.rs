@@ -110,7 +110,7 @@ impl World {
         });
         let fits = self.may_start(cause, artifact);
         ledger.check(Rule::NewestSources, fits, || {
-            format!("{id} is started for {cause:?} after {:?}", self.past)
+            format!("{id} must not be started for {cause:?} after {:?}", self.past)
         });
         self.started_for(cause);
         let known = Gen::starting((id, artifact), self.start_times(), newest);
@@ -128,7 +128,7 @@ impl World {
         let fits = self.may_start_again(cause, artifact);
         ledger.check(Rule::NewestSources, fits, || {
             format!(
-                "{id} is started again from {artifact:?} for {cause:?} after {:?}",
+                "{id} must not be started again from {artifact:?} for {cause:?} after {:?}",
                 self.past
             )
         });
@@ -198,7 +198,7 @@ impl World {
         let due = self.quitting.is_some_and(|quit| self.now >= quit.until);
         let fine = self.quitting.is_some() && (!left || due && !clean);
         ledger.check(Rule::OneFinish, fine, || {
-            format!("hotrun finishes with clean: {clean}, but something is left: {left}")
+            format!("hotrun must not finish with `clean: {clean}`; something is left: {left}")
         });
         self.finished = true;
     }
@@ -276,7 +276,8 @@ impl World {
         self.gens.iter().any(switches)
     }
 
-    /// Makes the previous generation live again. Allowed only if it has neither ended nor been asked to.
+    /// Makes the previous generation live again. Allowed only if that generation has neither ended nor been asked to
+    /// stop.
     fn restore(&mut self, known: &mut Gen) -> bool {
         let nothing_is_overdue =
             self.past.lost.is_some() && self.now < self.soon && self.quitting.is_none();

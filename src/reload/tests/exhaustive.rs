@@ -25,7 +25,7 @@ pub(super) struct Budget {
     pub(super) notifications: u8,
 }
 
-/// A state that was reached but not expanded yet.
+/// A state that has been reached but not expanded yet.
 struct Node {
     pair: Pair,
     budget: Budget,
@@ -220,7 +220,7 @@ impl Budget {
         };
         let mut left = self;
         let spent = match event {
-            // Each of these requests leads to a build or a restart.
+            // Each of these events leads to a build or a restart.
             Event::Changed(_)
             | Event::Requested(Request::Reload)
             | Event::Generation(_, GenEvent::ReloadSignalSent { handled: false, .. }) => {

@@ -61,7 +61,7 @@ const fn budget(changes: u8, quits: u8, faults: u8, configs: u8) -> Budget {
     }
 }
 
-/// Three ways to limit a path: to mostly changes, to an early quit, or to configuration changes.
+/// Three budgets for a path: one mostly for changes, one for quitting, and one for configuration changes.
 fn budgets(mode: Mode, size: Size) -> [Budget; 3] {
     match (size, mode) {
         (Size::Full, Mode::Overlap) => [budget(2, 0, 1, 0), budget(1, 2, 1, 0), budget(1, 0, 0, 1)],
@@ -118,7 +118,7 @@ fn crashes(policy: &Policy, size: Size) -> (Policy, Budget) {
     (policy, budget)
 }
 
-/// Explores every policy on two threads, and prints the reports.
+/// Explores the states under every policy, on two threads, and prints the reports.
 fn explore(size: Size) -> Vec<ExplorationReport> {
     let (policies, taken) = (policies(size), AtomicUsize::new(0));
     let explore = || {
@@ -162,7 +162,7 @@ fn holds_in(reports: &[ExplorationReport], rule: Rule) {
         if let Some((_, what)) = broken {
             panic!("{}: {rule:?}: {what}", report.name);
         }
-        // An exploration that finds another broken rule ends early.
+        // An exploration that finds another rule broken ends early, and may not have checked this one.
         let checked = report.ledger.checked(rule) > 0 || !report.broken.is_empty();
         assert!(checked, "{}: {rule:?} was never checked", report.name);
     }
@@ -175,7 +175,7 @@ fn crashes_alone_lead_to_at_most_two_starts(reports: &[ExplorationReport]) {
         let most = report.ledger.most_starts();
         let expected = if report.rolls_back { 2 } else { 0 };
         let reached = most == expected || !report.broken.is_empty();
-        assert!(reached, "{}: {most} starts at most", report.name);
+        assert!(reached, "{}: crashes alone led to at most {most} starts", report.name);
     }
 }
 
@@ -204,7 +204,7 @@ fn invariant_2_the_live_generation_is_left_alone_until_another_is_live() {
 }
 
 #[test]
-fn invariant_3_no_generation_is_started_from_older_sources() {
+fn invariant_3_no_generation_is_started_from_outdated_sources() {
     holds(Rule::NewestSources);
 }
 
@@ -229,7 +229,7 @@ fn invariant_7_no_change_is_forgotten() {
 }
 
 #[test]
-fn invariant_8_quit_ends_in_exactly_one_finish() {
+fn invariant_8_quitting_finishes_exactly_once() {
     holds(Rule::OneFinish);
 }
 
@@ -244,6 +244,6 @@ fn the_driver_can_rely_on_the_order_of_effects() {
 }
 
 #[test]
-fn new_connections_always_have_somewhere_to_go() {
+fn new_connections_always_reach_a_live_generation_or_wait() {
     holds(Rule::Steering);
 }

@@ -34,8 +34,8 @@ impl World {
         events
     }
 
-    /// The report of a switch back to an older generation, which comes before any other event. The machine does not
-    /// rely on that for other switches.
+    /// The report of a switch back to an older generation, which comes before any other event. The machine relies on
+    /// that order only for such a switch.
     pub(super) fn switching_back(&self) -> Option<Event> {
         let (id, _) = self.switching?;
         let forth = self.find(id)?.role == Role::Candidate;

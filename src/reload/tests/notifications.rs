@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// Aborts a generation. Returns whether that was allowed, which requires that its watchdog fired.
+    /// Aborts a generation. Returns whether that was allowed, which requires that the generation's watchdog has fired.
     pub(super) fn abort(&self, known: &mut Gen) -> bool {
         let fine = known.role != Role::Draining && known.watchdog_is_due(self.now);
         let early = matches!(

@@ -159,7 +159,7 @@ impl Pair {
     }
 }
 
-/// A 128-bit hash that is fast in debug builds, where the standard library's would take most of the time.
+/// A 128-bit hash that is fast in debug builds, where hashing with the standard library would take most of the time.
 #[derive(Default)]
 struct Fold(u128);
 
@@ -187,7 +187,7 @@ impl Hasher for Fold {
     }
 
     fn write_u64(&mut self, value: u64) {
-        // An odd factor loses no bits, and the rotation moves the high ones back down.
+        // An odd factor loses no bits, and the rotation moves the high bits back down.
         const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
         self.0 = (self.0 ^ u128::from(value))
             .wrapping_add(1)

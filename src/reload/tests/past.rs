@@ -31,7 +31,7 @@ pub(super) struct Past {
     server: bool,
     /// Whether a different artifact was live before `last`.
     fresh: bool,
-    /// The last artifact that was live for longer than `rollback_within`.
+    /// The last artifact that ended after it had been live for longer than `rollback_within`.
     proven: Option<ArtifactId>,
     /// A failure that must lead to a restart or a rollback, unless another generation is started.
     pub(super) lost: Option<Lost>,
@@ -180,7 +180,7 @@ impl World {
 
     /// Records the failure of a generation that is not live.
     pub(super) fn lose_successor(&mut self, id: GenId, failure: GenFailure) {
-        // The end of the live generation was handled before.
+        // The end of the live generation has already been recorded.
         if std::mem::take(&mut self.past.unreported) {
             return;
         }

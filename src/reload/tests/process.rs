@@ -66,7 +66,7 @@ pub(super) struct Gen {
     pub(super) drain: DrainStage,
     /// When the generation was started, or began to drain.
     pub(super) since: Time,
-    /// When the generation must be ready, or be killed at the latest.
+    /// The time by which the generation must be ready or, once it drains, be killed.
     pub(super) until: Time,
     pub(super) watch: WatchdogState,
     pub(super) ready: bool,
@@ -74,7 +74,8 @@ pub(super) struct Gen {
     pub(super) listens: bool,
     /// Whether something else has shown that the program is a server.
     pub(super) serves: bool,
-    /// Whether the first process has ended, but others are left.
+    /// Whether the generation must be killed: its first process has ended but others are left, or the user asked for
+    /// it.
     pub(super) to_be_killed: bool,
     pub(super) forwarded: bool,
     /// Whether a newer generation replaced this one while none was live, so that this one may have connections.
@@ -85,7 +86,7 @@ pub(super) struct Gen {
     pub(super) owed: bool,
     /// Whether the signal was requested, and its result has not been reported yet.
     pub(super) signalling: bool,
-    /// Whether no change that requires a build came after the build began.
+    /// Whether no change that requires a build came after the generation's build began.
     pub(super) newest: bool,
     /// Whether no change at all came after the start.
     pub(super) answers_all: bool,
@@ -267,7 +268,8 @@ impl Gen {
         }
     }
 
-    /// Records an event about this generation. If the first process ends, survivors must be killed at `until`.
+    /// Records an event about this generation. `until`: the time limit for the drain that begins if the generation
+    /// ends.
     pub(super) fn happen(&mut self, event: Event, now: Time, until: Time) {
         match event {
             Event::Generation(_, GenEvent::Ready) => self.ready = true,

@@ -20,7 +20,7 @@ struct Behaviour {
     never_ready: bool,
     ignores_stop: bool,
     crashes_while_draining: bool,
-    /// How many milliseconds a killed process tree takes to vanish.
+    /// For how many milliseconds after its time limit a killed process tree still exists, at least.
     kills_refused: u64,
     breaks_builds: bool,
 }
@@ -286,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn quit_ends_in_one_finish_even_if_nothing_is_reported(
+    fn quitting_finishes_once_even_if_nothing_is_reported(
         policy in policies(),
         behaviour in behaviours(),
         steps in prop::collection::vec(steps(), 0..60),
