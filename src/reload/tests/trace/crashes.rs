@@ -42,7 +42,7 @@ fn check_built(policy: &Policy, built: &str, transcript: &str) {
     compare(after(policy, &live), transcript);
 }
 
-/// Plays a transcript that begins with generation 2 just gone live and generation 1 draining.
+/// Plays a transcript that begins when generation 2 has just gone live and generation 1 is draining.
 #[track_caller]
 fn check_second(built: &str, transcript: &str) {
     let steps = [
@@ -59,7 +59,7 @@ fn check_second(built: &str, transcript: &str) {
 }
 
 #[test]
-fn a_stopped_generation_is_restarted_from_its_artifact_after_a_crash() {
+fn the_artifact_of_a_stopped_generation_is_started_again_after_a_crash() {
     check_second(
         "build-ended 2 built a2 kept",
         "
@@ -231,7 +231,7 @@ fn a_job_is_not_restarted() {
 }
 
 #[test]
-fn stop_first_restarts_the_earlier_artifact_after_a_crash() {
+fn stop_first_rolls_back_after_a_crash() {
     check(
         &stop_first(&cargo()),
         "
@@ -247,7 +247,7 @@ fn stop_first_restarts_the_earlier_artifact_after_a_crash() {
 }
 
 #[test]
-fn nothing_is_restarted_after_quit() {
+fn nothing_is_restarted_while_hotrun_is_quitting() {
     check(
         &command(),
         "
@@ -291,7 +291,7 @@ fn stop_first_rolls_back_if_the_new_generation_fails_to_start() {
 }
 
 #[test]
-fn without_an_earlier_artifact_stop_first_waits() {
+fn without_an_earlier_artifact_stop_first_waits_for_a_change() {
     check(
         &stop_first(&command()),
         "
@@ -321,7 +321,7 @@ fn a_broken_build_does_not_discard_the_queued_generation() {
 }
 
 #[test]
-fn a_program_that_opens_its_own_listener_is_a_server() {
+fn a_program_that_opens_its_own_listener_counts_as_a_server() {
     let policy = Policy {
         passes_sockets: false,
         ..stop_first(&cargo())

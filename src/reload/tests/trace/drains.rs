@@ -41,7 +41,7 @@ fn the_stop_signal_waits_no_longer_than_the_maximum_delay() {
 }
 
 #[test]
-fn a_program_that_does_not_handle_the_stop_signal_gets_it_when_idle() {
+fn a_program_that_does_not_handle_the_stop_signal_gets_it_once_idle() {
     check_draining(
         &command(),
         "
@@ -55,7 +55,7 @@ fn a_program_that_does_not_handle_the_stop_signal_gets_it_when_idle() {
 }
 
 #[test]
-fn a_program_that_never_becomes_idle_gets_an_unhandled_stop_signal_at_the_timeout() {
+fn a_program_that_never_becomes_idle_gets_the_stop_signal_at_the_drain_timeout() {
     check_draining(
         &command(),
         "
@@ -87,7 +87,7 @@ fn a_program_that_ignores_the_stop_signal_is_killed() {
 }
 
 #[test]
-fn the_result_of_the_stop_signal_check_never_arrives() {
+fn a_program_is_killed_at_the_drain_timeout_if_the_stop_signal_check_has_no_result() {
     check_draining(
         &command(),
         "
@@ -99,7 +99,7 @@ fn the_result_of_the_stop_signal_check_never_arrives() {
 }
 
 #[test]
-fn a_drain_timeout_noticed_much_too_late() {
+fn a_drain_timeout_that_is_noticed_much_too_late_kills_the_program_at_once() {
     check_draining(
         &command(),
         "
@@ -110,7 +110,7 @@ fn a_drain_timeout_noticed_much_too_late() {
 }
 
 #[test]
-fn a_program_exits_before_the_stop_signal() {
+fn a_program_that_exits_before_the_stop_signal_counts_as_drained() {
     check_draining(
         &command(),
         "
@@ -120,9 +120,8 @@ fn a_program_exits_before_the_stop_signal() {
     );
 }
 
-/// A crash while draining is not a failure.
 #[test]
-fn a_program_crashes_while_it_is_draining() {
+fn a_crash_during_a_drain_is_not_reported_as_a_failure() {
     check_draining(
         &command(),
         "
@@ -134,7 +133,7 @@ fn a_program_crashes_while_it_is_draining() {
 }
 
 #[test]
-fn a_program_leaves_processes_behind_on_the_stop_signal() {
+fn a_drain_lasts_until_the_processes_that_a_program_leaves_behind_have_ended() {
     check_draining(
         &command(),
         "
@@ -146,9 +145,9 @@ fn a_program_leaves_processes_behind_on_the_stop_signal() {
     );
 }
 
-/// Connections that are waiting in the generation's listeners are forwarded.
+/// Otherwise, connections that are waiting in the generation's listeners would be lost.
 #[test]
-fn a_program_vanishes_while_it_is_draining() {
+fn connections_of_a_draining_program_that_vanishes_are_forwarded() {
     check_draining(
         &command(),
         "

@@ -3,7 +3,7 @@
 use super::{cargo, check, check_serving, command};
 
 #[test]
-fn a_broken_first_build() {
+fn after_a_broken_first_build_hotrun_waits_for_a_change() {
     check(
         &cargo(),
         "
@@ -16,7 +16,7 @@ fn a_broken_first_build() {
 }
 
 #[test]
-fn a_broken_build() {
+fn a_broken_build_leaves_the_live_generation_alone() {
     check_serving(
         &cargo(),
         "
@@ -28,9 +28,9 @@ fn a_broken_build() {
     );
 }
 
-/// Clients that connect in the meantime wait for the next generation.
+/// Clients that connect in the meantime get an error response.
 #[test]
-fn a_crash_before_ready_with_nothing_live() {
+fn after_a_crash_before_ready_with_nothing_live_hotrun_waits_for_a_change() {
     check(
         &cargo(),
         "
@@ -45,7 +45,7 @@ fn a_crash_before_ready_with_nothing_live() {
 }
 
 #[test]
-fn a_crash_before_ready_with_a_live_generation() {
+fn a_crash_before_ready_leaves_the_live_generation_alone() {
     check_serving(
         &cargo(),
         "
@@ -58,7 +58,7 @@ fn a_crash_before_ready_with_a_live_generation() {
 }
 
 #[test]
-fn a_crash_before_ready_leaves_processes_behind() {
+fn processes_left_behind_by_a_crash_before_ready_are_killed() {
     check_serving(
         &cargo(),
         "
@@ -83,7 +83,7 @@ fn exiting_with_status_zero_before_ready_is_also_a_failure() {
 }
 
 #[test]
-fn a_program_that_cannot_be_started() {
+fn if_a_program_cannot_be_started_hotrun_waits_for_a_change() {
     check(
         &command(),
         "
@@ -95,7 +95,7 @@ fn a_program_that_cannot_be_started() {
 }
 
 #[test]
-fn a_program_that_cannot_be_started_with_a_live_generation() {
+fn a_program_that_cannot_be_started_leaves_the_live_generation_alone() {
     check_serving(
         &cargo(),
         "
@@ -106,7 +106,7 @@ fn a_program_that_cannot_be_started_with_a_live_generation() {
 }
 
 #[test]
-fn a_superseded_program_that_cannot_be_started() {
+fn a_superseded_program_that_cannot_be_started_is_not_reported_as_a_failure() {
     check(
         &command(),
         "
@@ -119,7 +119,7 @@ fn a_superseded_program_that_cannot_be_started() {
 }
 
 #[test]
-fn a_superseded_start_finishes_what_it_has_accepted() {
+fn a_superseded_generation_finishes_the_connections_that_it_has_accepted() {
     check(
         &command(),
         "
@@ -135,7 +135,7 @@ fn a_superseded_start_finishes_what_it_has_accepted() {
 }
 
 #[test]
-fn a_readiness_timeout() {
+fn a_readiness_timeout_leaves_the_live_generation_alone() {
     check_serving(
         &cargo(),
         "
@@ -151,7 +151,7 @@ fn a_readiness_timeout() {
 }
 
 #[test]
-fn a_readiness_timeout_with_nothing_live() {
+fn after_a_readiness_timeout_with_nothing_live_hotrun_waits_for_a_change() {
     check(
         &command(),
         "
@@ -164,7 +164,7 @@ fn a_readiness_timeout_with_nothing_live() {
 }
 
 #[test]
-fn readiness_at_the_last_moment() {
+fn a_program_may_become_ready_at_the_last_moment() {
     check(
         &command(),
         "
@@ -177,7 +177,7 @@ fn readiness_at_the_last_moment() {
 }
 
 #[test]
-fn a_crash_while_live() {
+fn after_a_crash_while_live_hotrun_waits_for_a_change() {
     check_serving(
         &command(),
         "
@@ -191,7 +191,7 @@ fn a_crash_while_live() {
 }
 
 #[test]
-fn a_crash_while_live_leaves_processes_behind() {
+fn processes_left_behind_by_a_crash_while_live_are_killed() {
     check_serving(
         &command(),
         "
@@ -201,9 +201,8 @@ fn a_crash_while_live_leaves_processes_behind() {
     );
 }
 
-/// hotrun does not report that it is waiting, because it is building.
 #[test]
-fn a_crash_while_live_during_a_build() {
+fn after_a_crash_while_live_hotrun_waits_for_the_running_build() {
     check_serving(
         &cargo(),
         "
@@ -216,7 +215,7 @@ fn a_crash_while_live_during_a_build() {
 }
 
 #[test]
-fn a_crash_while_live_during_a_start() {
+fn after_a_crash_while_live_the_starting_generation_goes_live() {
     check_serving(
         &cargo(),
         "
@@ -230,9 +229,9 @@ fn a_crash_while_live_during_a_start() {
     );
 }
 
-/// Connections are not held, because that would undo the switch.
+/// Holding connections would undo the switch.
 #[test]
-fn a_crash_while_live_during_a_switch() {
+fn a_crash_while_live_during_a_switch_does_not_hold_connections() {
     check_serving(
         &cargo(),
         "
@@ -247,7 +246,7 @@ fn a_crash_while_live_during_a_switch() {
 }
 
 #[test]
-fn a_crash_while_live_before_a_refused_switch() {
+fn after_a_crash_and_a_refused_switch_hotrun_waits_for_a_change() {
     check_serving(
         &cargo(),
         "
@@ -261,9 +260,9 @@ fn a_crash_while_live_before_a_refused_switch() {
     );
 }
 
-/// The switch may already have been made, so it is undone.
+/// The driver may already have made the switch.
 #[test]
-fn a_crash_of_the_new_generation_during_its_switch() {
+fn a_switch_is_undone_if_the_new_generation_crashes_during_it() {
     check_serving(
         &cargo(),
         "
@@ -278,7 +277,7 @@ fn a_crash_of_the_new_generation_during_its_switch() {
 }
 
 #[test]
-fn a_crash_of_the_first_generation_during_its_switch() {
+fn a_crash_of_the_first_generation_during_its_switch_leaves_nothing_live() {
     check(
         &command(),
         "
@@ -292,7 +291,7 @@ fn a_crash_of_the_first_generation_during_its_switch() {
 }
 
 #[test]
-fn a_refused_switch() {
+fn a_refused_switch_leaves_the_live_generation_alone() {
     check_serving(
         &cargo(),
         "
@@ -307,7 +306,7 @@ fn a_refused_switch() {
 }
 
 #[test]
-fn a_refused_switch_with_nothing_live() {
+fn after_a_refused_switch_with_nothing_live_hotrun_waits_for_a_change() {
     check(
         &command(),
         "
@@ -320,7 +319,7 @@ fn a_refused_switch_with_nothing_live() {
 }
 
 #[test]
-fn the_processes_of_the_live_generation_vanish() {
+fn a_live_generation_whose_processes_vanish_has_failed() {
     check_serving(
         &command(),
         "
@@ -330,7 +329,7 @@ fn the_processes_of_the_live_generation_vanish() {
 }
 
 #[test]
-fn the_processes_of_a_starting_generation_vanish() {
+fn a_starting_generation_whose_processes_vanish_has_failed() {
     check_serving(
         &cargo(),
         "
@@ -342,7 +341,7 @@ fn the_processes_of_a_starting_generation_vanish() {
 
 /// The first process exits with status 0, and its children keep running.
 #[test]
-fn a_program_that_becomes_a_daemon() {
+fn a_program_that_becomes_a_daemon_before_it_is_ready_can_go_live() {
     check(
         &command(),
         "
@@ -361,7 +360,7 @@ fn a_program_that_becomes_a_daemon() {
 }
 
 #[test]
-fn a_live_program_that_becomes_a_daemon() {
+fn a_live_program_that_becomes_a_daemon_stays_live() {
     check_serving(
         &command(),
         "

@@ -39,7 +39,7 @@ fn auto_overlaps_with_a_generation_that_listens() {
 }
 
 #[test]
-fn auto_stops_a_generation_without_a_listener_first() {
+fn auto_stops_a_generation_without_a_listener_before_the_next_one_starts() {
     check_serving(
         &auto(&cargo()),
         "
@@ -97,7 +97,7 @@ fn stop_first_supersedes_a_starting_generation() {
 }
 
 #[test]
-fn stop_first_handles_a_change_during_the_drain() {
+fn stop_first_starts_only_the_newer_build_after_a_change_during_the_drain() {
     check_serving(
         &stop_first(&cargo()),
         "
@@ -113,7 +113,7 @@ fn stop_first_handles_a_change_during_the_drain() {
 }
 
 #[test]
-fn stop_first_waits_for_a_killed_tree() {
+fn stop_first_waits_for_a_killed_tree_to_vanish() {
     check_serving(
         &stop_first(&command()),
         "

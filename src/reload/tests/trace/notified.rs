@@ -46,9 +46,9 @@ fn a_program_can_ask_for_more_time_to_exit() {
     );
 }
 
-/// Until `quit-now`, which kills the program at once.
+/// The request `quit-now` still kills the program at once.
 #[test]
-fn quit_waits_for_a_program_that_asked_for_more_time() {
+fn quitting_waits_for_a_program_that_asked_for_more_time() {
     check_serving(
         &command(),
         "
@@ -79,9 +79,9 @@ fn a_program_that_stores_descriptors_ends_before_the_next_one_starts() {
     );
 }
 
-/// The next generation is already live, and is restarted once the first one is gone.
+/// The next generation is already live, and is restarted to inherit the descriptors.
 #[test]
-fn descriptors_stored_too_late_are_inherited_by_a_restart() {
+fn descriptors_stored_too_late_cause_a_restart_that_inherits_them() {
     check_draining(
         &command(),
         "
@@ -101,7 +101,7 @@ fn descriptors_stored_too_late_are_inherited_by_a_restart() {
 
 /// Without the restart, the second generation would inherit no descriptors.
 #[test]
-fn a_generation_started_too_early_to_inherit_is_restarted() {
+fn a_generation_started_too_early_to_inherit_descriptors_is_restarted() {
     check_serving(
         &command(),
         "
@@ -121,7 +121,7 @@ fn a_generation_started_too_early_to_inherit_is_restarted() {
 }
 
 #[test]
-fn a_first_generation_may_store_descriptors_at_once() {
+fn the_first_generation_may_store_descriptors_while_it_is_starting() {
     check(
         &command(),
         "
@@ -153,7 +153,7 @@ fn a_program_that_sends_no_ping_is_aborted_and_then_killed() {
     );
 }
 
-/// The program's own period works even without `--watchdog`.
+/// The program's own period takes effect even without `--watchdog`.
 #[test]
 fn a_program_can_set_its_own_watchdog_period() {
     check_serving(

@@ -3,7 +3,7 @@
 use super::{cargo, check, check_draining, check_serving, command, stop_first};
 
 #[test]
-fn quit_before_the_first_build() {
+fn quitting_before_the_first_build_finishes_at_once() {
     check(
         &cargo(),
         "
@@ -13,7 +13,7 @@ fn quit_before_the_first_build() {
 }
 
 #[test]
-fn quit_when_nothing_is_running() {
+fn quitting_finishes_at_once_if_nothing_is_running() {
     check(
         &cargo(),
         "
@@ -29,7 +29,7 @@ fn quit_when_nothing_is_running() {
 }
 
 #[test]
-fn quit_during_a_build() {
+fn quitting_cancels_a_running_build() {
     check(
         &cargo(),
         "
@@ -42,7 +42,7 @@ fn quit_during_a_build() {
 }
 
 #[test]
-fn quit_during_a_build_that_succeeds() {
+fn quitting_ignores_a_build_that_succeeds_despite_its_cancellation() {
     check(
         &cargo(),
         "
@@ -54,7 +54,7 @@ fn quit_during_a_build_that_succeeds() {
 }
 
 #[test]
-fn quit_during_a_build_that_is_being_cancelled() {
+fn quitting_waits_for_a_build_that_is_already_being_cancelled() {
     check(
         &cargo(),
         "
@@ -67,7 +67,7 @@ fn quit_during_a_build_that_is_being_cancelled() {
 }
 
 #[test]
-fn quit_during_a_build_that_does_not_end() {
+fn quitting_does_not_wait_forever_for_a_build() {
     check(
         &cargo(),
         "
@@ -80,7 +80,7 @@ fn quit_during_a_build_that_does_not_end() {
 }
 
 #[test]
-fn quit_during_a_start() {
+fn quitting_stops_a_starting_generation() {
     check(
         &command(),
         "
@@ -94,7 +94,7 @@ fn quit_during_a_start() {
 }
 
 #[test]
-fn quit_during_a_start_that_fails() {
+fn quitting_finishes_cleanly_if_a_start_fails() {
     check(
         &command(),
         "
@@ -106,7 +106,7 @@ fn quit_during_a_start_that_fails() {
 }
 
 #[test]
-fn quit_during_a_switch() {
+fn quitting_during_a_switch_stops_both_generations() {
     check_serving(
         &command(),
         "
@@ -121,7 +121,7 @@ fn quit_during_a_switch() {
 }
 
 #[test]
-fn quit_while_live() {
+fn quitting_stops_the_live_generation() {
     check_serving(
         &command(),
         "
@@ -135,7 +135,7 @@ fn quit_while_live() {
 }
 
 #[test]
-fn quit_while_live_and_building() {
+fn quitting_stops_the_live_generation_and_cancels_the_build() {
     check_serving(
         &cargo(),
         "
@@ -148,7 +148,7 @@ fn quit_while_live_and_building() {
 }
 
 #[test]
-fn quit_during_a_drain() {
+fn quitting_also_stops_a_draining_generation() {
     check_draining(
         &command(),
         "
@@ -160,9 +160,8 @@ fn quit_during_a_drain() {
     );
 }
 
-/// A crash during quit is not a failure.
 #[test]
-fn quit_when_a_program_crashes() {
+fn a_crash_while_quitting_is_not_reported_as_a_failure() {
     check_serving(
         &command(),
         "
@@ -174,7 +173,7 @@ fn quit_when_a_program_crashes() {
 }
 
 #[test]
-fn quit_when_a_program_ignores_the_stop_signal() {
+fn quitting_kills_a_program_that_ignores_the_stop_signal() {
     check_serving(
         &command(),
         "
@@ -187,7 +186,7 @@ fn quit_when_a_program_ignores_the_stop_signal() {
 }
 
 #[test]
-fn quit_when_a_program_survives_the_kill() {
+fn quitting_finishes_even_if_a_program_survives_the_kill() {
     check_serving(
         &command(),
         "
@@ -202,7 +201,7 @@ fn quit_when_a_program_survives_the_kill() {
 }
 
 #[test]
-fn quit_with_a_tick_that_arrives_much_too_late() {
+fn a_tick_that_arrives_much_too_late_kills_the_program_and_finishes() {
     check_serving(
         &command(),
         "
@@ -213,7 +212,7 @@ fn quit_with_a_tick_that_arrives_much_too_late() {
 }
 
 #[test]
-fn quit_twice() {
+fn quitting_at_once_kills_the_programs_that_are_being_stopped() {
     check_draining(
         &command(),
         "
@@ -228,7 +227,7 @@ fn quit_twice() {
 }
 
 #[test]
-fn quit_twice_when_a_program_survives_the_kill() {
+fn quitting_at_once_finishes_even_if_a_program_survives_the_kill() {
     check_serving(
         &command(),
         "
@@ -242,7 +241,7 @@ fn quit_twice_when_a_program_survives_the_kill() {
 }
 
 #[test]
-fn quit_at_once() {
+fn quitting_at_once_kills_the_live_generation() {
     check_serving(
         &cargo(),
         "
@@ -255,7 +254,7 @@ fn quit_at_once() {
 }
 
 #[test]
-fn quit_in_stop_first_mode_between_two_generations() {
+fn quitting_starts_no_new_generation_in_stop_first_mode() {
     check_serving(
         &stop_first(&command()),
         "

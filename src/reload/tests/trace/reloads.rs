@@ -60,7 +60,7 @@ fn a_requested_reload() {
 }
 
 #[test]
-fn a_build_that_is_cancelled_for_newer_sources() {
+fn a_build_is_cancelled_for_newer_sources() {
     check_serving(
         &cargo(),
         "
@@ -74,7 +74,7 @@ fn a_build_that_is_cancelled_for_newer_sources() {
 }
 
 #[test]
-fn a_build_that_succeeds_despite_its_cancellation() {
+fn a_build_that_succeeds_despite_its_cancellation_is_outdated() {
     check_serving(
         &cargo(),
         "
@@ -86,9 +86,9 @@ fn a_build_that_succeeds_despite_its_cancellation() {
     );
 }
 
-/// The failure is not reported, because the sources are old.
+/// The sources of that build are outdated.
 #[test]
-fn a_cancelled_build_that_fails() {
+fn the_failure_of_a_cancelled_build_is_not_reported() {
     check_serving(
         &cargo(),
         "
@@ -114,7 +114,7 @@ fn a_change_during_a_build_is_queued() {
 }
 
 #[test]
-fn a_broken_build_with_a_queued_change() {
+fn a_queued_change_is_built_after_a_broken_build() {
     check_serving(
         &queue(&cargo()),
         "
@@ -126,7 +126,7 @@ fn a_broken_build_with_a_queued_change() {
     );
 }
 
-/// The generation continues to start until the newer build succeeds.
+/// Until the newer build succeeds, the starting generation may still go live.
 #[test]
 fn a_new_build_supersedes_a_starting_generation() {
     check_serving(
@@ -146,7 +146,7 @@ fn a_new_build_supersedes_a_starting_generation() {
 }
 
 #[test]
-fn a_generation_can_become_live_during_the_next_build() {
+fn a_generation_can_go_live_during_the_next_build() {
     check_serving(
         &cargo(),
         "
@@ -208,7 +208,7 @@ fn a_queued_generation_is_outdated_by_a_newer_build() {
 }
 
 #[test]
-fn a_restart_starts_the_last_good_build() {
+fn a_restart_starts_the_last_successful_build() {
     check_serving(
         &cargo(),
         "
@@ -256,7 +256,7 @@ fn a_restart_does_not_cancel_the_first_build() {
 }
 
 #[test]
-fn a_restart_needs_a_build_if_there_is_none() {
+fn a_restart_builds_if_no_build_has_succeeded() {
     check(
         &cargo(),
         "
@@ -282,7 +282,7 @@ fn a_restart_requested_while_a_generation_is_queued_needs_no_extra_start() {
 }
 
 #[test]
-fn a_build_supersedes_a_restart() {
+fn a_restart_in_progress_does_not_delay_a_build() {
     check_serving(
         &cargo(),
         "

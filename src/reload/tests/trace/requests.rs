@@ -3,7 +3,7 @@
 use super::{cargo, check, check_draining, check_serving, command, stop_first};
 
 #[test]
-fn changes_during_a_pause_are_built_after_it() {
+fn changes_during_a_pause_are_built_when_it_ends() {
     check_serving(
         &cargo(),
         "
@@ -45,7 +45,7 @@ fn work_in_progress_continues_during_a_pause() {
 }
 
 #[test]
-fn a_reload_during_a_pause_covers_the_changes_held_back() {
+fn a_reload_during_a_pause_covers_the_changes_that_were_held_back() {
     check_serving(
         &cargo(),
         "
@@ -59,7 +59,7 @@ fn a_reload_during_a_pause_covers_the_changes_held_back() {
 }
 
 #[test]
-fn quit_drops_the_changes_held_back() {
+fn quitting_drops_the_changes_that_were_held_back() {
     check_serving(
         &cargo(),
         "
@@ -74,7 +74,7 @@ fn quit_drops_the_changes_held_back() {
 }
 
 #[test]
-fn undo_twice_returns_to_the_newest_artifact() {
+fn undoing_twice_returns_to_the_newest_artifact() {
     check_serving(
         &cargo(),
         "
@@ -94,7 +94,7 @@ fn undo_twice_returns_to_the_newest_artifact() {
 }
 
 #[test]
-fn a_restart_leaves_nothing_to_undo() {
+fn a_restart_cannot_be_undone() {
     check_serving(
         &cargo(),
         "
@@ -195,7 +195,7 @@ fn without_builds_there_is_nothing_to_undo() {
 }
 
 #[test]
-fn kill_draining_leaves_the_live_generation_alone() {
+fn killing_the_draining_generations_leaves_the_live_one_alone() {
     check_draining(
         &command(),
         "

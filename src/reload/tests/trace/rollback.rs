@@ -38,7 +38,7 @@ fn a_restart_while_the_earlier_artifact_is_starting_starts_it_again() {
 }
 
 #[test]
-fn a_restart_after_a_newer_build_starts_its_artifact() {
+fn a_restart_after_a_newer_build_starts_the_new_artifact() {
     let undone = "
         7000 requested undo         -> start 3 a1 | starting 3 undo
         7030 ready 3                -> switch 3 | ready 3 30ms

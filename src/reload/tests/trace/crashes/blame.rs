@@ -130,7 +130,7 @@ fn without_adoption() -> Policy {
 }
 
 #[test]
-fn a_program_that_listens_after_the_switch_is_a_server() {
+fn a_program_that_listens_after_the_switch_counts_as_a_server() {
     check(
         &without_adoption(),
         "
@@ -145,7 +145,7 @@ fn a_program_that_listens_after_the_switch_is_a_server() {
 }
 
 #[test]
-fn a_program_that_is_known_to_be_a_server_is_restarted() {
+fn a_program_that_is_known_to_be_a_server_is_restarted_after_a_crash() {
     for policy in [without_adoption(), auto(&command())] {
         check(
             &policy,
