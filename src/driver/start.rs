@@ -237,8 +237,10 @@ fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
         let route = routes().into_iter().find(fits);
         Box::pin(async move {
             let route = route.ok_or_else(|| match port {
-                Some(port) => io::Error::other(format!("it is not listening on port {port}")),
-                None => io::Error::other("it is not listening"),
+                Some(port) => {
+                    io::Error::other(format!("the program is not listening on port {port}"))
+                }
+                None => io::Error::other("the program is not listening"),
             })?;
             let stream = route.dial().await?;
             Ok(Box::new(stream) as Box<dyn ready::ProbeStream>)

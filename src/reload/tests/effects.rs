@@ -110,7 +110,7 @@ impl World {
         });
         let fits = self.may_start(cause, artifact);
         ledger.check(Rule::NewestSources, fits, || {
-            format!("{id} must not be started for {cause:?} after {:?}", self.past)
+            format!("{id} must not start for {cause:?} after {:?}", self.past)
         });
         self.started_for(cause);
         let known = Gen::starting((id, artifact), self.start_times(), newest);
@@ -128,7 +128,7 @@ impl World {
         let fits = self.may_start_again(cause, artifact);
         ledger.check(Rule::NewestSources, fits, || {
             format!(
-                "{id} must not be started again from {artifact:?} for {cause:?} after {:?}",
+                "{id} must not start again from {artifact:?} for {cause:?} after {:?}",
                 self.past
             )
         });
