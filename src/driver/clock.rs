@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::reload::Time;
 
-/// If a deadline passed longer ago than this, hotrun could not run, because handling an event takes much less time.
+/// If a deadline passed longer ago than this, hotrun must have been unable to run: handling an event takes much less
+/// time.
 const SUSPENDED: Duration = Duration::from_millis(500);
 /// When hotrun can run again, the clock is set back to this long before the missed deadline.
 const GRACE: Duration = Duration::from_millis(500);

@@ -21,7 +21,7 @@ use crate::ui::{Feed, OutputStream, Report};
 use super::task_message::{TaskMessage, TaskSender};
 
 /// How long to wait for a program's last output before its exit is reported. Usually the output ends sooner, but a
-/// process that the program leaves running keeps it open.
+/// process that the program leaves running keeps the pipe open.
 const LAST_OUTPUT: Duration = Duration::from_millis(20);
 /// How many bytes to read at a time from a terminal.
 const CHUNK: usize = 32 * 1024;

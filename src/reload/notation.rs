@@ -6,8 +6,8 @@
 //! 4.2s build-ended 1 built a1 kept -> start 1 a1 | built 1 4.1875s, starting 1 begin
 //! ```
 //!
-//! The words are the names in [`Event`], [`Effect`](super::Effect) and [`Notice`](super::Notice). The number after the
-//! first word is the generation.
+//! The words are the names in [`Event`], [`Effect`](super::Effect) and [`Notice`](super::Notice). If an event, effect
+//! or notice concerns one generation, the number after the first word is that of the generation.
 
 use std::fmt::Debug;
 

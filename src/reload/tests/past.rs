@@ -65,7 +65,7 @@ impl Past {
         (self.server, self.fresh) = (server, false);
     }
 
-    /// Whether there is an artifact to roll back to from this one.
+    /// Whether there is an artifact other than this one to roll back to.
     fn has_earlier(&self, artifact: ArtifactId) -> bool {
         let mut served = self.served.iter();
         served.any(|served| *served != artifact && self.kept.contains(served))

@@ -29,7 +29,7 @@ pub(super) enum TreeState {
 /// The progress of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum DrainStage {
-    /// The generation was never live, is live, or its connections are being forwarded.
+    /// There is no drain to follow: the generation was never live, is live, or has its connections forwarded.
     No,
     OwesQuiescent,
     Quiescing,

@@ -37,7 +37,7 @@ fn check_serving(policy: &Policy, transcript: &str) {
     compare(after(policy, &events), transcript);
 }
 
-/// Like [`check`], but without builds, with generation 2 live since 1000 and generation 1 draining.
+/// Like [`check`], but without builds, with generation 2 live since 1000 ms and generation 1 draining.
 #[track_caller]
 fn check_draining(policy: &Policy, transcript: &str) {
     let first = [(0, "begin"), (30, "ready 1"), (31, "switched 1")];
