@@ -47,10 +47,10 @@ impl World {
         let now = self.now;
         self.no_error_response(ledger);
         ledger.check(Rule::OneOfEach, self.builds.is_empty(), || {
-            format!("{id} is built while another build is running")
+            format!("gen {id} is built while another build is running")
         });
         let fine = self.policy.builds && self.quitting.is_none() && id > self.last_build;
-        ledger.check(Rule::Protocol, fine, || format!("{id} must not be built"));
+        ledger.check(Rule::Protocol, fine, || format!("must not build gen {id}"));
         self.last_build = id;
         self.waiting_reported = false;
         self.builds.push(Build {
@@ -73,7 +73,7 @@ impl World {
             fine
         });
         ledger.check(Rule::Protocol, fine, || {
-            format!("the build of {id} must not be cancelled")
+            format!("the build of gen {id} must not be cancelled")
         });
     }
 
@@ -83,7 +83,7 @@ impl World {
             .iter()
             .filter(|known| known.role == Role::Candidate);
         ledger.check(Rule::OneOfEach, candidates.count() == 0, || {
-            format!("{id} is started while another candidate exists")
+            format!("gen {id} is started while another candidate exists")
         });
         let cause = self.past.starting.take();
         let older = self.past.made != Some(artifact);
@@ -106,11 +106,11 @@ impl World {
         let best = newest || self.broken && self.good.is_some();
         let best = best && self.builds.iter().all(|build| !build.newest);
         ledger.check(Rule::NewestSources, best, || {
-            format!("{id} is started from old sources")
+            format!("gen {id} is started from old sources")
         });
         let fits = self.may_start(cause, artifact);
         ledger.check(Rule::NewestSources, fits, || {
-            format!("{id} must not start for {cause:?} after {:?}", self.past)
+            format!("gen {id} may not start for {cause:?} after {:?}", self.past)
         });
         self.started_for(cause);
         let known = Gen::starting((id, artifact), self.start_times(), newest);
@@ -128,7 +128,7 @@ impl World {
         let fits = self.may_start_again(cause, artifact);
         ledger.check(Rule::NewestSources, fits, || {
             format!(
-                "{id} must not start again from {artifact:?} for {cause:?} after {:?}",
+                "gen {id} may not start again from {artifact:?} for {cause:?} after {:?}",
                 self.past
             )
         });
@@ -154,7 +154,7 @@ impl World {
         });
         let room = self.gens.iter().all(|known| self.may_overlap(known));
         let fine = room && self.quitting.is_none() && id > self.last_start;
-        ledger.check(Rule::Protocol, fine, || format!("{id} must not be started"));
+        ledger.check(Rule::Protocol, fine, || format!("must not start gen {id}"));
         self.last_start = id;
         self.waiting_reported = false;
         if self.steering == Steering::Hold(None) {
@@ -382,7 +382,7 @@ impl World {
     fn leave_live_alone(&self, known: &Gen, ledger: &mut Ledger) {
         let alone = known.role == Role::Live && self.quitting.is_none();
         ledger.check(Rule::LiveIsLeftAlone, !alone, || {
-            format!("the live generation, {}, is not left alone", known.id)
+            format!("the live generation, gen {}, is not left alone", known.id)
         });
     }
 

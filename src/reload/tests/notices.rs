@@ -34,14 +34,14 @@ impl World {
             Notice::Generation(id, GenNotice::Superseded) => {
                 let early = self.find(*id).is_some_and(|known| !known.ready);
                 ledger.check(Rule::Protocol, early && self.cancels(), || {
-                    format!("{id} must not be superseded")
+                    format!("gen {id} must not be superseded")
                 });
             }
             Notice::Generation(id, GenNotice::Restored) => {
                 let live = self.live();
                 let fine = live == Some(*id);
                 ledger.check(Rule::Protocol, fine, || {
-                    format!("{id} is restored, but {live:?} is live")
+                    format!("gen {id} is restored, but {live:?} is live")
                 });
             }
             Notice::Generation(id, GenNotice::Unchanged { like }) => {
@@ -180,7 +180,7 @@ impl World {
         let fine = fits && same == Some(like) && newest == same && self.quitting.is_none();
         ledger.check(Rule::NothingForgotten, fine, || {
             format!(
-                "{id} is reported to be the same as {like}, but {build:?} is the same as {same:?}"
+                "gen {id} is reported to be the same as gen {like}, but {build:?} is the same as {same:?}"
             )
         });
         if let Some(known) = self.find_mut(like) {
@@ -199,7 +199,7 @@ impl World {
         let older = self.newest_started() != Some(like);
         let due = asked || older || self.quitting.is_some();
         ledger.check(Rule::Protocol, due, || {
-            format!("{build:?} is started although it is the same as {like}")
+            format!("{build:?} is started although it is the same as gen {like}")
         });
     }
 }
