@@ -74,7 +74,7 @@ impl Driver {
         })
     }
 
-    /// Whether to take the action now. False if it is postponed, or if it caused these changes itself.
+    /// Whether to take the action now. False if the action is `Ignore`, is postponed, or caused these changes itself.
     fn is_wanted(
         &mut self,
         action: &RuleAction,

@@ -25,7 +25,7 @@ impl Time {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The time after this duration. Saturates, so `Duration::MAX` means "never".
+    /// This time plus the duration. Saturates, so `Duration::MAX` means "never".
     #[must_use]
     pub const fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))

@@ -148,7 +148,7 @@ impl Walk {
                 }
             }
             WalkStep::Pass(time) => self.go(Move::Pass(
-                STEP * u32::try_from(time).expect("every step is short enough"),
+                STEP * u32::try_from(time).expect("the step fits into 32 bits"),
             )),
             WalkStep::Wake(late) => self.wake(Duration::from_millis(late)),
             WalkStep::Change(action) => self.go(Move::Send(Event::Changed(action))),

@@ -24,8 +24,8 @@ fn check(policy: &Policy, transcript: &str) {
     compare(Machine::new(policy.clone()), transcript);
 }
 
-/// Like [`check`], but with generation 1 live and its artifact kept; [`reloads::a_first_start`] shows how this state is
-/// reached.
+/// Like [`check`], but with generation 1 live and its artifact kept;
+/// [`reloads::the_first_generation_is_built_and_goes_live`] shows how this state is reached.
 #[track_caller]
 fn check_serving(policy: &Policy, transcript: &str) {
     let events = [

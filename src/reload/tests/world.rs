@@ -12,9 +12,9 @@ pub(super) struct Build {
     pub(super) id: GenId,
     pub(super) since: Time,
     pub(super) cancelled: bool,
-    /// Whether no change that requires a build came after this one began.
+    /// Whether no change that requires a build has come since this build began.
     pub(super) newest: bool,
-    /// Whether no change at all came after this build began.
+    /// Whether no change at all has come since this build began.
     pub(super) answers_all: bool,
     /// Whether the user asked for this build, or for one that it replaced.
     pub(super) forced: bool,

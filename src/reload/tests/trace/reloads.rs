@@ -3,7 +3,7 @@
 use super::{cargo, check, check_serving, command, queue};
 
 #[test]
-fn a_first_start() {
+fn the_first_generation_is_built_and_goes_live() {
     check(
         &cargo(),
         "
@@ -28,7 +28,7 @@ fn a_command_needs_no_build() {
 }
 
 #[test]
-fn a_reload() {
+fn a_reload_switches_to_the_new_generation_and_drains_the_old_one() {
     check_serving(
         &cargo(),
         "
@@ -45,7 +45,7 @@ fn a_reload() {
 }
 
 #[test]
-fn a_requested_reload() {
+fn a_requested_reload_starts_a_new_generation() {
     check(
         &command(),
         "
