@@ -1,7 +1,7 @@
 //! `--doctor`: checks what works on this system, and suggests fixes for the rest.
 //!
-//! Each check performs the real operation once, and leaves nothing changed. The report fits on a screen of 80 columns and
-//! 24 rows even if every check fails.
+//! Where possible, a check performs the real operation once. No check changes anything. The report fits on a screen of 80
+//! columns and 24 rows even if every check fails.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,12 +19,13 @@ use crate::os::{self, Instruction, fd_limit, fs_event, mounts, process_tree, ter
 
 /// The width of the report, in columns.
 const WIDTH: usize = 80;
-/// If the limit on inotify watches is lower, the report contains a note. Linux may set such a limit on a machine with
-/// little memory.
+/// If the limit on inotify watches is lower than this, the report contains a note. Linux may set such a limit on a
+/// machine with little memory.
 const FEW_WATCHES: u64 = 16_384;
-/// hotrun uses about 30 descriptors, eight for each draining generation, and two for each forwarded connection.
+/// With a lower limit on open descriptors, the check fails. hotrun uses about 30 descriptors, eight for each draining
+/// generation, and two for each forwarded connection.
 const FEW_DESCRIPTORS: fd_limit::Limit = 256;
-/// Enough for all connections that hotrun can store, forward and respond to at once.
+/// Enough descriptors for all connections that hotrun can handle at once.
 const ENOUGH_DESCRIPTORS: fd_limit::Limit = 2048;
 
 /// How serious the result of a check is.
@@ -74,7 +75,7 @@ pub fn failures(findings: &[Finding]) -> usize {
     findings.iter().filter(fails).count()
 }
 
-/// Renders the findings, with at most two lines each.
+/// Renders the findings, on at most two lines each.
 pub fn report(findings: &[Finding], color: bool) -> String {
     let mut text = format!("hotrun {}\n", env!("CARGO_PKG_VERSION"));
     // Writing to a String cannot fail.

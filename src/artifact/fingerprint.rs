@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use crate::build::Launch;
 use crate::os::cleanup::{FileId, file_id};
 
-/// A build with more files than this has no fingerprint.
+/// If a build has produced more files than this, it has no fingerprint.
 const MAX_FILES: usize = 1000;
 
 /// Identifies the result of a build: the command, the executable, its libraries, and the files that build scripts
@@ -27,7 +27,7 @@ struct OutputFile {
     hash: Arc<OnceLock<Option<u64>>>,
 }
 
-/// A file's identity, and the metadata that a write changes.
+/// A file's identity, and the metadata that changes when the file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OutputStamp {
     file: FileId,
@@ -55,7 +55,7 @@ impl Fingerprint {
         Some(Self { launch, files })
     }
 
-    /// Hashes the files. Must be called before the next build replaces them.
+    /// Hashes the files. Call this before the next build replaces them.
     pub fn hash_files(&self) {
         for file in &self.files {
             file.hash();

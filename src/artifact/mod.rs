@@ -1,7 +1,7 @@
 //! Artifacts, the results of builds. A [`Fingerprint`] shows whether two builds produced the same result, and the
 //! [`ArtifactStore`] keeps the artifacts that hotrun may roll back to.
 //!
-//! hotrun keeps an executable through a hard link beside the original. An open descriptor is not enough: a program
+//! hotrun keeps an executable through a hard link next to the original. An open descriptor is not enough: a program
 //! that was started from one reads `NAME (deleted)` as its own path (`proc_pid_exe(5)`) and cannot start itself again,
 //! and a script sees `/proc/self/fd/N` as its name. In another directory, a program would not find its libraries
 //! (`$ORIGIN`) or resources. A copy takes disk space and time, and starting it can fail with `ETXTBSY` if another
@@ -77,8 +77,8 @@ impl ArtifactStore {
     }
 
     /// Keeps a build's executable, and removes the artifacts that are not needed. Returns the id of the artifact, and
-    /// whether it is new, because the build may have left the executable unchanged. Returns `None` if `launch` does not
-    /// name an executable file.
+    /// whether the artifact is new: the build may have left the executable unchanged. Returns `None` if the executable
+    /// of `launch` is unknown or is not a file.
     ///
     /// # Errors
     /// The file system does not support hard links, or the directory is not writable.
@@ -118,7 +118,7 @@ impl ArtifactStore {
         executable.with_file_name(name)
     }
 
-    /// What a guardian removes if hotrun is killed: the links of these artifacts and of later ones.
+    /// Returns what a guardian removes if hotrun is killed: the links of the kept artifacts and of later ones.
     pub fn cleanup(&self) -> impl Iterator<Item = Cleanup> {
         let prefixes = self.kept.values().map(|kept| kept.prefix.clone().into());
         prefixes
@@ -155,7 +155,7 @@ fn executable(launch: &Launch) -> Option<PathBuf> {
 }
 
 impl Kept {
-    /// Links the executable. `named` is its path in the launch, `executable` its canonical path.
+    /// Creates a link to the executable. `named` is its path in the launch, `executable` its canonical path.
     fn new(
         mut launch: Launch,
         named: &Path,
@@ -166,7 +166,7 @@ impl Kept {
         let mut link = prefix.clone().into_os_string();
         link.push(artifact.get().to_string());
         fs::hard_link(executable, &link)?;
-        // If the user has configured a runner for cargo, the program is not the first word.
+        // If the user has configured a runner for cargo, the executable is not the first word.
         let is_program = |word: &&mut OsString| launch.workdir.join(&**word) == named;
         if let Some(word) = launch.argv.iter_mut().find(is_program) {
             word.clone_from(&link);
@@ -192,7 +192,7 @@ impl Drop for Kept {
     }
 }
 
-/// The name to show for a program. For a link, the name of the original.
+/// Returns the name to show for a program. For a link, this is the name of the original.
 pub fn display_name(executable: &OsStr) -> String {
     let name = Path::new(executable).file_name().unwrap_or(executable);
     let name = name.to_string_lossy();

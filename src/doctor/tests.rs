@@ -20,7 +20,7 @@ fn the_report_fits_on_a_screen_even_if_every_check_fails() {
         let text = report(&longest, color);
         let plain = console::strip_ansi_codes(&text).into_owned();
         let rows = plain.lines().count();
-        assert!(rows <= 23, "the final error needs the last row: {plain}");
+        assert!(rows <= 23, "one row is left for the final error: {plain}");
         for line in plain.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
         }

@@ -188,7 +188,7 @@ fn free_name(address: &Address, taken: &mut HashSet<String>) -> String {
     free.unwrap_or(base)
 }
 
-/// Returns the file name, with `_` for every character that is not allowed in `LISTEN_FDNAMES`.
+/// Returns up to 200 characters of the file name, with `_` for each one that is not allowed in `LISTEN_FDNAMES`.
 fn plain_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let allowed = |c: char| c.is_ascii_graphic() && c != ':';

@@ -50,7 +50,7 @@ pub(super) async fn forward(
 }
 
 /// Copies both directions, and the end of each. `received` has already been read from the client. Once the server has
-/// closed its direction, the client may keep sending for the time `after`.
+/// closed its direction, the client may keep sending for at most `after`.
 async fn splice(
     received: &[u8],
     client: impl AsyncRead + AsyncWrite,

@@ -169,14 +169,15 @@ pub(super) fn sharing(endpoint: Endpoint) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Listens with the longest queue that the system allows, and with at least this backlog. When the queue is full, a
-/// client's handshake takes a second longer.
+/// Listens with the longest accept queue that the system allows. `backlog` is the length that the program has requested.
+/// When the queue is full, a client's handshake takes at least a second longer.
 pub(super) fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {
     let longest = os::longest_queue().unwrap_or(BACKLOG);
     socket.listen(longest.max(BACKLOG).max(backlog))
 }
 
-/// Opens a socket that listens on `address` alone. With `reuse_port`, our later sockets can join it.
+/// Opens a socket that is the only one listening on `address`. If `reuse_port` is set, our later sockets can share the
+/// address.
 ///
 /// The bind happens without `SO_REUSEPORT`, so it fails if any process listens there, including another hotrun. The
 /// option is set only afterwards. Two processes that do this at the same time can still end up in one group, which the
@@ -201,9 +202,9 @@ pub(super) fn exclusive_tcp(
     }
 }
 
-/// Fails if another process shares the address. Any process of the same user may join a group. It gets no connections,
-/// but its socket has an index, which may change when another member leaves. So while it is in the group, none of our
-/// sockets may join or leave.
+/// Fails if another process shares the address. Any process of the same user may join a group. Its socket gets no
+/// connections, but has an index, which may change when another member leaves. So while such a socket is in the group,
+/// none of our sockets may join or leave.
 pub(super) fn refuse_strangers(
     endpoint: Endpoint,
     socket: &Socket,
@@ -221,7 +222,7 @@ pub(super) fn refuse_strangers(
 }
 
 /// Binds a program's socket so that our other sockets can bind the same address later. Whatever the program has set,
-/// the bind is exclusive unless the address is already `shared` with one of ours. On failure, returns the error that
+/// the bind is exclusive unless one of our sockets already has the address (`shared`). On failure, returns the error that
 /// the program would get from the kernel.
 pub(super) fn bind_for_program(
     socket: &Socket,
@@ -285,7 +286,7 @@ pub(super) fn check_unix_path(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Whether a process listens on this socket file. A full queue (`EAGAIN`) or a socket of another type (`EPROTOTYPE`)
-/// also means that it does.
+/// also means that one does.
 fn accepts_connections(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

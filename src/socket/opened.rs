@@ -189,7 +189,7 @@ impl OpenSockets {
     }
 }
 
-/// The error for a socket or a payload that does not exist.
+/// The error for a group, a socket or a payload that does not exist.
 pub(super) fn missing() -> io::Error {
     io::ErrorKind::NotFound.into()
 }

@@ -27,7 +27,7 @@ pub struct Reason {
 pub type GetReason = dyn Fn() -> Reason + Send + Sync;
 
 impl Reason {
-    /// Returns a mark that differs for each reason.
+    /// Returns a mark that tells this reason apart from all others.
     fn mark(&self) -> String {
         let mut hasher = DefaultHasher::new();
         (&self.summary, &self.details).hash(&mut hasher);
@@ -139,7 +139,7 @@ impl HttpRequest {
     }
 }
 
-/// Whether the client asks for HTML. A browser that navigates to a page names `text/html`; `curl` and a page's `fetch`
+/// Whether the client asks for HTML. A browser that navigates to a page lists `text/html`; `curl` and a page's `fetch`
 /// accept anything.
 fn accepts_html(header: &Header<'_>) -> bool {
     let value = String::from_utf8_lossy(header.value).to_ascii_lowercase();
@@ -207,8 +207,8 @@ fn page(reason: &Reason) -> ErrorPage {
     ErrorPage { html, policy }
 }
 
-/// Escapes text for use anywhere in a page (HTML, 13.3 "Serializing HTML fragments"). Replaces control characters with
-/// U+FFFD.
+/// Escapes text for use anywhere in a page (HTML, 13.3 "Serializing HTML fragments"). Replaces control characters,
+/// except line breaks and tabs, with U+FFFD.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

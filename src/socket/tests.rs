@@ -153,7 +153,7 @@ fn read_answer(stream: &mut dyn Duplex) -> io::Result<u32> {
     stream.read_to_end(&mut all)?;
     assert!(
         all.len() <= 4 || all.starts_with(b"HTTP"),
-        "more bytes than an answer"
+        "an answer has 4 bytes unless it is an HTTP response"
     );
     let first = all.first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
     Ok(u32::from_le_bytes(*first))
@@ -162,9 +162,9 @@ fn read_answer(stream: &mut dyn Duplex) -> io::Result<u32> {
 /// How a program uses its listening socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
-    /// Never blocks in `accept`, as in asynchronous runtimes.
+    /// Never blocks in `accept`, like programs with an asynchronous runtime.
     NonBlocking,
-    /// Blocks in `accept`, as in simple programs, and may stay blocked when it is asked to stop.
+    /// Blocks in `accept`, like simple programs, and may stay blocked when it is asked to stop.
     Blocking,
 }
 
@@ -283,7 +283,7 @@ impl Load {
         until("more requests are answered", || self.answered() >= goal).await;
     }
 
-    /// Stops the clients, and returns how many requests were answered. None may have failed.
+    /// Stops the clients, checks that no request has failed, and returns how many were answered.
     async fn finish(self) -> u64 {
         self.stop.store(true, Ordering::SeqCst);
         until("the clients exit", || {

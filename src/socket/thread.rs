@@ -26,7 +26,7 @@ use crate::reload::GenId;
 pub struct Joined {
     /// The address that the socket listens on.
     pub address: SocketAddr,
-    /// Whether no generation has listened on this address before.
+    /// Whether the address had no group before.
     pub first: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Neighbours {
     pub listed: Option<Endpoint>,
 }
 
-/// The sockets that a generation listens on, by inode, and the addresses that it lacks.
+/// The inodes of a generation's sockets, and the addresses that it lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
     /// The generation's listening sockets.
@@ -123,7 +123,7 @@ impl SocketThread {
                     Some(request) => request(self),
                     None => drop(self.handle(TableInput::Tick, None)),
                 }
-                // The reply has been sent. Failed ops are retried later.
+                // The caller already has its reply. Failed ops are retried later.
                 let now = self.sockets.now();
                 let kernel = &mut Applier::new(&mut self.sockets, None);
                 let _ = self.table.tidy(now, kernel);
@@ -131,7 +131,7 @@ impl SocketThread {
         }
     }
 
-    /// Has the table handle an input. `payload` is the socket or path that comes with the input. It is closed unless
+    /// Has the table handle an input. `payload` is the socket or path that comes with the input. It is dropped unless
     /// the table takes it.
     pub(super) fn handle(&mut self, input: TableInput, payload: Option<Payload>) -> io::Result<()> {
         if input != TableInput::Tick {

@@ -30,7 +30,7 @@ const PLACES: usize = 256;
 const CROWDED: Duration = Duration::from_millis(50);
 /// How many clients that have shut down their sending side may wait without a place.
 const MOST_HALF_CLOSED: u64 = 64;
-/// The most bytes of a request that are read. Servers accept 8 to 64 kilobytes of headers.
+/// How many bytes of a request are read at most. Servers accept 8 to 64 kilobytes of headers.
 const MOST_READ: usize = 32 << 10;
 /// How long a request is read after its first byte has arrived. A slow client occupies a place for which others may be
 /// waiting.
@@ -82,7 +82,7 @@ pub(super) struct Forwarder {
     pub(super) shut_down: Box<dyn Fn() + Send + Sync>,
 }
 
-/// Controls a [`Forwarder`]. It has no lock, so the owner of the sockets never waits for the thread.
+/// Controls a [`Forwarder`]. It has no lock, so the socket thread never waits for the forwarder's thread.
 pub(super) struct ForwarderControl {
     state: AtomicU8,
     /// Wakes the thread. Writing never blocks: if the buffer is full, the thread is about to wake anyway.
@@ -97,7 +97,7 @@ const ACCEPTING: u8 = 1;
 const ENDED: u8 = 2;
 
 impl ForwarderControl {
-    /// Wakes the thread to check the policy again.
+    /// Wakes the thread, so that it checks the policy again.
     pub(super) fn wake(&self) {
         let _ = (&self.bell).write(&[0]);
     }
