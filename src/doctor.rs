@@ -158,7 +158,7 @@ fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
             return Finding::works("own sockets", "managed with a seccomp filter");
         }
         Err(Unavailable::OldKernel(_)) => {
-            return Finding::note("own sockets", "this kernel can't manage them", "");
+            return Finding::note("own sockets", "hotrun can't manage them on this kernel", "");
         }
         Err(Unavailable::Seccomp(error)) => (
             format!("a seccomp filter is refused: {}", cause(error)),
@@ -173,7 +173,10 @@ fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
             "check the process limit: `ulimit -u`",
         ),
         Err(Unavailable::Silent) => ("the filter did not report a system call".to_owned(), LISTEN),
-        Err(Unavailable::Unsupported) => ("this system can't manage them".to_owned(), LISTEN),
+        Err(Unavailable::Unsupported) => (
+            "hotrun can't manage them on this system".to_owned(),
+            LISTEN,
+        ),
     };
     Finding::fails("own sockets", text, hint)
 }
@@ -262,7 +265,7 @@ fn processes() -> Finding {
         let hint = "run the program in the foreground, not as a daemon";
         return Finding::fails(
             NAME,
-            "processes that leave their group are not tracked",
+            "processes that leave their process group are not tracked",
             hint,
         );
     }
@@ -295,7 +298,7 @@ fn changes(workdir: &Path) -> Finding {
     match limit.ok().and_then(|text| text.trim().parse().ok()) {
         Some(most @ ..FEW_WATCHES) => Finding::note(
             NAME,
-            format!("instant (inotify) for {most} directories, the others are polled"),
+            format!("instant (inotify) for {most} directories; the others are polled"),
             "`sudo sysctl fs.inotify.max_user_watches=524288`",
         ),
         Some(most) => Finding::works(NAME, format!("instant (inotify), up to {most} directories")),
@@ -309,7 +312,7 @@ fn open_files() -> Finding {
     match fd_limit::allowed() {
         Ok(most @ ..FEW_DESCRIPTORS) => Finding::fails(NAME, format!("{most} allowed"), HINT),
         Ok(most @ ..ENOUGH_DESCRIPTORS) => {
-            let text = format!("{most} allowed, too few to store many connections");
+            let text = format!("{most} allowed, too few to handle many connections");
             Finding::note(NAME, text, HINT)
         }
         Ok(most) => Finding::works(NAME, format!("{most} allowed")),
@@ -322,7 +325,7 @@ fn terminal() -> Finding {
     let size = terminal::size();
     let term = std::env::var("TERM").unwrap_or_default();
     if !(io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal()) {
-        let hint = "for the live screen, start hotrun on a terminal and without a pipe";
+        let hint = "for the live screen, start hotrun in a terminal, without a pipe";
         return Finding::note(
             NAME,
             "plain lines, because input or output is not a terminal",

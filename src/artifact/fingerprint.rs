@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn builds_with_the_same_content_match() {
+    fn builds_match_only_if_command_and_content_are_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let executable = dir.path().join("app");
         let generated = dir.path().join("out");

@@ -9,7 +9,7 @@ fn launch(executable: &Path) -> Launch {
     }
 }
 
-/// Creates an empty directory `bin`, and returns the path of a future executable in it.
+/// Creates an empty directory `bin`, and returns the path at which an executable will be created in it.
 fn place() -> (tempfile::TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("bin")).unwrap();

@@ -190,7 +190,7 @@ impl<'a> Applier<'a> {
             let sight = Sight {
                 since,
                 stranger: endpoint.has_stranger(&ours),
-                // If the system reports no handshakes, there may be one.
+                // If the system does not report handshakes, there may be one.
                 half_open: !handshakes || half_open().map_or(true, |age| age.is_some()),
             };
             report(TableInput::Scanned { group, sight });

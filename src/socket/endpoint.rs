@@ -91,7 +91,8 @@ impl Endpoint {
         self.overlapping(ours).as_ref().map(Occupant::of)
     }
 
-    /// Whether there is an [`occupant`](Self::occupant). This is faster, because it does not search for the process.
+    /// Whether there is an [`occupant`](Self::occupant). This is faster than finding it, because the process does not
+    /// matter.
     pub(super) fn is_occupied(self, ours: &[u64]) -> bool {
         self.overlapping(ours).is_some()
     }
@@ -107,7 +108,8 @@ impl Endpoint {
         self.sharing(ours).as_ref().map(Occupant::of)
     }
 
-    /// Whether there is a [`stranger`](Self::stranger). This is faster, because it does not search for the process.
+    /// Whether there is a [`stranger`](Self::stranger). This is faster than finding it, because the process does not
+    /// matter.
     pub(super) fn has_stranger(self, ours: &[u64]) -> bool {
         self.sharing(ours).is_some()
     }
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_covered_if_all_its_clients_reach_other_addresses() {
+    fn an_address_is_covered_if_all_its_clients_would_reach_other_addresses() {
         let check = |one: &str, others: &[&str]| {
             let others: Vec<_> = others.iter().map(|other| endpoint(other)).collect();
             endpoint(one).is_covered_by(&others)
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn another_listener_on_the_same_address_is_found() {
+    fn a_listener_on_the_same_address_is_a_stranger_unless_it_is_ours() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = Endpoint::from(listener.local_addr().unwrap());
         let inode = crate::os::inode(&listener).unwrap();

@@ -169,8 +169,8 @@ pub(super) fn sharing(endpoint: Endpoint) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Listens with the longest accept queue that the system allows. `backlog` is the length that the program has requested.
-/// When the queue is full, a client's handshake takes at least a second longer.
+/// Listens with the longest accept queue that the system allows, even if the program has requested a shorter one
+/// (`backlog`): when the queue is full, a client's handshake takes at least a second longer.
 pub(super) fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {
     let longest = os::longest_queue().unwrap_or(BACKLOG);
     socket.listen(longest.max(BACKLOG).max(backlog))

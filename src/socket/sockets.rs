@@ -47,7 +47,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Listens on every address, and holds connections. After an error, nothing is open.
+    /// Listens on every address, and holds connections until a generation is live. After an error, nothing is open.
     ///
     /// # Panics
     /// Outside of a tokio runtime, because connections are forwarded in tokio tasks.

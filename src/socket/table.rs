@@ -153,8 +153,8 @@ impl Table {
         }
     }
 
-    /// Brings everything else up to date after an input. This is separate from [`Self::handle`] because the input's
-    /// sender, such as a program that waits in `listen`, need not wait for it. In this order:
+    /// Does what remains to be done after an input. This is separate from [`Self::handle`] because the input's sender,
+    /// such as a program that waits in `listen`, need not wait for it. In this order:
     ///
     /// 1. Hide the addresses that the live generation covers with wider ones.
     /// 2. Close the addresses that the live generation has not opened in time.
@@ -262,7 +262,7 @@ impl Table {
         self.keep(group, joined, env)
     }
 
-    /// Steers every group to this generation, or none.
+    /// Steers all groups in which this generation listens to it, or none.
     fn switch(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
         // First remove the listeners that were shut down, because that changes the indices.
         self.on_each(env, Group::refresh)?;

@@ -76,8 +76,8 @@ impl UnixPath {
         Ok(socket)
     }
 
-    /// Makes the path lead to this listener. `rename` does nothing if both names are already the same file, so the
-    /// second name is always removed.
+    /// Makes the path lead to this listener. `rename` does nothing if both names already refer to the same file, so the
+    /// temporary second name is always removed.
     pub(super) fn link(&mut self, name: &SocketName) -> io::Result<()> {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if file_id(&metadata) == name.id => {}

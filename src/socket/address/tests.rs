@@ -1,4 +1,4 @@
-//! Tests the forms that `--listen` accepts, and the names of its sockets.
+//! Tests the forms that `--listen` accepts, and the names that the sockets get.
 
 use super::*;
 

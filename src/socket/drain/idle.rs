@@ -31,9 +31,9 @@ struct Seen {
 
 /// Distinguishes idle connections from busy ones, using the results of earlier polls.
 ///
-/// The kernel records when data was last sent and last received in ticks of 1 to 10 ms. If the ticks differ, the order
-/// is certain. But a response sent in the same tick as its request looks the same as a request that arrives in the same
-/// tick as the previous response. The following clues distinguish them, in this order:
+/// The kernel records the times at which data was last sent and last received in ticks of 1 to 10 ms. If the two ticks
+/// differ, the order is certain. But a response sent in the same tick as its request looks the same as a request that
+/// arrives in the same tick as the previous response. The following clues distinguish them, in this order:
 ///
 /// 1. two polls between which only one of the byte counts has grown;
 /// 2. an acknowledgement from the client in a later tick than its last data: it must acknowledge a response sent since
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_idle_once_it_was_quiet_after_its_response() {
+    fn a_connection_is_idle_once_it_has_been_quiet_after_its_response() {
         assert!(!idle(&connection(80, 90, 96, 92)));
         assert!(!idle(&connection(80, 90, 200, 96)));
         assert!(idle(&connection(80, 90, 104, 100)));
@@ -186,20 +186,20 @@ mod tests {
             state: TcpState::PeerClosed,
             ..finished
         };
-        assert!(!idle(&half_closed), "a FIN acknowledges too");
+        assert!(!idle(&half_closed), "the client's FIN may be the acknowledgement");
     }
 
     #[test]
-    fn growth_between_two_polls_shows_the_order() {
+    fn growth_of_one_byte_count_between_two_polls_shows_the_order() {
         let mut detector = IdleDetector::new(QUIET);
         assert!(!detector.is_idle(&connection(80, 90, 0, 0)));
         assert!(
             !detector.is_idle(&connection(160, 90, 0, 0)),
-            "the next request"
+            "the next request has arrived"
         );
         assert!(
             !detector.is_idle(&connection(160, 90, 60_000, 60_000)),
-            "still without a response"
+            "the next request still has no response"
         );
         assert!(
             !detector.is_idle(&connection(160, 180, 0, 0)),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unused_connection_must_be_quiet_for_longer() {
+    fn an_unused_connection_must_be_quiet_for_longer_to_be_idle() {
         assert!(!idle(&connection(0, 0, 2496, 2496)));
         assert!(idle(&connection(0, 0, 2500, 2500)));
         assert!(

@@ -68,8 +68,8 @@ impl DrainMonitor {
         }
     }
 
-    /// Considers a connection idle only after it has been quiet for this long, because responses may pause. The default
-    /// is 100 ms.
+    /// Considers a connection idle only after it has been quiet for this long, because there may be pauses within a
+    /// response. The default is 100 ms.
     #[must_use]
     pub fn quiet_for(self, quiet: Duration) -> Self {
         Self { quiet, ..self }
@@ -99,7 +99,7 @@ impl DrainMonitor {
         }
     }
 
-    /// Returns how many connections these processes have. Fails if the system does not report this.
+    /// Returns how many of the generation's connections these processes hold. Fails if the system does not report this.
     pub fn connection_count(&self, pids: &[i32]) -> io::Result<usize> {
         let found = self.polls().connections(pids)?;
         Ok(found.tcp.len() + found.unix.len())
@@ -223,7 +223,8 @@ async fn until(
 }
 
 /// Whether the connection is new: the program may not have read its first byte yet. Many servers drop such a connection
-/// when they are asked to stop: Go's does (golang/go#75591), and so does hyper's until it knows the HTTP version.
+/// when they are asked to stop: Go's `net/http` does (golang/go#75591), and so does hyper until it knows the HTTP
+/// version.
 fn is_new(one: &TcpConnection) -> bool {
     match one.received {
         0 => one.state == TcpState::Open && one.since_received < UNUSED,

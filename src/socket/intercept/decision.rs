@@ -38,8 +38,9 @@ pub(super) struct Binding {
 }
 
 impl Binding {
-    /// Describes the binding of this socket to this address. Returns `None` unless this is a TCP or UDP socket in our
-    /// network namespace that is not bound to one device: the kernel handles the calls for other sockets.
+    /// Describes the binding of this socket to this address. Returns `None` unless this is a TCP or UDP socket of the
+    /// address's family, in our network namespace and not bound to one device: the kernel handles the calls for other
+    /// sockets.
     pub(super) fn of(socket: &Socket, address: SocketAddr) -> io::Result<Option<Self>> {
         let Some(transport) = transport(socket)? else {
             return Ok(None);
@@ -84,7 +85,7 @@ pub(super) struct ProgramSocket {
     pub(super) thread: i32,
 }
 
-/// The sockets that one generation has bound.
+/// The sockets that hotrun has bound for one generation.
 ///
 /// The kernel does not report when a program closes a socket. So before reporting a conflict with one of these sockets,
 /// remove those that no process holds.
@@ -118,9 +119,10 @@ pub(super) enum OnBind {
     Listed(Endpoint),
     /// Bind the socket on behalf of the program.
     Bind {
-        /// Whether the bind needs `SO_REUSEPORT`, because another generation has the address. Otherwise hotrun binds
-        /// the socket exclusively and sets the option afterwards, even if the program has set it. If it shared a group
-        /// with a stranger, such as another hotrun, each side would break the other's steering.
+        /// Whether the bind needs `SO_REUSEPORT`, because the address overlaps that of one of our listeners. Otherwise
+        /// hotrun binds the socket exclusively and sets the option afterwards, even if the program has set it. If the
+        /// socket shared a group with a stranger's, such as another hotrun's, each side would break the other's
+        /// steering.
         shared: bool,
     },
 }
@@ -132,7 +134,8 @@ pub(super) enum OnListen {
     PassOn,
     /// Report that the address is in use.
     InUse,
-    /// Apply the new backlog, but do not make the queue shorter than hotrun has set it: the socket is already listening.
+    /// The socket is already listening: apply the new backlog, but do not make the queue shorter than hotrun has made
+    /// it.
     Again,
     /// Make the socket listen, and add it to the group of this address.
     Join(Endpoint),
@@ -161,7 +164,8 @@ impl ProgramSockets {
         }
     }
 
-    /// Decides how to reply to a `listen` on the socket with this `SO_COOKIE`. `listens`: whether it is already listening.
+    /// Decides how to reply to a `listen` on the socket with this `SO_COOKIE`. If `listens` is set, the socket is
+    /// already listening.
     pub(super) fn on_listen(&self, cookie: u64, listens: bool) -> OnListen {
         let Some(binding) = self.binding(cookie) else {
             return OnListen::PassOn;
@@ -194,8 +198,8 @@ impl ProgramSockets {
         }
     }
 
-    /// Whether the address of another socket overlaps this one. That socket may have been closed, so check before
-    /// reporting a conflict.
+    /// Whether the address of another of the program's sockets overlaps this one. That socket may have been closed, so
+    /// find out before reporting a conflict.
     pub(super) fn any_overlaps(&self, cookie: u64, endpoint: Endpoint) -> bool {
         let mut others = self.others(cookie);
         others.any(|other| other.binding.endpoint.overlaps(&endpoint))

@@ -5,8 +5,9 @@
 //! duplicate of the descriptor ([`os::seccomp`]), hotrun binds the socket and makes it listen, and adds it to the group
 //! of its address. The program gets the same results as if no other generation existed.
 //!
-//! Each generation has a thread that replies to its program's calls. `decision` states how, in a table, and `program`
-//! carries out the decision. The program is waiting for the reply, so the thread must not wait for the driver.
+//! Each generation has a thread that replies to its program's calls. `decision` contains a table of the replies, and
+//! `program` carries out the decisions. The program is waiting for the reply, so the thread must not wait for the
+//! driver.
 
 mod decision;
 mod program;
@@ -29,7 +30,7 @@ use crate::reload::GenId;
 /// first search. It is also the pause between searches while several of the program's sockets share an address, because
 /// connections may be steered to a closed one.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The longest pause between two searches while the program makes no call.
+/// The longest pause between two searches while the program makes no call, unless the searches themselves take long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Starts a thread that replies to the calls of one generation's program. The thread ends once no remaining process can
@@ -114,7 +115,7 @@ impl Interceptor {
         tracing::debug!("gen {id}, thread {thread}: {syscall:?} -> {reply:?}");
         // This fails only if the caller or hotrun's end of the channel is gone. Either way, no caller is waiting.
         let _ = calls.reply(call, reply);
-        // Finding the process that holds the address takes a long time, so reply first.
+        // Finding the process that holds the address takes a long time, so do it only after the reply.
         self.program.report_in_use();
     }
 }

@@ -92,7 +92,7 @@ fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
         libc::AF_INET6 if bytes.len() >= 24 => {
             let flow = u32::from_be_bytes(array(4)?);
             let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
-            // In its oldest form, the structure has no scope.
+            // The oldest form of `sockaddr_in6` has no scope.
             let scope = array(24).map_or(0, u32::from_ne_bytes);
             Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope).into())
         }
@@ -112,7 +112,7 @@ pub(super) struct InterceptedProgram {
     pub(super) notify: Box<dyn FnMut(InterceptEvent) + Send>,
     /// Whether [`InterceptEvent::NotAdopted`] has been reported, which happens only once.
     pub(super) failed: bool,
-    /// The address for which the program gets `EADDRINUSE`, until its holder is reported.
+    /// The address for which the program gets `EADDRINUSE`, until the address's holder is reported.
     pub(super) in_use: Option<Endpoint>,
 }
 
@@ -209,7 +209,7 @@ impl InterceptedProgram {
     }
 
     /// Binds a TCP socket. If the address is in use but no other process is listening there, then a generation has bound
-    /// it without listening, or its listener is about to be closed. Such an address can be shared.
+    /// the address without listening, or a listener there is about to be closed. Such an address can be shared.
     fn bind_stream(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
         match bind_for_program(socket, endpoint, shared) {
             Err(error)
@@ -337,7 +337,7 @@ impl InterceptedProgram {
             held.extend(sockets.into_values());
             Some(())
         });
-        // Replace the set even if the search failed: once a process has exited, the old set keeps reporting that.
+        // Replace `ends` even if the search failed: once a process has exited, the old one keeps reporting the exit.
         let several = self.sockets.several_share();
         self.ends = several.then(|| ProcessEnds::of(&holders).ok()).flatten();
         inspected.filter(|()| !pids.is_empty()).map(|()| held)

@@ -58,7 +58,7 @@ mod page {
     }
 
     #[test]
-    fn the_script_checks_the_header_of_the_response() {
+    fn the_script_compares_the_reason_header_with_the_mark_of_the_page() {
         assert!(SCRIPT.contains(MARK));
         let reason = reason("a", "b");
         let mark = format!("data-mark=\"{}\"", reason.mark());
@@ -100,7 +100,7 @@ mod request {
     }
 
     #[test]
-    fn a_partial_request_is_incomplete_until_no_more_bytes_follow() {
+    fn a_partial_request_is_incomplete_only_while_more_bytes_may_follow() {
         let whole = "OPTIONS * HTTP/1.1\r\nAccept: text/html\r\n\r\n";
         for end in 0..whole.len() {
             let part = &whole.as_bytes()[..end];
@@ -120,7 +120,7 @@ mod request {
     }
 
     #[test]
-    fn a_request_line_is_enough_whatever_follows() {
+    fn a_request_line_is_enough_to_recognize_http_whatever_follows() {
         assert_eq!(parse("GET / HTTP/1.1\r\nno header\r\n\r\n"), TEXT);
         let many = "A: b\r\n".repeat(MOST_HEADERS + 1);
         assert_eq!(parse(&format!("GET / HTTP/1.1\r\n{many}\r\n")), TEXT);
@@ -203,7 +203,7 @@ mod response {
     }
 
     #[test]
-    fn plain_text_contains_the_details() {
+    fn the_plain_text_response_contains_the_summary_and_the_details() {
         let response = super::super::response(&reason(), false, true);
         let expected = "503: no server is running: gen 2 failed to build\n\nerror: ä <b>\n\nerror: two\n\n\
                         Save a change to retry.\n";

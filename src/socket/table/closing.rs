@@ -28,7 +28,7 @@ pub(super) const REST: Duration = Duration::from_millis(50);
 /// How long a handshake that began before a switch may last: a client that has lost our SYN-ACK retransmits after one
 /// second, then after two more (RFC 6298).
 pub(in crate::socket) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
-/// The longest pause between two scans, for listeners whose queued connections wait for a live generation.
+/// The longest pause between two scans: connections in a queue may have to wait for a live generation for a long time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Group {
@@ -41,7 +41,7 @@ impl Group {
     }
 
     /// Starts a scan for listeners that can be closed, if it is time for one. Returns when to call this again if there
-    /// is no input before.
+    /// is no input before then.
     pub(super) fn sweep(&mut self, env: &mut Env) -> Option<Time> {
         // If only the order of the group's members prevents closing a listener, it is kept until another member joins.
         let waits = |one: &Listener| !one.quiescent || self.may_leave(one, true);
@@ -145,8 +145,8 @@ impl Group {
     }
 
     /// Closes the listeners that can be closed. This needs no scan just after a member has joined, because the group
-    /// then contains no strangers. The new member may allow closing a listener that cannot be closed once the new
-    /// member is the target.
+    /// then contains no strangers. The new member may make it possible to close a listener that cannot be closed once
+    /// the new member is the target.
     pub(super) fn close_deferred(&mut self, env: &mut Env) {
         while let Some(id) = self.closable(false, env) {
             if self.close(id, env).is_err() {
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scan_counts_only_if_it_began_after_the_switch() {
+    fn a_scan_counts_only_if_it_began_long_enough_after_the_switch() {
         let at = |ms| Time::after_start(Duration::from_millis(ms));
         let arrives = |since, half_open, now| {
             let sight = Sight {

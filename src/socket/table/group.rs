@@ -21,7 +21,7 @@ pub(super) enum Backend {
     },
 }
 
-/// The state of a group whose address a program has opened, and which is not a `--listen` address.
+/// The state of a group whose address was opened by a program and is not a `--listen` address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::socket) struct Adopted {
     /// Whether the group is hidden from new connections.
@@ -53,7 +53,7 @@ pub(in crate::socket) struct Group {
     /// The owner whose listeners should get the new connections.
     pub(super) target: Owner,
     pub(super) backend: Backend,
-    /// Set if a program has opened the address, and it is not a `--listen` address.
+    /// Set if the address was opened by a program and is not a `--listen` address.
     pub(super) adopted: Option<Adopted>,
     pub(super) policy: UnclaimedPolicy,
     /// Set while there are listeners to close.
@@ -135,7 +135,7 @@ impl Group {
         targets.all(|one| one.phase != ListenerPhase::Served || one.retired)
     }
 
-    /// Has hotrun open another listener. While no generation is live, connections wait in the newest generation's
+    /// Opens another listener. While no generation is live, connections wait in the newest generation's
     /// listener.
     pub(super) fn open(&mut self, owner: Owner, origin: Origin, env: &mut Env) -> io::Result<()> {
         let (group, listener) = (self.id, ListenerId(env.common.number()));
@@ -269,7 +269,7 @@ impl Group {
     }
 
     /// Whether closing this listener now sends no connection to the wrong listener. If `forwarded` is set, a wrong
-    /// listener that forwards its connections is accepted. The listener must not be the target's.
+    /// listener is acceptable if its connections are forwarded. `listener` must not be the target's.
     pub(super) fn may_leave(&self, listener: &Listener, forwarded: bool) -> bool {
         match &self.backend {
             Backend::Reuseport(reuseport) => {
@@ -353,7 +353,7 @@ impl Group {
         }
         for listener in self.listeners.iter_mut().filter(|one| !one.watched) {
             let id = listener.id;
-            // If the listener cannot be watched, `refresh` finds out that it was shut down.
+            // If the listener cannot be watched, `refresh` finds out whether it has been shut down.
             let watching = env.kernel.perform(Op::Watch { listener: id });
             listener.watched = watching.is_ok();
         }

@@ -90,7 +90,7 @@ impl Group {
         steered.and(orphaned)
     }
 
-    /// Keeps one of our sockets, so that the steering program can be attached through it.
+    /// Keeps or opens one of our sockets, so that the steering program can be attached through it.
     fn anchor(&mut self, env: &mut Env) -> io::Result<()> {
         if self
             .listeners

@@ -108,7 +108,8 @@ fn landings(members: &[GroupMember], index: u32) -> &[GroupMember] {
     members.get(index..=index).unwrap_or(members)
 }
 
-// `include/uapi/linux/bpf_common.h`, `filter.h`: class, size, mode, operation and source in one number.
+// Codes of BPF instructions: class, size, mode, operation and source in one number
+// (`include/uapi/linux/bpf_common.h`, `filter.h`).
 const LOAD_BYTE: u16 = 0x30;
 const LOAD_HALF: u16 = 0x28;
 const LOAD_WORD: u16 = 0x20;
@@ -116,10 +117,10 @@ const AND: u16 = 0x54;
 const MODULO: u16 = 0x94;
 const JUMP: u16 = 0x05;
 
-/// Offsets from here on are relative to the network header (`SKF_NET_OFF`), although the packet data starts after the
-/// TCP header.
+/// Added to an offset, makes it relative to the network header (`SKF_NET_OFF`). Other offsets are relative to the packet
+/// data, which starts after the TCP header.
 const NETWORK: u32 = -0x10_0000_i32 as u32;
-/// A 32-bit random number, new for each load (`SKF_AD_OFF + SKF_AD_RANDOM`).
+/// The offset from which each load returns a new 32-bit random number (`SKF_AD_OFF + SKF_AD_RANDOM`).
 const RANDOM: u32 = (-0x1000_i32 + 56) as u32;
 /// The offsets of the source port, after an IPv4 header without options and after an IPv6 header without extensions.
 const PORT_BEHIND_V4: u32 = 20;

@@ -1,4 +1,4 @@
-//! Checks each of the table's promises in every state that a few generations, listeners and clients can reach.
+//! Checks the table's promises in the states that a few generations, listeners and clients can reach.
 
 mod canonical;
 mod explore;
@@ -251,7 +251,7 @@ fn holds(rule: Rule) {
         }
         checked += report.checked[rule as usize];
     }
-    assert!(checked > 0, "{rule:?} is never checked");
+    assert!(checked > 0, "{rule:?} is checked at least once");
 }
 
 #[test]
@@ -324,10 +324,10 @@ fn a_listener_that_is_briefly_chosen_is_not_closed_without_another_scan() {
     let world = after_three_switches(&setting, 2);
     let owner = |index| Owner::Generation(World::id(index));
     let expected = [(owner(2), false), (owner(1), false)];
-    assert_eq!(quiescent(&world), expected, "the first listener was closed");
+    assert_eq!(quiescent(&world), expected, "only the first listener is closed");
 }
 
-/// Until the table knows that a program has shut down its listener, connections may land in any other one.
+/// Until the table knows that a program has shut down its listener, connections may land in any of the others.
 #[test]
 fn after_a_program_shuts_down_a_listener_the_others_are_scanned_again() {
     let budget = Budget {

@@ -44,7 +44,7 @@ pub(in crate::socket) enum Origin {
     /// The program opened it.
     Program,
     /// hotrun opened it because the group's other sockets are multipath TCP, and the kernel attaches no steering program
-    /// through those. It is kept until the group is closed.
+    /// through those. It is kept until the group is removed.
     Anchor,
 }
 
@@ -226,7 +226,7 @@ pub(in crate::socket) enum Op {
     RestorePath { listener: ListenerId },
     /// Shut the socket down and close it. It leaves the group immediately, and the last member takes its index.
     Close { listener: ListenerId },
-    /// Hide the listener from new connections, so that they find the listeners on an address that covers this one.
+    /// Hide the listener from new connections, so that they reach the listeners on an address that covers this one.
     Hide { listener: ListenerId },
     /// Set `O_NONBLOCK`, which is allowed once no program holds the socket.
     SetNonblocking { listener: ListenerId },

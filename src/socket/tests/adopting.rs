@@ -14,7 +14,7 @@ pub(super) fn bound(address: SocketAddr, protocol: Protocol) -> Socket {
         _ => Type::STREAM,
     };
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol)).unwrap();
-    // The kernel forms a group of datagram sockets only if the first one is bound with the option set.
+    // The kernel forms a group of datagram sockets only if the first one is bound with `SO_REUSEPORT`.
     let shared = address.port() != 0 || protocol == Protocol::UDP;
     socket.set_reuse_port(shared).unwrap();
     socket.bind(&address.into()).unwrap();
@@ -32,7 +32,7 @@ pub(super) const REST_AND_MORE: Duration = Duration::from_millis(150);
 pub(super) const ANY: &str = "127.0.0.1:0";
 
 #[tokio::test]
-async fn steered_sockets_are_recognized_by_their_duplicates() {
+async fn duplicates_of_steered_sockets_are_recognized() {
     let mut sockets = open(&[ANY]);
     let passed = sockets.prepare(id(1)).unwrap().remove(0).fd;
     assert!(sockets.has(&passed));
@@ -108,7 +108,7 @@ pub(super) async fn follow(protocol: Protocol, generations: u32) {
     let mut old = open_with(&adopter, 1, bound(ANY.parse().unwrap(), protocol));
     assert!(old.first);
     let to = To::Tcp(old.address);
-    assert_eq!(to.ask().unwrap(), 1, "before it is live");
+    assert_eq!(to.ask().unwrap(), 1, "generation 1 answers before it is live");
     sockets.switch(id(1)).unwrap();
     let load = Load::start(&to, 4);
     for number in 2..=generations {
@@ -127,7 +127,7 @@ pub(super) async fn follow(protocol: Protocol, generations: u32) {
 }
 
 #[tokio::test]
-async fn generations_follow_each_other_on_their_own_sockets() {
+async fn generations_on_their_own_sockets_replace_each_other_without_losing_a_connection() {
     follow(Protocol::TCP, 12).await;
 }
 
@@ -156,7 +156,7 @@ async fn left_to_the_next(live: bool) {
 }
 
 #[tokio::test]
-async fn connections_wait_from_a_crash_to_the_next_generation() {
+async fn connections_wait_from_a_crash_until_the_next_generation_is_live() {
     left_to_the_next(true).await;
 }
 
@@ -189,8 +189,8 @@ async fn an_address_that_the_next_generation_does_not_open_is_closed_with_the_ol
     dropped.program.ask_to_stop();
     leave(&mut sockets, 1, &kept).await;
     until("the program exits", || dropped.program.is_gone()).await;
-    // The address is kept for a while, because the new generation may open it late. Connect with a timeout: queued
-    // connections stay in the queue, and once it is full connecting would take minutes.
+    // The address is kept for a while, because the new generation may open it late. Connect with a timeout: nothing
+    // accepts these connections, and once the queue is full, connecting would take minutes.
     let refused = || {
         let connected = TcpStream::connect_timeout(&dropped.address, Duration::from_millis(20));
         connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
@@ -215,7 +215,8 @@ async fn the_live_generation_serves_an_address_as_soon_as_it_opens_it() {
     second.program.ask_to_stop();
 }
 
-/// The generation was live and closed its sockets while draining. Then hotrun tries to make it live again.
+/// The generation was live, and closed its sockets after the switch to the next one. Then hotrun tries to make it live
+/// again.
 #[tokio::test]
 async fn a_generation_that_closed_its_sockets_cannot_go_live_again() {
     let (mut sockets, adopter) = none();
@@ -265,7 +266,7 @@ async fn a_program_does_not_share_an_address_with_a_stranger() {
     assert_eq!(sockets.listener_count(), 0);
     assert!(
         !os::is_listening(&own).unwrap(),
-        "the stranger must have the address to itself"
+        "the stranger has the address to itself"
     );
 }
 

@@ -23,7 +23,7 @@ fn say(all: &mut [Box<dyn Duplex>], bytes: &[u8]) {
         .for_each(|stream| stream.write_all(bytes).unwrap());
 }
 
-/// Reads the answers on all connections. This happens in another thread, because hotrun responds on this one.
+/// Reads the answers on all connections. This happens in another thread, because hotrun's tasks run on this one.
 async fn read(all: Vec<Box<dyn Duplex>>) -> Vec<u32> {
     let read = |mut stream: Box<dyn Duplex>| read_answer(&mut *stream).unwrap();
     let read = thread::spawn(move || all.into_iter().map(read).collect());
@@ -65,7 +65,7 @@ async fn until_the_first(mut sockets: Sockets, to: To) {
     // The program handles one connection at a time, and waits for a request on each.
     say(&mut silent, REQUEST);
     say(&mut late, REQUEST);
-    // The program answers the bytes that each of them sent first.
+    // The program answers the bytes that each of these clients sent first.
     assert_eq!(read(other).await, [1; 5], "another protocol");
     assert_eq!(read(unsure).await, [1; 5], "incomplete request");
     assert_eq!(read(silent).await, [1; 5], "silent");
@@ -151,7 +151,7 @@ async fn a_slow_client_is_not_read_forever() {
     assert_eq!(ask(connect(&to, 300), INCOMPLETE).await, [NOBODY; 300]);
     assert!(
         begun.elapsed() >= Duration::from_secs(5),
-        "the clients had less than 5 s"
+        "slow clients have at least 5 s"
     );
 }
 
@@ -174,7 +174,7 @@ async fn a_client_that_sends_a_body_can_read_the_response() {
 /// There are more clients than hotrun handles at the same time. Silent ones hold up the others only until a program is
 /// live.
 #[tokio::test]
-async fn a_crowd_of_silent_clients_is_bounded() {
+async fn silent_clients_hold_up_others_only_until_a_program_is_live() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
     start_responding(&mut sockets);
@@ -229,7 +229,7 @@ async fn clients_that_have_left_take_no_places() {
 
 /// Alternates between crashes and fixes. Every client gets an answer.
 #[tokio::test]
-async fn under_load_no_connection_is_refused() {
+async fn under_load_every_request_is_answered_despite_crashes() {
     let (mut sockets, adopter) = none();
     let mut live = open_own(&adopter, 1, ANY.parse().unwrap());
     let to = To::Tcp(live.address);

@@ -125,7 +125,7 @@ async fn connections_of_other_processes_do_not_count() {
 }
 
 #[test]
-fn a_process_that_may_not_be_inspected_is_never_idle() {
+fn a_generation_with_a_process_that_may_not_be_inspected_is_never_idle() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = crate::os::socket_holders::tests::hidden(directory.path());
     let pid = i32::try_from(child.id()).unwrap();
@@ -146,7 +146,7 @@ fn a_process_that_may_not_be_inspected_is_never_idle() {
             let idle = timeout(SEVERAL_POLLS, monitor.idle(|| vec![pid]));
             assert!(
                 idle.await.is_err(),
-                "reported as idle, although that is unknown"
+                "the generation is not reported as idle"
             );
         });
     });
@@ -302,7 +302,7 @@ async fn a_monitored_connection_is_idle_soon_after_its_response() {
     };
     let (idle, answered) = tokio::join!(idle, exchange);
     let after = idle - answered;
-    // A connection that was not monitored during the exchange would need 2.5 s.
+    // A connection that was not monitored during the exchange would become idle only after 2.5 s.
     assert!(
         after > Duration::from_millis(80) && after < Duration::from_millis(2400),
         "{after:?}"
@@ -357,7 +357,7 @@ fn cpu_time(mut act: impl FnMut()) -> Duration {
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_quiescent_and_idle_when_its_connections_are_closed() {
+async fn a_unix_socket_is_quiescent_once_all_bytes_are_read_and_idle_once_all_clients_have_closed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open(&[&format!("unix:{}", path.display())]);

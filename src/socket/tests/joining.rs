@@ -61,7 +61,7 @@ async fn a_socket_that_a_program_opens_replaces_the_passed_one() {
     first.program.ask_to_stop();
 }
 
-/// Go servers use multipath TCP by default since Go 1.24.
+/// Since Go 1.24, Go servers use multipath TCP by default.
 #[tokio::test]
 async fn multipath_sockets_are_steered_too() {
     if Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).is_err() {

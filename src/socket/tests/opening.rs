@@ -12,7 +12,7 @@ fn comm() -> String {
 fn refused(value: &str, sharing: Sharing) -> (String, String) {
     let error = try_open(&[value], sharing)
         .err()
-        .expect("the address is in use");
+        .expect("the address is refused");
     (error.to_string(), error.hint().unwrap())
 }
 
@@ -99,7 +99,7 @@ fn the_error_for_a_privileged_port_suggests_a_fix() {
 }
 
 #[tokio::test]
-async fn hc28_the_accept_queue_is_long() {
+async fn hc28_the_accept_queue_holds_500_connections() {
     let sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
     let clients: Vec<TcpStream> = (0..500).map(|_| TcpStream::connect(to).unwrap()).collect();

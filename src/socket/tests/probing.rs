@@ -26,12 +26,12 @@ async fn only_probes_reach_the_new_generation(
 }
 
 #[tokio::test]
-async fn only_a_probe_reaches_the_new_generation() {
+async fn only_a_probe_reaches_a_generation_that_is_not_live() {
     only_probes_reach_the_new_generation("127.0.0.1:0", |address| address).await;
 }
 
 #[tokio::test]
-async fn only_a_probe_reaches_the_new_generation_on_a_dual_stack_socket() {
+async fn only_a_probe_reaches_a_generation_that_is_not_live_on_a_dual_stack_socket() {
     let v6 = |address: SocketAddr| SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
     only_probes_reach_the_new_generation("[::]:0", v6).await;
     let v4 = |address: SocketAddr| SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));

@@ -74,8 +74,8 @@ async fn a_hundred_generations(style: Style) {
     load.more(50).await;
     let answered = load.finish().await;
     report(&format!("100 generations, {answered} connections"));
-    // A listener that cannot be closed now is closed during a later reload, while its program starts. Each reload
-    // closes at least the one that has waited longest.
+    // A listener that cannot be closed now is closed during a later reload, while the new program starts. Each reload
+    // closes at least the listener that has waited longest.
     for number in 102..=120 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         if sockets.listener_count() == 2 {
@@ -153,13 +153,16 @@ async fn clients_never_notice_a_generation_that_died_before_it_was_live() {
         assert_eq!(to.ask().unwrap(), 1);
         sockets.release(id(number)).unwrap();
         assert_eq!(to.ask().unwrap(), 1);
-        until("its listener is closed", || sockets.listener_count() == 1).await;
+        until("the dead generation's listener is closed", || {
+            sockets.listener_count() == 1
+        })
+        .await;
     }
     programs.iter().for_each(Program::ask_to_stop);
 }
 
 #[tokio::test]
-async fn a_program_that_shuts_down_its_listener_does_no_harm() {
+async fn a_listener_that_its_program_shuts_down_disturbs_no_client() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let load = Load::start(&to, 2);
@@ -249,7 +252,7 @@ async fn hc32_several_addresses_are_switched_together() {
 }
 
 #[tokio::test]
-async fn passed_sockets_are_named_and_listening_and_closed_on_exec() {
+async fn passed_sockets_have_their_name_address_and_inode_and_are_closed_on_exec() {
     let mut sockets = open(&["web=127.0.0.1:0", "127.0.0.1:0"]);
     let passed = sockets.prepare(id(1)).unwrap();
     let listening = sockets.listening();
@@ -296,7 +299,7 @@ async fn one_shared_socket_is_passed_to_every_generation() {
 
 /// Checks the assumptions of the unit tests' interpreter against the real kernel.
 #[test]
-fn the_kernel_runs_the_program_like_the_interpreter() {
+fn the_kernel_runs_the_steering_program_as_the_interpreter_does() {
     let member = |address: SocketAddr| {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();

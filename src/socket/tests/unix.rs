@@ -8,7 +8,7 @@ fn open_at(path: &Path) -> Sockets {
 }
 
 #[tokio::test]
-async fn switches_of_a_path_are_exact_and_refuse_no_connection() {
+async fn every_switch_of_a_path_takes_effect_at_once_and_refuses_no_connection() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);
@@ -66,7 +66,7 @@ async fn many_generations_on_a_unix_socket_lose_no_connection() {
     assert_eq!(
         names_in(directory.path()).len(),
         2,
-        "the path and the live listener's name"
+        "only the path and the live listener's name are left"
     );
     programs.iter().for_each(Program::ask_to_stop);
 }
@@ -194,7 +194,7 @@ async fn a_file_that_another_process_put_at_the_path_is_left_alone() {
 /// The path itself must fit into a socket address, because clients connect to it. The paths of the generations'
 /// listeners in the same directory may be too long for a socket address.
 #[tokio::test]
-async fn a_directory_with_a_long_name_works() {
+async fn generations_can_listen_in_a_directory_with_a_long_path() {
     let directory = tempfile::tempdir().unwrap();
     let long = directory
         .path()

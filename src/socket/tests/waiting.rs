@@ -32,7 +32,7 @@ async fn connections_that_wait_for_a_generation_that_dies_reach_the_next_one() {
     })
     .await;
     let forwarder = format!("forward {}", tcp(&sockets, 0).port());
-    until("its forwarder exits", || threads_named(&forwarder) == 0).await;
+    until("the forwarder exits", || threads_named(&forwarder) == 0).await;
     programs.iter().for_each(Program::ask_to_stop);
     let _ = to.connect();
 }
@@ -93,7 +93,7 @@ async fn connections_never_wait_for_a_generation_that_was_asked_to_stop() {
     clients.extend((0..10).map(|_| TcpStream::connect(to).unwrap()));
     assert!(
         sockets.switch(id(1)).is_err(),
-        "its connections would be forwarded back to itself"
+        "generation 1 does not go live, because its connections would be forwarded back to it"
     );
     assert_eq!(
         dismissed.accept().unwrap_err().kind(),
@@ -107,7 +107,7 @@ async fn connections_never_wait_for_a_generation_that_was_asked_to_stop() {
 
 /// Even while the runtime is blocked, no more connections are accepted than can be forwarded.
 #[tokio::test]
-async fn a_forwarder_accepts_no_more_than_it_can_forward() {
+async fn a_forwarder_accepts_no_more_connections_than_it_can_forward() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
     let old = sockets.prepare(id(1)).unwrap().remove(0);

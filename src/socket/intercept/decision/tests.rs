@@ -87,7 +87,7 @@ fn another_generations_address_is_shared() {
 }
 
 #[test]
-fn a_program_cannot_bind_its_own_address_twice() {
+fn sockets_of_one_program_conflict_as_they_would_in_the_kernel() {
     let web = binding("127.0.0.1:80");
     let everywhere = binding("0.0.0.0:80");
     for others in [listening(web), listening(everywhere)] {
@@ -108,7 +108,7 @@ fn a_program_cannot_bind_its_own_address_twice() {
 }
 
 #[test]
-fn a_program_that_sets_reuse_port_may_have_several_sockets() {
+fn a_program_that_sets_reuse_port_may_have_several_sockets_on_one_address() {
     let worker = Binding {
         reuse_port: true,
         ..binding("127.0.0.1:80")
@@ -123,7 +123,7 @@ fn a_program_that_sets_reuse_port_may_have_several_sockets() {
     assert_eq!(
         first,
         OnBind::Bind { shared: false },
-        "must not share with strangers"
+        "the first socket shares its address with no stranger"
     );
 }
 
@@ -139,7 +139,7 @@ fn an_overlapping_listen_address_is_reported() {
 }
 
 #[test]
-fn shared_datagram_sockets_are_left_to_the_kernel() {
+fn binds_of_shared_datagram_sockets_are_left_to_the_kernel() {
     let tcp = binding("0.0.0.0:53");
     let udp = Binding {
         endpoint: Endpoint {
@@ -170,7 +170,7 @@ fn a_socket_joins_only_once_and_only_if_hotrun_has_bound_it() {
 }
 
 #[test]
-fn a_bind_counts_as_repeated_only_from_the_same_thread() {
+fn a_bind_counts_as_repeated_only_if_thread_socket_and_address_are_the_same() {
     let web = binding("127.0.0.1:80");
     let sockets = bound(web);
     let again = BindCall {

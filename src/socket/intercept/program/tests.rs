@@ -82,7 +82,7 @@ fn bytes(address: SocketAddr) -> Vec<u8> {
 }
 
 #[test]
-fn address_parsing_matches_the_kernel() {
+fn ip_addresses_are_parsed_in_every_length_that_the_kernel_accepts() {
     for text in ["127.0.0.1:80", "0.0.0.0:65535", "[::1]:1", "[fe80::1%3]:9"] {
         let address: SocketAddr = text.parse().unwrap();
         assert_eq!(parse_address(&bytes(address)), Some(address));

@@ -11,7 +11,7 @@ use crate::socket::table::closing::{LONGEST_HANDSHAKE, REST};
 use crate::socket::table::group::Backend;
 use crate::socket::table::{Group, GroupId, ListenerId};
 
-/// The time that represents now.
+/// The time that stands for now in every canonical state.
 const NOW: Time = Time::after_start(LONG);
 
 struct Rename {
@@ -21,7 +21,7 @@ struct Rename {
 }
 
 impl Rename {
-    /// Rounds a time to the nearest threshold that it has passed, because only that affects any decision.
+    /// Rounds the time that has passed down to a threshold, because only the thresholds affect decisions.
     fn time(&self, time: Time) -> Time {
         let ago = self.now.since(time);
         let classes = [LONG, LONGEST_HANDSHAKE, REST];

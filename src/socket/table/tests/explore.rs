@@ -57,9 +57,9 @@ pub(super) struct Exploration<'a> {
 impl<'a> Exploration<'a> {
     /// The exploration stops after this many broken rules.
     const ENOUGH: usize = 3;
-    /// At least this many of the states closest to the start are explored, without exception.
+    /// From the start, all states are explored up to the first depth at which more than this many have been reached.
     const WHOLE: usize = 1_500;
-    /// Farther from the start, at most this many states of each depth are explored, in the order of their fingerprints.
+    /// Beyond that depth, at most this many states of each depth are explored, those with the lowest fingerprints.
     const WIDTH: usize = 60;
 
     pub(super) fn run(setting: &'a Setting) -> Report {
@@ -107,7 +107,7 @@ impl<'a> Exploration<'a> {
         origin: (u32, Option<Edge>),
         next: &mut Vec<(u32, World)>,
     ) -> u32 {
-        let index = u32::try_from(self.origins.len()).expect("fits into 32 bits");
+        let index = u32::try_from(self.origins.len()).expect("the index fits into 32 bits");
         match self.seen.entry(world.fingerprint()) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(vacant) => {
@@ -207,7 +207,7 @@ impl<'a> Exploration<'a> {
                 at = self.cooperations[at] as usize;
             }
             if way.len() == 500 {
-                let index = u32::try_from(start).expect("fits into 32 bits");
+                let index = u32::try_from(start).expect("the index fits into 32 bits");
                 let text = format!("never comes to rest\n{}", self.path(index, None));
                 return self.broken.push((Rule::ComesToRest, text));
             }

@@ -64,7 +64,7 @@ pub(super) struct Scan {
     pub(super) found: Option<Sight>,
 }
 
-/// The fallible ops of a move that fail, counted from 0.
+/// Which of a move's fallible ops fail, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Failing {
     Only(usize),
@@ -91,7 +91,7 @@ pub(super) struct Model {
     pub(super) stuck: bool,
     /// Whether steering has failed and has not been retried since.
     pub(super) unsteered: bool,
-    /// The next fallible ops that fail.
+    /// Which of the current move's fallible ops fail.
     pub(super) fails: Option<Failing>,
     pub(super) fallible: usize,
     /// The groups where a connection could already land in a stranger's socket before the current input.
@@ -163,7 +163,8 @@ impl Model {
         }
     }
 
-    /// Simulates a program that shuts its listener down. It loses its own waiting connections.
+    /// Simulates a program that shuts its listener down. The connections that wait there are lost through no fault of
+    /// hotrun's.
     pub(super) fn shut_down(&mut self, listener: ListenerId) {
         self.remove_member(listener);
         self.disturbed = true;
@@ -251,7 +252,7 @@ impl Model {
         }
     }
 
-    /// Performs the scanning thread's scan.
+    /// Performs a scan, as the scanning thread does.
     pub(super) fn scan(&mut self, index: usize) {
         let scan = self.scans[index];
         let half_open = self.client.is_some_and(|client| {
@@ -310,7 +311,7 @@ impl Model {
                 let group = self.socks[&via].group;
                 assert!(
                     !steering.targets.is_empty(),
-                    "a steering program must have a target"
+                    "a steering program has a target"
                 );
                 if let Some(array) = self.arrays.get_mut(&group) {
                     array.program = Some(steering);
@@ -369,7 +370,7 @@ impl Model {
     }
 }
 
-/// Returns a connection's next step when it becomes visible. A unix socket has no handshake.
+/// Returns the step of a connection that has just become visible. A unix socket has no handshake.
 fn appeared(arrays: &BTreeMap<GroupId, Array>, sock: &Sock, since: Time) -> Step {
     match arrays[&sock.group].endpoint {
         None => Step::Queued,

@@ -53,7 +53,7 @@ impl Model {
         }
     }
 
-    /// Returns the members in which a new connection may land. If there are several, the kernel chooses by a hash.
+    /// Returns the members in which a new connection may land. If there are several, any of them may be chosen.
     pub(super) fn landings(&self, group: GroupId) -> Vec<Member> {
         self.landings_from(group, ORDINARY_PORT)
     }
@@ -181,8 +181,8 @@ impl Model {
         }
     }
 
-    /// Whether a connection in this member waits for the next generation, and no forwarder takes it. This need not hold
-    /// if a program opened sockets in the group itself.
+    /// Whether a connection in this member may wait there for the next generation, because no forwarder takes it. This
+    /// need not hold while hotrun responds, or if a program itself has opened sockets in the group.
     fn may_wait(&self, group: GroupId, member: Member) -> bool {
         let sock = member.and_then(|listener| self.socks.get(&listener));
         let mut all = self.socks.values().filter(|sock| sock.group == group);

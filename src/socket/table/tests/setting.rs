@@ -37,7 +37,7 @@ pub(super) struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Life {
     Running,
-    /// Its processes are gone, but the table does not know yet.
+    /// The generation's processes are gone, but the table does not know yet.
     Dead,
     Gone,
 }
@@ -47,7 +47,7 @@ pub(super) struct Generation {
     pub(super) life: Life,
     pub(super) draining: bool,
     pub(super) served: bool,
-    /// How many of its addresses it has opened.
+    /// How many of its addresses the generation has opened.
     pub(super) opened: u8,
 }
 
@@ -90,7 +90,7 @@ pub(super) enum Move {
     Report(usize),
     /// The shortest time that affects a decision passes.
     Pass,
-    /// More time passes than any timeout takes.
+    /// A time passes that is longer than any timeout.
     PassLong,
 }
 

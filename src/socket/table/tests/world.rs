@@ -35,7 +35,7 @@ impl World {
     }
 
     pub(super) fn id(index: usize) -> GenId {
-        GenId::new(u32::try_from(index + 1).expect("fits into 32 bits"))
+        GenId::new(u32::try_from(index + 1).expect("the number fits into 32 bits"))
     }
 
     fn generation(&mut self, id: GenId) -> &mut Generation {
@@ -354,7 +354,7 @@ impl World {
                 sock.is_some_and(|sock| sock.held == Some(id))
             });
             self.model.check(Rule::AllOrNothing, own, |_| {
-                format!("switched to {id}, and {landings:?} in {group:?}")
+                format!("switched to {id}, but connections land in {landings:?} of {group:?}")
             });
         }
     }

@@ -25,15 +25,15 @@ fn with_two_members_the_hash_can_only_choose_the_survivor() {
 }
 
 #[test]
-fn the_live_listener_must_not_move_while_there_are_others() {
+fn the_live_listener_must_not_move_while_there_are_other_members() {
     let group = members_of(&[1, 2, 3], 3);
     assert!(
         !group.may_leave(key(0), &[]),
-        "with index 2 gone, a hash would choose between 2 and 3"
+        "with index 2 gone, a hash would choose between generations 2 and 3"
     );
     assert!(
         !group.may_leave(key(1), &[]),
-        "with index 2 gone, a hash would choose between 1 and 3"
+        "with index 2 gone, a hash would choose between generations 1 and 3"
     );
 }
 
@@ -67,7 +67,7 @@ fn a_listener_must_not_move_during_a_probe() {
 }
 
 #[test]
-fn before_the_first_program_the_hash_may_choose_any_member() {
+fn before_the_first_program_is_attached_the_hash_may_choose_any_member() {
     let mut group = Members::default();
     group.join(key(0), Owner::Next);
     group.join(key(1), generation(1));

@@ -71,12 +71,12 @@ fn chosen(steering: &Steering, source_port: u16) -> Vec<u32> {
         all.dedup();
         all
     });
-    assert_eq!(both[0], both[1], "IPv4 and IPv6 differ");
+    assert_eq!(both[0], both[1], "IPv4 and IPv6 packets are steered alike");
     both[0].clone()
 }
 
 #[test]
-fn one_target_is_one_instruction() {
+fn a_program_with_one_target_is_one_instruction() {
     let steering = Steering {
         targets: vec![3],
         diverted: Vec::new(),
