@@ -173,10 +173,9 @@ fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
             "check the process limit: `ulimit -u`",
         ),
         Err(Unavailable::Silent) => ("the filter did not report a system call".to_owned(), LISTEN),
-        Err(Unavailable::Unsupported) => (
-            "hotrun can't manage them on this system".to_owned(),
-            LISTEN,
-        ),
+        Err(Unavailable::Unsupported) => {
+            ("hotrun can't manage them on this system".to_owned(), LISTEN)
+        }
     };
     Finding::fails("own sockets", text, hint)
 }

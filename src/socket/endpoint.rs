@@ -91,8 +91,8 @@ impl Endpoint {
         self.overlapping(ours).as_ref().map(Occupant::of)
     }
 
-    /// Whether there is an [`occupant`](Self::occupant). This is faster than finding it, because the process does not
-    /// matter.
+    /// Whether there is an [`occupant`](Self::occupant). Calling this is faster, because it does not search for the
+    /// process.
     pub(super) fn is_occupied(self, ours: &[u64]) -> bool {
         self.overlapping(ours).is_some()
     }
@@ -108,8 +108,8 @@ impl Endpoint {
         self.sharing(ours).as_ref().map(Occupant::of)
     }
 
-    /// Whether there is a [`stranger`](Self::stranger). This is faster than finding it, because the process does not
-    /// matter.
+    /// Whether there is a [`stranger`](Self::stranger). Calling this is faster, because it does not search for the
+    /// process.
     pub(super) fn has_stranger(self, ours: &[u64]) -> bool {
         self.sharing(ours).is_some()
     }

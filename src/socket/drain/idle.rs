@@ -186,7 +186,10 @@ mod tests {
             state: TcpState::PeerClosed,
             ..finished
         };
-        assert!(!idle(&half_closed), "the client's FIN may be the acknowledgement");
+        assert!(
+            !idle(&half_closed),
+            "the client's FIN may be the acknowledgement"
+        );
     }
 
     #[test]

@@ -324,7 +324,11 @@ fn a_listener_that_is_briefly_chosen_is_not_closed_without_another_scan() {
     let world = after_three_switches(&setting, 2);
     let owner = |index| Owner::Generation(World::id(index));
     let expected = [(owner(2), false), (owner(1), false)];
-    assert_eq!(quiescent(&world), expected, "only the first listener is closed");
+    assert_eq!(
+        quiescent(&world),
+        expected,
+        "only the first listener is closed"
+    );
 }
 
 /// Until the table knows that a program has shut down its listener, connections may land in any of the others.

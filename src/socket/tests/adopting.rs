@@ -108,7 +108,11 @@ pub(super) async fn follow(protocol: Protocol, generations: u32) {
     let mut old = open_with(&adopter, 1, bound(ANY.parse().unwrap(), protocol));
     assert!(old.first);
     let to = To::Tcp(old.address);
-    assert_eq!(to.ask().unwrap(), 1, "generation 1 answers before it is live");
+    assert_eq!(
+        to.ask().unwrap(),
+        1,
+        "generation 1 answers before it is live"
+    );
     sockets.switch(id(1)).unwrap();
     let load = Load::start(&to, 4);
     for number in 2..=generations {

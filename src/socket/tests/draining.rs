@@ -357,7 +357,8 @@ fn cpu_time(mut act: impl FnMut()) -> Duration {
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_quiescent_once_all_bytes_are_read_and_idle_once_all_clients_have_closed() {
+async fn a_unix_socket_is_quiescent_once_all_bytes_are_read_and_idle_once_all_clients_have_closed()
+{
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open(&[&format!("unix:{}", path.display())]);

@@ -35,7 +35,11 @@ async fn moving_to_a_wider_address_and_back_loses_no_connection() {
     sockets.switch(id(3)).unwrap();
     settle(&sockets, 2).await;
     leave(&mut sockets, 2, &wide).await;
-    assert_eq!(to.ask().unwrap(), 3, "generation 3 answers on the narrow address");
+    assert_eq!(
+        to.ask().unwrap(),
+        3,
+        "generation 3 answers on the narrow address"
+    );
     assert!(load.finish().await > 40);
     third.program.ask_to_stop();
 }
