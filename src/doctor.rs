@@ -1,7 +1,7 @@
 //! `--doctor`: checks what works on this system, and suggests fixes for the rest.
 //!
-//! Where possible, a check performs the real operation once. No check changes anything. The report fits on a screen of 80
-//! columns and 24 rows even if every check fails.
+//! Where possible, a check performs the real operation once. No check changes anything. The report fits on a screen of
+//! 80 columns and 24 rows even if every check fails.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -337,7 +337,7 @@ fn terminal() -> Finding {
     }
     Finding::works(
         NAME,
-        format!("the live screen, {} by {}", size.columns, size.rows),
+        format!("the live screen, {} columns by {} rows", size.columns, size.rows),
     )
 }
 

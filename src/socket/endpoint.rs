@@ -1,4 +1,4 @@
-//! Addresses of IP sockets, compared in the same way as the kernel does, and the processes that use them.
+//! Addresses of IP sockets, compared as the kernel compares them, and the processes that use them.
 
 use std::fmt;
 use std::io;

@@ -74,7 +74,7 @@ impl OpenError {
                 )
             }
             None => {
-                format!("listen on another {what}, or find its process with `ss -lptux` as root")
+                format!("find the process with `ss -lptux` as root, or listen on another {what}")
             }
         };
         Self::new(message, hint)
@@ -222,8 +222,8 @@ pub(super) fn refuse_strangers(
 }
 
 /// Binds a program's socket so that our other sockets can bind the same address later. Whatever the program has set,
-/// the bind is exclusive unless one of our sockets already has the address (`shared`). On failure, returns the error that
-/// the program would get from the kernel.
+/// the bind is exclusive unless one of our sockets already has the address (`shared`). On failure, returns the error
+/// that the program would get from the kernel.
 pub(super) fn bind_for_program(
     socket: &Socket,
     endpoint: Endpoint,

@@ -32,8 +32,8 @@ const CROWDED: Duration = Duration::from_millis(50);
 const MOST_HALF_CLOSED: u64 = 64;
 /// How many bytes of a request are read at most. Servers accept 8 to 64 kilobytes of headers.
 const MOST_READ: usize = 32 << 10;
-/// How long a request is read after its first byte has arrived. A slow client occupies a place for which others may be
-/// waiting.
+/// How long hotrun keeps reading a request after its first byte has arrived. A slow client occupies a place for which
+/// others may be waiting.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state that the unclaimed connections of all addresses share. Connections beyond the limits wait in the accept

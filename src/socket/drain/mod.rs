@@ -255,7 +255,7 @@ const SEARCHES: u32 = 2;
 #[derive(Default)]
 struct ConnectionOwners {
     ours: HashSet<u64>,
-    /// How many times each of the other sockets was searched for without success.
+    /// How many times the holder of each of the other sockets was searched for without success.
     missed: HashMap<u64, u32>,
 }
 

@@ -108,7 +108,7 @@ async fn hc33_a_path_that_the_old_program_removes_is_restored() {
 }
 
 #[tokio::test]
-async fn connections_in_a_dead_unix_listener_are_forwarded() {
+async fn connections_in_a_dead_generations_unix_listener_are_forwarded() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);
@@ -124,7 +124,7 @@ async fn connections_in_a_dead_unix_listener_are_forwarded() {
     let asking = answers(waiting);
     until("every connection gets an answer", || asking.is_finished()).await;
     assert_eq!(asking.join().unwrap(), [2; 6]);
-    until("the dead listener is closed", || {
+    until("the dead generation's listener is closed", || {
         sockets.listener_count() == 1
     })
     .await;

@@ -182,7 +182,7 @@ async fn when_a_live_program_shuts_down_its_unix_listener_connections_are_held_a
 }
 
 #[tokio::test]
-async fn connections_in_a_dead_listener_are_forwarded_to_the_next_generation() {
+async fn connections_in_a_dead_generations_listener_are_forwarded_to_the_next_generation() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     drop(sockets.prepare(id(1)).unwrap());
@@ -197,7 +197,7 @@ async fn connections_in_a_dead_listener_are_forwarded_to_the_next_generation() {
     let asking = answers(waiting);
     until("every connection gets an answer", || asking.is_finished()).await;
     assert_eq!(asking.join().unwrap(), [2; 25]);
-    until("the dead listener is closed", || {
+    until("the dead generation's listener is closed", || {
         sockets.listener_count() == 1
     })
     .await;

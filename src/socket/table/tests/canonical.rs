@@ -21,7 +21,7 @@ struct Rename {
 }
 
 impl Rename {
-    /// Rounds the time that has passed down to a threshold, because only the thresholds affect decisions.
+    /// Rounds the time that has passed since `time` down to a threshold, because only the thresholds affect decisions.
     fn time(&self, time: Time) -> Time {
         let ago = self.now.since(time);
         let classes = [LONG, LONGEST_HANDSHAKE, REST];

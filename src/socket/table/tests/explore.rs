@@ -57,9 +57,9 @@ pub(super) struct Exploration<'a> {
 impl<'a> Exploration<'a> {
     /// The exploration stops after this many broken rules.
     const ENOUGH: usize = 3;
-    /// From the start, all states are explored up to the first depth at which more than this many have been reached.
+    /// All states are explored, depth by depth, until more than this many have been found.
     const WHOLE: usize = 1_500;
-    /// Beyond that depth, at most this many states of each depth are explored, those with the lowest fingerprints.
+    /// After that, at most this many states of each depth are explored: those with the lowest fingerprints.
     const WIDTH: usize = 60;
 
     pub(super) fn run(setting: &'a Setting) -> Report {
