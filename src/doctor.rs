@@ -337,7 +337,10 @@ fn terminal() -> Finding {
     }
     Finding::works(
         NAME,
-        format!("the live screen, {} columns by {} rows", size.columns, size.rows),
+        format!(
+            "the live screen, {} columns by {} rows",
+            size.columns, size.rows
+        ),
     )
 }
 

@@ -27,8 +27,8 @@ use crate::reload::Time;
 pub enum Sharing {
     /// Each generation has its own listener, and a program in the kernel chooses which of them gets new connections.
     Steered,
-    /// All generations have duplicates of one socket, for systems where [`STEERING`](crate::os::STEERING) is false. No
-    /// connection is refused, but the old generation may accept one just before it exits.
+    /// All generations have duplicates of one socket. This is for systems where [`STEERING`](crate::os::STEERING) is
+    /// false. No connection is refused, but the old generation may accept one just before it exits.
     Shared,
 }
 

@@ -55,7 +55,7 @@ impl Sockets {
         })
     }
 
-    /// Returns the number of listeners that are certain to have no connection on its way into them.
+    /// Returns the number of quiescent listeners: no connection can be on its way into one of these.
     fn quiescent_count(&self) -> usize {
         self.see(|thread| {
             let groups = thread.table.groups().iter();

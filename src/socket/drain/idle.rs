@@ -82,7 +82,7 @@ impl IdleDetector {
             1.. => now.since_sent,
         };
         let since = now.since_received.min(since_sent);
-        // The connection was opened in advance, as browsers do, and has not been used yet.
+        // The client has opened the connection in advance, as browsers do, and has not used it yet.
         if now.received == 0 {
             return since >= QUIET_IF_UNCLEAR;
         }

@@ -31,7 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(25);
 const AGREEING: u32 = 2;
 /// How long to wait for an old generation whose socket is shared. It keeps accepting connections, so it may never be idle.
 const SHARED_IDLE: Duration = Duration::from_secs(1);
-/// A connection that has received no data for this long was opened in advance, as browsers do, and its client must
+/// If no data has arrived on a connection for this long, the client has opened it in advance, as browsers do, and must
 /// expect it to be closed. The limit allows for an overloaded machine, where a client may take a long time to send its
 /// first byte.
 const UNUSED: Duration = Duration::from_secs(2);

@@ -26,7 +26,7 @@ pub enum InterceptEvent {
     Listens(Joined),
     /// The program is about to get `EADDRINUSE`, because another process uses the address. [`Self::InUse`] follows.
     Refused,
-    /// Another process uses the address. The error names it, if known.
+    /// Another process uses the address. The error names the process, if known.
     InUse(OpenError),
     /// A `--listen` address overlaps the one that the program binds.
     Listed {

@@ -30,7 +30,7 @@ fn exit_is_reported(program: &InterceptedProgram) -> bool {
     poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
 }
 
-/// If the exit stayed reported, the thread would search in an endless loop.
+/// If the exit were still reported after the search, the thread would search in an endless loop.
 #[tokio::test]
 async fn a_workers_exit_is_reported_until_the_next_search() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();

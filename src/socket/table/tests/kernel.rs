@@ -96,7 +96,7 @@ pub(super) struct Model {
     pub(super) fallible: usize,
     /// The groups where a connection could already land in a stranger's socket before the current input.
     pub(super) astray: BTreeSet<GroupId>,
-    /// The group in which a waiting connection was lost. This is allowed if the whole group is removed.
+    /// The group in which a waiting connection was lost, which is allowed only if the whole group is removed.
     pub(super) lost_in: Option<GroupId>,
     pub(super) emptied: Option<GroupId>,
     pub(super) broken: Vec<(Rule, String)>,
