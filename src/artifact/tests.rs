@@ -55,7 +55,7 @@ fn a_kept_executable_outlives_the_next_build() {
 }
 
 #[test]
-fn the_newest_artifact_starts_from_its_original_path() {
+fn the_newest_artifact_is_started_from_its_original_path() {
     let (_root, app) = place();
     replace(&app, "one");
     let mut store = ArtifactStore::default();
@@ -93,7 +93,7 @@ fn a_symbolic_link_is_followed_when_the_executable_is_kept() {
 }
 
 #[test]
-fn an_unchanged_executable_is_kept_once() {
+fn an_unchanged_executable_is_kept_only_once() {
     let (root, app) = place();
     let mut store = ArtifactStore::default();
     let [first, second] = [1, 2].map(ArtifactId::new);

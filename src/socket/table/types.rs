@@ -288,6 +288,6 @@ pub(super) struct Env<'a> {
 /// Returns the error for a generation that has no listener here: it was not prepared, is draining, or has shut the
 /// socket down.
 pub(super) fn does_not_listen(id: GenId) -> io::Error {
-    let message = format!("generation {id} does not listen");
+    let message = format!("generation {id} is not listening");
     io::Error::new(io::ErrorKind::NotFound, message)
 }

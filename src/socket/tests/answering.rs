@@ -143,7 +143,7 @@ async fn connections_that_waited_for_a_generation_that_was_never_live_get_a_resp
 
 /// This test takes as long as hotrun waits for a slow client.
 #[tokio::test]
-async fn a_slow_client_is_not_read_forever() {
+async fn slow_clients_get_a_response_after_five_seconds() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
     start_responding(&mut sockets);
@@ -202,7 +202,7 @@ fn half_closed(sockets: &Sockets, count: usize) -> Vec<Box<dyn Duplex>> {
 /// Clients of another protocol give up and connect again, as connection pools do. Of the clients that have only shut
 /// down their sending side, the newest keep waiting for the program, and the connections of the others are closed.
 #[tokio::test]
-async fn clients_that_have_left_take_no_places() {
+async fn clients_that_have_left_occupy_no_place() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
     start_responding(&mut sockets);

@@ -17,7 +17,7 @@ fn refused(value: &str, sharing: Sharing) -> (String, String) {
 }
 
 #[tokio::test]
-async fn hc29_a_port_in_use_is_refused_and_its_holder_named() {
+async fn hc29_a_port_in_use_is_refused_and_its_holder_is_named() {
     let pid = std::process::id();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -64,7 +64,7 @@ async fn hc29_hotrun_does_not_join_another_programs_reuse_port_group() {
 }
 
 #[tokio::test]
-async fn no_socket_stays_open_if_one_address_fails() {
+async fn no_socket_stays_open_if_one_address_cannot_be_opened() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -139,7 +139,7 @@ async fn a_stale_unix_socket_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_in_use_is_refused_and_its_holder_named() {
+async fn a_unix_socket_in_use_is_refused_and_its_holder_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let _taken = UnixListener::bind(&path).unwrap();

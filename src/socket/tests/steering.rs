@@ -221,7 +221,7 @@ async fn a_switch_to_an_unprepared_generation_changes_nothing() {
         (error.kind(), error.to_string()),
         (
             io::ErrorKind::NotFound,
-            "generation 9 does not listen".to_owned()
+            "generation 9 is not listening".to_owned()
         )
     );
     assert_eq!(to.ask().unwrap(), 1);

@@ -321,8 +321,8 @@ proptest! {
         }
     }
 
-    /// Closing a listener cannot be deferred forever: every reload closes at least the listener that
-    /// has waited longest.
+    /// Closing a listener cannot be deferred forever: every reload closes at least the listener that has waited
+    /// longest.
     #[test]
     fn no_listener_is_kept_forever(lives in prop::collection::vec(0..5_u32, 4..40)) {
         let mut world = World { target: generation(1), ..World::default() };

@@ -18,7 +18,7 @@ fn members_of(owners: &[u32], target: u32) -> Members {
 }
 
 #[test]
-fn with_two_members_the_hash_can_only_choose_the_survivor() {
+fn when_one_of_two_members_leaves_the_hash_can_only_choose_the_other() {
     let group = members_of(&[1, 2], 2);
     assert!(group.may_leave(key(0), &[]));
     assert!(!group.may_leave(key(1), &[]), "the live listener must stay");
