@@ -48,8 +48,8 @@ pub(super) enum MonitoredListener {
     },
 }
 
-/// Monitors the drain of one generation. A connection belongs to the generation if one of its processes holds it, so each
-/// method takes the pids of those processes.
+/// Monitors the drain of one generation. A connection belongs to the generation if one of the generation's processes
+/// holds it, so the methods that look for connections take the pids of those processes.
 pub struct DrainMonitor {
     listeners: Arc<Vec<MonitoredListener>>,
     /// When monitoring began. Later handshakes belong to another generation's listener.

@@ -226,7 +226,7 @@ pub(in crate::socket) enum Op {
     RestorePath { listener: ListenerId },
     /// Shut the socket down and close it. It leaves the group immediately, and the last member takes its index.
     Close { listener: ListenerId },
-    /// Hide the listener from new connections, so that they reach the listeners on an address that covers this one.
+    /// Hide the listener, so that new connections reach the listeners on an address that covers this one instead.
     Hide { listener: ListenerId },
     /// Set `O_NONBLOCK`, which is allowed once no program holds the socket.
     SetNonblocking { listener: ListenerId },
