@@ -30,8 +30,8 @@ use crate::reload::{GenId, Time};
 
 /// How long to wait before retrying to steer or to start a forwarder.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often to check the path of a unix socket that an exiting program may remove. If one does, the path is missing for
-/// at most this long.
+/// How often to check the path of a unix socket that an exiting program may remove. If one does, the path is missing
+/// for at most this long.
 const RESTORE_EVERY: Duration = Duration::from_millis(5);
 
 /// All groups, and the state of the generations.
