@@ -24,37 +24,39 @@
 //!   owns the table and all sockets. The driver sends requests to that thread. So does [`socket::intercept`], which
 //!   replies to programs' `bind` and `listen` calls, so a program never waits for the driver.
 //! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, the driver's messages, and output. The only
-//!   resource that it owns is the terminal. Keys come back as [`Request`](reload::Request)s.
+//!   resource that it owns is the terminal. The driver turns keys into [`Request`](reload::Request)s.
 //! - [`os`] wraps the kernel's interfaces. It is the only place with `unsafe` and platform-specific code.
 //!
 //! # Terms
 //!
-//! - **generation**: one build result and the process tree started from it, numbered from 1.
-//! - **phases**: *building, starting, ready, live, draining, gone*. A generation can also *fail* before it is live.
+//! - **generation**: one build or start, and the process tree that comes from it, numbered from 1.
+//! - **phases**: *building, starting, ready, live, draining, gone*. A generation can also *fail* in any of them.
 //! - **live**: the one generation that gets new connections. **switch**: the moment another one becomes live.
 //! - **drain**: the old generation finishes its connections and exits. After the **stop timeout** it is killed.
 //! - **listener**: one listening socket of one generation for one address. **group**: all listeners of an address.
 //! - **steer**: choose the listener that gets new connections. **hold**: while no generation is live, keep connections
-//!   in a listener that the next generation takes over. **adopt**: turn the socket that an unmodified program opens
+//!   in a listener until the next generation gets them. **adopt**: turn the socket that an unmodified program opens
 //!   into a listener. **forward**: accept a connection from an old listener and splice it to the live generation.
-//!   **respond**: send HTTP clients a 503 with the reason while no generation is live or starting.
+//!   **respond**: send HTTP clients a 503 with the reason while no generation is live, being built or starting.
 //!
 //! # A reload, step by step
 //!
-//! 1. [`watch`] reports changed files, and the machine requests a build. In cargo mode, [`build`] runs `cargo run`
-//!    itself, with hotrun as cargo's `runner`: cargo builds, then passes hotrun the program that it would have started,
-//!    with its arguments, environment and working directory.
+//! 1. [`watch`] reports changed files, and the machine requests a build. In cargo mode, the command is `cargo run`
+//!    with hotrun as cargo's `runner` ([`build`]): cargo builds, then passes hotrun the program that it would have
+//!    started, with its arguments, environment and working directory.
 //! 2. [`process`] starts the program under a *guardian*, a small hotrun process. The guardian is the subreaper of the
 //!    generation's process tree, reports how the program exits, and kills the tree when hotrun is gone, for any reason.
 //!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
 //!    ([`socket::intercept`]). It also gets `NOTIFY_SOCKET`.
-//! 3. [`ready`] detects when the program is ready. Until then, no client's connection reaches the program.
+//! 3. [`ready`] detects when the program is ready. While another generation is live, no client's connection
+//!    reaches the program until then.
 //! 4. The switch: every address has a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
 //!    kernel chooses the one that gets a new connection. Replacing that program is one system call.
 //! 5. The old generation accepts the connections that are already in its queue, then gets the stop signal. If it does
 //!    not handle that signal, it gets the signal only once its connections are closed or idle, or at the stop timeout.
-//! 6. Connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed. A
-//!    listener is closed only when the kernel's renumbering of the group cannot misdirect a connection.
+//! 6. Connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed.
+//!    hotrun closes a listener only when the kernel's renumbering of the group sends no connection to a listener that
+//!    would neither serve nor forward it.
 //!
 //! # Threads, tasks and processes
 //!
@@ -64,11 +66,12 @@
 //! | tasks on it: probes, monitors, output, forwarded connections | as needed | one piece of work each | the driver, by events |
 //! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | the task that waits |
 //! | `sockets` | 1 | the table and every listening socket | its inbox: inputs, and requests with a reply |
-//! | `forward PORT` | 1 per listener that no program accepts from | nothing: it accepts from one listener | `sockets`, tasks |
+//! | `forward PORT` | 1 per listener that is retired, or from which hotrun responds | nothing: it accepts from one listener | `sockets`, tasks |
 //! | `intercept N` | 1 per generation whose sockets are adopted | its record of the program's sockets | `sockets`, the driver |
-//! | threads of [`ui`], [`watch`], the notify crate | 1 each | the terminal; the watches | the driver |
+//! | threads of [`ui`] and [`watch`] | 1 each | the terminal; the watches | the driver |
+//! | thread of the notify crate | 1 | the kernel's events | [`watch`]'s thread |
 //! | `signals` | 1 | nothing: it receives the signals to hotrun | the driver |
-//! | guardian | 1 process per generation | its process tree | the driver, through a socket pair |
+//! | guardian | 1 process per generation, build, rule command or probe command | its process tree | the driver, through a socket pair |
 //! | cargo, build commands | 1 process tree at a time | | the driver, by their output |
 //!
 //! # Invariants
@@ -88,19 +91,19 @@
 //! 8. Quitting finishes exactly once, with no process left and the terminal restored.
 //! 9. Of hotrun's file descriptors, a child inherits only those meant for it.
 //! 10. From the first listen to quit, hotrun refuses or resets no connection to an address that it manages.
-//! 11. No crash loop: at most two automatic restarts; then hotrun waits for a change or a request.
+//! 11. No crash loop: at most two automatic restarts after crashes; then hotrun waits for a change or a request.
 //!
 //! # Allowed imports
 //!
 //! ```text
-//! main -> lib -> driver, config, doctor, error, ui
+//! main -> lib -> driver, config, doctor, error, os, ui
 //! doctor -> os
 //! driver -> everything below
 //! artifact -> build, reload, os
-//! ui, watch, build, socket, process, ready -> reload (its vocabulary), os
-//! watch, build -> error
+//! ui, watch, build, socket, process -> reload (its vocabulary), os
+//! watch, build -> error       ready -> os, value
 //! config, cli -> the types in which the modules above take their settings
-//! config -> cli               cli -> guide, error          cli, ready -> value
+//! config -> cli               cli -> guide, error, value
 //! reload -> std only          os -> nothing in the crate
 //! ```
 //!

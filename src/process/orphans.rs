@@ -99,11 +99,12 @@ fn kill_once() -> bool {
 }
 
 /// Kills hotrun's helper processes: the `cargo` and `rustup` that it runs for metadata, which may take minutes. Does
-/// not kill guardians, because each of them kills its tree and then exits.
+/// not kill guardians, because each of them kills its tree and then exits, nor inherited children.
 pub fn kill_helpers() {
     let own = own_pid();
     let hotrun = process_tree::executable(own);
-    let is_helper = |child: &i32| process_tree::executable(*child) != hotrun;
+    let is_helper =
+        |child: &i32| started_by_us(*child) && process_tree::executable(*child) != hotrun;
     let children = process_tree::children(own).into_iter();
     children.filter(is_helper).for_each(kill_with_descendants);
 }

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::harness::{Project, Run, TIMEOUT, apps, http, leftovers, say, until};
 
@@ -48,6 +49,25 @@ fn quitting_leaves_nothing_behind() {
 #[test]
 fn hc22_closing_the_terminal_leaves_nothing_behind() {
     quit_with_signal(Signal::SIGHUP, 128 + 1);
+}
+
+/// hotrun is then the job's parent.
+#[test]
+fn quitting_spares_a_background_job_of_the_shell_that_hotrun_replaced() {
+    let project = Project::new();
+    let file = project.beside("job");
+    let start_job = format!("sleep 1000 >/dev/null 2>&1 & echo $! >'{}'", file.display());
+    let run = Run::through(&project, &format!("{start_job}; exec \"$0\" \"$@\""));
+    let mut run = run.program(["sleep", "1001"]).spawn();
+    run.live();
+    let job = std::fs::read_to_string(&file).expect("the shell has started the job");
+    run.signal(Signal::SIGTERM);
+    run.wait_for_exit();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", job.trim()));
+    let status = status.expect("the job is running");
+    assert!(status.contains("State:\tS"), "the job is running: {status}");
+    let job = Pid::from_raw(job.trim().parse().expect("the file contains a pid"));
+    kill(job, Signal::SIGKILL).expect("can end the job");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use imports::{paths, uses};
 
 /// The modules that each module may import. All other imports are forbidden.
 const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
-    ("lib", &["driver", "config", "doctor", "error", "ui"]),
+    ("lib", &["driver", "config", "doctor", "error", "os", "ui"]),
     ("doctor", &["os"]),
     (
         "driver",
