@@ -60,6 +60,21 @@ fn dies_before_it_is_live(sockets: &mut Sockets, number: u32) {
     sockets.release(id(number)).unwrap();
 }
 
+/// If the sockets of a generation cannot be prepared, it is released at once.
+#[tokio::test]
+async fn connections_wait_for_the_next_generation_once_one_that_was_never_live_is_released() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = tcp(&sockets, 0);
+    drop(sockets.prepare(id(1)).unwrap());
+    sockets.release(id(1)).unwrap();
+    let clients: Vec<_> = (0..10).map(|_| TcpStream::connect(to).unwrap()).collect();
+    let server = TcpListener::from(sockets.prepare(id(2)).unwrap().remove(0).fd);
+    server.set_nonblocking(true).unwrap();
+    sockets.switch(id(2)).unwrap();
+    let (own, seen) = ports_seen(&clients, &server);
+    assert_eq!(own, seen);
+}
+
 #[tokio::test]
 async fn no_connection_to_a_live_generation_goes_through_a_forwarder() {
     let mut sockets = open(&["127.0.0.1:0"]);
