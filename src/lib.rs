@@ -55,8 +55,8 @@
 //! 5. The old generation accepts the connections that are already in its queue, then gets the stop signal. If it does
 //!    not handle that signal, it gets the signal only once its connections are closed or idle, or at the stop timeout.
 //! 6. Connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed.
-//!    hotrun closes a listener only when the kernel's renumbering of the group sends no connection to a listener that
-//!    would neither serve nor forward it.
+//!    Closing a listener makes the kernel renumber the group, so hotrun closes one only when every connection still lands
+//!    in a listener that serves or forwards it.
 //!
 //! # Threads, tasks and processes
 //!

@@ -221,7 +221,7 @@ fn generations_overlap_only_if_hotrun_manages_their_sockets() {
 }
 
 #[test]
-fn the_help_the_version_and_the_man_page_are_printed() {
+fn help_version_and_man_page_are_printed() {
     for (word, expected) in [
         ("-h", "--stop-timeout"),
         ("--help", "HOTRUN_STOP_TIMEOUT"),

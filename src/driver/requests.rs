@@ -136,7 +136,7 @@ impl Driver {
         }
         self.signal_all(Signal::SIGSTOP);
         let began = Instant::now();
-        // Fails if no shell could continue hotrun.
+        // Returns at once if no shell could continue hotrun. If it fails, hotrun keeps running.
         let _ = terminal::suspend();
         // Done first, so that another Ctrl-Z works as soon as the user sees that hotrun is running again.
         self.report_failure("handling Ctrl-Z", terminal.resumed().await);

@@ -262,7 +262,7 @@ impl Table {
         self.keep(group, joined, env)
     }
 
-    /// Steers to this generation all groups in which it listens, or none.
+    /// Steers every group in which this generation listens to it. If one fails, none is switched.
     fn switch(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
         // First remove the listeners that were shut down, because that changes the indices.
         self.on_each(env, Group::refresh)?;

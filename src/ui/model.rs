@@ -17,7 +17,7 @@ const MAX_LINES: usize = 12;
 /// How many changed files are remembered.
 const MAX_FILES: usize = 4;
 
-/// The state to show. It depends only on the reports.
+/// The state to show. It depends only on the reports and on when they arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Model {
     /// The generations that are not gone.

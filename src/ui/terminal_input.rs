@@ -69,7 +69,7 @@ impl TerminalInput {
     /// and any earlier requests to suspend.
     ///
     /// # Errors
-    /// The signal handler cannot be installed again.
+    /// The signal handler could not be reinstalled.
     pub async fn resumed(&mut self) -> io::Result<()> {
         // `SIGCONT` arrives at once, unless hotrun was not stopped after all. Earlier signals have arrived by then.
         let _ = timeout(MOMENT, self.continued.recv()).await;

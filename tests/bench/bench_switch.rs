@@ -50,7 +50,7 @@ fn generation(body: &str) -> u64 {
 
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
-fn new_connections_soon_go_to_a_generation_that_is_ready() {
+fn new_connections_reach_a_ready_generation_quickly() {
     let project = Project::new();
     project.server("v1");
     let mut run = project.run().listen().spawn();

@@ -137,7 +137,7 @@ impl World {
             one && machine.live() == self.live(),
             || {
                 format!(
-                    "the machine says that {:?} is live, but the world says {:?}",
+                    "one of each: {one}; live: {:?} in the machine, {:?} in the world",
                     machine.live(),
                     self.live()
                 )

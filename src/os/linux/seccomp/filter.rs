@@ -30,7 +30,7 @@ pub(super) struct Architecture {
     listen: u32,
 }
 
-/// 62 is `EM_X86_64`; the high bits mean 64-bit and little-endian.
+/// `0x3e` is `EM_X86_64`; the high bits mean 64-bit and little-endian.
 #[cfg(any(target_arch = "x86_64", test))]
 const X86_64: Architecture = Architecture {
     audit: 0xc000_003e,
@@ -38,7 +38,7 @@ const X86_64: Architecture = Architecture {
     listen: 50,
 };
 
-/// 183 is `EM_AARCH64`; the call numbers are from `include/uapi/asm-generic/unistd.h`.
+/// `0xb7` is `EM_AARCH64`; the call numbers are from `include/uapi/asm-generic/unistd.h`.
 #[cfg(any(target_arch = "aarch64", test))]
 const AARCH64: Architecture = Architecture {
     audit: 0xc000_00b7,
