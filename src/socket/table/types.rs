@@ -62,7 +62,7 @@ pub(in crate::socket) struct Listener {
     /// it. Connections that still land in it are forwarded.
     pub(in crate::socket) retired: bool,
     /// The last time at which the kernel may have chosen the listener for a new connection. `None` if it never has. Not
-    /// up to date while the listener is the target's.
+    /// updated while the target owns the listener.
     pub(in crate::socket) targeted_until: Option<Time>,
     /// Whether it is certain that no connection is on its way into the listener.
     pub(in crate::socket) quiescent: bool,
