@@ -191,7 +191,7 @@ fn the_old_generation_stays_live_if_gunicorn_cannot_load_the_new_program() {
 /// Node catches the stop signal to restore the terminal, then exits without finishing its requests.
 #[test]
 #[ignore = "needs node"]
-fn a_request_in_flight_finishes_even_though_node_has_no_stop_handler() {
+fn a_request_in_flight_finishes_even_though_the_node_program_has_no_stop_handler() {
     if !works_or_skip("node", &["--version"], "nodejs") {
         return;
     }

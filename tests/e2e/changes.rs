@@ -122,7 +122,7 @@ fn hc07_a_signal_triggers_a_reload_and_a_touch_does_not() {
     project.server("v1");
     let mut run = project.run().listen().spawn();
     run.live();
-    // Save again: if a file was written while hotrun was starting, hotrun cannot tell whether it has changed since.
+    // Save again: if a file was written just before hotrun started, hotrun cannot tell a touch from a change.
     project.server("v2");
     assert_eq!(run.live(), 2);
     let start = project.work().join("start");

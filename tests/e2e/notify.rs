@@ -53,7 +53,7 @@ fn run(project: &Project, body: &str) -> Run {
 
 const WEBSOCKET: &str = include_str!("notify/websocket.py");
 
-/// The source of the websocket server, with this number as its word.
+/// The source of the websocket server, with `WORD` set to this number.
 fn edited(word: usize) -> String {
     WEBSOCKET.replace("WORD = \"one\"", &format!("WORD = \"{word}\""))
 }
@@ -296,7 +296,7 @@ time.sleep(1000)"#;
     run.quit();
 }
 
-/// The process that hotrun started is killed; the process that it named with `MAINPID` continues as the program.
+/// The process that hotrun started is killed; its child, which named itself with `MAINPID`, continues as the program.
 #[test]
 #[ignore = "needs python3"]
 fn mainpid_names_the_main_process() {

@@ -243,7 +243,7 @@ fn a_probe_reaches_only_the_new_generation() {
     project.server("one");
     let mut run = project.run().listen().args(["--ready", "http:/"]).spawn();
     run.live();
-    // The new generation does not respond for half a second. A probe that reaches the old one would succeed at once.
+    // The new generation does not respond for half a second. A probe that reached the old one would succeed at once.
     project.faulty("late=500 two");
     let live = run.expect("live");
     let starting = run

@@ -126,7 +126,7 @@ fn hc30_leaked_descriptors_do_not_reach_the_program() {
 }
 
 #[test]
-fn hc31_listen_pid_is_not_set_behind_a_forking_wrapper() {
+fn hc31_a_program_behind_a_forking_wrapper_accepts_the_socket() {
     let project = Project::new();
     let server = apps::std().server.display().to_string();
     project.script("unused");

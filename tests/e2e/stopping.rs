@@ -51,7 +51,7 @@ fn hc22_closing_the_terminal_leaves_nothing_behind() {
     quit_with_signal(Signal::SIGHUP, 128 + 1);
 }
 
-/// hotrun is then the job's parent.
+/// Because hotrun replaced the shell, hotrun is the job's parent.
 #[test]
 fn quitting_spares_a_background_job_of_the_shell_that_hotrun_replaced() {
     let project = Project::new();
@@ -187,8 +187,8 @@ fn hc20_a_cleanup_is_not_interrupted_and_the_stop_signal_is_sent_once() {
     run.quit();
 }
 
-/// Makes `start` a shell script that runs a server, a daemon that leaves the session through a double fork, and a
-/// process that ignores every signal that can be ignored.
+/// Makes `start` a shell script that runs a server, a daemon that a double fork has detached, and a process that ignores
+/// every signal that can be ignored.
 pub(crate) fn tree(project: &Project, version: &str) {
     let std = apps::std();
     let (server, faulty) = (std.server.display(), std.faulty.display());

@@ -36,7 +36,7 @@ const SERVER: &str = "serve(open_socket())";
 
 #[test]
 #[ignore = "needs python3"]
-fn a_shell_that_starts_the_server_belongs_to_its_generation() {
+fn a_shell_that_starts_the_server_belongs_to_the_servers_generation() {
     if !installed_or_skip(PYTHON) {
         return;
     }

@@ -94,7 +94,7 @@ impl Chromium {
             let read = self.from.read_until(0, &mut answer);
             assert!(
                 read.expect("can read from the browser") > 0,
-                "the browser has exited"
+                "the browser has not exited"
             );
             answer.pop();
             let mut answer: Value =

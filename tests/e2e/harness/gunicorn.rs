@@ -13,7 +13,7 @@ use super::{TIMEOUT, until};
 #[track_caller]
 pub(crate) fn wait_for_handlers(master: u64, workers: usize) {
     until(
-        "the workers have their signal handlers",
+        "the workers have installed their signal handlers",
         TIMEOUT * 2,
         || {
             let path = format!("/proc/{master}/task/{master}/children");

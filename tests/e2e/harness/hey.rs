@@ -48,7 +48,7 @@ pub(crate) struct Load {
 pub(crate) struct LoadResults {
     pub(crate) sent: usize,
     pub(crate) succeeded: usize,
-    /// Responses with status 503.
+    /// The number of responses with status 503.
     pub(crate) unavailable: usize,
     /// Sorted once the load has stopped.
     latencies: Vec<Duration>,

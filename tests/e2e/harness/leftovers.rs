@@ -47,7 +47,7 @@ fn command_line(pid: i32) -> String {
     String::from_utf8_lossy(&text).replace('\0', " ")
 }
 
-/// Waits until no process with this mark is left behind.
+/// Waits until no process with this mark is left.
 #[track_caller]
 pub(crate) fn no_process(mark: &str) {
     let began = Instant::now();

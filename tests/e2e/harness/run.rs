@@ -32,7 +32,7 @@ impl Run {
         Self::from(shell, project)
     }
 
-    /// Like [`Self::new`], but as an unprivileged user who can access only the project.
+    /// Like [`Self::new`], but as the unprivileged user `nobody`, who is made the owner of the project.
     pub(crate) fn as_nobody(project: &Project) -> Self {
         let hotrun = project.hand_to_nobody(env!("CARGO_BIN_EXE_hotrun"));
         let mut command = Command::new("setpriv");

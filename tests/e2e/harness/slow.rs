@@ -15,7 +15,7 @@ pub(crate) struct SlowClients {
 }
 
 impl SlowClients {
-    /// Starts this many clients. Their first requests take different times, so that the later ones are spread evenly.
+    /// Starts this many clients. Their first requests differ in duration, so that the later ones are spread evenly.
     pub(crate) fn start(to: SocketAddr, clients: u32, takes: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let client = |n: u32| {

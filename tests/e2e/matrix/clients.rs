@@ -15,8 +15,8 @@ pub(super) struct StrictClient {
 }
 
 impl StrictClient {
-    /// Starts the client. Every response must be the same as the current one except for its digits, which differ
-    /// between generations.
+    /// Starts the client. Every response must be the same as the first one except for its digits, which differ between
+    /// generations.
     pub(super) fn start(to: SocketAddr) -> Self {
         let expected = http::get(to, "/").map(|body| without_digits(&body));
         let expected = expected.unwrap_or_else(|failure| panic!("first request: {failure}"));

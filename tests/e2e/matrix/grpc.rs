@@ -97,7 +97,7 @@ fn report(what: &str, results: &CallResults) {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn with_grpcs_own_client_no_call_fails() {
+fn with_grpcs_own_client_no_call_fails_because_of_hotrun() {
     let packages = installed_or_skip(PYTHON, "--version", "python3")
         .then(dependencies::pip)
         .flatten();

@@ -12,8 +12,8 @@ use crate::harness::{say, skip};
 const CLIENTS: usize = 16;
 const RATE: usize = 40;
 
-/// Measures with two clients. If a reused connection turns out to be closed, `hey` retries the request on another one,
-/// as HTTP allows; `wrk` counts an error.
+/// Measures with `hey`, then with `wrk`. If a reused connection turns out to be closed, `hey` retries the request on
+/// another one, as HTTP allows; `wrk` counts an error.
 fn measure(program: Program) {
     if !hey::installed_or_skip() || !program.can_run_or_skip() {
         return;
@@ -56,7 +56,7 @@ fn with_hey(what: &str, served: &mut ServedProgram) {
     ));
     assert!(
         failed <= CLIENTS * reloads,
-        "{what}: more failures than connections"
+        "{what}: more than one failure per connection and reload"
     );
 }
 
@@ -81,7 +81,7 @@ fn with_wrk(what: &str, served: &mut ServedProgram, mut wrk: Wrk) {
     assert_eq!(count("timeout"), 0, "{printed}");
     assert!(
         broken <= CLIENTS * reloads,
-        "more failures than connections: {printed}"
+        "more than one failure per connection and reload: {printed}"
     );
 }
 

@@ -21,7 +21,7 @@ use program::Program;
 use crate::harness::hey::{self, Load, Pressure};
 use crate::harness::{BUILD_TIMEOUT, Event, Project, Run, Running, TIMEOUT, gunicorn, say, until};
 
-/// About 800 connections per second, which leaves half a core for the server.
+/// About 800 connections per second, few enough to leave CPU time for the server.
 const STEADY: Pressure = Pressure {
     clients: 20,
     rate: 40,

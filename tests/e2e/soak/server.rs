@@ -279,7 +279,7 @@ impl SoakServer {
         let value = self.values;
         self.project.save("config/value", &format!("{value}\n"));
         match self.language {
-            // This server does not handle the signal, so hotrun restarts it.
+            // This server does not handle the rule's signal, so hotrun restarts it.
             Language::Rust => self.wait_for_response("version "),
             Language::Python | Language::Node => self.wait_for_response(&format!("value {value} ")),
         }

@@ -148,8 +148,8 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// The minimum of each value. The number of listeners that must stay open to preserve the order of their reuseport
-    /// group varies.
+    /// The minimum of each value. Single measurements vary, because some listeners may have to stay open to preserve the
+    /// order of their reuseport group.
     pub(super) fn least(self, other: Self) -> Self {
         Self {
             descriptors: self.descriptors.min(other.descriptors),
@@ -158,7 +158,7 @@ impl Usage {
         }
     }
 
-    /// Checks that no value exceeds the earlier one by more than 5 %.
+    /// Checks that each value is at most 5 % higher than in the earlier measurement.
     #[track_caller]
     pub(super) fn assert_no_growth_since(&self, other: &Self) {
         let fine = |now: usize, then: usize| now * 100 <= then * 105;

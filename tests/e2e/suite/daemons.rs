@@ -1,4 +1,4 @@
-//! Faults while the live generation has a daemon that ignores every signal that can be ignored.
+//! Faults while the live generation has a daemon that ignores all signals commonly used to stop programs.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use super::live::expect_crash;
 use super::{Fault, Scenario};
 use crate::harness::{TIMEOUT, apps, http, until};
 
-/// A script line that starts a daemon with its own process group, session and environment, whose parent has exited. It
-/// ignores every signal that can be ignored.
+/// A script line that starts a daemon with its own process group, session and environment, whose parent has exited. The
+/// daemon ignores the signals that are commonly used to stop programs.
 const DAEMON: &str = "(env -i /usr/bin/setsid /bin/sh -c 'cd /; trap \"\" HUP INT TERM QUIT USR1 USR2; \
                       echo $$ >\"$0\"; while :; do /bin/sleep 0.2; done' \"$PWD/../daemon\" &)";
 

@@ -8,7 +8,7 @@ pub(super) fn faults() -> Vec<Fault> {
     State::ALL.into_iter().flat_map(faults_in).collect()
 }
 
-/// The faults in this state. While hotrun is already quitting, it handles another signal differently.
+/// The faults in this state. If hotrun is already quitting, it handles another signal differently.
 fn faults_in(state: State) -> Vec<Fault> {
     let killed = Fault::new(
         state,

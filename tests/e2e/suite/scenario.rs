@@ -232,7 +232,7 @@ impl Scenario {
         }
     }
 
-    /// Saves a good version, waits until it responds, and checks that the waiting client gets a response.
+    /// Saves a good version, waits until it responds, and checks that the waiting client, if any, gets a response.
     #[track_caller]
     pub(super) fn recover(&mut self) {
         self.recoveries += 1;
@@ -249,8 +249,8 @@ impl Scenario {
         }
     }
 
-    /// Stops the load, and checks that it lost no more requests than allowed. While no generation is live, its requests
-    /// wait, so it is stopped only when hotrun exits.
+    /// Stops the load, and checks that it lost no more requests than allowed. While no generation is live, this does
+    /// nothing: the load's requests wait then, so the load is stopped only when hotrun exits.
     #[track_caller]
     pub(super) fn stop_load(&mut self) {
         if !self.held
@@ -297,7 +297,7 @@ impl Scenario {
 
     /// Checks that one generation is live, that all other processes are gone, and that hotrun has no more descriptors
     /// open than usual. A listener may have to stay open to preserve the order of its reuseport group until another
-    /// listener joins the group, so this reloads up to three times until the first one is closed.
+    /// listener joins the group, so this reloads up to three times, until no such listener is left.
     #[track_caller]
     fn expect_settled(&mut self) {
         let most = usual_descriptors();

@@ -136,7 +136,7 @@ fn hangs() -> Vec<Fault> {
         .with(SHORT_TIMEOUTS),
         Fault::new(
             Starting,
-            "the program stops itself",
+            "the program stops itself (STOP)",
             "the program is killed",
             |scenario| {
                 scenario.proceed_with("kill -STOP $$");

@@ -108,8 +108,8 @@ impl State {
 }
 
 impl Scenario {
-    /// Crashes the live generation. The requests that it is handling are lost: two from the load, and the one that
-    /// crashes it.
+    /// Crashes the live generation. The requests that it is handling are lost: at most two from the load, and the one
+    /// that crashes it.
     pub(super) fn crash(&mut self) {
         self.allow(2);
         self.mark_held();
