@@ -243,7 +243,7 @@ fn main() {
 "#;
 
 #[test]
-fn hc08_a_build_script_that_writes_sources_is_reported_and_does_not_rebuild_forever() {
+fn hc08_a_build_script_that_writes_sources_is_reported_and_does_not_cause_endless_builds() {
     let project = Project::new();
     fs::create_dir(project.work().join("src")).expect("can create the directory");
     project.save("Cargo.toml", MANIFEST);

@@ -141,7 +141,7 @@ fn hc03_switching_branches_with_five_thousand_files_triggers_one_build_of_the_co
 }
 
 #[test]
-fn hc04_directories_can_be_moved_removed_and_recreated() {
+fn hc04_each_move_removal_or_recreation_of_a_directory_triggers_one_build() {
     let mut builds = Builds::new(&["main.rs", "src/lib.rs"]);
     for line in [
         "mkdir -p a/b/c && printf x > a/b/c/new.rs",
@@ -354,7 +354,7 @@ fn hc11_a_mount_without_events_is_reported_and_polled() {
 }
 
 #[test]
-fn hc12_odd_names_symlink_cycles_and_missing_files_are_handled() {
+fn hc12_odd_names_and_symlinks_trigger_builds_and_short_lived_files_do_not() {
     let mut builds = Builds::new(&["a/x", "main.rs"]);
     for (line, expected) in [
         ("ln -s .. a/circle", 1),

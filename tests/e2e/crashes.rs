@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{Project, Run, Running, apps, http};
 
-/// How many requests a program may have in flight when it crashes: one for each of the load's two clients.
+/// How many of the load's requests may be in flight when the program crashes: one for each of the two clients.
 const IN_FLIGHT: usize = 2;
 
 /// Saves the program as a single executable file, which hotrun can keep as an artifact.

@@ -187,8 +187,8 @@ fn hc20_a_cleanup_is_not_interrupted_and_the_stop_signal_is_sent_once() {
     run.quit();
 }
 
-/// Makes `start` a shell script that runs a server, a daemon that a double fork has detached, and a process that ignores
-/// every signal that can be ignored.
+/// Makes `start` a shell script that runs a server, a daemon that a double fork has detached, and a process that
+/// ignores every signal that can be ignored.
 pub(crate) fn tree(project: &Project, version: &str) {
     let std = apps::std();
     let (server, faulty) = (std.server.display(), std.faulty.display());

@@ -72,8 +72,9 @@ impl Project {
         self.script(&format!("exec '{faulty}' {arguments}"));
     }
 
-    /// Replaces `work/server` atomically with a hard link to this executable, or with a symlink if that fails. The tests
-    /// never open an executable for writing: if another thread forked at that time, `exec` would fail with `ETXTBSY`.
+    /// Replaces `work/server` atomically with a hard link to this executable, or with a symlink if that fails. The
+    /// tests never open an executable for writing: if another thread forked at that time, `exec` would fail with
+    /// `ETXTBSY`.
     pub(crate) fn swap(&self, executable: &Path) {
         let new = self.beside("new");
         fs::hard_link(executable, &new)

@@ -93,8 +93,8 @@ fn install_once(
     None
 }
 
-/// Builds a Rust app with a changed source, and returns the executable. The executable needs another name, for the
-/// reason given at [`copy_of_axum`](crate::harness::apps::copy_of_axum).
+/// Builds a Rust app with a changed source, and returns the executable. The executable needs a name of its own, for
+/// the reason given at [`copy_of_axum`](crate::harness::apps::copy_of_axum).
 pub(super) fn cargo(
     app: &str,
     package: &str,

@@ -84,8 +84,8 @@ impl TimedLoad {
             .expect("no thread panics while it holds the lock");
         let in_crash = |lost: &Lost| {
             let mut crashes = crashes.iter();
-            // A request lost in a crash fails when the program crashes, at most a second before `until`, or later if hotrun
-            // forwarded the request's connection.
+            // A request lost in a crash fails when the program crashes, at most a second before `until`, or later if
+            // hotrun forwarded the request's connection.
             let soon = Duration::from_secs(1);
             crashes.any(|crash| lost.began < crash.until && crash.until < lost.ended + soon)
         };

@@ -148,8 +148,8 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// The minimum of each value. Single measurements vary, because some listeners may have to stay open to preserve the
-    /// order of their reuseport group.
+    /// The minimum of each value. Single measurements vary, because some listeners may have to stay open to preserve
+    /// the order of their reuseport group.
     pub(super) fn least(self, other: Self) -> Self {
         Self {
             descriptors: self.descriptors.min(other.descriptors),
