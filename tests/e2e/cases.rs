@@ -219,7 +219,7 @@ fn hc05_no_change_is_missed_when_the_event_queue_overflows() {
     builds.quit();
 }
 
-/// Prepares a run in a user namespace, in which setting a limit takes no privileges. `limit` is what follows `echo` in
+/// Prepares a run in a user namespace, in which setting a limit needs no privileges. `limit` is what follows `echo` in
 /// a shell command: the value, and a redirection to a file in `/proc`.
 fn run_with_limit(project: &Project, limit: &str) -> Option<Run> {
     if !succeeds("unshare", &["-Ur", "true"]) {

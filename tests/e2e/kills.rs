@@ -55,7 +55,7 @@ fn hc22_twenty_kills_at_random_times_leave_nothing_behind() {
         crate::harness::leftovers::empty(&project.tmp());
     }
     say(&format!(
-        "{TIMES} × kill -9 during a reload: no process left behind, port free"
+        "{TIMES} × kill -9 of hotrun during a reload: no process left behind, port free"
     ));
 }
 
@@ -90,6 +90,6 @@ fn hc22_twenty_kills_with_a_process_tree_leave_nothing_behind() {
         crate::harness::leftovers::empty(&project.tmp());
     }
     say(&format!(
-        "{TIMES} × kill -9 of a tree with a daemon and a child that ignores signals: nothing left behind"
+        "{TIMES} × kill -9 of hotrun with a daemon and a child that ignores signals: nothing left behind"
     ));
 }

@@ -278,7 +278,7 @@ fn a_program_gets_the_documented_environment_variables() {
 }
 
 #[test]
-fn the_portable_path_reloads_with_one_shared_socket() {
+fn reloads_on_the_portable_path_work_with_one_shared_socket() {
     let project = Project::new();
     let pair = apps::axum();
     project.swap(&pair.v1);

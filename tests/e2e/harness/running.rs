@@ -27,8 +27,8 @@ pub(crate) struct Running {
 impl Running {
     pub(super) fn start(mut run: Run) -> Self {
         run.command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        // If a file was written within one tick of the file system's clock before hotrun starts, hotrun cannot tell
-        // whether it was written before or after the start, and treats it as changed.
+        // Let at least one tick of the file system's clock pass: hotrun cannot tell whether a file written in the same
+        // tick was written before or after hotrun started, and treats such a file as changed.
         thread::sleep(Duration::from_millis(20));
         let mut child = run.command.spawn().expect("can start hotrun");
         let (sender, events) = channel();
