@@ -180,7 +180,11 @@ fn hc08_a_self_triggered_command_is_reported_and_does_not_run_forever() {
     let before = runs(&mut run);
     assert!(before >= 6, "only {before} runs before the warning");
     run.wait_until_quiet(Duration::from_millis(700));
-    assert_eq!(runs(&mut run), before, "the command does not run after the warning");
+    assert_eq!(
+        runs(&mut run),
+        before,
+        "the command does not run after the warning"
+    );
     // A user's save still triggers a run.
     project.save("style.css", "b\n");
     run.wait_until_quiet(Duration::from_millis(1500));

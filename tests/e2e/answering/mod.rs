@@ -79,7 +79,10 @@ fn http_clients_get_the_errors_of_a_broken_first_build() {
         .set_nonblocking(true)
         .expect("can change the blocking mode");
     let early = waiting.read(&mut [0]);
-    assert!(early.is_err(), "no response arrives during a build: {early:?}");
+    assert!(
+        early.is_err(),
+        "no response arrives during a build: {early:?}"
+    );
     waiting
         .set_nonblocking(false)
         .expect("can change the blocking mode");
