@@ -22,8 +22,8 @@ const WIDTH: usize = 80;
 /// If the limit on inotify watches is lower than this, the report contains a note. Linux may set such a limit on a
 /// machine with little memory.
 const FEW_WATCHES: u64 = 16_384;
-/// With a lower limit on open descriptors, the check fails. hotrun uses about 30 descriptors, eight for each draining
-/// generation, and two for each forwarded connection.
+/// If the limit on open descriptors is lower than this, the check fails. hotrun uses about 30 descriptors, eight for
+/// each draining generation, and two for each forwarded connection.
 const FEW_DESCRIPTORS: fd_limit::Limit = 256;
 /// Enough descriptors for all connections that hotrun can handle at once.
 const ENOUGH_DESCRIPTORS: fd_limit::Limit = 2048;

@@ -103,7 +103,7 @@ impl Endpoint {
     }
 
     /// Finds a listener, other than `ours`, that shares exactly this address through `SO_REUSEPORT`. The kernel allows
-    /// this to any process of the same user.
+    /// any process of the same user to do so.
     pub(super) fn stranger(self, ours: &[u64]) -> Option<Occupant> {
         self.sharing(ours).as_ref().map(Occupant::of)
     }

@@ -18,9 +18,9 @@ const ATTEMPTS: u32 = 100;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 /// The size of the buffer for a forwarded request, in bytes.
 const BUFFER: usize = 8 << 10;
-/// How long the client may keep sending after the server has closed its direction. A client that never closes must not
-/// occupy a place that others need. The kernel has the same limit for sockets that no process holds (`tcp_fin_timeout`,
-/// `tcp(7)`).
+/// How long the client may keep sending after the server has closed its sending side. Without a limit, a client that
+/// never closes would use up one of the connections that hotrun can handle at the same time. The kernel has the same
+/// limit for sockets that no process holds (`tcp_fin_timeout`, `tcp(7)`).
 const AFTER_RESPONSE: Duration = Duration::from_secs(60);
 
 /// A TCP or unix socket connection.
@@ -50,7 +50,7 @@ pub(super) async fn forward(
 }
 
 /// Copies both directions, and the end of each. `received` has already been read from the client. Once the server has
-/// closed its direction, the client may keep sending for at most `after`.
+/// closed its sending side, the client may keep sending for at most `after`.
 async fn splice(
     received: &[u8],
     client: impl AsyncRead + AsyncWrite,

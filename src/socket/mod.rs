@@ -1,8 +1,8 @@
 //! Listening sockets: which generation gets new connections, and when a socket can be closed.
 //!
-//! Every address has a *group* with one *listener* per generation, which hotrun keeps open through a duplicate. The
-//! group is *steered*: one listener gets the new connections. [`Sockets::switch`] steers every group to another
-//! generation. Once it returns, every new connection goes to that generation.
+//! Every address has a *group* of *listeners*, usually one for each generation, which hotrun keeps open through
+//! duplicates. The group is *steered*: one generation's listeners get the new connections. [`Sockets::switch`] steers
+//! every group to another generation. Once it returns, every new connection goes to that generation.
 //!
 //! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of
 //!   the member that gets a new connection.
@@ -27,11 +27,12 @@
 //! - `drain` finds out whether a generation has finished.
 //! - [`intercept`] replies to the `bind` and `listen` calls of programs.
 //!
-//! These promises hold whatever a program does with its socket. `table/tests` checks the first two.
+//! hotrun keeps these promises. `table/tests` checks the first two.
 //!
-//! - From [`Sockets::open`] until [`Sockets`] is dropped, some process is listening on every address.
-//! - A listener is closed only when no connection is waiting in it or on its way into it, and when the change of
-//!   indices sends no connection to the wrong listener. `table/closing` lists all conditions.
+//! - From [`Sockets::open`] until [`Sockets`] is dropped, some process is listening on every `--listen` address, except
+//!   for a moment after a program has shut down the only listener there.
+//! - hotrun closes a released listener only when no connection is waiting in it or on its way into it, and when every
+//!   new connection will still land in a listener that serves or forwards it. `table/closing` lists all conditions.
 //! - hotrun never changes `O_NONBLOCK` or the timeouts of a socket that a program holds, because they apply to the
 //!   program as well.
 

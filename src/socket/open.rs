@@ -25,7 +25,7 @@ const BACKLOG: i32 = 4096;
 pub struct OpenError {
     message: String,
     hint: Option<String>,
-    /// Whether the command-line arguments contradict each other.
+    /// Whether the mistake is in the `--listen` arguments themselves: a name or an address is given twice.
     pub is_usage: bool,
 }
 

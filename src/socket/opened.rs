@@ -25,7 +25,7 @@ use crate::reload::Time;
 /// How generations share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// Each generation has its own listener, and a program in the kernel chooses which of them gets new connections.
+    /// Each generation has its own listener, and hotrun steers new connections to the live generation's.
     Steered,
     /// All generations have duplicates of one socket. This is for systems where [`STEERING`](crate::os::STEERING) is
     /// false. No connection is refused, but the old generation may accept one just before it exits.

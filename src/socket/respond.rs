@@ -146,7 +146,7 @@ fn accepts_html(header: &Header<'_>) -> bool {
     header.name.eq_ignore_ascii_case("accept") && value.contains("text/html")
 }
 
-/// The header with the reason's mark. The page compares it to detect that hotrun responds with another reason.
+/// The header with the reason's mark. The page compares it to detect that hotrun now gives a different reason.
 const MARK: &str = "Hotrun-Reason";
 
 /// A page and its `Content-Security-Policy`, which allows the page only to use its own style and script and to send
@@ -164,7 +164,7 @@ pre { overflow-x: auto; padding: 1rem; border-radius: .4rem; background: #8882; 
 footer { opacity: .7 }
 ";
 
-/// Polls until the program responds, or until hotrun responds with another reason. While the next generation is being
+/// Polls until the program responds, or until hotrun gives a different reason. While the next generation is being
 /// started, the poll waits in the queue, so the page reloads as soon as the program is ready. `HEAD` requests have no
 /// side effects in the program.
 const SCRIPT: &str = "

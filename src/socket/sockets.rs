@@ -301,8 +301,8 @@ impl Route {
     }
 }
 
-/// Binds a socket to a free port, and returns it with the address to connect to. A listener on all addresses is reached
-/// over loopback, and over IPv4 if the system has no IPv6.
+/// Binds a socket to a free port, and returns it with the address to connect to. For a listener on all addresses, this
+/// is the loopback address of the same family, or that of IPv4 if the system has no IPv6.
 fn reserve(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
     let reserve = |ip: IpAddr| {
         let socket = match ip {

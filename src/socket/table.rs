@@ -30,8 +30,8 @@ use crate::reload::{GenId, Time};
 
 /// How long to wait before retrying to steer or to start a forwarder.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often to check the path of a unix socket that an exiting program may remove. If one does, the path is missing
-/// for at most this long.
+/// How often to check the path of a unix socket that an exiting program may remove. If a program removes it, the path
+/// is missing for about this long.
 const RESTORE_EVERY: Duration = Duration::from_millis(5);
 
 /// All groups, and the state of the generations.
@@ -262,7 +262,8 @@ impl Table {
         self.keep(group, joined, env)
     }
 
-    /// Steers every group in which this generation listens to it. If one fails, none is switched.
+    /// Makes this generation the target of every group in which it listens. If one group cannot be steered, none is
+    /// switched.
     fn switch(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
         // First remove the listeners that were shut down, because that changes the indices.
         self.on_each(env, Group::refresh)?;

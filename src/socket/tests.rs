@@ -55,7 +55,7 @@ impl Sockets {
         })
     }
 
-    /// Returns the number of quiescent listeners: no connection can be on its way into one of these.
+    /// Returns the number of quiescent listeners: those into which no connection can be on its way.
     fn quiescent_count(&self) -> usize {
         self.see(|thread| {
             let groups = thread.table.groups().iter();

@@ -23,14 +23,14 @@ use super::forward::{Connection, forward};
 use super::respond::{GetReason, HttpRequest, Reason, response, send};
 use super::table::UnclaimedPolicy;
 
-/// How many connections hotrun handles at the same time. A forwarded connection uses two descriptors, and a process may
-/// have only 1024 by default.
+/// How many connections hotrun handles at the same time. Each of them occupies one place. A forwarded connection uses
+/// two descriptors, and a process may have only 1024 by default.
 const PLACES: usize = 256;
 /// How long a forwarder waits before it retries if all places or all descriptors are in use.
 const CROWDED: Duration = Duration::from_millis(50);
 /// How many clients that have shut down their sending side may wait without a place.
 const MOST_HALF_CLOSED: u64 = 64;
-/// How many bytes of a request are read at most. Servers accept 8 to 64 kilobytes of headers.
+/// hotrun stops reading a request once it has read this many bytes. Servers accept 8 to 64 kilobytes of headers.
 const MOST_READ: usize = 32 << 10;
 /// How long hotrun keeps reading a request after its first byte has arrived. A slow client occupies a place for which
 /// others may be waiting.
@@ -128,7 +128,7 @@ impl ForwarderControl {
 }
 
 impl Forwarder {
-    /// Starts the thread. Fails if the system has no free descriptor or thread.
+    /// Starts the thread. Fails if no more descriptors can be opened or no more threads can be started.
     pub(super) fn start(self) -> io::Result<Arc<ForwarderControl>> {
         let (bell, ringer) = net::UnixStream::pair()?;
         bell.set_nonblocking(true)?;

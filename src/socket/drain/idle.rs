@@ -7,7 +7,8 @@ use crate::os::{TcpConnection, TcpState};
 
 /// The default for how long a connection must have been quiet since its last response to count as idle.
 pub(super) const QUIET: Duration = Duration::from_millis(100);
-/// How long a connection must have been quiet if the order of its last request and response is unknown.
+/// How long a connection must have been quiet if the client has sent nothing yet, or if the order of the last request
+/// and response is unknown.
 const QUIET_IF_UNCLEAR: Duration = Duration::from_millis(2500);
 
 /// Which side sent the last bytes.

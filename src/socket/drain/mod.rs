@@ -82,11 +82,12 @@ impl DrainMonitor {
         let _ = until(self.polls(), pids, Polls::is_quiescent).await;
     }
 
-    /// Waits until each connection of the generation is closed or idle. A connection is idle if every request has its
-    /// response, no data is queued in either direction, and it has been quiet for the [set time](Self::quiet_for), or
-    /// for at least 2.5 s if the order of the last request and response is unknown. The kernel reports too little about
-    /// unix sockets, so their connections must be closed. The accept queues do not matter: connections that the program
-    /// does not accept are forwarded.
+    /// Waits until every handshake with the generation has finished (for at most 3 s), and each of its connections is
+    /// closed or idle. A connection is idle if every request has its response, no data is queued in either direction,
+    /// and it has been quiet for the [set time](Self::quiet_for), or for at least 2.5 s if it is unused or if the order
+    /// of the last request and response is unknown. The kernel reports too little about unix sockets, so their
+    /// connections must be closed. The accept queues do not matter: connections that the program does not accept are
+    /// forwarded.
     ///
     /// Never returns if the system does not report this; the drain then ends with its timeout. On a shared socket,
     /// returns after at most 1 s, because the generation keeps accepting connections.
@@ -255,7 +256,7 @@ const SEARCHES: u32 = 2;
 #[derive(Default)]
 struct ConnectionOwners {
     ours: HashSet<u64>,
-    /// How many times the holder of each of the other sockets was searched for without success.
+    /// For each of the other sockets, how many searches did not find it in the generation's processes.
     missed: HashMap<u64, u32>,
 }
 

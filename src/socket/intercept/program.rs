@@ -337,7 +337,7 @@ impl InterceptedProgram {
             held.extend(sockets.into_values());
             Some(())
         });
-        // Replace `ends` even if the search failed: once a process has exited, the old one keeps reporting the exit.
+        // Replace `ends` even if the search failed: once a process has exited, the old `ends` keeps reporting the exit.
         let several = self.sockets.several_share();
         self.ends = several.then(|| ProcessEnds::of(&holders).ok()).flatten();
         inspected.filter(|()| !pids.is_empty()).map(|()| held)

@@ -4,12 +4,12 @@
 //! shut it down, if it is a datagram socket that its program has closed, or if its whole group is removed.
 //!
 //! 1. No program accepts from it, because its generation is gone or has closed it (`Listener::is_released`).
-//! 2. It gets no new connections: it is not the target's, and the attached steering program never chooses it
+//! 2. It gets no new connections: it does not belong to the target, and the attached steering program never chooses it
 //!    (`Group::released`).
 //! 3. No connection is on its way into it: a scan after the switch has found no unfinished handshake, or every
 //!    handshake has timed out (`Group::scanned` sets `Listener::quiescent`, and `Listener::warm` clears it).
-//! 4. The group contains no other process's socket, whose index might change. `Group::scanned` checks this. It is also
-//!    true just after one of our sockets has joined.
+//! 4. The group contains no socket of another process, because the index of that socket might change.
+//!    `Group::scanned` checks this. No check is needed just after one of our sockets has joined.
 //! 5. The change of indices sends no connection to the wrong listener, or only to listeners that forward it
 //!    (`Group::may_leave`).
 //! 6. No connection is waiting in it (`is_empty`). This is checked last: a connection that was on its way during the
@@ -25,8 +25,8 @@ use crate::socket::Transport;
 /// The minimum time to keep a listener after the switch: another CPU may have chosen it with the old steering program
 /// but not queued the connection yet.
 pub(super) const REST: Duration = Duration::from_millis(50);
-/// How long a handshake that began before a switch may last: a client that has lost our SYN-ACK retransmits after one
-/// second, then after two more (RFC 6298).
+/// How long a handshake that began before a switch may last: a client that has not received our SYN-ACK retransmits its
+/// SYN after one second, and again after two more (RFC 6298).
 pub(in crate::socket) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 /// The longest pause between two scans: connections in a queue may have to wait for a live generation for a long time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ impl Group {
         let certain = certain.filter(|one| !one.targeted_until.is_some_and(arrives));
         let certain: Vec<ListenerId> = certain.map(|one| one.id).collect();
         for listener in &mut self.listeners {
-            // This remains true until the steering changes.
+            // A listener remains quiescent until the steering changes.
             listener.quiescent |= certain.contains(&listener.id);
         }
         if !sight.stranger {

@@ -129,7 +129,8 @@ impl Group {
         self.owned(self.target).next().is_some()
     }
 
-    /// Whether no listener of the target serves clients, because the target has not been live yet or is retired.
+    /// Whether no listener of the target serves clients, because the target has none, has not been live yet, or is
+    /// retired.
     pub(super) fn is_unserved(&self) -> bool {
         let mut targets = self.owned(self.target);
         targets.all(|one| one.phase != ListenerPhase::Served || one.retired)
@@ -269,7 +270,7 @@ impl Group {
     }
 
     /// Whether closing this listener now sends no connection to the wrong listener. If `forwarded` is set, a wrong
-    /// listener is acceptable if its connections are forwarded. `listener` must not be the target's.
+    /// listener is acceptable if its connections are forwarded. `listener` must not belong to the target.
     pub(super) fn may_leave(&self, listener: &Listener, forwarded: bool) -> bool {
         match &self.backend {
             Backend::Reuseport(reuseport) => {

@@ -117,7 +117,7 @@ const AND: u16 = 0x54;
 const MODULO: u16 = 0x94;
 const JUMP: u16 = 0x05;
 
-/// Added to an offset, makes it relative to the network header (`SKF_NET_OFF`). Otherwise, an offset is relative to
+/// Added to an offset to make it relative to the network header (`SKF_NET_OFF`). Otherwise, an offset is relative to
 /// the packet data, which starts after the TCP header.
 const NETWORK: u32 = -0x10_0000_i32 as u32;
 /// The offset from which each load returns a new 32-bit random number (`SKF_AD_OFF + SKF_AD_RANDOM`).

@@ -265,7 +265,7 @@ fn exhaustive_new_connections_land_where_they_can_be_served() {
 }
 
 #[test]
-fn exhaustive_no_address_is_ever_without_a_listener() {
+fn exhaustive_hotrun_never_leaves_an_address_without_a_listener() {
     holds(Rule::NeverRefused);
 }
 

@@ -17,7 +17,8 @@ pub(in crate::socket) struct ListenerId(pub(in crate::socket) u64);
 /// The generation whose program accepts connections from a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::socket) enum Owner {
-    /// No program: the previous owner has closed the descriptor or opened another socket instead.
+    /// No program: the previous owner has closed the descriptor or opened another socket instead, or the listener is an
+    /// [`Anchor`](Origin::Anchor).
     Nobody,
     /// The next generation to be prepared.
     Next,
@@ -58,8 +59,8 @@ pub(in crate::socket) struct Listener {
     /// Whether this is a multipath TCP socket, through which no steering program can be attached
     /// (`mptcp_setsockopt_sol_socket` in `net/mptcp/sockopt.c`).
     pub(in crate::socket) multipath: bool,
-    /// Whether the listener should get no more new connections, because its owner is draining or gone, or has closed
-    /// it. Connections that still land in it are forwarded.
+    /// Whether the listener should get no more new connections, because its owner is draining or gone, or because no
+    /// program owns it. Connections that still land in it are forwarded.
     pub(in crate::socket) retired: bool,
     /// The last time at which the kernel may have chosen the listener for a new connection. `None` if it never has. Not
     /// updated while the target owns the listener.
@@ -186,8 +187,8 @@ pub(in crate::socket) enum UnclaimedPolicy {
     Respond,
 }
 
-/// The indices of the members to which a group sends its connections. The members are numbered in the order in which
-/// they joined.
+/// The indices of the members to which a group sends its connections. An index is a position in the kernel's array of
+/// members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::socket) struct Steering {
     /// One of these members gets a new connection. Never empty.

@@ -151,7 +151,7 @@ async fn slow_clients_get_a_response_after_five_seconds() {
     assert_eq!(ask(connect(&to, 300), INCOMPLETE).await, [NOBODY; 300]);
     assert!(
         begun.elapsed() >= Duration::from_secs(5),
-        "slow clients have at least 5 s"
+        "slow clients have at least 5 s to send a request"
     );
 }
 

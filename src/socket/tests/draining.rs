@@ -112,7 +112,7 @@ async fn quiescence_waits_for_the_queue_and_for_the_first_byte() {
 }
 
 #[tokio::test]
-async fn connections_of_other_processes_do_not_count() {
+async fn connections_of_other_processes_are_ignored() {
     let mut served = served();
     let monitor = served.sockets.drain_monitor(id(1));
     let _client = connect_to_first(&mut served);

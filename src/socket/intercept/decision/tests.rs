@@ -139,7 +139,7 @@ fn an_overlapping_listen_address_is_reported() {
 }
 
 #[test]
-fn binds_of_shared_datagram_sockets_are_left_to_the_kernel() {
+fn the_kernel_binds_datagram_sockets_only_if_they_set_a_reuse_option() {
     let tcp = binding("0.0.0.0:53");
     let udp = Binding {
         endpoint: Endpoint {

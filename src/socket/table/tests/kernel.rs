@@ -226,7 +226,8 @@ impl Model {
         self.arrays[&group].members.contains(&None)
     }
 
-    /// Lets time pass. The client's connection becomes visible or completes if it is due.
+    /// Lets time pass. After long enough, the client's connection becomes visible to scans, and then its handshake
+    /// completes.
     pub(super) fn pass(&mut self, to: Time) {
         self.now = to;
         if let Some(client) = &mut self.client {

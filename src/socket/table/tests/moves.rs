@@ -106,7 +106,7 @@ impl World {
             if array.members.contains(&None) {
                 moves.push(Move::StrangerGoes(*group));
             } else if self.budget.strangers > 0 && array.endpoint.is_some() {
-                // hotrun cannot notice a stranger that arrives between a scan and the close that follows it.
+                // No stranger arrives between a scan and the close that follows it, because hotrun could not notice it.
                 let mut scans = self.model.scans.iter();
                 let scanned = scans.any(|scan| scan.group == *group && scan.found.is_some());
                 moves.extend((!scanned).then_some(Move::StrangerComes(*group)));

@@ -12,9 +12,9 @@ pub(super) enum Rule {
     /// No connection is lost because hotrun closes a listener.
     NothingLost,
     /// A new connection reaches the live generation, or a listener from which it is forwarded. While no generation is
-    /// live, it waits where the next one will find it.
+    /// live, the connection waits where the next one will find it, or gets a response.
     LandsWhereItIsServed,
-    /// Some process is listening on every address, from the first listen to the end.
+    /// hotrun never leaves an address without a listener, unless it removes the whole group.
     NeverRefused,
     /// A probe reaches only the generation that it is meant for.
     ProbesReachTheirOwn,

@@ -23,7 +23,7 @@ pub(super) struct Setting {
 pub(super) struct Budget {
     pub(super) generations: u8,
     pub(super) clients: u8,
-    /// Repeated switches to a generation that was live before.
+    /// Switches back to a generation that was live before.
     pub(super) returns: u8,
     /// Ops that fail.
     pub(super) failures: u8,
@@ -90,7 +90,7 @@ pub(super) enum Move {
     Report(usize),
     /// The shortest time that affects a decision passes.
     Pass,
-    /// A time passes that is longer than any timeout.
+    /// Enough time passes for every timeout to expire.
     PassLong,
 }
 
