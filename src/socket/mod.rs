@@ -1,8 +1,9 @@
 //! Listening sockets: which generation gets new connections, and when a socket can be closed.
 //!
 //! Every address has a *group* of *listeners*, usually one for each generation, which hotrun keeps open through
-//! duplicates. The group is *steered*: one generation's listeners get the new connections. [`Sockets::switch`] steers
-//! every group to another generation. Once it returns, every new connection goes to that generation.
+//! duplicates. The group is *steered*: one generation's listeners get the new connections. [`Sockets::switch`] makes
+//! another generation the target of every group in which that generation listens. Once the call returns, every new
+//! connection to these addresses goes to that generation.
 //!
 //! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of
 //!   the member that gets a new connection.

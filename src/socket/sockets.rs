@@ -121,9 +121,10 @@ impl Sockets {
         Ok(passed.collect())
     }
 
-    /// Sends every new connection to this generation: a connection that begins after this returns reaches no other
-    /// generation. Fails with [`io::ErrorKind::NotFound`] if the generation does not listen on every address. After an
-    /// error, nothing has changed.
+    /// Makes this generation live. On the addresses where it listens, a connection that begins after this returns
+    /// reaches no other generation. Fails with [`io::ErrorKind::NotFound`] if the generation does not listen on every
+    /// `--listen` address, or can no longer serve the addresses that it opened itself. After an error, nothing has
+    /// changed.
     pub fn switch(&mut self, id: GenId) -> io::Result<()> {
         self.inbox.handle(TableInput::Switch(id))
     }

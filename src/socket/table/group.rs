@@ -136,8 +136,7 @@ impl Group {
         targets.all(|one| one.phase != ListenerPhase::Served || one.retired)
     }
 
-    /// Opens another listener. While no generation is live, connections wait in the newest generation's
-    /// listener.
+    /// Opens another listener. While no generation is live, connections wait in the newest generation's listener.
     pub(super) fn open(&mut self, owner: Owner, origin: Origin, env: &mut Env) -> io::Result<()> {
         let (group, listener) = (self.id, ListenerId(env.common.number()));
         env.kernel.perform(Op::Open { group, listener })?;

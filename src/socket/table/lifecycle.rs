@@ -235,8 +235,8 @@ impl Group {
         !self.is_hidden() && self.listeners.iter().any(expected)
     }
 
-    /// Returns when to close a group that a program opened but where the live generation does not listen. It is kept
-    /// while another generation exists that may listen there.
+    /// Returns when to close a group that a program opened but where the live generation does not listen. The group is
+    /// kept while another generation still listens there.
     pub(super) fn ends_at(&mut self, env: &Env) -> Option<Time> {
         let left =
             |one: &Listener| one.is_released() || matches!(one.owner, Owner::Next | Owner::Nobody);

@@ -170,7 +170,7 @@ async fn a_generation_that_was_never_live_leaves_its_queue_to_the_next() {
 }
 
 #[tokio::test]
-async fn an_address_that_the_next_generation_does_not_open_is_closed_with_the_old_one() {
+async fn an_address_that_the_next_generation_does_not_open_is_eventually_closed() {
     let (mut sockets, adopter) = none();
     let kept = open_own(&adopter, 1, ANY.parse().unwrap());
     let dropped = open_own(&adopter, 1, ANY.parse().unwrap());

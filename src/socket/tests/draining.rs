@@ -343,7 +343,7 @@ async fn polling_a_thousand_connections_is_cheap() {
     assert!(later < Duration::from_millis(50), "{later:?}");
 }
 
-/// Returns the CPU time that `act` takes on this thread, however busy the machine is (`/proc/PID/schedstat`).
+/// Returns the average CPU time of `act` on this thread, however busy the machine is (`/proc/PID/schedstat`).
 fn cpu_time(mut act: impl FnMut()) -> Duration {
     let spent = || {
         let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

@@ -31,7 +31,7 @@ async fn moving_to_a_wider_address_and_back_loses_no_connection() {
     leave(&mut sockets, 1, &narrow).await;
     load.more(20).await;
     let third = open_own(&adopter, 3, narrow.address);
-    assert!(third.first, "the address gets a new group in place of the hidden one");
+    assert!(third.first, "the hidden group is not reused");
     sockets.switch(id(3)).unwrap();
     settle(&sockets, 2).await;
     leave(&mut sockets, 2, &wide).await;
