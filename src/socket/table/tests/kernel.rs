@@ -84,7 +84,7 @@ pub(super) struct Model {
     pub(super) probe: Option<(GroupId, GenId)>,
     /// The generation whose socket is about to listen.
     pub(super) joins: Option<GenId>,
-    /// Whether the indices may be wrong, because the table does not know yet that a program has shut a listener down, or
+    /// Whether the indices may be wrong, because a program has shut a listener down and the table does not know yet, or
     /// because a group contains another process's socket.
     pub(super) disturbed: bool,
     /// Whether a forwarder could not be stopped, and no other listener could be opened. Connections then wait in the
