@@ -57,7 +57,7 @@ impl Caller<'_> {
     /// Duplicates the caller's descriptor as a socket.
     fn socket(self, fd: i32) -> io::Result<Socket> {
         let socket = Socket::from(descriptor_of(self.call.thread, fd)?);
-        // Thread ids are reused, so the socket is the caller's only if the caller is still waiting.
+        // Thread ids are reused, so the socket belongs to the caller only if the caller is still waiting.
         match self.calls.is_pending(self.call) {
             true => Ok(socket),
             false => Err(Errno::ESRCH.into()),

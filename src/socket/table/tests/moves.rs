@@ -204,7 +204,7 @@ impl World {
             .map(|(_, action)| *action)
     }
 
-    /// Whether this generation was live and another one is now.
+    /// Whether this generation was live, and another one is live now.
     fn is_superseded(&self, id: GenId) -> bool {
         matches!(self.model.serving, Serving::Live(live) if live != id) && self.get(id).served
     }
