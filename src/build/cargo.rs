@@ -140,7 +140,7 @@ fn read(run: &CargoRun, host: &str) -> Result<CargoConfig, cargo_config2::Error>
         .cargo(run.cargo.clone())
         .host_triple(host.to_owned());
     let config = Config::load_with_options(&directory, options)?;
-    // `host-tuple` stands for the host, see `cargo help build`.
+    // `host-tuple` stands for the host (see `cargo help build`).
     let target = run.target.as_deref();
     let target = target.map(|target| if target == "host-tuple" { host } else { target });
     let targets = config.build_target_for_config(target)?;

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cargo_run_is_split_into_its_parts() {
+    fn a_cargo_run_command_line_is_split_into_its_parts() {
         for (line, globals, options, program) in [
             ("cargo run", "", "", ""),
             ("cargo r", "", "", ""),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_options_of_a_cargo_run_are_parsed() {
+    fn the_options_of_cargo_run_are_parsed() {
         let run = parse("cargo -C sub run -psrv --bin=a --example b --target t --manifest-path m/Cargo.toml -Fx --color always --locked").unwrap();
         assert_eq!(run.package.as_deref(), Some("srv"));
         assert_eq!(run.bin.as_deref(), Some("a"));

@@ -152,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_url_has_a_host_a_port_and_a_path() {
+    fn a_url_is_split_into_host_port_and_path() {
         let probe = |text| match HttpProbe::parse(text) {
             Ok(probe) => (probe.host(), probe.port(), probe.path),
             Err(error) => panic!("{error}"),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn another_protocol_is_not_http() {
+    fn a_response_that_is_not_http_1_is_recognized() {
         for text in [
             "SSH-2.0-OpenSSH",
             "HTTP/2 200",

@@ -73,7 +73,7 @@ pub enum UnreadyReason {
     Status(u16),
     /// The probe got a response that is not HTTP/1.
     NotHttp,
-    /// The probe's connection was closed before it got a response.
+    /// The probe's connection was closed without a response.
     Closed,
     /// The probe got no response within a second.
     NoResponse,

@@ -11,7 +11,8 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// How long a burst in which new files keep appearing, such as a branch switch, may delay a batch.
 const LONGEST_BURST: Duration = Duration::from_secs(30);
 
-/// If a file that is being written has had no event for this long, hotrun checks whether a process still has it open.
+/// If a file that is being written has had no event for this long, hotrun checks whether a process still has it open
+/// for writing.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// How long a burst counts as active after its last event.
@@ -94,7 +95,8 @@ impl Debounce {
         self.writing.values().min().map(|last| *last + SILENCE)
     }
 
-    /// Checks the files that are being written but have had no event for a while: no event follows `truncate(2)`.
+    /// Checks the files that are being written but have had no event for a while, because `truncate(2)` is not followed
+    /// by an event that reports that the file was closed.
     pub(super) fn check_writers(
         &mut self,
         now: Instant,

@@ -75,8 +75,8 @@ struct Matcher {
 }
 
 impl Filter {
-    /// Makes a filter. Of the file system, it looks only at which roots are directories; any other root is assumed to
-    /// be a file.
+    /// Makes a filter. The file system is used only to find out which roots are directories; any other root is assumed
+    /// to be a file.
     ///
     /// # Errors
     ///
@@ -153,8 +153,8 @@ impl Filter {
         is_ruled || self.dirs.iter_mut().any(|dir| dir.accepts(path, true))
     }
 
-    /// Files whose changes matter even if nothing else in their directory counts. Their directories must be watched for
-    /// them.
+    /// Files whose changes matter even if nothing else in their directory counts. So their directories must be watched,
+    /// too.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let inputs = self.spec.inputs.iter();
         let inputs = inputs.flat_map(|inputs| &inputs.files);

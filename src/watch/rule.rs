@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_an_invalid_glob_names_it() {
+    fn the_error_for_an_invalid_glob_quotes_the_glob() {
         let error = ChangeRule::new(Path::new("/w"), "a/{x", RuleAction::Build).unwrap_err();
         let expected = "`--on`: invalid glob `a/{x`: ";
         assert!(error.message().starts_with(expected), "{error}");

@@ -9,21 +9,21 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::os::KERNEL_TICK;
 
 /// A file may change in this many runs in a row and still trigger the next run at once, because users save during
-/// builds, too. After that, the next run waits until the file has not changed for a while.
+/// builds, too. After that, the next run is postponed.
 const OFTEN: usize = 3;
 
 /// If a file changes in this many runs in a row, it is taken to be written by the runs themselves, because the last two
 /// of them began after a pause without changes.
 const PROVEN: usize = OFTEN + 3;
 
-/// A run writes a file at about the same time after each start: the times differ by at most this plus a quarter of the
-/// time. Sooner or later, the times at which a user saves differ by more.
+/// Runs that write a file do so at about the same time after each start: from one run to the next, the time differs by
+/// at most this plus a quarter of the earlier time. Sooner or later, the times at which a user saves differ by more.
 const ABOUT: Duration = Duration::from_millis(500);
 
-/// Like [`ABOUT`], but for two runs that both began after a pause, and plus a tenth of the time.
+/// Like [`ABOUT`], but for two runs that both began after a pause, and with a tenth instead of a quarter.
 const ALMOST: Duration = Duration::from_millis(150);
 
-/// How long a run is postponed the first time. The pause doubles each further time, up to [`LONGEST_PAUSE`].
+/// How long a run is postponed the first time. Each further time, the pause doubles, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 

@@ -116,7 +116,7 @@ impl WatchTree {
         (seen, files)
     }
 
-    /// Stops watching every directory that `filter` no longer accepts.
+    /// Stops watching every directory that `filter` no longer needs.
     pub(super) fn prune(&mut self, filter: &mut Filter) {
         let anchors = filter.files().filter_map(|file| anchor_of(file));
         let anchors: BTreeSet<PathBuf> = anchors.map(Path::to_owned).collect();

@@ -155,7 +155,7 @@ impl WatchWorker {
             self.touched(&path, FileState::Unknown);
         }
         // A directory that is gone need not be polled: if it comes back, the scan of its parent finds it. But the
-        // parent of a root is perhaps not polled.
+        // parent of a root might not be polled.
         if !self.leads_to_root(dir) && !dir.exists() {
             self.tree.polled.dirs.remove(dir);
         }

@@ -92,11 +92,11 @@ impl ProcessPair {
         }
     }
 
-    /// Returns the requests per second of processor time under hotrun, divided by those without hotrun. The first ratio
-    /// includes the processor time of client, server and hotrun; the second one excludes the client.
+    /// Returns two ratios: the requests per second of processor time under hotrun, divided by those without hotrun. The
+    /// first ratio includes the processor time of client, server and hotrun; the second one excludes the client.
     ///
     /// Both servers get requests at the same time on one processor, so other work on the machine affects both. The
-    /// scheduler alone decides how many requests each one answers, but not how much processor time a request takes.
+    /// scheduler decides how many requests each server answers, but not how much processor time a request takes.
     fn share(&mut self, client: &[&str]) -> (f64, f64) {
         let (bare, under) = ([pid(&self.bare)], [self.program, self.hotrun.pid()]);
         let before = (cpu_nanos(&bare), cpu_nanos(&under));

@@ -91,7 +91,7 @@ fn wait_for_version(address: SocketAddr, version: u32) {
 
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
-fn a_reload_takes_hardly_longer_than_a_build_by_hand() {
+fn a_reload_takes_only_slightly_longer_than_a_build_by_hand() {
     let by_hand = ByHand::new();
     let mut by_hotrun = ByHotrun::new();
     by_hand.edit(99);

@@ -24,13 +24,13 @@ fn cpu_time(pid: u32) -> Duration {
 fn the_live_terminal_costs_little_while_idle() {
     let project = Project::new("true", "echo running; exec sleep 1000");
     let mut screen = Screen::start(&project.hotrun(&["-l", "127.0.0.1:0"]), 80, 12);
-    screen.until("the program and its footer", |text| {
+    screen.until("the program's output and the footer", |text| {
         text.contains("running") && text.contains("0 conns")
     });
     screen.quiet_for(Duration::from_secs(1));
     let (time, pid) = (Duration::from_secs(30), screen.child.id());
     let (written, before, began) = (screen.written(), cpu_time(pid), Instant::now());
-    // Wait for the period that is measured.
+    // This is the period that is measured.
     std::thread::sleep(time);
     let share = (cpu_time(pid) - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
     say(&format!(

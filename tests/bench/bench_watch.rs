@@ -17,7 +17,7 @@ const ROUNDS: usize = 3;
 /// Measures the time from a single save to the build's first command, including the start of `sh` and `date`.
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
-fn a_save_soon_starts_a_build() {
+fn a_save_starts_a_build_quickly() {
     let project = Project::new();
     project.save("source", "0");
     let starts = project.beside("starts");
@@ -101,7 +101,7 @@ const STARTS: usize = 8;
 
 #[test]
 #[ignore = "a benchmark: run it alone, with optimizations"]
-fn a_large_tree_is_soon_watched() {
+fn a_large_tree_is_watched_quickly() {
     let project = Project::new();
     create_large_tree(&project.work());
     let mut starts = Vec::new();

@@ -81,8 +81,8 @@ fn the_error_for_a_package_without_a_binary_names_its_examples() {
     assert!(hint.contains("--example shown"), "{hint}");
 }
 
-/// Creates a workspace with a server, the member `used` and `../outside`, which the server depends on, and other
-/// members.
+/// Creates a workspace with a server that depends on the member `used` and on the package `../outside`, and with
+/// further members.
 fn workspace() -> Package {
     let package = Package::new();
     let member = |name: &str, rest: &str| {

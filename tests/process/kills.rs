@@ -83,8 +83,8 @@ fn hc22_kill_9_of_hotrun_with_running_trees_leaves_no_process_behind() {
 }
 
 #[tokio::test]
-#[ignore = "helper: loses a guardian"]
-async fn helper_loses_a_guardian() {
+#[ignore = "helper: kills one of its guardians"]
+async fn helper_kills_a_guardian() {
     become_subreaper().unwrap();
     let mut other = Running::start(tree());
     let other_pid = other.started().await;
@@ -109,7 +109,7 @@ async fn helper_loses_a_guardian() {
 #[test]
 fn hotrun_kills_the_tree_of_a_killed_guardian() {
     let mark = Mark::new();
-    let mut helper = start_helper("kills::helper_loses_a_guardian", &mark);
+    let mut helper = start_helper("kills::helper_kills_a_guardian", &mark);
     let mut text = String::new();
     helper
         .stdout

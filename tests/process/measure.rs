@@ -1,4 +1,4 @@
-//! Measures how long it takes to start a program. Run it with `--ignored --nocapture` in release mode.
+//! Measures how long it takes to start a program. Run this test with `--ignored --nocapture` in release mode.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::support::*;
 
 #[tokio::test]
 #[ignore = "a measurement"]
-async fn the_time_from_spawn_to_exec() {
+async fn the_time_from_spawn_to_the_start_event_is_measured() {
     let mark = Mark::new();
     let mut blocked = Vec::new();
     let mut started = Vec::new();

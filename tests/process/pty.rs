@@ -77,7 +77,7 @@ async fn ctrl_c_on_the_pty_interrupts_the_program() {
 }
 
 #[tokio::test]
-async fn resizing_signals_the_program() {
+async fn resizing_the_pty_signals_the_program() {
     let mark = Mark::new();
     let script = "trap 'stty size <&1; exit' WINCH; echo up; while :; do sleep 0.05; done";
     let on = start(&mark, script, false);

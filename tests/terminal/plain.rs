@@ -43,7 +43,7 @@ fn hotrun_prints_plain_lines_on_a_dumb_terminal_and_in_ci() {
 }
 
 #[test]
-fn hotrun_prints_plain_lines_without_input() {
+fn hotrun_prints_plain_lines_if_stdin_is_not_a_terminal() {
     let project = Project::new("true", RUN);
     let command = project.hotrun(&[]);
     let mut shell = Command::new("sh");

@@ -311,7 +311,7 @@ impl Screen {
         }
     }
 
-    /// Makes the terminal accept no output, as over a stalled connection, or accept it again.
+    /// Makes the terminal stop accepting output, as over a stalled connection, or start accepting it again.
     pub(crate) fn stall(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! Tests that saves are reported correctly, with the same system calls that various editors make.
+//! Saves files with the same system calls as various editors, and tests that the saves are reported correctly.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

@@ -62,8 +62,9 @@ pub(crate) fn differing(one: &Contents, other: &Contents) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// Makes one step of a script. An impossible step does nothing, for example if a file exists in place of a directory.
-/// Returns the file if it was written in place, because the watch may have seen it while it was empty for a short time.
+/// Makes one step of a script. An impossible step does nothing, for example if there is a file where the step needs a
+/// directory. Returns the file if it was written in place, because the watch may have seen it while it was empty for a
+/// short time.
 pub(crate) fn step(dice: &mut Dice, root: &Path, outside: &Path) -> Option<PathBuf> {
     let file = dice.file(root);
     let made = |path: &Path| fs::create_dir_all(path.parent().expect("a file has a parent")).ok();

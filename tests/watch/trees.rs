@@ -155,7 +155,7 @@ fn a_single_file_stays_watched_when_it_is_replaced_or_removed() {
 }
 
 #[test]
-fn hc12_odd_names_circular_links_and_special_files_cause_no_trouble() {
+fn hc12_a_file_with_an_odd_name_is_reported_despite_circular_links_and_special_files() {
     use std::os::unix::ffi::OsStringExt;
     let root = tree(&[("a/x", "one")]);
     symlink("..", root.path().join("a/circle")).expect("can create a circular link");

@@ -220,7 +220,7 @@ fn taken(line: &[u8]) -> (Option<(usize, usize)>, String) {
 }
 
 #[test]
-fn progress_bars_are_removed_from_their_line() {
+fn progress_bars_are_removed_from_the_start_of_a_line() {
     let two =
         b"    Building [    ] 0/2: itoa    \r    Building [=> ] 1/12: p(bin)  \r   Compiling p";
     assert_eq!(taken(two), (Some((1, 12)), "   Compiling p".into()));

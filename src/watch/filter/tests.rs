@@ -163,7 +163,7 @@ fn a_root_counts_even_if_an_ignore_file_names_it() {
 }
 
 #[test]
-fn an_ignored_directory_is_ignored_with_everything_in_it() {
+fn everything_in_an_ignored_directory_is_ignored() {
     let root = tree(&[]);
     let narrow = WatchSpec {
         ignored_dirs: vec![root.path().join("out")],
@@ -215,7 +215,7 @@ fn an_ignored_directory_is_watched_only_for_a_rule_that_names_it() {
 }
 
 #[test]
-fn ignore_files_above_a_root_are_watched_up_to_the_repository() {
+fn ignore_files_above_a_root_are_watched_up_to_the_repositorys_root() {
     let root = tree(&[("repo/.git/HEAD", ""), ("repo/a/b/x", "")]);
     let sub = WatchSpec {
         roots: vec![root.path().join("repo/a/b")],

@@ -52,7 +52,7 @@ fn runs_that_write_at_varying_times_are_postponed_longer_and_longer() {
 }
 
 #[test]
-fn every_save_during_a_build_triggers_a_build() {
+fn every_save_during_a_build_triggers_a_build_now_or_later() {
     use Verdict::Now;
     let mut history = SelfTrigger::default();
     assert_eq!(

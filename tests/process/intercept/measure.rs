@@ -1,4 +1,4 @@
-//! Measures the cost of interception. Run it with `--ignored --nocapture` in release mode.
+//! Measures the cost of interception. Run this test with `--ignored --nocapture` in release mode.
 
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,7 @@ fn on_its_behalf(calls: &InterceptedCalls, call: &Call) -> Reply {
 
 #[tokio::test]
 #[ignore = "a measurement"]
-async fn the_cost_of_an_intercepted_call() {
+async fn the_cost_of_an_intercepted_call_is_measured() {
     let mark = Mark::new();
     let mut bare = Running::start(helper_spec(&mark));
     bare.started().await;

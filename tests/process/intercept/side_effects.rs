@@ -167,7 +167,7 @@ fn an_ordinary_user_can_intercept() {
         .args(["--exact", "intercept::side_effects::helper_is_intercepted"])
         .args(["--ignored", "--nocapture"])
         .env(HOTRUN, hotrun)
-        // Without a Python in a home directory, which this user may not be allowed to run.
+        // Exclude a Python in a home directory, because this user may not be allowed to run it.
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .current_dir(directory)
         .output()
