@@ -32,7 +32,8 @@ pub enum OutputLine {
         /// The text that cargo would show, with line endings.
         rendered: String,
     },
-    /// Cargo is waiting for another cargo process that has locked the build directory. The line should be shown.
+    /// Cargo is waiting for a lock that another cargo process holds, for example on the build directory. The line
+    /// should be shown.
     Blocked(Vec<u8>),
     /// Any other output, such as cargo's progress. The line should be shown.
     Text(Vec<u8>),
@@ -63,7 +64,7 @@ pub struct BuildOutput {
 enum JsonLine {
     Cargo(Box<Message>),
     Runner(RunnerMessage),
-    /// A message that only a later version of cargo sends.
+    /// A message that can't be parsed, probably because it is from a later version of cargo.
     Unknown {
         reason: String,
     },

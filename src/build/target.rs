@@ -184,7 +184,8 @@ pub struct WatchRoots {
     pub dirs: Vec<PathBuf>,
     /// Files. They need not exist, because creating one is a change.
     pub files: Vec<PathBuf>,
-    /// Directories to ignore: the target directory, and workspace members that the program does not depend on.
+    /// Directories to ignore: the target directory, the directory for intermediate files, and workspace members that
+    /// the program does not depend on.
     pub ignored: Vec<PathBuf>,
 }
 

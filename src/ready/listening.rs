@@ -12,7 +12,7 @@ use crate::os::{Accepting, accepting};
 const UNKNOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// How long to wait, after the generation has opened its first socket, for the other addresses that the previous
-/// generation listens on.
+/// generation listens on, and for processes that wait on its datagram sockets.
 const MISSING_GRACE: Duration = Duration::from_secs(1);
 
 /// If connections are waiting for a program that opens no socket, and no other generation is live, the program is
@@ -52,9 +52,9 @@ impl SocketState {
 
 impl GenerationSockets {
     /// Waits until the generation listens on every address of the previous one, and its processes are waiting for
-    /// connections on each of its sockets. One second after it has opened its first socket, addresses that it does not
-    /// listen on are ignored. `run_time`: how long a program that opens no socket must run to be ready; `None` if it
-    /// must open one.
+    /// connections on each of its sockets. One second after it has opened its first socket, missing addresses and its
+    /// datagram sockets no longer matter. `run_time`: how long a program that opens no socket must run to be ready;
+    /// `None` if it must open one.
     ///
     /// Each socket must have a process waiting on it, all in the same check, so a worker that serves one socket and
     /// dies before the next worker starts does not count. A process that holds a socket without waiting on it never

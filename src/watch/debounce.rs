@@ -21,8 +21,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Collects changed paths until no event has arrived for a while. Has no clock: the time is passed as an argument.
 ///
 /// The quiet period depends on the events. For a single complete file, a quarter of the period is enough: if there were
-/// more files, the second one would arrive sooner. With many files, the period is longer. A file that is still being
-/// written is held back until it is complete, and does not delay any other file.
+/// more files, an event for the second one would arrive sooner. With many files, the period is longer. A file that is
+/// still being written is held back until it is complete, and does not delay any other file.
 #[derive(Debug)]
 pub(super) struct Debounce {
     quiet: Duration,

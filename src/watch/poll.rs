@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::spec::Poll;
 
-/// The shortest and the longest pause between two scans.
+/// The shortest and the longest pause between two scans, unless the user has set the pause.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The pause as a multiple of the time that a scan takes, so that polling uses about 1 % of one processor.
+/// The pause as a multiple of the time that a scan takes, so that polling normally uses about 1 % of one processor at
+/// most.
 const PAUSE_FACTOR: u32 = 100;
 
 /// Which directories to poll, and when.
