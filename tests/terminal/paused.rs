@@ -138,7 +138,7 @@ fn a_hundred_saves_during_a_pause_trigger_at_most_two_builds() {
 }
 
 #[test]
-fn hc22_killing_a_paused_hotrun_ten_times_leaves_nothing_behind() {
+fn hc22_killing_a_paused_hotrun_ten_times_leaves_no_program_behind() {
     for _ in 0..10 {
         Paused::new().end(Signal::SIGKILL, None);
     }

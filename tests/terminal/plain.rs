@@ -121,7 +121,7 @@ fn hotrun_prints_plain_lines_into_a_file() {
 }
 
 #[test]
-fn with_stdin_program_input_goes_to_the_program() {
+fn the_option_stdin_program_passes_input_to_the_program() {
     let project = Project::new(
         "true",
         "echo running; read -r word; echo \"got $word\"; exec sleep 1000",
@@ -130,7 +130,7 @@ fn with_stdin_program_input_goes_to_the_program() {
     screen.until("gen 1 to be live", |text| {
         text.contains("running") && text.contains("gen 1 live")
     });
-    // hotrun does not make the terminal mark pasted text: only the program may do that.
+    // hotrun must not enable bracketed paste here: only the program may do so.
     assert!(!screen.parsed(|parser| parser.screen().bracketed_paste()));
     screen.until("a footer without keys", |text| {
         text.contains("Ctrl-C quit") && !text.contains("? help")

@@ -252,7 +252,7 @@ fn a_truncated_file_is_reported_although_it_is_never_closed() {
 }
 
 #[test]
-fn a_file_is_reported_after_its_writer_has_closed_it() {
+fn a_file_is_reported_only_after_its_writer_has_closed_it() {
     use std::io::Write;
     let debounce = Duration::from_millis(20);
     let mut watched = watch_as(tree(&[("data", "old")]), |spec| spec.debounce = debounce);

@@ -132,7 +132,7 @@ fn events_for_files_that_do_not_count_are_remembered_only_during_a_build() {
     assert_eq!(
         upload(&mut worker, "c"),
         1,
-        "the second build reads `b` as it is"
+        "the second build reads `b` as it is now"
     );
     let update = |since| {
         let inputs = spec_of(&root, &["main.rs"]).inputs;
