@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_color_option_is_added_once() {
+    fn the_color_option_is_added_unless_it_is_already_given() {
         let argv = plan("cargo run", |plan| plan.color = true);
         assert_eq!(
             argv[2..4],

@@ -1,4 +1,4 @@
-//! Tests every readiness rule with real sockets, in this process and with a Python server.
+//! Tests every readiness rule. The sockets are real: those of this process and of a Python server.
 
 mod probes;
 mod real;

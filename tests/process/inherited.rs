@@ -83,7 +83,7 @@ async fn a_program_accepts_connections_from_a_passed_listener() {
 
 #[tokio::test]
 async fn hc30_a_program_inherits_no_other_descriptors() {
-    // Simulates descriptors that a terminal or a shell leaks: they are open and not marked `CLOEXEC`.
+    // Simulate descriptors that a terminal or a shell leaks: they are open and not marked `CLOEXEC`.
     let leak = tempfile::NamedTempFile::new().unwrap();
     let leaked = [7, 19].map(|least| fcntl(leak.as_file(), FcntlArg::F_DUPFD(least)).unwrap());
     let mark = Mark::new();

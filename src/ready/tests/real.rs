@@ -1,4 +1,4 @@
-//! Tests the rules with a Python server that inherits its socket.
+//! Tests the rules that check sockets with a Python server that inherits its socket.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -44,7 +44,7 @@ fn python(socket: &TcpListener) -> Option<PythonServer> {
 }
 
 #[tokio::test]
-async fn every_rule_detects_a_real_server() {
+async fn auto_listen_http_and_tcp_detect_a_real_server() {
     for (text, how) in [
         ("auto", ReadyReason::Accepting),
         ("listen", ReadyReason::Accepting),
