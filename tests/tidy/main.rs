@@ -169,7 +169,7 @@ fn every_module_has_a_list_of_allowed_imports() {
 
 /// `.ci/run` also checks that the release binary contains no hooks.
 #[test]
-fn test_hooks_are_read_in_one_place_behind_their_feature() {
+fn only_os_reads_the_test_hooks() {
     for source in rust_files("src") {
         let (name, code) = (source.name(), without_comments(&source.text));
         let reads = code.contains("HOTRUN_TEST") || code.contains("test-hooks");
@@ -206,8 +206,8 @@ fn only_os_has_unsafe_code() {
     }
 }
 
-/// The `unsafe` blocks, functions and implementations in a source: the line on which each one begins, and how many
-/// lines it has.
+/// The `unsafe` blocks, functions, implementations and extern blocks in a source: the line on which each one begins,
+/// and how many lines it has.
 fn unsafe_parts(source: &str) -> Vec<(usize, usize)> {
     let lines: Vec<&str> = source.lines().collect();
     let part = |(at, line): (usize, &&str)| {
