@@ -75,8 +75,7 @@ struct Matcher {
 }
 
 impl Filter {
-    /// Makes a filter. The file system is used only to find out which roots are directories; any other root is assumed
-    /// to be a file.
+    /// Makes a filter. A root that is not a directory now is assumed to be a file.
     ///
     /// # Errors
     ///
