@@ -63,7 +63,8 @@ pub enum UnreadyReason {
     NotAccepting(usize),
     /// The program has not opened a socket.
     NoSocket,
-    /// The program does not listen on this address, but the previous generation does.
+    /// The program does not listen on this address, although the previous generation does or connections are waiting
+    /// there.
     Missing(SocketAddr),
     /// The program has sent notifications, but not `READY=1`.
     NotReady,
