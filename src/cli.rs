@@ -201,8 +201,8 @@ pub struct Cli {
 
     /// When to use colors in hotrun's own output
     ///
-    /// `auto` uses colors on a terminal unless `NO_COLOR` is set; `CLICOLOR_FORCE` forces them. The program's output
-    /// is never changed.
+    /// `auto` uses colors on a terminal unless `NO_COLOR` is set; `CLICOLOR_FORCE` forces them. The program's own
+    /// colors are never changed.
     #[arg(
         long,
         value_name = "WHEN",

@@ -148,7 +148,7 @@ fn check_command(line: &str) -> Result<(), String> {
 }
 
 #[test]
-fn the_readme_starts_with_the_commands_that_run_the_example_and_the_tests() {
+fn the_first_commands_in_the_readme_run_the_example_and_the_tests() {
     let readme = read("README.md");
     let mut commands = readme
         .split("```")

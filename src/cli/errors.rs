@@ -4,7 +4,7 @@ use clap::error::{ContextKind, ContextValue};
 
 use crate::error::Failure;
 
-/// Converts a clap error, with its tips as hints.
+/// Converts a clap error, and turns clap's tips into hints.
 pub fn explain(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);

@@ -110,8 +110,8 @@ Run a different action when matching files change (repeatable)
   ignore       do nothing
 
 A program that doesn't handle the signal is restarted instead. \
-A GLOB with a `/` matches paths (`config/*.toml`, `data/**`); one without a `/` matches file names (`*.sql`); \
-one without wildcards is the path of a single file (`Rocket.toml`). \
+A GLOB with wildcards matches paths if it contains a `/` (`config/*.toml`, `data/**`), and file names otherwise \
+(`*.sql`); a GLOB without wildcards is the path of a single file (`Rocket.toml`). \
 If several rules match, the last one applies. \
 Files in a directory that a GLOB names are watched even if they are ignored or outside the watched directories. \
 By default, a change to `.env` or to the `--env-file` file restarts the program.";

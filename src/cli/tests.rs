@@ -86,7 +86,7 @@ fn no_sentence_in_the_long_help_has_a_fixed_line_break() {
 }
 
 #[test]
-fn the_long_help_fits_80_columns() {
+fn the_long_help_fits_in_80_columns() {
     let help = command().term_width(80).render_long_help().to_string();
     for line in help.lines() {
         assert!(line.chars().count() <= 80, "{line}");

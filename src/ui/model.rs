@@ -35,12 +35,12 @@ pub(super) struct Model {
     pub(super) changed: Vec<PathBuf>,
     /// The number of changed files that triggered the newest generation.
     pub(super) changes: usize,
-    /// The first few files of the last change, and how many files changed, until the change triggers a generation. A
-    /// rule may run a command instead, or the change may have to wait for the next build.
+    /// The first few files of the last change, and how many files changed, as long as the change has not triggered a
+    /// generation: a rule may run a command instead, or the change may have to wait for the next build.
     unbuilt: (Vec<PathBuf>, usize),
     /// The result of the newest generation.
     pub(super) last: LastResult,
-    /// The last failure after a successful build, until another generation is live.
+    /// The last failure other than a failed build, until it no longer matters.
     start_problem: Option<Problem>,
     /// The newest failed build, until a build succeeds.
     pub(super) broken_build: Option<Problem>,

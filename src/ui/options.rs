@@ -29,7 +29,7 @@ pub enum Verbosity {
 pub struct Options {
     /// The kind of user interface.
     pub mode: UiMode,
-    /// Whether hotrun's own lines and the compiler's lines have colors. The program's output is never changed.
+    /// Whether hotrun's own lines and the compiler's lines have colors. The program's colors do not depend on this.
     pub color: bool,
     /// Whether to clear the terminal before each build.
     pub clear: bool,

@@ -22,7 +22,7 @@ pub enum TerminalEvent {
     Typed(Vec<u8>),
     /// The terminal has a new size.
     Resized(Size),
-    /// The user pressed Ctrl-Z.
+    /// hotrun got `SIGTSTP`: normally, the user pressed Ctrl-Z.
     Suspend,
     /// hotrun is running again after something else stopped it, such as `kill -STOP` or a debugger.
     Continued,
@@ -30,11 +30,11 @@ pub enum TerminalEvent {
 
 /// Receives events from the terminal.
 pub struct TerminalInput {
-    /// `None` if there is no terminal, or if it has been closed.
+    /// `None` if hotrun does not read a terminal, or if the terminal has been closed.
     input: Option<AsyncFd<File>>,
     for_program: bool,
     keys: KeyParser,
-    /// When unfinished input times out.
+    /// When the unfinished escape sequence times out, if there is one.
     deadline: Option<Instant>,
     resized: Signal,
     /// `None` if hotrun was started with `SIGTSTP` ignored.
@@ -110,7 +110,7 @@ impl TerminalInput {
     }
 }
 
-/// How long to wait for the `SIGCONT`, which has normally arrived already.
+/// How long to wait for the `SIGCONT` that continued hotrun. Normally, it has already arrived.
 const MOMENT: Duration = Duration::from_millis(100);
 
 async fn sleep_until(deadline: Option<Instant>) {

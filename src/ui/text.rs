@@ -53,7 +53,8 @@ pub(super) fn shortened(line: &str) -> &str {
     &line[..end.unwrap_or(0)]
 }
 
-/// Formats a path: relative to the working directory if it is inside, and escaped if it contains control characters.
+/// Formats a path: relative to the working directory if the path is inside it, and escaped if the path contains control
+/// characters.
 pub(super) fn path(path: &Path, workdir: &Path) -> String {
     let short = path.strip_prefix(workdir).unwrap_or(path);
     let shown = short.to_string_lossy();

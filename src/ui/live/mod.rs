@@ -114,8 +114,8 @@ impl Live {
         self.terminal.invalidate();
     }
 
-    /// Prints the output of the last build. While the footer shows errors, this is the failed build, not the one in
-    /// progress.
+    /// Prints the output of the build in progress or, if that build has printed nothing or the footer shows the errors
+    /// of a failed build, of the last build that ended.
     fn show_build_log(&mut self, model: &Model) {
         let building = model.building.is_some() && model.broken_build.is_none();
         let log = match building && !model.build_log.is_empty() {

@@ -119,8 +119,8 @@ struct LastLine {
     sequences: Vec<Range<usize>>,
     /// How many columns the text takes up.
     columns: usize,
-    /// How many columns the cursor is to the left of the end. The next text overwrites what is there; moving the cursor
-    /// erases nothing.
+    /// How many columns the cursor is to the left of the end. The next text replaces everything to the right of the
+    /// cursor; moving the cursor erases nothing.
     left: usize,
     /// Escape sequences that arrived while the cursor was to the left of the end. They apply to the next text.
     pending: String,
@@ -288,10 +288,10 @@ impl Perform for LastLine {
                 self.style.apply(params.iter());
                 self.push_sequence(&sgr::sequence(params.iter()));
             }
-            // Erase in line: from a cursor at the start, or the whole line.
+            // Erase in line: everything, if the cursor is at the start or the parameter is 2 (the whole line).
             'K' if self.at_start || first == Some(2) => self.clear(),
             'K' if matches!(first, None | Some(0)) => self.erase_right(),
-            // Delete characters: everything to the right of the cursor.
+            // Delete characters, if that deletes everything to the right of the cursor.
             'P' if self.left <= count => self.erase_right(),
             'D' => self.move_left(count),
             // Move to the first column.

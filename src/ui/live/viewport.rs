@@ -10,10 +10,10 @@ use super::wrap::width;
 /// The rows at the bottom of the output, which are redrawn in place.
 ///
 /// Between two frames, the cursor stays in the first column of the first row: everything after the cursor belongs to
-/// the viewport, and nothing before it. This survives a resize, because a terminal that rewraps its lines moves the
-/// cursor along with its line. A scroll region would save redrawing the rows after each printed line, but some
-/// terminals drop lines that scroll out of it (GNU screen, older Windows consoles), and terminals disagree about it
-/// after a resize.
+/// the viewport, and nothing before the cursor does. This survives a resize, because a terminal that rewraps its lines
+/// moves the cursor along with its line. A scroll region would save redrawing the rows after each printed line, but
+/// some terminals drop lines that scroll out of it (GNU screen, older Windows consoles), and terminals disagree about
+/// it after a resize.
 #[derive(Debug, Default)]
 pub(super) struct Viewport {
     drawn: Vec<String>,

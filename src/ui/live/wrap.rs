@@ -46,7 +46,7 @@ pub(super) fn truncate(line: &str, columns: usize) -> String {
         return rows.swap_remove(0);
     }
     let mut row = wrap(line, columns.saturating_sub(1)).swap_remove(0);
-    // It may be that not even one character fits beside the ellipsis.
+    // There may not be room for even one character beside the ellipsis.
     if width(&row) >= columns {
         row.clear();
     }

@@ -82,12 +82,12 @@ pub(in crate::ui) struct LastResult {
     pub(in crate::ui) ready: Option<Duration>,
     /// How many warnings the build printed.
     pub(in crate::ui) warnings: usize,
-    /// Whether the build produced the same binary that is already live.
+    /// Whether the build produced the same binary as an earlier generation's build.
     pub(in crate::ui) unchanged: bool,
 }
 
-/// A build's output. If there is too much output, only the last lines are kept: a build prints the error that makes it
-/// fail after its warnings.
+/// A build's output. If there is too much output, only the last lines are kept, because the error that makes a build
+/// fail comes after the warnings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::ui) struct BuildLog {
     lines: VecDeque<String>,

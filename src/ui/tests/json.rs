@@ -15,7 +15,7 @@ pub(super) fn json(reports: &[Report]) -> String {
 }
 
 #[test]
-fn every_json_line_has_the_time_and_the_event() {
+fn a_json_line_contains_the_time_and_the_event() {
     let recorder = render(Options::of(UiMode::Json), true, &[notice(Notice::Waiting)]);
     let value: serde_json::Value = serde_json::from_str(&recorder.all()).unwrap();
     assert_eq!(value["event"], "waiting");

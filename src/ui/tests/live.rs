@@ -46,7 +46,7 @@ impl EmulatedTerminal {
             std::thread::sleep(left);
             self.ui.draw().unwrap();
         }
-        panic!("the screen should be up to date after ten frames");
+        panic!("the screen is still out of date after ten frames");
     }
 
     fn execute(&mut self, command: UiCommand) {
@@ -119,7 +119,7 @@ fn a_suspend_does_not_count_as_uptime() {
 }
 
 #[test]
-fn clearing_the_screen_keeps_pending_output_off_the_footer() {
+fn the_footer_stays_intact_when_the_screen_is_cleared_while_output_is_pending() {
     let mut terminal = terminal_with_one_live();
     terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
     terminal.execute(UiCommand::Clear);

@@ -38,7 +38,7 @@ fn lines_of_two_programs_are_labelled_and_not_mixed() {
 }
 
 #[test]
-fn hotruns_own_line_breaks_an_unfinished_line_and_the_rest_waits_for_its_end() {
+fn hotruns_own_line_interrupts_an_unfinished_line_whose_rest_is_held_back() {
     let start = notice(Notice::Generation(
         ONE,
         GenNotice::Starting {
@@ -66,7 +66,7 @@ fn hotruns_own_line_breaks_an_unfinished_line_and_the_rest_waits_for_its_end() {
 }
 
 #[test]
-fn an_open_line_is_continued_without_a_label() {
+fn an_unfinished_line_is_continued_without_a_label() {
     let separate = |reports: &[Report]| {
         render(Options::of(UiMode::Plain), false, reports).text(&[OutputStream::Stdout])
     };

@@ -36,7 +36,7 @@ impl Frame<'_> {
     }
 }
 
-/// How a piece of text looks. A color never carries information that a word or a symbol does not carry as well.
+/// How a piece of text looks. Whatever a color means, a word or a symbol says as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tint {
     Plain,

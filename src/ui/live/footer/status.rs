@@ -9,7 +9,7 @@ use crate::ui::{Human, text};
 /// The maximum width of a progress bar.
 const MAX_BAR: usize = 24;
 
-/// The last row's segments. `Err`: the segments of a row beside which no keys may be shown.
+/// The last row's segments. `Err`: the segments, if no keys may be shown beside them.
 pub(super) fn segments(frame: &Frame<'_>) -> Result<Segments, Segments> {
     let model = frame.model;
     if let Some((since, timeout)) = model.quitting {

@@ -87,7 +87,7 @@ fn a_rewritten_line_is_shown_in_its_final_state() {
 }
 
 #[test]
-fn moving_left_erases_only_what_is_overwritten() {
+fn moving_left_erases_nothing_until_text_follows() {
     lines("done 100%\x08\x08\x08\x08\n", &["done 100%"]);
     lines("at 10%^[3D20%^[3D30%\n", &["at 30%"]);
     lines("10%^[1000D20%^[1000D30%\n", &["30%"]);

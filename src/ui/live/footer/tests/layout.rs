@@ -32,7 +32,7 @@ fn the_footer_always_fits() {
     }
 }
 
-/// Each line of a build takes up one row on the terminal, and does not change the screen above it.
+/// Each line of a build's output takes up one row on the terminal, and does not change the screen above that row.
 #[test]
 fn errors_are_sanitized_and_each_line_fits_in_one_row() {
     let lines = [
@@ -68,7 +68,7 @@ fn errors_are_sanitized_and_each_line_fits_in_one_row() {
 
 /// hotrun reads no keys if the program reads the terminal, or if stdin is not a terminal.
 #[test]
-fn no_keys_are_shown_if_hotrun_reads_no_keys() {
+fn only_ctrl_c_is_shown_if_hotrun_reads_no_keys() {
     let mut story = Story::with_one_live();
     story.keys = false;
     story.assert_shown(

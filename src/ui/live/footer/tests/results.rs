@@ -82,7 +82,7 @@ fn the_footer_shows_a_pause_during_a_build() {
 }
 
 #[test]
-fn the_live_generation_is_visible_on_a_terminal_of_any_size() {
+fn the_live_generation_is_visible_even_on_a_small_terminal() {
     let mut story = Story::with_one_live();
     story.switch();
     let three = GenId::new(3);
