@@ -82,7 +82,7 @@ pub(in crate::ui) struct LastResult {
     pub(in crate::ui) ready: Option<Duration>,
     /// How many warnings the build printed.
     pub(in crate::ui) warnings: usize,
-    /// Whether the build produced the same binary as an earlier generation's build.
+    /// Whether the build produced the binary that a running generation was started from.
     pub(in crate::ui) unchanged: bool,
 }
 
