@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_has_no_message() {
+    fn an_exit_caused_by_a_signal_has_no_message() {
         assert_eq!(Failure::signal(2).render(false), "");
     }
 

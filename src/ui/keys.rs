@@ -30,7 +30,7 @@ pub enum Key {
 }
 
 /// How long to wait for the rest of an escape sequence. After that, a lone `ESC` is the `Esc` key. Alt with a bracket
-/// looks like the start of a sequence; without a timeout, it would swallow every later key.
+/// looks like the start of a sequence; without a timeout, it would swallow later keys.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
 const ESC: u8 = 0x1b;

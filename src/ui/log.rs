@@ -17,8 +17,8 @@ pub(super) trait Printer {
     /// Prints hotrun's own lines.
     fn lines(&mut self, lines: &[String]);
 
-    /// Prints a program's output. `label`: whether to label lines with the generation, because another program is
-    /// running.
+    /// Prints a program's output. `label`: whether to label lines with the generation's number, because another program
+    /// is running.
     fn output(&mut self, id: GenId, stream: OutputStream, bytes: &[u8], label: bool);
 
     /// Ends a program's stream, and its last line.

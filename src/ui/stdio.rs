@@ -9,9 +9,9 @@ use crate::os::terminal;
 
 /// Where a user interface writes.
 pub struct Handles {
-    /// The program's stdout, or the JSON lines.
+    /// Gets the program's stdout or the JSON lines; in a live user interface, everything.
     pub stdout: Box<dyn Write + Send>,
-    /// The program's stderr and hotrun's own lines.
+    /// Gets the program's stderr and hotrun's own lines, except in a live user interface.
     pub stderr: Box<dyn Write + Send>,
     /// Whether stdout and stderr are the same terminal, file or pipe, so that a line may contain output from both.
     pub same: bool,

@@ -36,7 +36,7 @@ impl Frame<'_> {
     }
 }
 
-/// How a piece of text looks. Whatever a color means, a word or a symbol says as well.
+/// How a piece of text looks. Anything that a color shows is also shown by a word or a symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tint {
     Plain,
