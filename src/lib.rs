@@ -18,8 +18,8 @@
 //!   [`Notice`](reload::Notice)s. It does no I/O and has no clock; the caller passes in the time and asks for the next
 //!   deadline. **It makes every decision about generations.** To change a policy, change it there; the tests show
 //!   within seconds which promise the change breaks.
-//! - [`driver`] owns the only `select!`. It turns the input from every source into events, passes them to the machine,
-//!   and performs the effects. Long work runs in tasks that report back with an event.
+//! - [`driver`] runs the main loop around one `select!`. It turns the input from every source into events, passes them
+//!   to the machine, and performs the effects. Long work runs in tasks that report back with an event.
 //! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread
 //!   owns the table and all sockets. The driver sends requests to that thread. So does [`socket::intercept`], which
 //!   replies to programs' `bind` and `listen` calls, so a program never waits for the driver.
@@ -30,7 +30,7 @@
 //! # Terms
 //!
 //! - **generation**: one build or start, and the process tree that comes from it, numbered from 1.
-//! - **phases**: *building, starting, ready, live, draining, gone*. A generation can also *fail* in any of them.
+//! - **phases**: *building, starting, ready, live, draining, gone*. A generation can *fail* in any of the first four.
 //! - **live**: the one generation that gets new connections. **switch**: the moment another one becomes live.
 //! - **drain**: the old generation finishes its connections and exits. After the **stop timeout** it is killed.
 //! - **listener**: one listening socket of one generation for one address. **group**: all listeners of an address.
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shutdown_does_not_wait_for_blocking_threads() {
+    fn shutting_down_does_not_wait_for_blocking_threads() {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.unwrap();
         let (finish, finished) = mpsc::channel::<()>();

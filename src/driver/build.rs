@@ -178,7 +178,7 @@ impl Driver {
         });
     }
 
-    /// Uses the new plan, unless a later request is pending. Of two requests, the older one may finish last.
+    /// Uses the new plan, unless a newer one has been requested. Of two requests, the older one may finish last.
     pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, Failure>) {
         match planned {
             Ok(_) | Err(_) if number < self.builds.plan_requests => {}

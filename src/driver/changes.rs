@@ -114,7 +114,7 @@ impl Driver {
         let named: Vec<_> = named.map(|path| format!("`{}`", path.display())).collect();
         let named = named.join(", ");
         let text = format!(
-            "{writer} rewrites its own input {named} on every run; changes to it are now ignored"
+            "{writer} rewrites its own input {named} on every run; such changes are now ignored"
         );
         let hint = format!(
             "make it write the file only if the contents have changed, or exclude the file with {option}"

@@ -106,7 +106,7 @@ impl ProgramTask {
 async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
     let end = Instant::now() + LAST_OUTPUT;
     for task in output.drain(..) {
-        // An output task that has not ended by the timeout continues.
+        // An output task that has not ended by the timeout keeps running.
         let _ = timeout_at(end, task).await;
     }
 }
@@ -116,7 +116,7 @@ async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
 pub(super) struct OutputTask {
     pub(super) id: GenId,
     pub(super) feed: Feed,
-    /// Where to send the lines; `None` once the readiness check no longer reads them.
+    /// Where to send the lines; `None` if the readiness check is not reading them.
     pub(super) lines: Option<UnboundedSender<Vec<u8>>>,
     /// The beginning of an incomplete line.
     pub(super) line: Vec<u8>,

@@ -19,7 +19,7 @@ use super::state::Driver;
 
 /// How often to count connections. Counting takes a few milliseconds, because it reads `/proc` for each process.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
-/// How many times to scan for new processes, at most, while signalling all of them.
+/// How many times to scan for new processes, at most, in order to signal every process.
 const MAX_SCANS: usize = 16;
 
 impl Driver {

@@ -20,7 +20,8 @@ use super::task_message::TaskMessage;
 /// gets the parent-death signal as soon as the thread that started it ends.
 ///
 /// # Errors
-/// A socket cannot be opened, there is nothing to build or start, or signal handling or the watch cannot be set up.
+/// The log or a socket cannot be opened, there is nothing to build or start, or signal handling or the watch cannot be
+/// set up.
 pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     let Setup {
         driver,

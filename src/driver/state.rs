@@ -27,7 +27,7 @@ use super::task_message::TaskSender;
 /// How hotrun exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whether every program exited without being killed.
+    /// Whether everything has ended and nothing exceeded its time limit.
     pub clean: bool,
     /// The signal that made hotrun quit; `None` for Ctrl-C and `q`.
     pub signal: Option<i32>,
@@ -181,7 +181,7 @@ pub(super) struct WatchSet {
     pub(super) watch: FileWatch,
     /// The places to watch if `--watch` is not set.
     pub(super) roots: WatchRoots,
-    /// The files that the last successful build read.
+    /// The inputs of the last successful build: files and directories.
     pub(super) inputs: Vec<PathBuf>,
     /// The newest build that has updated the watch.
     pub(super) newest: Option<GenId>,
@@ -215,9 +215,9 @@ pub(super) struct Ending {
 /// The reports that have already been made and must not be repeated.
 #[derive(Default)]
 pub(super) struct Reported {
-    /// The generations whose failure to start was explained.
+    /// The generations whose failure to start has been explained.
     pub(super) explained: BTreeSet<GenId>,
-    /// Whether `--stop-first` was suggested.
+    /// Whether hotrun has suggested `--stop-first`.
     pub(super) stop_first: bool,
     /// Whether hotrun has reported that it does not store listeners.
     pub(super) listeners: bool,

@@ -27,7 +27,7 @@ pub(super) enum TaskMessage {
         /// Dropped when the notifications have been handled.
         done: oneshot::Sender<()>,
     },
-    /// A program has opened a socket, or has failed to open one.
+    /// A program has opened a socket, has failed to open one, or has one that hotrun cannot adopt.
     Intercepted { id: GenId, event: InterceptEvent },
     /// A rule's command has ended.
     CommandEnded { line: String },

@@ -8,8 +8,8 @@ use super::{ArtifactId, GenFailure, GenId};
 /// Something that the driver must do. Effects that take time report back with an [`Event`](super::Event).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Hold new connections, because no generation is live. They wait for the generation that is starting, unless its
-    /// connections are already forwarded, or for the next one to start.
+    /// Hold new connections, because no generation is live. They wait for the generation that is starting. If there is
+    /// none, or its connections are already forwarded, they wait for the next one to start.
     Hold,
     /// Respond to waiting clients with an error that says how the generation `id` failed: no generation is live, and none
     /// will be until a file changes or the user acts.
@@ -19,7 +19,8 @@ pub enum Effect {
     StopResponding,
     /// Do something to one generation.
     Generation(GenId, GenEffect),
-    /// Exit. This is the last effect, and is requested once. `clean`: whether every program ended when it was asked to.
+    /// Exit. This is the last effect, and is requested once. `clean`: whether everything has ended and nothing exceeded
+    /// its time limit.
     Finish { clean: bool },
 }
 
@@ -50,8 +51,8 @@ pub enum GenEffect {
     /// counts as complete. `None`: only as long as the driver needs to notice that it is complete.
     AwaitIdle { pause: Option<Duration> },
     /// Forward connections that still arrive at this generation's sockets to the live generation, and hold them while
-    /// none is live. Requested once for each started generation, before it is stopped, killed or released; on quit,
-    /// only for generations that are already draining.
+    /// none is live. Requested for each started generation before it is stopped, killed or released; may be repeated.
+    /// On quit, requested only for generations that are already draining.
     Forward,
     /// Send the stop signal. Requested at most once for each generation.
     Stop,

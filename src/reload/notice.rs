@@ -75,7 +75,7 @@ impl fmt::Display for GenFailure {
 pub enum Stopped {
     /// The program ended in time.
     Drained,
-    /// The program was killed at the drain timeout.
+    /// The program was killed at the stop timeout, or exceeded it.
     TimedOut,
     /// The program was killed at the user's request.
     Killed,

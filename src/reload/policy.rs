@@ -101,7 +101,7 @@ impl Policy {
         }
     }
 
-    /// How long a program may clean up if it gets the stop signal only at the drain timeout, because it did not seem to
+    /// How long a program may clean up if it gets the stop signal only at the stop timeout, because it did not seem to
     /// handle the signal.
     pub(super) fn late_grace(&self) -> Duration {
         self.stop_timeout.min(Duration::from_secs(2))

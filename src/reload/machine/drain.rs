@@ -10,7 +10,7 @@ const RESPONSE_PAUSE: Duration = Duration::from_secs(5);
 pub(super) enum Progress {
     /// The generation gets no new connections, but is still accepting those in its queues.
     Quiescing,
-    /// The generation became quiescent before the minimum delay of the stop signal had passed.
+    /// The generation is quiescent, but the minimum delay before the stop signal has not passed yet.
     Quiescent,
     /// The driver is checking whether the program handles the stop signal.
     CheckingStopSignal,
@@ -30,7 +30,7 @@ pub(super) struct Drain {
     pub(super) since: Time,
     pub(super) how: Stopped,
     pub(super) progress: Progress,
-    /// The time limit, at which the generation is killed.
+    /// The time limit. The generation is then killed or, if it is still waiting to become idle, asked to stop first.
     pub(super) until: Time,
 }
 
@@ -106,7 +106,7 @@ impl Drain {
         &[]
     }
 
-    /// Starts the drain timeout.
+    /// Starts the stop timeout, and checks whether the program handles the stop signal.
     fn check_stop_signal(&mut self, now: Time, policy: &Policy) -> Effects {
         self.until = self.until.min(now.plus(policy.stop_timeout));
         self.progress = Progress::CheckingStopSignal;

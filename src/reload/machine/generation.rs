@@ -22,7 +22,8 @@ pub(super) struct Generation {
     pub(super) id: GenId,
     /// The artifact that the generation was started from.
     pub(super) artifact: ArtifactId,
-    /// Whether hotrun rolled back to this generation's artifact, which is older than the last successful build.
+    /// Whether hotrun rolled back to this generation's artifact, or the artifact is older than the last successful
+    /// build.
     pub(super) rolled_back: bool,
     pub(super) state: GenState,
     /// Whether the generation is known to listen on an address that others can share.

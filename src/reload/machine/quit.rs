@@ -26,7 +26,8 @@ impl Machine {
         for known in self.generations.iter_mut().rev() {
             let effects = match known.drain_mut() {
                 Some(drain) => drain.quit(turn.now, &self.policy),
-                // This generation's connections are not forwarded: none will be live, and this one may still respond.
+                // This generation's connections are not forwarded: no other one will be live, and this one may still
+                // respond.
                 None => {
                     known.state =
                         GenState::Draining(Drain::begin(turn.now, &self.policy, Progress::Stopped));

@@ -104,7 +104,7 @@ impl Machine {
         let Some(restoring) = self.recovery.restoring.take_if(is_it) else {
             return;
         };
-        // The restored generation may already be draining again, because a queued generation needs its place.
+        // The restored generation may already be draining again, because a queued one cannot start beside it.
         let lives = self.live() == Some(id);
         if lives && !done {
             self.begin_drain(id, Progress::Quiescing, turn);

@@ -79,7 +79,7 @@ impl Machine {
         self.hold(turn);
     }
 
-    /// Holds new connections, unless a generation is live, or a switch is in progress, which holding would undo.
+    /// Holds new connections, unless a generation is live or a switch is in progress: holding would undo the switch.
     pub(super) fn hold(&self, turn: &mut Turn) {
         if self.live().is_none() && !self.is_switching() {
             turn.effects.push(Effect::Hold);

@@ -91,7 +91,7 @@ impl World {
         let unforwarded = known.is_unforwarded() && self.quitting.is_none();
         let lost = unforwarded && known.drain == DrainStage::No;
         ledger.check(Rule::Protocol, !lost, || {
-            format!("{known:?} was not forwarded")
+            format!("the connections of {known:?} were not forwarded")
         });
         let overdue = match known.drain {
             DrainStage::OwesQuiescent | DrainStage::Unhandled => true,

@@ -168,15 +168,15 @@ impl World {
             !self.builds.is_empty() || self.gens.iter().any(|known| known.role != Role::Draining);
         let fine = !comes && self.quitting.is_none() && !self.responding;
         ledger.check(Rule::Steering, fine, || {
-            "clients get an error response although a generation is live or coming up".into()
+            "clients get an error response although a generation is live, starting or being built".into()
         });
         self.responding = true;
     }
 
-    /// Checks that clients do not get an error while a generation is coming up, because they wait for it.
+    /// Checks that clients do not get an error while a generation is being built or started, because they wait for it.
     fn no_error_response(&self, ledger: &mut Ledger) {
         ledger.check(Rule::Steering, !self.responding, || {
-            "clients get an error response although a generation is coming up".into()
+            "clients get an error response although a generation is being built or started".into()
         });
     }
 
@@ -328,7 +328,7 @@ impl World {
             | DrainStage::MayStop => false,
         };
         known.drain = DrainStage::Checking;
-        // The drain timeout begins here.
+        // The stop timeout begins here.
         known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
         fine && known.finishes_first()
     }
@@ -355,7 +355,7 @@ impl World {
         self.leave_live_alone(known, ledger);
         let mut willing = matches!(known.drain, DrainStage::No | DrainStage::MayStop);
         if known.drain == DrainStage::AwaitingIdle && self.now >= known.until {
-            // The drain timeout has passed. The program gets a little more time to clean up.
+            // The stop timeout has passed. The program gets a little more time to clean up.
             willing = true;
             known.until = self.now.plus(self.policy.late_grace());
         }

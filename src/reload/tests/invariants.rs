@@ -14,7 +14,7 @@ use crate::reload::{Mode, Policy, WhenBusy};
 enum Size {
     /// Fast enough for every `cargo test`.
     Quick,
-    /// As much as a run by hand can afford.
+    /// Too slow for every `cargo test`.
     Full,
 }
 

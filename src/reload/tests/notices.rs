@@ -28,7 +28,7 @@ impl World {
                 self.waiting_reported = true;
                 let idle = self.builds.is_empty() && self.live().is_none();
                 ledger.check(Rule::Protocol, idle, || {
-                    "hotrun reports that it is waiting, although a generation is live or coming up".into()
+                    "hotrun reports that it is waiting, although a generation is live or being built".into()
                 });
             }
             Notice::Generation(id, GenNotice::Superseded) => {
@@ -137,7 +137,7 @@ impl World {
             one && machine.live() == self.live(),
             || {
                 format!(
-                    "one of each: {one}; live: {:?} in the machine, {:?} in the world",
+                    "at most one in each phase: {one}; live: {:?} in the machine, {:?} in the world",
                     machine.live(),
                     self.live()
                 )

@@ -243,7 +243,7 @@ impl World {
     /// Whether this artifact, which is the newest one, may be started.
     pub(super) fn may_start(&self, cause: Option<Cause>, artifact: ArtifactId) -> bool {
         let past = &self.past;
-        // A newer artifact that was outdated may be started instead.
+        // A newer artifact may be started instead, even if it was outdated when its build ended.
         let is_lost = |lost: Lost| lost.again && lost.artifact <= artifact;
         match cause {
             Some(Cause::Begin) => true,

@@ -20,7 +20,7 @@ struct Behaviour {
     never_ready: bool,
     ignores_stop: bool,
     crashes_while_draining: bool,
-    /// For how many milliseconds after its time limit a killed process tree still exists, at least.
+    /// A killed process tree still exists for at least this many milliseconds after its time limit.
     kills_refused: u64,
     breaks_builds: bool,
 }
@@ -248,7 +248,7 @@ impl Walk {
         panic!("the world does not come to rest: {:?}", self.pair);
     }
 
-    /// Sends another event instead of the expected one, which never happens in this world.
+    /// Called when the expected event never happens in this world: sends another event, or lets time pass.
     fn act_otherwise(&mut self) {
         let reports = self.reports();
         let failed = |event: &&Event| {

@@ -76,7 +76,7 @@ fn the_artifact_of_a_stopped_generation_is_started_again_after_a_crash() {
 
 /// Crashes alone cause at most two starts.
 #[test]
-fn after_two_starts_because_of_crashes_hotrun_waits_for_a_change() {
+fn after_two_starts_caused_by_crashes_hotrun_waits_for_a_change() {
     check_second(
         "build-ended 2 built a2",
         "
@@ -163,7 +163,7 @@ fn a_change_replaces_the_scheduled_restart() {
 }
 
 #[test]
-fn a_broken_change_does_not_prevent_the_restart() {
+fn a_broken_build_does_not_prevent_the_restart() {
     check(
         &cargo(),
         "

@@ -55,7 +55,7 @@ fn a_program_that_does_not_handle_the_stop_signal_gets_it_once_idle() {
 }
 
 #[test]
-fn a_program_that_never_becomes_idle_gets_the_stop_signal_at_the_drain_timeout() {
+fn a_program_that_never_becomes_idle_gets_the_stop_signal_at_the_stop_timeout() {
     check_draining(
         &command(),
         "
@@ -87,7 +87,7 @@ fn a_program_that_ignores_the_stop_signal_is_killed() {
 }
 
 #[test]
-fn a_program_is_killed_at_the_drain_timeout_if_the_stop_signal_check_has_no_result() {
+fn a_program_is_killed_at_the_stop_timeout_if_the_stop_signal_check_has_no_result() {
     check_draining(
         &command(),
         "
@@ -99,7 +99,7 @@ fn a_program_is_killed_at_the_drain_timeout_if_the_stop_signal_check_has_no_resu
 }
 
 #[test]
-fn a_drain_timeout_that_is_noticed_much_too_late_kills_the_program_at_once() {
+fn a_stop_timeout_that_is_noticed_much_too_late_kills_the_program_at_once() {
     check_draining(
         &command(),
         "

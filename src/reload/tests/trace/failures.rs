@@ -177,7 +177,7 @@ fn a_program_may_become_ready_at_the_last_moment() {
 }
 
 #[test]
-fn after_a_crash_while_live_hotrun_waits_for_a_change() {
+fn after_the_live_generation_crashes_hotrun_waits_for_a_change() {
     check_serving(
         &command(),
         "
@@ -191,7 +191,7 @@ fn after_a_crash_while_live_hotrun_waits_for_a_change() {
 }
 
 #[test]
-fn processes_left_behind_by_a_crash_while_live_are_killed() {
+fn processes_left_behind_by_a_crash_of_the_live_generation_are_killed() {
     check_serving(
         &command(),
         "
@@ -202,7 +202,7 @@ fn processes_left_behind_by_a_crash_while_live_are_killed() {
 }
 
 #[test]
-fn after_a_crash_while_live_hotrun_waits_for_the_running_build() {
+fn after_the_live_generation_crashes_hotrun_waits_for_the_running_build() {
     check_serving(
         &cargo(),
         "
@@ -215,7 +215,7 @@ fn after_a_crash_while_live_hotrun_waits_for_the_running_build() {
 }
 
 #[test]
-fn after_a_crash_while_live_the_starting_generation_goes_live() {
+fn after_the_live_generation_crashes_the_starting_one_goes_live() {
     check_serving(
         &cargo(),
         "
@@ -231,7 +231,7 @@ fn after_a_crash_while_live_the_starting_generation_goes_live() {
 
 /// Holding connections would undo the switch.
 #[test]
-fn a_crash_while_live_during_a_switch_does_not_hold_connections() {
+fn connections_are_not_held_if_the_live_generation_crashes_during_a_switch() {
     check_serving(
         &cargo(),
         "

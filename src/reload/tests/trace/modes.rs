@@ -70,7 +70,7 @@ fn auto_checks_whether_the_live_generation_listens() {
 }
 
 #[test]
-fn stop_first_waits_for_the_build() {
+fn stop_first_does_not_stop_the_old_generation_for_a_broken_build() {
     check_serving(
         &stop_first(&cargo()),
         "

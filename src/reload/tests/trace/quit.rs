@@ -3,7 +3,7 @@
 use super::{cargo, check, check_draining, check_serving, command, stop_first};
 
 #[test]
-fn quitting_before_the_first_build_finishes_at_once() {
+fn quitting_finishes_at_once_before_the_first_build() {
     check(
         &cargo(),
         "

@@ -86,7 +86,7 @@ fn a_build_that_succeeds_despite_its_cancellation_is_outdated() {
     );
 }
 
-/// The sources of that build are outdated.
+/// The sources of a cancelled build are outdated.
 #[test]
 fn the_failure_of_a_cancelled_build_is_not_reported() {
     check_serving(
@@ -191,7 +191,7 @@ fn in_queue_mode_a_start_finishes_before_the_next_one_begins() {
 }
 
 #[test]
-fn a_queued_generation_is_outdated_by_a_newer_build() {
+fn a_newer_build_replaces_the_queued_generation() {
     check_serving(
         &queue(&cargo()),
         "
