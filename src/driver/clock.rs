@@ -89,7 +89,10 @@ mod tests {
         assert!(clock.skip_suspension(at(50)));
         let before = at(50).unwrap().since(clock.now());
         assert!(before > Duration::ZERO && before <= GRACE, "{before:?}");
-        assert!(!clock.skip_suspension(at(50)), "a suspension is skipped only once");
+        assert!(
+            !clock.skip_suspension(at(50)),
+            "a suspension is skipped only once"
+        );
     }
 
     #[test]
@@ -105,7 +108,10 @@ mod tests {
     fn the_clock_is_never_set_back_before_its_last_value() {
         let mut clock = clock(100);
         let last = clock.now();
-        assert!(!clock.skip_suspension(at(50)), "the deadline is still in the past");
+        assert!(
+            !clock.skip_suspension(at(50)),
+            "the deadline is still in the past"
+        );
         assert!(clock.now() >= last);
     }
 }
