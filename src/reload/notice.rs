@@ -19,7 +19,8 @@ pub enum Cause {
     Undo,
     /// An earlier generation stored descriptors that this one must inherit.
     InheritFds,
-    /// The live generation crashed soon after its switch: hotrun rolls back to the artifact that was live before.
+    /// A generation crashed soon after its switch, or failed before it while no other one was live: hotrun rolls back to
+    /// the artifact that was live before.
     RollBack,
     /// The live generation crashed and is restarted.
     Crash,
@@ -77,7 +78,7 @@ pub enum Stopped {
     Drained,
     /// The program was killed at the stop timeout, or exceeded it.
     TimedOut,
-    /// The program was killed at the user's request.
+    /// The program was killed at the user's request, or the processes that it left behind were killed.
     Killed,
 }
 
@@ -109,7 +110,7 @@ pub enum GenNotice {
     Built { took: Duration },
     /// The build succeeded, but produced exactly what `like` was started from, so nothing is started.
     Unchanged { like: GenId },
-    /// The build succeeded, but its result is not started because sources changed during the build.
+    /// The build succeeded, but its result is not started, because a newer build replaces it or hotrun is quitting.
     Outdated,
     /// The live generation got the signal that makes it reload its configuration.
     ReloadSignalSent { signal: i32 },
@@ -125,7 +126,7 @@ pub enum GenNotice {
     Draining { timeout: Duration },
     /// The generation is being killed. `after`: the time since it began to drain, was asked to stop, or failed.
     Killing { why: Stopped, after: Duration },
-    /// Newer sources superseded the generation before it was ready, so it is being stopped.
+    /// A newer generation superseded this one before it was ready, so this one is being stopped.
     Superseded,
     /// The program asked for more time. `left`: how much longer its start or its end may take.
     TimeoutExtended { left: Duration },
