@@ -19,8 +19,8 @@ pub enum Cause {
     Undo,
     /// An earlier generation stored descriptors that this one must inherit.
     InheritFds,
-    /// A generation crashed soon after its switch, or failed before it while no other one was live: hotrun rolls back to
-    /// the artifact that was live before.
+    /// A generation crashed soon after its switch, or failed before it while no other one was live: hotrun rolls back
+    /// to the artifact that was live before.
     RollBack,
     /// The live generation crashed and is restarted.
     Crash,

@@ -64,7 +64,7 @@ impl Ledger {
         self.checked[rule as usize]
     }
 
-    /// Records how many consecutive starts were caused by crashes alone.
+    /// Records how many consecutive starts were caused by crashes alone. Only the highest number counts.
     pub(super) fn note_starts(&mut self, own: u8) {
         self.most_starts = self.most_starts.max(own);
     }

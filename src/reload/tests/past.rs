@@ -285,8 +285,8 @@ impl World {
         fits && past.kept.contains(&artifact)
     }
 
-    /// Events that only the random walks use, because they would lead to too many states: a build that leaves the kept
-    /// executable alone, and a program that turns out to be a server.
+    /// Events that only the random walks use, because they would lead to too many states: a build that produces the
+    /// newest kept artifact again, and a program that turns out to be a server.
     pub(super) fn rare_reports(&self) -> Vec<Event> {
         let built = self.builds.first().map(|build| build.id);
         let newest = self.past.kept.iter().max().copied();

@@ -30,7 +30,7 @@ fn replaying_the_log_of_a_real_run_leads_to_the_same_effects() {
 }
 
 #[test]
-fn an_error_names_the_line_that_cannot_be_read() {
+fn an_error_names_the_text_that_cannot_be_read() {
     let policy = format!("{:?}", Policy::default());
     for (line, named) in [
         ("5 begin", "`5 begin` is not"),
