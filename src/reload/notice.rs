@@ -76,7 +76,7 @@ impl fmt::Display for GenFailure {
 pub enum Stopped {
     /// The program ended in time.
     Drained,
-    /// The program was killed at the stop timeout, or exceeded it.
+    /// The program exceeded the stop timeout.
     TimedOut,
     /// The program was killed at the user's request, or the processes that it left behind were killed.
     Killed,

@@ -106,7 +106,7 @@ impl Drain {
         &[]
     }
 
-    /// Starts the stop timeout, and checks whether the program handles the stop signal.
+    /// Starts the stop timeout, and asks whether the program handles the stop signal.
     fn check_stop_signal(&mut self, now: Time, policy: &Policy) -> Effects {
         self.until = self.until.min(now.plus(policy.stop_timeout));
         self.progress = Progress::CheckingStopSignal;

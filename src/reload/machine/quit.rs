@@ -26,7 +26,7 @@ impl Machine {
         for known in self.generations.iter_mut().rev() {
             let effects = match known.drain_mut() {
                 Some(drain) => drain.quit(turn.now, &self.policy),
-                // This generation's connections are not forwarded: no other one will be live, and this one may still
+                // This generation's connections are not forwarded: no generation will be live, and this one may still
                 // respond.
                 None => {
                     known.state =

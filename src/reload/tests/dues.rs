@@ -188,7 +188,7 @@ impl World {
         let fine = live.is_some() != self.responding;
         ledger.check(Rule::Steering, fine, || {
             format!(
-                "at rest, clients get an error response exactly if nothing is live; live: {live:?}, error response: {}",
+                "at rest, clients must get an error response if and only if nothing is live; live: {live:?}, error response: {}",
                 self.responding
             )
         });

@@ -186,7 +186,7 @@ impl Exploration {
         })
     }
 
-    /// Checks that cooperation leads from every state to rest, instead of returning to an earlier state.
+    /// Checks that cooperation leads from every state to rest, without ever returning to an earlier state.
     fn comes_to_rest(&mut self) {
         if !self.broken.is_empty() {
             return;
