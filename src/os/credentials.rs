@@ -226,10 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn receiving_from_an_empty_queue_would_block() {
+    fn receiving_from_an_empty_queue_fails_with_would_block() {
         let bound = bind().expect("can bind a socket");
         let error =
-            receive(bound.0.as_fd(), &mut [0; 8]).expect_err("an empty queue must be an error");
+            receive(bound.0.as_fd(), &mut [0; 8]).expect_err("reading an empty queue must fail");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
@@ -241,8 +241,8 @@ mod tests {
         assert!(datagram.truncated && datagram.length == 4);
     }
 
-    /// A datagram can carry the maximum number of descriptors. Dropping them closes them: the pipe's reader reads end
-    /// of file only once the last writer is closed.
+    /// Dropping the datagram closes its descriptors: the pipe's reader reads end of file only once the last writer is
+    /// closed.
     #[test]
     fn the_maximum_number_of_descriptors_is_received_and_closed_when_dropped() {
         let bound = bind().expect("can bind a socket");
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn all_messages_are_parsed() {
+    fn all_control_messages_are_parsed() {
         let bytes = [
             encoded(libc::SCM_CREDENTIALS, &[42, -1, 0]),
             encoded(999, &[1]),
@@ -312,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_handled(bytes: Vec<u8>, kind in 0..3_i32, data: Vec<i32>) {
+        fn any_bytes_cause_no_panic(bytes: Vec<u8>, kind in 0..3_i32, data: Vec<i32>) {
             let _ = parse(&bytes);
             let both = [encoded(kind, &data), bytes].concat();
             prop_assert!(parse(&both).1.len() * 4 <= both.len());

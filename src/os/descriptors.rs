@@ -122,7 +122,7 @@ mod tests {
     use super::is_duplicate;
 
     #[test]
-    fn a_duplicate_is_recognized_but_the_other_end_is_not() {
+    fn a_duplicate_is_recognized_but_the_other_end_is_not_taken_for_one() {
         let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
         assert!(is_duplicate(&here, &here.try_clone().unwrap()));
         assert!(!is_duplicate(&here, &there));

@@ -34,8 +34,8 @@ mod portable;
 #[cfg(not(target_os = "linux"))]
 pub use portable::*;
 
-/// The kernel's longest tick (`CONFIG_HZ=100`). The clock for file timestamps (`ktime_get_coarse_real_ts64`) lags behind by
-/// up to one tick, and the ages of sockets are measured in ticks.
+/// The kernel's longest tick (`CONFIG_HZ=100`). The clock for file timestamps (`ktime_get_coarse_real_ts64`) lags
+/// behind by up to one tick, and the ages of sockets are measured in ticks.
 pub const KERNEL_TICK: Duration = Duration::from_millis(10);
 
 /// Whether connections can be steered among the sockets of one address (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).

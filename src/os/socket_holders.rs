@@ -130,7 +130,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_socket_links_contain_a_socket_inode() {
+    fn an_inode_is_parsed_only_from_a_valid_socket_link() {
         assert_eq!(socket_inode("socket:[16935]"), Some(16935));
         for other in [
             "pipe:[16935]",

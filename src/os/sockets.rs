@@ -50,7 +50,7 @@ impl Instruction {
 /// The accept queue of a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// Whether the socket is still listening. After a `shutdown(2)` call, it no longer listens for any of its holders.
+    /// Whether the socket is still listening. A `shutdown(2)` call by any holder ends listening for all holders.
     pub listening: bool,
     /// The number of connections that are established but not accepted yet.
     pub waiting: u32,

@@ -67,8 +67,8 @@ impl Control {
         self.order(Order::Signal(signal as i32));
     }
 
-    /// Makes the program reload its configuration: sends the signal to every process of the tree that catches it, except to
-    /// descendants of such a process. Returns whether any process catches it.
+    /// Makes the program reload its configuration: sends the signal to every process of the tree that catches it,
+    /// except to descendants of such a process. Returns whether any process catches it.
     ///
     /// A Go program counts as catching the signal: Go's runtime catches every signal, and the user is assumed to have
     /// chosen one that the program handles. Outside Linux, hotrun cannot tell which processes catch the signal, so the
@@ -88,8 +88,8 @@ impl Control {
         self.order(Order::Stop(signal as i32));
     }
 
-    /// Makes this process the main process (`MAINPID`, `sd_notify(3)`) if it is in the tree, and returns whether it is. Its
-    /// exit is then also reported, provided that it has become a child of the guardian.
+    /// Makes this process the main process (`MAINPID`, `sd_notify(3)`) if it is in the tree, and returns whether it is.
+    /// Its exit is then also reported, provided that it has become a child of the guardian.
     pub fn set_main(&self, pid: i32) -> bool {
         let known = self.pids().contains(&pid);
         if known {
@@ -159,8 +159,8 @@ impl Drop for Inner {
 pub struct ProgramEvents(UnboundedReceiver<ProgramEvent>);
 
 impl ProgramEvents {
-    /// Waits for the next event. The last one is [`ProgramEvent::Refused`] or [`ProgramEvent::Gone`]; after that, returns `None`.
-    /// Cancel safe.
+    /// Waits for the next event. The last one is [`ProgramEvent::Refused`] or [`ProgramEvent::Gone`]; after that,
+    /// returns `None`. Cancel safe.
     pub async fn next(&mut self) -> Option<ProgramEvent> {
         self.0.recv().await
     }

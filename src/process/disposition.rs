@@ -106,8 +106,8 @@ mod tests {
     const CAUGHT: bool = true;
     const DEFAULT: bool = false;
 
-    /// Asserts the decision for these members. Each consists of a pid, a parent, whether the process holds a socket,
-    /// and whether it catches the signal.
+    /// Asserts the decision for a tree of these processes. Each is given as its pid, its parent's pid, whether it holds
+    /// a socket, and whether it catches the signal.
     fn check(members: &[(i32, i32, bool, bool)], expected: bool) {
         let member = |&(pid, parent, holds_socket, catches): &_| TreeMember {
             pid,
@@ -137,19 +137,19 @@ mod tests {
     }
 
     #[test]
-    fn a_single_server_decides() {
+    fn a_single_server_must_catch_the_signal() {
         check(&[(2, 1, true, CAUGHT)], true);
         check(&[(2, 1, true, DEFAULT)], false);
     }
 
     #[test]
-    fn a_shell_around_the_server_does_not_matter() {
+    fn a_shell_around_the_server_need_not_catch_the_signal() {
         check(&[(2, 1, false, DEFAULT), (3, 2, true, CAUGHT)], true);
         check(&[(2, 1, true, DEFAULT), (3, 2, true, CAUGHT)], true);
     }
 
     #[test]
-    fn a_wrapper_that_passes_the_signal_on_does_not_decide() {
+    fn a_wrapper_that_catches_the_signal_is_not_enough() {
         let npm = (2, 1, true, CAUGHT);
         check(&[npm, (3, 2, false, DEFAULT), (4, 3, true, DEFAULT)], false);
         check(&[npm, (3, 2, false, DEFAULT), (4, 3, true, CAUGHT)], true);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_without_sockets_does_not_matter() {
+    fn a_helper_without_sockets_need_not_catch_the_signal() {
         check(&[(2, 1, true, CAUGHT), (3, 2, false, DEFAULT)], true);
     }
 

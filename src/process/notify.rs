@@ -47,7 +47,8 @@ pub struct Notification {
     pub sender: Option<i32>,
     /// The content of the message.
     pub assignments: Assignments,
-    /// The descriptors to store. Empty unless `assignments.store` is [`StoreRequest::Add`], because all others are closed.
+    /// The descriptors to store. Empty unless `assignments.store` is [`StoreRequest::Add`], because all others are
+    /// closed.
     pub descriptors: Vec<OwnedFd>,
     /// The number of descriptors that were closed because the message did not ask to store them. A barrier's descriptor
     /// does not count.

@@ -98,8 +98,9 @@ fn kill_once() -> bool {
     !orphans.is_empty()
 }
 
-/// Kills hotrun's helper processes: the `cargo` and `rustup` that it runs for metadata, which may take minutes. Does
-/// not kill guardians, because each of them kills its tree and then exits, nor inherited children.
+/// Kills hotrun's helper processes: `cargo` and `rustup`, which hotrun runs to get metadata and which may run for
+/// minutes. Spares guardians, because each of them kills its tree and then exits, and children that hotrun inherited
+/// from a shell.
 pub fn kill_helpers() {
     let own = own_pid();
     let hotrun = process_tree::executable(own);

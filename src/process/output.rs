@@ -178,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_byte_is_lost_or_moved(
+        fn no_byte_is_lost_or_reordered(
             chunks in prop::collection::vec(
                 prop_oneof![
                     "[a\n]{0,9}".prop_map(String::into_bytes),

@@ -74,7 +74,7 @@ impl Spawner {
     /// # Errors
     /// Fails with a [`SpawnError`]. A program that cannot be executed is reported as
     /// [`ProgramEvent::Refused`](super::ProgramEvent::Refused) instead.
-    // Takes the spec by value, so that hotrun's copies of its descriptors are closed at the end.
+    // Takes the spec by value, so that hotrun's copies of its descriptors are closed when the function returns.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
         let (stdout, stdout_writer) = output_pipe().map_err(SpawnError::Channel)?;
@@ -90,10 +90,10 @@ impl Spawner {
         })
     }
 
-    /// Starts a program on a new pty of this size, the controlling terminal of the program's own session. As a result,
-    /// a Ctrl-C in hotrun's terminal does not reach the program, and the program's changes to `/dev/tty` do not affect
-    /// hotrun's terminal. If `reads` is true, the pty is also the program's standard input; otherwise, standard input
-    /// is empty.
+    /// Starts a program on a new pty of this size, which is the controlling terminal of the program's own session. As a
+    /// result, a Ctrl-C in hotrun's terminal does not reach the program, and the program's changes to `/dev/tty` do not
+    /// affect hotrun's terminal. If `reads` is true, the pty is also the program's standard input; otherwise, standard
+    /// input is empty.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn_on_pty(
         &self,
@@ -115,8 +115,8 @@ impl Spawner {
         })
     }
 
-    /// Starts a guardian and sends it the request. None of hotrun's code runs between fork and exec, so that std can use
-    /// `posix_spawn`, which does not copy hotrun's page tables.
+    /// Starts a guardian and sends it the request. None of hotrun's code runs between fork and exec, so that std can
+    /// use `posix_spawn`, which does not copy hotrun's page tables.
     fn start(
         &self,
         spec: &Spec,

@@ -15,7 +15,8 @@ pub(super) enum Order {
     Signal(i32),
     /// Send this signal only to the processes that catch it, because it would kill the others.
     ReloadConfig(i32),
-    /// Like `Signal`, but also send the signal to processes that are orphaned later, and never twice to the same process.
+    /// Like `Signal`, but also send the signal to processes that are orphaned later, and never twice to the same
+    /// process.
     Stop(i32),
     /// Treat this process, which must be in the tree, as the main process: report its exit as well.
     SetMain(i32),

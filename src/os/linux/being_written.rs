@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_being_written_while_it_is_open_for_writing() {
+    fn a_file_counts_as_being_written_while_it_is_open_for_writing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let file = File::create(&path).unwrap();

@@ -8,9 +8,9 @@ use tokio::io::unix::AsyncFd;
 
 use crate::os::terminal;
 
-/// Waits until the listening socket is shut down, after which it no longer listens for any of its holders. The kernel
-/// then reports `EPOLLHUP` (`tcp_poll` in `net/ipv4/tcp.c`; `unix_poll` in `net/unix/af_unix.c`, where both directions
-/// must be shut down).
+/// Waits until the listening socket is shut down, which ends listening for all of its holders. The kernel then reports
+/// `EPOLLHUP` (`tcp_poll` in `net/ipv4/tcp.c`; `unix_poll` in `net/unix/af_unix.c`, where both directions must be shut
+/// down).
 ///
 /// The kernel reports a hangup whatever events were requested (`epoll_ctl(2)`), so no other event is requested. Tokio
 /// itself would request more events, and every new connection would wake this process (`sock_def_readable` in
@@ -58,7 +58,7 @@ impl HangupSet {
     /// # Errors
     /// As for `epoll_ctl(2)`: `EPERM` for a descriptor that never hangs up, such as a file.
     pub fn watch(&self, fd: impl AsFd, key: u64) -> io::Result<()> {
-        // Edge-triggered, because a hangup is permanent, so one report is enough.
+        // Edge-triggered: a hangup is permanent, so one report is enough.
         let event = EpollEvent::new(EpollFlags::EPOLLET, key);
         Ok(self.epoll.add(fd, event)?)
     }

@@ -158,7 +158,7 @@ fn connection(socket: &DiagResponse<'_>) -> Option<TcpConnection> {
         unread: socket.u32(56).saturating_sub(fin),
         unsent: socket.u32(60),
         received: count(128).unwrap_or(0).saturating_sub(fin.into()),
-        // `tcpi_bytes_sent` exists since Linux 4.19; older kernels report only the acknowledged bytes.
+        // Kernels before 4.19 have no `tcpi_bytes_sent`, and report only the acknowledged bytes.
         sent: count(200).or_else(|| count(120)).unwrap_or(0),
         since_sent: age(44),
         since_received: age(52),

@@ -66,9 +66,9 @@ pub fn is_listening(socket: &impl AsFd) -> io::Result<bool> {
 }
 
 /// Attaches a program that chooses which socket in the group of `member` gets a new connection. The program returns an
-/// index; the sockets are numbered in the order in which `listen` added them to the group. Atomically replaces the
-/// previous program of the whole group (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`; `reuseport_attach_prog` in
-/// `net/core/sock_reuseport.c`).
+/// index: a socket that joins the group gets the next index, and when a socket leaves, the last one takes over its
+/// index. Atomically replaces the previous program of the whole group (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`;
+/// `reuseport_attach_prog` in `net/core/sock_reuseport.c`).
 ///
 /// # Errors
 /// `EINVAL` if the program is invalid or the socket is in no group, `ENOMEM` if the program is longer than
@@ -91,9 +91,9 @@ pub(super) const NO_INTERFACE: u32 = i32::MAX as u32;
 /// begun still complete.
 ///
 /// The socket is bound to an interface that does not exist. The kernel compares a new connection's interface with the
-/// socket's (`compute_score` in `net/ipv4/inet_hashtables.c`), but finds the socket of a handshake that has begun
-/// without that comparison. Without privileges, this works only once and cannot be undone (`sock_bindtoindex_locked` in
-/// `net/core/sock.c`).
+/// socket's (`compute_score` in `net/ipv4/inet_hashtables.c`), but makes no such comparison to find the socket of a
+/// handshake that has begun. Without privileges, this works only once and cannot be undone (`sock_bindtoindex_locked`
+/// in `net/core/sock.c`).
 ///
 /// # Errors
 /// `EPERM` if the program itself has bound the socket to an interface.

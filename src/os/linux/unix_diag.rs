@@ -46,7 +46,7 @@ pub fn unix_queue(inode: u64) -> io::Result<Queue> {
     Ok(queue)
 }
 
-/// Returns the inode of the socket that listens at this file.
+/// Returns the inode of the listening socket that is bound to this file.
 pub fn unix_listening(file: &Metadata) -> io::Result<Option<u64>> {
     let (major, minor) = (major(file.dev()), minor(file.dev()));
     // The kernel reports the inode and the device truncated to 32 bits, the device in its internal form

@@ -119,9 +119,9 @@ impl Guardian {
         self.channel.report(ProgramEvent::Gone);
     }
 
-    /// Whether hotrun is gone. When a process exits, the kernel closes its descriptors some time before it reparents the
-    /// children (`do_exit` in `kernel/exit.c`). So once the socket is closed, this waits for the parent to change. The
-    /// parent does not change if hotrun has only dropped its `Control`.
+    /// Whether hotrun is gone. When a process exits, the kernel closes its descriptors some time before it reparents
+    /// the children (`do_exit` in `kernel/exit.c`). So once the socket is closed, this waits for the parent to change.
+    /// The parent does not change if hotrun has only dropped its `Control`.
     fn is_orphan(&self) -> bool {
         let began = Instant::now();
         while getppid() == self.parent {

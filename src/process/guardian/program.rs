@@ -61,8 +61,8 @@ fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Ref
     setpgid(own, own).map_err(|errno| descriptors(errno.into()))?;
     let attached = match request.stdio {
         StdioMode::Pipes => Ok(()),
-        // Puts the program into the foreground of its pty. `SIGTTOU` must still be blocked, because it stops a background
-        // process that does this (`tcsetpgrp(3)`).
+        // Puts the program into the foreground of its pty. `SIGTTOU` must still be blocked, because it stops a
+        // background process that does this (`tcsetpgrp(3)`).
         StdioMode::PtyOutput => tcsetpgrp(io::stdout(), getpid()),
         StdioMode::Pty => tcsetpgrp(io::stdout(), getpid()).and_then(|()| dup2_stdin(io::stdout())),
     };

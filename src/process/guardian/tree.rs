@@ -8,7 +8,7 @@ use crate::os;
 use crate::os::process_tree;
 use crate::process::disposition::is_caught;
 
-/// How many times at most to scan the tree for processes that were forked during the previous scan.
+/// The maximum number of scans for processes that were forked during the previous scan.
 const SCANS: usize = 16;
 /// The first and the longest pause between two attempts to kill the remaining processes.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
@@ -30,7 +30,7 @@ pub(super) struct ProcessTree {
     program: Pid,
     /// Whether the program's first process has ended.
     pub(super) program_ended: bool,
-    /// Whether [`ProcessTree::kill_if_ordered`] kills everything.
+    /// Whether the whole tree is to be killed by [`ProcessTree::kill_if_ordered`].
     pub(super) killing: bool,
     stop: Option<i32>,
     /// The processes that have been sent the stop signal.
@@ -70,7 +70,8 @@ impl ProcessTree {
         }
     }
 
-    /// Like [`ProcessTree::signal`], but no process gets the signal twice, and processes that are orphaned later also get it.
+    /// Like [`ProcessTree::signal`], but no process gets the signal twice, and processes that are orphaned later also
+    /// get it.
     pub(super) fn stop(&mut self, signal: i32) {
         self.stop = Some(signal);
         let mut stopped = std::mem::take(&mut self.stopped);
@@ -101,9 +102,9 @@ impl ProcessTree {
         !os::SUBREAPER && signal::killpg(self.program, None).is_ok()
     }
 
-    /// Tries to kill everything, if a kill has been ordered. This may take several attempts: processes may fork faster than
-    /// the guardian scans, and a process whose user has changed, so that the guardian may not signal it, must exit on its
-    /// own.
+    /// Tries to kill everything, if a kill has been ordered. This may take several attempts: processes may fork faster
+    /// than the guardian scans, and a process whose user has changed, so that the guardian may not signal it, must exit
+    /// on its own.
     pub(super) fn kill_if_ordered(&mut self) {
         if self.killing {
             // Stops when a scan finds no new processes.
@@ -117,7 +118,8 @@ impl ProcessTree {
         let found = process_tree::descendants(getpid().as_raw());
         let before = self.seen.len();
         self.seen.extend(&found);
-        // Kills only groups that were created inside the tree. Others, such as hotrun's own, may have members outside it.
+        // Kills only groups that were created inside the tree. Others, such as hotrun's own, may have members outside
+        // it.
         let group = |pid: &i32| getpgid(Some(Pid::from_raw(*pid))).ok();
         let mut groups: HashSet<Pid> = found.iter().filter_map(group).collect();
         groups.retain(|group| self.seen.contains(&group.as_raw()));

@@ -229,7 +229,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_texts_and_sets_are_handled(text in "(tfd:|ino:|[0-9a-fx \n-]){0,60}", bytes: Vec<u8>) {
+        fn any_texts_and_sets_cause_no_panic(text in "(tfd:|ino:|[0-9a-fx \n-]){0,60}", bytes: Vec<u8>) {
             let _ = (parse(&text), polled(&bytes), selected(&bytes), watched(&text).count());
         }
     }

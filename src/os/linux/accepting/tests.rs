@@ -141,7 +141,7 @@ fn a_thread_in_select_waits_on_the_sockets_in_its_set() {
 }
 
 #[test]
-fn a_socket_in_an_epoll_set_counts_only_if_registered_for_reading() {
+fn a_socket_in_an_epoll_set_is_waited_on_only_if_registered_for_reading() {
     let socket = listener();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("can create an epoll set");
     epoll

@@ -126,8 +126,8 @@ impl InterceptedCalls {
 
     /// Replies to the caller, which then continues. It is not an error if the caller has died.
     ///
-    /// Success does not prove that the caller got the reply: before 6.18 (6.12.53, 6.6.112) the kernel loses a reply
-    /// that arrives just as a signal wakes the caller, and the caller then repeats the call ("Fix a race with
+    /// Success does not prove that the caller got the reply: kernels before the fix (in 6.18, 6.12.53 and 6.6.112) lose
+    /// a reply that arrives just as a signal wakes the caller, and the caller then repeats the call ("Fix a race with
     /// `WAIT_KILLABLE_RECV` if the tracer replies too fast"). So the code that replies [`Reply::Success`] must
     /// recognize a socket that it has already bound.
     ///

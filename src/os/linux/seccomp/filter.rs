@@ -77,8 +77,8 @@ fn filter(architecture: Architecture) -> [Instruction; 7] {
 }
 
 /// `WAIT_KILLABLE_RECV`: once a call has been received, only a fatal signal interrupts it. Without this flag, the
-/// signals with which Go preempts its threads would restart the call again and again. `SPEC_ALLOW`: this is not a
-/// sandbox, and the mitigations that a kernel may apply to sandboxes would only slow the program down.
+/// signals with which Go preempts its threads would interrupt and restart the call again and again. `SPEC_ALLOW`: this
+/// is not a sandbox, and the mitigations that a kernel may apply to sandboxes would only slow the program down.
 const FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
     | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;

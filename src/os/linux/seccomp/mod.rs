@@ -18,8 +18,8 @@
 //! - A signal that arrives before hotrun has received the call interrupts the call, which is restarted if the handler
 //!   has `SA_RESTART`; otherwise the program gets an `EINTR` that `bind(2)` does not document. This window lasts a few
 //!   microseconds.
-//! - A process and its ancestors can have only one listener: a program that wants its own (a container runtime) gets
-//!   `EBUSY`, as does hotrun inside such a program.
+//! - A process that has inherited a filter with a listener cannot create a second listener: a program that wants its
+//!   own (a container runtime) gets `EBUSY`, as does hotrun inside such a program.
 //! - The calls of 32-bit and x32 programs are not intercepted (see `filter.rs`), nor are calls through an `io_uring`.
 //! - Interception is not a security boundary: after [`Reply::Continue`] the kernel reads the arguments again, and
 //!   another thread may have changed them in the meantime.

@@ -21,7 +21,7 @@ use crate::os::intercept::OLDEST;
 use crate::os::process::fork_beside_threads;
 use crate::os::test_hook;
 
-/// The timeout of each of the three steps. No machine takes this long for one system call.
+/// The timeout of each of the three steps. One system call takes far less, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The byte that the child sends once its call has returned.
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_errno_is_translated_to_a_reason() {
+    fn an_errno_is_translated_into_a_reason() {
         let new = "6.18.44-fc";
         assert!(matches!(
             reason(Errno::EBUSY, new.into()),
