@@ -36,7 +36,7 @@ pub enum Cleanup {
 }
 
 /// Removes the files of the hotrun that had this pid, and no others. For a unix socket, these are the `.hotrun-PID-*`
-/// entries in the directory of its path, and the path itself if it is still the same file as one of them.
+/// entries in the directory of its path, and the path itself if it is still that hotrun's own file.
 ///
 /// Call this when that hotrun is gone and nothing listens on its sockets. Calling it again does no harm. Files that
 /// cannot be removed are left in place.

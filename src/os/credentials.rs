@@ -108,7 +108,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram
     })
 }
 
-/// Casts a buffer to the type in which socket2 takes memory that the kernel writes to.
+/// Casts a buffer to the type that socket2 uses for memory that the kernel writes to.
 fn writable(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     let pointer = std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>];
     // SAFETY: the layout is the same, and only the kernel writes to the buffer, so every byte stays initialized.

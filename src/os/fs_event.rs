@@ -29,7 +29,7 @@ pub enum FileState {
     Complete,
     /// The file was written to. Another event follows when the writer closes it.
     Writing,
-    /// The file was created or removed, or the system does not report when files are closed.
+    /// The file was created, removed or moved away, or the system does not report when files are closed.
     Unknown,
 }
 

@@ -100,8 +100,8 @@ impl NotifySocket {
     ///
     /// `tree` returns the generation's pids at the time of the call. Messages are accepted from these processes, and
     /// from a process of hotrun's own user that has already exited (a script's `systemd-notify` may be gone before
-    /// hotrun can check). Descriptors that are not to be stored are closed here. This includes a barrier's descriptor,
-    /// which lets the barrier's sender continue.
+    /// hotrun can check). Descriptors that are not to be stored are closed here. This includes a barrier's descriptor:
+    /// closing it lets the barrier's sender continue.
     ///
     /// # Errors
     /// The socket has failed, and is not expected to recover.

@@ -132,7 +132,7 @@ fn is_descendant(pid: i32) -> bool {
     let mut child = pid;
     for _ in 0..DEEPEST {
         match process_tree::status(child).map(|status| status.parent) {
-            // hotrun did not start all of its children if a shell replaced itself with hotrun.
+            // A child may have been inherited from a shell that replaced itself with hotrun.
             Some(parent) if parent == own => return orphans::started_by_us(child),
             Some(parent) if parent > 1 => child = parent,
             Some(_) | None => return false,

@@ -96,7 +96,8 @@ pub enum SpawnError {
     SocketName(String),
     /// The guardian could not be started from this executable.
     Guardian(PathBuf, io::Error),
-    /// The program's pipes and sockets could not be created, or could not be passed to the guardian.
+    /// The pipes for the program's output or the socket to the guardian could not be created, or the start request
+    /// could not be sent.
     Channel(io::Error),
     /// The program's pty could not be created.
     Pty(io::Error),

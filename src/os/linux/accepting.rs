@@ -12,8 +12,8 @@
 //!
 //! A process with an io_uring may accept through it, which is not visible. Its sockets are [`Accepting::Unknown`].
 //!
-//! The result is a snapshot: a thread that happens to be running reports `running`, and a later check finds it asleep.
-//! So callers should poll; the result errs towards [`Accepting::No`].
+//! The result is a snapshot: a thread that happens to be running is reported as `running`, and a later check finds it
+//! asleep. So callers should poll; the result errs towards [`Accepting::No`].
 //!
 //! Rights: a user may read the descriptors of a dumpable process of their own; the `syscall` file requires
 //! `PTRACE_MODE_ATTACH`, which Yama grants for descendants, and generations are descendants. If either is refused, the

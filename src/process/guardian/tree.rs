@@ -28,7 +28,7 @@ struct Recipient {
 /// The guardian's descendants. Decides which of them get a signal, and kills them without leaving any behind.
 pub(super) struct ProcessTree {
     program: Pid,
-    /// Whether the program's first process has ended.
+    /// Whether the program's first process or its main process has ended.
     pub(super) program_ended: bool,
     /// Whether the whole tree is to be killed by [`ProcessTree::kill_if_ordered`].
     pub(super) killing: bool,

@@ -115,8 +115,8 @@ impl StoreWords {
         }
     }
 
-    /// Combines the assignments. If a message asks both to store and to remove descriptors, it is a request to remove
-    /// them, as in systemd. Removing requires a name.
+    /// Combines the assignments. A message that asks both to store and to remove descriptors counts as a request to
+    /// remove them, as in systemd. A removal without a name is ignored.
     fn resolve(self) -> Option<StoreRequest> {
         if self.remove {
             return self.name.map(|name| StoreRequest::Remove { name });
@@ -155,7 +155,7 @@ fn microseconds(value: &[u8]) -> Option<Duration> {
     number(value).map(Duration::from_micros)
 }
 
-/// Returns the name if it is valid. It must not contain a `:`, which separates names in `LISTEN_FDNAMES`.
+/// Returns the name if it is valid: printable ASCII without a `:`, which separates names in `LISTEN_FDNAMES`.
 fn descriptor_name(value: &[u8]) -> Option<String> {
     let fine = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b':';
     let valid = !value.is_empty() && value.len() <= MAX_NAME && value.iter().all(fine);

@@ -97,7 +97,7 @@ impl InterceptedCalls {
     }
 
     /// Receives a call. Does not block after `poll` has reported one, even if its caller is already gone: the kernel
-    /// does not decrement its count for interrupted calls, and returns `ENOENT` instead.
+    /// does not decrement its count of calls when one is interrupted, and returns `ENOENT` instead.
     fn receive(&self) -> Result<Option<Call>, Errno> {
         let received = MaybeUninit::<libc::seccomp_notif>::zeroed();
         // SAFETY: the structure consists of integers, for which zeros are valid. The kernel requires zeros.
@@ -117,7 +117,7 @@ impl InterceptedCalls {
     }
 
     /// Whether the caller is still waiting. Call this *after* using the thread id or reading the thread's memory:
-    /// because ids are reused, the result belongs to this caller only if the caller is still waiting
+    /// because thread ids are reused, the descriptor or the data is this caller's only if the caller is still waiting
     /// (`seccomp_unotify(2)`).
     pub fn is_pending(&self, call: &Call) -> bool {
         // SAFETY: the call reads the eight bytes of the id.
