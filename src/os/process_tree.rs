@@ -150,7 +150,8 @@ fn walk(root: i32, mut children: impl FnMut(i32) -> Vec<i32>) -> Vec<i32> {
     let mut next = 0;
     while next < found.len() {
         let mut more = children(found[next]);
-        // Otherwise, a process whose parent changes during the walk could be visited more than once, or even endlessly.
+        // Without this filter, a process whose parent changes during the walk could be visited more than once, or even
+        // endlessly.
         more.retain(|pid| !found.contains(pid));
         found.extend(more);
         next += 1;

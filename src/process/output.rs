@@ -18,9 +18,9 @@ const LONGEST: usize = 16 * 1024;
 pub struct Piece {
     /// The output without the newline.
     pub bytes: Vec<u8>,
-    /// Whether a newline followed. Otherwise, the piece is a prompt, a part of a very long line, or the end of the
-    /// output, and the next piece, if any, continues the line. A line may be split inside a character or an escape
-    /// code.
+    /// Whether a newline followed. Otherwise, the piece is an incomplete line such as a prompt, a part of a very long
+    /// line, or the end of the output, and the next piece, if any, continues the line. A line may be split inside a
+    /// character or an escape code.
     pub ends_line: bool,
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use libc::{F_RDLCK, F_SETLEASE, SIGURG, c_int};
 use nix::errno::Errno;
 
-/// The command that selects the signal to report a lease break (`include/uapi/asm-generic/fcntl.h`; `libc` does not
+/// The command that selects the signal that reports a lease break (`include/uapi/asm-generic/fcntl.h`; `libc` does not
 /// name it).
 const F_SETSIG: c_int = 10;
 

@@ -56,7 +56,7 @@ impl HangupSet {
     /// in the set while a duplicate is open (`epoll(7)`, question 6).
     ///
     /// # Errors
-    /// As for `epoll_ctl(2)`: `EPERM` for a descriptor that never hangs up, such as a file.
+    /// As for `epoll_ctl(2)`, in particular `EPERM` for a descriptor that never hangs up, such as a file.
     pub fn watch(&self, fd: impl AsFd, key: u64) -> io::Result<()> {
         // Edge-triggered: a hangup is permanent, so one report is enough.
         let event = EpollEvent::new(EpollFlags::EPOLLET, key);

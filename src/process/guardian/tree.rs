@@ -137,7 +137,7 @@ impl ProcessTree {
         self.seen.len() > before
     }
 
-    /// Sends the signal to all of its recipients that are not in `sent`, and adds them to it.
+    /// Sends the signal to all of its recipients that are not in `sent`, and adds them to `sent`.
     fn send(&self, signal: i32, sent: &mut HashSet<PidIdentity>) {
         if !process_tree::KNOWN {
             kill_group(self.program, signal);

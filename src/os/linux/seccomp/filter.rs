@@ -46,7 +46,8 @@ const AARCH64: Architecture = Architecture {
     listen: 201,
 };
 
-/// The architecture that hotrun is built for, which is also that of most programs it runs.
+/// The architecture that hotrun is built for, which is also that of most programs it runs. `None` if interception does
+/// not support it.
 #[cfg(target_arch = "x86_64")]
 pub(super) const NATIVE: Option<Architecture> = Some(X86_64);
 #[cfg(target_arch = "aarch64")]

@@ -37,7 +37,7 @@ fn open(thread: i32) -> io::Result<OwnedFd> {
     }
 }
 
-/// A pidfd, with `CLOEXEC`.
+/// Opens a pidfd, with `CLOEXEC`.
 pub(in crate::os::linux) fn pidfd_open(pid: i32, flags: libc::c_uint) -> io::Result<OwnedFd> {
     // SAFETY: the call touches no memory.
     own(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) })
