@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn regular_files_with_the_prefix_are_removed() {
+    fn only_regular_files_with_the_prefix_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let prefix = directory.path().join(".app.hotrun-12-");
         for name in [

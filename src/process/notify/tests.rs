@@ -107,7 +107,7 @@ fn a_message_without_a_sender_is_rejected() {
 }
 
 #[test]
-fn senders_in_the_tree_and_exited_senders_of_our_own_user_are_accepted() {
+fn only_senders_in_the_tree_and_exited_senders_of_our_own_user_are_accepted() {
     let sender = |pid, uid| Sender { pid, uid };
     let gone = |_| true;
     let lives = |_| false;
