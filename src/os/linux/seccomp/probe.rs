@@ -21,7 +21,7 @@ use crate::os::intercept::OLDEST;
 use crate::os::process::fork_beside_threads;
 use crate::os::test_hook;
 
-/// The timeout of each of the three steps. One system call takes far less, even on a busy machine.
+/// The timeout of each of the three steps. One system call takes far less time, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The byte that the child sends once its call has returned.
