@@ -6,9 +6,12 @@
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use httparse::{Header, Status};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -27,6 +30,14 @@ pub struct Reason {
 pub type GetReason = dyn Fn() -> Reason + Send + Sync;
 
 impl Reason {
+    /// What other machines get, and pages of other sites: the program's output may contain secrets.
+    pub(super) fn hidden() -> Self {
+        Self {
+            summary: "the reason is shown only to this machine".to_owned(),
+            details: Vec::new(),
+        }
+    }
+
     /// Returns a mark that tells this reason apart from all others.
     fn mark(&self) -> String {
         let mut hasher = DefaultHasher::new();
@@ -114,6 +125,9 @@ pub(super) enum HttpRequest {
         page: bool,
         /// Whether the response has a body: the response to `HEAD` has none.
         body: bool,
+        /// Whether the `Host` header names this machine, or is missing. If a page of another site has its own name
+        /// resolved to this machine (DNS rebinding), the browser still sends that name.
+        local: bool,
     },
 }
 
@@ -131,9 +145,14 @@ impl HttpRequest {
             Ok(Status::Complete(_)) => Self::Http {
                 page: request.headers.iter().any(accepts_html),
                 body,
+                local: request.headers.iter().all(|one| !names_other_host(one)),
             },
             Ok(Status::Partial) if !last => Self::Incomplete,
-            Ok(Status::Partial) | Err(_) if has_request_line => Self::Http { page: false, body },
+            Ok(Status::Partial) | Err(_) if has_request_line => Self::Http {
+                page: false,
+                body,
+                local: false,
+            },
             Ok(Status::Partial) | Err(_) => Self::OtherProtocol,
         }
     }
@@ -144,6 +163,28 @@ impl HttpRequest {
 fn accepts_html(header: &Header<'_>) -> bool {
     let value = String::from_utf8_lossy(header.value).to_ascii_lowercase();
     header.name.eq_ignore_ascii_case("accept") && value.contains("text/html")
+}
+
+/// Whether the client is connected through a loopback address or a unix socket.
+pub(super) fn is_on_this_machine(client: &impl AsFd) -> bool {
+    let peer = SockRef::from(client).peer_addr();
+    let peer = peer.map(|peer| peer.as_socket().map(|peer| peer.ip().to_canonical()));
+    peer.is_ok_and(|ip| ip.is_none_or(|ip| ip.is_loopback()))
+}
+
+/// Whether this is a `Host` header that names something other than a loopback address or `localhost` (RFC 6761, 6.3).
+fn names_other_host(header: &Header<'_>) -> bool {
+    if !header.name.eq_ignore_ascii_case("host") {
+        return false;
+    }
+    let host = String::from_utf8_lossy(header.value).to_ascii_lowercase();
+    let address = host.parse().map(|address: SocketAddr| address.ip());
+    if let Ok(ip) = address.or_else(|_| host.trim_matches(['[', ']']).parse()) {
+        return !ip.to_canonical().is_loopback();
+    }
+    let name = host.split(':').next().unwrap_or_default();
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name != "localhost" && !name.ends_with(".localhost")
 }
 
 /// The header with the reason's mark. The page compares it to detect that hotrun now gives a different reason.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::address::Address;
 use super::forward::{Connection, forward};
-use super::respond::{GetReason, HttpRequest, Reason, response, send};
+use super::respond::{GetReason, HttpRequest, Reason, is_on_this_machine, response, send};
 use super::table::UnclaimedPolicy;
 
 /// How many connections hotrun handles at the same time. Each of them occupies one place. A forwarded connection uses
@@ -350,9 +350,13 @@ impl PendingConnection {
         loop {
             if !self.received.is_empty() {
                 match HttpRequest::parse(&self.received, last) {
-                    HttpRequest::Http { page, body } => {
+                    HttpRequest::Http { page, body, local } => {
                         let reason = self.unclaimed.reason.borrow().clone();
-                        return Ok(Some(response(&reason(), page, body)));
+                        let reason = match local && is_on_this_machine(&self.stream) {
+                            true => reason(),
+                            false => Reason::hidden(),
+                        };
+                        return Ok(Some(response(&reason, page, body)));
                     }
                     HttpRequest::OtherProtocol => return Ok(None),
                     HttpRequest::Incomplete => {}

@@ -3,6 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
+use hotrun::os::process_tree;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::harness::{Project, Run, Running, apps, say};
 use crate::stopping::tree;
 use crate::suite::{Scenario, State};
@@ -92,4 +96,18 @@ fn hc22_twenty_kills_with_a_process_tree_leave_nothing_behind() {
     say(&format!(
         "{TIMES} × kill -9 of hotrun with a daemon and a child that ignores signals: nothing left behind"
     ));
+}
+
+/// As `pkill -9` may do. hotrun is stopped first, so that it cannot kill the program when the guardian is gone.
+#[test]
+fn nothing_is_left_behind_when_hotrun_is_killed_together_with_its_guardian() {
+    let project = Project::new();
+    project.server("one");
+    let mut run = project.run().listen().spawn();
+    run.live();
+    let program = i32::try_from(run.pid_of(1)).expect("a pid fits");
+    let status = process_tree::status(program).expect("the program is running");
+    run.signal(Signal::SIGSTOP);
+    kill(Pid::from_raw(status.parent), Signal::SIGKILL).expect("can kill the guardian");
+    run.kill_and_check();
 }

@@ -36,7 +36,8 @@ pub const MODE: &str = "--guardian";
 pub fn main() -> io::Result<()> {
     let parent = getppid();
     os::close_from(3)?;
-    set_name(c"hotrun-guardian");
+    // `pkill hotrun` must not find the guardian, which has to clean up.
+    set_name(c"guardian");
     let mut channel = Channel::take()?;
     match start(&channel) {
         Ok((program, cleanup)) => {

@@ -7,10 +7,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, chdir, dup2_stdin, execve, getpid, setpgid, tcsetpgrp};
 
 use crate::os::fd_limit;
-use crate::os::process::{fork, place, raise};
+use crate::os::process::{fork, place, raise, signal_at_parents_end};
 use crate::os::seccomp;
 use crate::os::signals::reset_signals;
 use crate::process::start_request::{StartRequest, StdioMode};
@@ -59,6 +60,8 @@ fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Ref
     // The program gets its own process group: signals that it sends to its group do not reach the guardian, and the
     // group can be killed in one step that no fork escapes.
     setpgid(own, own).map_err(|errno| descriptors(errno.into()))?;
+    // If hotrun and the guardian are killed at the same time, nothing else ends the program.
+    signal_at_parents_end(Signal::SIGKILL).map_err(descriptors)?;
     let attached = match request.stdio {
         StdioMode::Pipes => Ok(()),
         // Puts the program into the foreground of its pty. `SIGTTOU` must still be blocked, because it stops a

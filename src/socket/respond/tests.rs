@@ -72,10 +72,17 @@ mod request {
     const TEXT: HttpRequest = HttpRequest::Http {
         page: false,
         body: true,
+        local: true,
     };
     const PAGE: HttpRequest = HttpRequest::Http {
         page: true,
         body: true,
+        local: true,
+    };
+    const REMOTE: HttpRequest = HttpRequest::Http {
+        page: false,
+        body: true,
+        local: false,
     };
 
     fn parse(text: &str) -> HttpRequest {
@@ -84,7 +91,7 @@ mod request {
 
     #[test]
     fn the_accept_header_decides_between_page_and_text() {
-        assert_eq!(parse("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), TEXT);
+        assert_eq!(parse("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), TEXT);
         assert_eq!(parse("GET / HTTP/1.0\r\n\r\n"), TEXT);
         assert_eq!(parse("GET / HTTP/1.1\nAccept: */*\n\n"), TEXT);
         let browser = "POST /a?b HTTP/1.1\r\naCCept: Text/HTML,application/xml;q=0.9\r\n\r\nbody";
@@ -94,9 +101,43 @@ mod request {
             parse(head),
             HttpRequest::Http {
                 page: false,
-                body: false
+                body: false,
+                local: true
             }
         );
+    }
+
+    #[test]
+    fn a_request_is_local_if_its_host_header_is_missing_or_names_this_machine() {
+        let with_host = |host: &str| parse(&format!("GET / HTTP/1.1\r\nhOST: {host}\r\n\r\n"));
+        for local in [
+            "localhost",
+            "localhost:3000",
+            "LOCALHOST.",
+            "app.localhost:80",
+            "127.0.0.1",
+            "127.1.2.3:3000",
+            "[::1]",
+            "[::1]:3000",
+            "[::ffff:127.0.0.1]:3000",
+        ] {
+            assert_eq!(with_host(local), TEXT, "{local}");
+        }
+        for other in [
+            "",
+            "attacker.example",
+            "attacker.example:3000",
+            "localhost.attacker.example",
+            "notlocalhost",
+            "10.0.0.1",
+            "[2001:db8::1]:3000",
+            "127.0.0.1.attacker.example",
+            "localhost, attacker.example",
+        ] {
+            assert_eq!(with_host(other), REMOTE, "{other}");
+        }
+        let two = "GET / HTTP/1.1\r\nHost: localhost\r\nHost: attacker.example\r\n\r\n";
+        assert_eq!(parse(two), REMOTE);
     }
 
     #[test]
@@ -111,7 +152,7 @@ mod request {
             );
             let has_line = end >= "OPTIONS * HTTP/1.1".len();
             let expected = if has_line {
-                TEXT
+                REMOTE
             } else {
                 HttpRequest::OtherProtocol
             };
@@ -121,9 +162,9 @@ mod request {
 
     #[test]
     fn a_request_line_is_enough_to_recognize_http_whatever_follows() {
-        assert_eq!(parse("GET / HTTP/1.1\r\nno header\r\n\r\n"), TEXT);
+        assert_eq!(parse("GET / HTTP/1.1\r\nno header\r\n\r\n"), REMOTE);
         let many = "A: b\r\n".repeat(MOST_HEADERS + 1);
-        assert_eq!(parse(&format!("GET / HTTP/1.1\r\n{many}\r\n")), TEXT);
+        assert_eq!(parse(&format!("GET / HTTP/1.1\r\n{many}\r\n")), REMOTE);
     }
 
     #[test]

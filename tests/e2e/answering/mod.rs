@@ -50,8 +50,8 @@ fn rest(mut stream: TcpStream) -> String {
     response
 }
 
-const CURL: &str = "GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
-const BROWSER: &str = "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n";
+const CURL: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n";
+const BROWSER: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html,*/*;q=0.8\r\n\r\n";
 
 #[test]
 fn http_clients_get_the_errors_of_a_broken_first_build() {
