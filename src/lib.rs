@@ -16,8 +16,8 @@
 //!
 //! - [`reload`] is a pure state machine: it takes [`Event`](reload::Event)s and returns [`Effect`](reload::Effect)s and
 //!   [`Notice`](reload::Notice)s. It does no I/O and has no clock; the caller passes in the time and asks for the next
-//!   deadline. **It makes every decision about generations.** To change a policy, change it there; the tests show
-//!   within seconds which promise the change breaks.
+//!   deadline. **It decides when a generation is built, started, switched to, drained and killed.** To change a policy,
+//!   change it there; the tests show within seconds which promise the change breaks.
 //! - [`driver`] runs the main loop around one `select!`. It turns the input from every source into events, passes them
 //!   to the machine, and performs the effects. Long work runs in tasks that report back with an event.
 //! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread
@@ -25,7 +25,8 @@
 //!   replies to programs' `bind` and `listen` calls, so a program never waits for the driver.
 //! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, the driver's messages, and output. The only
 //!   resource that it owns is the terminal. The driver turns keys into [`Request`](reload::Request)s.
-//! - [`os`] wraps the kernel's interfaces. It is the only place with `unsafe` and platform-specific code.
+//! - [`os`] wraps the kernel's interfaces. It is the only place with `unsafe`, and almost the only one with
+//!   platform-specific code.
 //!
 //! # Terms
 //!
@@ -48,8 +49,8 @@
 //!    generation's process tree, reports how the program exits, and kills the tree when hotrun is gone, for any reason.
 //!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
 //!    ([`socket::intercept`]). It also gets `NOTIFY_SOCKET`.
-//! 3. [`ready`] detects when the program is ready. While another generation is live, no client's connection
-//!    reaches the program until then.
+//! 3. [`ready`] detects when the program is ready. Until then, no connection to an address of the live
+//!    generation reaches the program.
 //! 4. The switch: every address has a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
 //!    kernel chooses the one that gets a new connection. Replacing that program is one system call.
 //! 5. The old generation accepts the connections that are already in its queue, then gets the stop signal. If it does
@@ -64,7 +65,7 @@
 //! | --- | --- | --- | --- |
 //! | main thread: [`driver`]'s loop, tokio's one worker | 1 | the machine, the generations | everything, by messages |
 //! | tasks on it: probes, monitors, output, forwarded connections | as needed | one piece of work each | the driver, by events |
-//! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | the task that waits |
+//! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | the task that waits, or `sockets` |
 //! | `sockets` | 1 | the table and every listening socket | its inbox: inputs, and requests with a reply |
 //! | `forward PORT` | 1 per listener that is retired, or from which hotrun responds | nothing: it accepts from one listener | `sockets`, tasks |
 //! | `intercept N` | 1 per generation whose sockets are adopted | its record of the program's sockets | `sockets`, the driver |
@@ -76,21 +77,22 @@
 //!
 //! # Invariants
 //!
-//! Tests check each invariant by name: 1 to 8 and 11 on every edge of the explored state space (`reload/tests`), 9 in
+//! Tests check each invariant: 1 to 8 and 11 by name, on every edge of the explored state space (`reload/tests`), 9 in
 //! `tests/process`, and 10 under load in `tests/e2e`.
 //!
-//! 1. At most one generation is building, at most one is starting, and at most one is live.
+//! 1. At most one build is running, at most one generation is starting, and at most one is live.
 //! 2. A live generation is stopped, aborted or killed only after another one has become live, on quit, in stop-first
 //!    mode (which also applies to programs that store descriptors), or because its watchdog fired.
-//! 3. No generation is started from sources older than the last reported change.
+//! 3. No generation is started from sources older than the last reported change, except to roll back, or if the newer
+//!    build has failed.
 //! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
 //! 5. A stale event (from a generation that is gone) changes nothing.
-//! 6. Draining is bounded: it ends when the program exits, when its connections are idle, or at the timeout. A program
-//!    may extend the timeout, each time by a stated amount.
+//! 6. Draining is bounded: the program is asked to stop and, if it does not exit in time, killed. A program may extend
+//!    the timeout, each time by a stated amount.
 //! 7. No change is lost: a change that arrives during a build or start is acted on afterwards.
-//! 8. Quitting finishes exactly once, with no process left and the terminal restored.
+//! 8. Quitting finishes exactly once, with the terminal restored and no process left that can be killed in time.
 //! 9. Of hotrun's file descriptors, a child inherits only those meant for it.
-//! 10. From the first listen to quit, hotrun refuses or resets no connection to an address that it manages.
+//! 10. From the first listen to quit, a reload refuses or resets no connection to an address that hotrun manages.
 //! 11. No crash loop: at most two automatic restarts after crashes; then hotrun waits for a change or a request.
 //!
 //! # Allowed imports
@@ -122,11 +124,13 @@
 //! | which listener gets connections, and when a listener is closed | [`socket`], its `table` |
 //! | the replies to a program's `bind` and `listen` | [`socket::intercept`] |
 //! | the 503 response while no generation is live | [`socket::respond`] |
+//! | what happens to a connection that no program accepts | [`socket`], its `unclaimed` |
 //! | what counts as ready | [`ready`] |
+//! | when a drained generation counts as idle | [`socket`], its `drain`; [`reload::Machine`], its `drain` |
 //! | the `--doctor` checks | [`doctor`] |
 //! | the messages that a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |
 //! | how processes are started, signalled and reaped | [`process`] |
-//! | the builds kept for rolling back, and when a build counts as unchanged | [`artifact`] |
+//! | the builds kept for rolling back, and when a build counts as unchanged | [`artifact`], then [`driver`]'s `build` |
 //! | how an effect is performed | [`driver`] |
 //!
 //! `.github/CONTRIBUTING.md` says how to run the tests.

@@ -68,6 +68,12 @@ fn http_clients_get_the_errors_of_a_broken_first_build() {
     assert!(page.contains("\r\nContent-Type: text/html;"), "{page}");
     let escaped = page.contains("error: &lt;b&gt;broken&lt;/b&gt;");
     assert!(escaped && !page.contains("<b>"), "{page}");
+    let rebound = send(
+        run.address(),
+        &BROWSER.replace("localhost", "attacker.example"),
+    );
+    assert!(rebound.starts_with("HTTP/1.1 503 "), "{rebound}");
+    assert!(!rebound.contains("broken"), "{rebound}");
 
     // While a build is running, all clients wait, including one that then gets the next error.
     let go = project.beside("go");

@@ -103,7 +103,7 @@ pub(crate) fn finish(mut stream: impl Read) -> Result<String, Failure> {
 }
 
 fn request(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
 }
 
 impl fmt::Display for Failure {

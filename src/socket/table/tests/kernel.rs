@@ -227,8 +227,7 @@ impl Model {
         self.arrays[&group].members.contains(&None)
     }
 
-    /// Lets time pass. After long enough, the client's connection becomes visible to scans, and then its handshake
-    /// completes.
+    /// Lets time pass, after which the client's connection may become visible to scans, or complete its handshake.
     pub(super) fn pass(&mut self, to: Time) {
         self.now = to;
         if let Some(client) = &mut self.client {

@@ -70,8 +70,7 @@ impl World {
         self.model.check_after();
     }
 
-    /// Updates `disturbed`: it remains set until the table knows of every listener that was shut down, and no group
-    /// contains another process's socket.
+    /// Keeps `disturbed` set until the table knows of every shutdown, and no group contains another process's socket.
     fn settle_disturbance(&mut self) {
         let mut socks = self.model.socks.values();
         self.model.disturbed = socks.any(|sock| !sock.listening) || self.has_strangers();
