@@ -172,7 +172,7 @@ fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
             format!("cannot start a process for this check: {}", cause(error)),
             "check the process limit: `ulimit -u`",
         ),
-        Err(Unavailable::Silent) => ("the filter did not report a system call".to_owned(), LISTEN),
+        Err(Unavailable::Silent) => ("the filter did not report a test call".to_owned(), LISTEN),
         Err(Unavailable::Unsupported) => {
             ("hotrun can't manage them on this system".to_owned(), LISTEN)
         }

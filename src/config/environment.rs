@@ -11,7 +11,7 @@ use crate::error::Failure;
 /// The name and the value of a variable.
 pub(super) type Variable = (OsString, OsString);
 
-/// Commands that start the program as a child process, so that hotrun does not know the program's pid.
+/// Commands that start the program as a child process, so hotrun does not know the program's pid.
 ///
 /// Shells (`sh -c`) may or may not replace themselves with the program, so they count as wrappers. `env`, `exec`,
 /// `nice` and the like always replace themselves. `setsid` forks if it leads its process group, which it does under

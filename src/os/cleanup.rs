@@ -61,7 +61,7 @@ fn remove_sockets(path: &Path, file: Option<FileId>, pid: u32) {
         .filter_map(|name| Some((socket_id(&name)?, name)))
         .collect();
     let is_ours = |id| file == Some(id) || beside.iter().any(|(known, _)| *known == id);
-    // Remove the path first: without these entries, it could not be recognized as ours.
+    // Remove the path before the entries beside it: without them, a later cleanup could not recognize it as ours.
     if socket_id(path).is_some_and(is_ours) {
         let _ = fs::remove_file(path);
     }

@@ -1,7 +1,7 @@
 //! The 503 response to HTTP requests while no server is running. It gives the reason as text, or as a page that reloads
 //! itself once the program is back.
 //!
-//! Connections of other protocols wait: `HttpRequest::parse` recognizes them.
+//! Connections that use other protocols wait: `HttpRequest::parse` recognizes them.
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};

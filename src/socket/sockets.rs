@@ -269,7 +269,7 @@ impl Adopter {
     }
 }
 
-/// A way to connect to one generation's listener on one address, whichever generation is live.
+/// A way to connect to a particular generation's listener on one address, regardless of which generation is live.
 #[derive(Clone)]
 pub struct Route {
     /// The address that clients connect to.

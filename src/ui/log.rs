@@ -27,7 +27,7 @@ pub(super) trait Printer {
     fn clear(&mut self);
 }
 
-/// Prints a report. `model` does not contain it yet.
+/// Prints a report. `model` does not reflect it yet.
 pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Report, model: &Model) {
     let verbosity = options.verbosity;
     match report {

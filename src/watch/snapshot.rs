@@ -142,7 +142,7 @@ impl Snapshot {
     pub(super) fn differs(&self, path: &Path) -> bool {
         match (self.files.get(path), file_metadata(path)) {
             (None, now) => now.is_some(),
-            // For a link to a directory, or a dangling link, the snapshot contains a hash of the path it points to.
+            // A link to a directory, or a dangling link, has no metadata to compare. `update` compares where it points.
             (Some(_), None) => !path.is_symlink(),
             // If in doubt, assume a change, because the clock for file timestamps lags behind.
             (Some(Known::Exists), Some(now)) => !Stamp::of(&now, Some(self.started)).sure,

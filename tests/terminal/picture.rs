@@ -33,7 +33,8 @@ const MANIFEST: &str = "[package]\nname = \"api\"\nversion = \"0.1.0\"\nedition 
 #[test]
 fn the_picture_in_the_readme_is_current() {
     let project = Project::new("", "");
-    // The package is in a subdirectory, because the compiler creates temporary files in the project directory.
+    // The package is in a subdirectory, so that hotrun does not watch the directory where the compiler puts its temporary
+    // files.
     fs::create_dir_all(project.path("api/src")).unwrap();
     project.write("api/Cargo.toml", MANIFEST);
     project.write("api/src/main.rs", MAIN);

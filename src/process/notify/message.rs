@@ -155,7 +155,8 @@ fn microseconds(value: &[u8]) -> Option<Duration> {
     number(value).map(Duration::from_micros)
 }
 
-/// Returns the name if it is valid: printable ASCII without a `:`, which separates names in `LISTEN_FDNAMES`.
+/// Returns the name if it is valid: 1 to 255 printable ASCII characters without a `:`, which separates names
+/// in `LISTEN_FDNAMES`.
 fn descriptor_name(value: &[u8]) -> Option<String> {
     let fine = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b':';
     let valid = !value.is_empty() && value.len() <= MAX_NAME && value.iter().all(fine);

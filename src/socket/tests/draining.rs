@@ -200,9 +200,9 @@ async fn a_generation_is_idle_without_connections_or_when_all_are_closed() {
 enum Exchange {
     /// On a new connection.
     Fresh,
-    /// On a used connection, in the same tick as the previous response.
+    /// On a reused connection, in the same kernel tick as the previous response.
     KeptAlive,
-    /// On a used connection, some time after the previous response.
+    /// On a reused connection, some time after the previous response.
     KeptAliveLater,
     /// On a new connection whose sending side the client shuts down after the request, as `nc -N` does.
     HalfClosed,

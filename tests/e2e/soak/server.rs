@@ -136,7 +136,7 @@ pub(super) struct SoakServer {
     terminal: Terminal,
     log: Log,
     project: Project,
-    /// The time of hotrun's start, to which the times in its log are relative.
+    /// When hotrun started. The times in its log are relative to this.
     began: Instant,
     load: TimedLoad,
     address: SocketAddr,

@@ -158,7 +158,7 @@ impl Usage {
         }
     }
 
-    /// Checks that each value is at most 5 % higher than in the earlier measurement.
+    /// Checks that each value is at most 5% higher than in the earlier measurement.
     #[track_caller]
     pub(super) fn assert_no_growth_since(&self, other: &Self) {
         let fine = |now: usize, then: usize| now * 100 <= then * 105;

@@ -26,7 +26,7 @@ fn inside_the_build() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "the build is killed by KILL",
+            "the build is killed with SIGKILL",
             "reported; the old generation stays live",
             |scenario| {
                 scenario.proceed_with("kill -9 $$");

@@ -75,7 +75,7 @@ fn ends() -> Vec<Fault> {
         ),
         Fault::new(
             Live,
-            "the program is killed by KILL",
+            "the program is killed with SIGKILL",
             "clients wait for the fixed version",
             |scenario| {
                 crash_with(scenario, Signal::SIGKILL);

@@ -31,7 +31,7 @@ fn first() -> Vec<Fault> {
         ),
         Fault::new(
             FirstBuild,
-            "the build is killed by KILL",
+            "the build is killed with SIGKILL",
             "reported; clients wait for the fixed version",
             |scenario| {
                 scenario.proceed_with("kill -9 $$");

@@ -70,7 +70,7 @@ fn ends() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "the program is killed by KILL",
+            "the program is killed with SIGKILL",
             "the old generation stays live",
             |scenario| {
                 exit_early(scenario, "kill -9 $$", "signal", 9);
