@@ -84,7 +84,7 @@
 //! 2. A live generation is stopped, aborted or killed only after another one has become live, on quit, in stop-first
 //!    mode (which also applies to programs that store descriptors), or because its watchdog fired.
 //! 3. No generation is started from sources older than the last reported change, except to roll back, or if the newer
-//!    build has failed.
+//!    build or start has failed.
 //! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
 //! 5. A stale event (from a generation that is gone) changes nothing.
 //! 6. Draining is bounded: the program is asked to stop and, if it does not exit in time, killed. A program may extend

@@ -14,7 +14,8 @@
 //!
 //! - *No process survives hotrun.* When hotrun exits, for whatever reason, the control socket closes, and the guardian
 //!   kills its tree. If the guardian is killed, hotrun inherits the tree, because hotrun is also a subreaper
-//!   ([`become_subreaper`]), and kills it. If both are killed at the same time, the tree survives.
+//!   ([`become_subreaper`]), and kills it. If both are killed at the same time, the kernel kills the program's first
+//!   process, but not its descendants.
 //! - *No descriptor leaks.* Sockets are sent over the control socket. The guardian closes every descriptor above 2 that
 //!   it was started with, and the program gets only 0, 1, 2 and the descriptors in its [`Spec`].
 //! - *A stop signal arrives once.* If a process catches the signal, its descendants do not get it, because the process

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Reason {
     /// What other machines get, and pages of other sites: the program's output may contain secrets.
     pub(super) fn hidden() -> Self {
         Self {
-            summary: "the reason is shown only to this machine".to_owned(),
+            summary: "see hotrun's output, or ask for localhost on the same machine".to_owned(),
             details: Vec::new(),
         }
     }
@@ -125,8 +125,8 @@ pub(super) enum HttpRequest {
         page: bool,
         /// Whether the response has a body: the response to `HEAD` has none.
         body: bool,
-        /// Whether the `Host` header names this machine, or is missing. If a page of another site has its own name
-        /// resolved to this machine (DNS rebinding), the browser still sends that name.
+        /// Whether no header names another host. If a page of another site has its own name resolved to this machine (DNS
+        /// rebinding), the browser still sends that name.
         local: bool,
     },
 }
@@ -165,26 +165,38 @@ fn accepts_html(header: &Header<'_>) -> bool {
     header.name.eq_ignore_ascii_case("accept") && value.contains("text/html")
 }
 
-/// Whether the client is connected through a loopback address or a unix socket.
-pub(super) fn is_on_this_machine(client: &impl AsFd) -> bool {
+/// Whether the client may see the reason: it is connected through a unix socket, or through a loopback address and with
+/// a `local` request.
+pub(super) fn may_see_reason(client: &impl AsFd, local: bool) -> bool {
     let peer = SockRef::from(client).peer_addr();
     let peer = peer.map(|peer| peer.as_socket().map(|peer| peer.ip().to_canonical()));
-    peer.is_ok_and(|ip| ip.is_none_or(|ip| ip.is_loopback()))
+    peer.is_ok_and(|ip| ip.is_none_or(|ip| local && ip.is_loopback()))
 }
 
-/// Whether this is a `Host` header that names something other than a loopback address or `localhost` (RFC 6761, 6.3).
+/// Headers that name the requested host, or the client of a proxy.
+const HOST_HEADERS: [&str; 3] = ["host", "x-forwarded-host", "x-forwarded-for"];
+
 fn names_other_host(header: &Header<'_>) -> bool {
-    if !header.name.eq_ignore_ascii_case("host") {
-        return false;
+    let mut names = HOST_HEADERS.iter();
+    names.any(|name| header.name.eq_ignore_ascii_case(name))
+        && !is_this_machine(&String::from_utf8_lossy(header.value).to_ascii_lowercase())
+}
+
+/// Whether this is `localhost` or a name below it (RFC 6761, 6.3), a loopback address, or an unspecified one, which
+/// leads to a loopback address. A port may follow.
+fn is_this_machine(host: &str) -> bool {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let split = host.rsplit_once(':').filter(|(_, port)| is_port(port));
+    let name = split.map_or(host, |(name, _)| name);
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let address = host.parse().or_else(|_| bare.unwrap_or(name).parse());
+    if let Ok(ip) = address.map(|ip: IpAddr| ip.to_canonical()) {
+        return ip.is_loopback() || ip.is_unspecified();
     }
-    let host = String::from_utf8_lossy(header.value).to_ascii_lowercase();
-    let address = host.parse().map(|address: SocketAddr| address.ip());
-    if let Ok(ip) = address.or_else(|_| host.trim_matches(['[', ']']).parse()) {
-        return !ip.to_canonical().is_loopback();
-    }
-    let name = host.split(':').next().unwrap_or_default();
     let name = name.strip_suffix('.').unwrap_or(name);
-    name != "localhost" && !name.ends_with(".localhost")
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// The header with the reason's mark. The page compares it to detect that hotrun now gives a different reason.

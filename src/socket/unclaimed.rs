@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::address::Address;
 use super::forward::{Connection, forward};
-use super::respond::{GetReason, HttpRequest, Reason, is_on_this_machine, response, send};
+use super::respond::{GetReason, HttpRequest, Reason, may_see_reason, response, send};
 use super::table::UnclaimedPolicy;
 
 /// How many connections hotrun handles at the same time. Each of them occupies one place. A forwarded connection uses
@@ -352,7 +352,7 @@ impl PendingConnection {
                 match HttpRequest::parse(&self.received, last) {
                     HttpRequest::Http { page, body, local } => {
                         let reason = self.unclaimed.reason.borrow().clone();
-                        let reason = match local && is_on_this_machine(&self.stream) {
+                        let reason = match may_see_reason(&self.stream, local) {
                             true => reason(),
                             false => Reason::hidden(),
                         };

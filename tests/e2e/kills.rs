@@ -100,7 +100,7 @@ fn hc22_twenty_kills_with_a_process_tree_leave_nothing_behind() {
 
 /// As `pkill -9` may do. hotrun is stopped first, so that it cannot kill the program when the guardian is gone.
 #[test]
-fn nothing_is_left_behind_when_hotrun_is_killed_together_with_its_guardian() {
+fn a_program_without_children_dies_with_hotrun_and_its_guardian() {
     let project = Project::new();
     project.server("one");
     let mut run = project.run().listen().spawn();

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, chdir, dup2_stdin, execve, getpid, setpgid, tcsetpgrp};
+use nix::unistd::{Pid, chdir, dup2_stdin, execve, getpid, getppid, setpgid, tcsetpgrp};
 
 use crate::os::fd_limit;
 use crate::os::process::{fork, place, raise, signal_at_parents_end};
@@ -25,8 +25,9 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
     // The child reports a failure through this pipe. Exec closes it, so end of file without a message means success.
     let (mut failure, report) = io::pipe().map_err(|error| Refusal::new(StartStep::Fork, error))?;
     let mut parts = Some((request, report));
+    let guardian = getpid();
     let pid = fork(|| match parts.take() {
-        Some((request, report)) => child(request, &report.into()),
+        Some((request, report)) => child(request, guardian, &report.into()),
         None => 1,
     })
     .map_err(|error| Refusal::new(StartStep::Fork, error))?;
@@ -43,25 +44,33 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
 }
 
 /// Runs in the program's process until its exec. Returns the exit status if the exec fails.
-fn child(request: StartRequest, report: &OwnedFd) -> i32 {
+fn child(request: StartRequest, guardian: Pid, report: &OwnedFd) -> i32 {
     // `top` is above the numbers that `place` uses.
     let top = FIRST + i32::try_from(request.sockets.len()).unwrap_or(0);
     let Ok(report) = raise(report, top) else {
         return 127;
     };
-    let Err(refusal) = become_program(request, top);
+    let Err(refusal) = become_program(request, guardian, top);
     let _ = io::PipeWriter::from(report).write_all(wire::to_line(&refusal).as_bytes());
     127
 }
 
-fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Refusal> {
+fn become_program(
+    mut request: StartRequest,
+    guardian: Pid,
+    top: i32,
+) -> Result<Infallible, Refusal> {
     let own = Pid::from_raw(0);
     let descriptors = |error| Refusal::new(StartStep::Descriptors, error);
     // The program gets its own process group: signals that it sends to its group do not reach the guardian, and the
     // group can be killed in one step that no fork escapes.
     setpgid(own, own).map_err(|errno| descriptors(errno.into()))?;
-    // If hotrun and the guardian are killed at the same time, nothing else ends the program.
+    // If hotrun and the guardian are killed at the same time, nothing else ends this process. The guardian has only one
+    // thread, so its end is that of the thread.
     signal_at_parents_end(Signal::SIGKILL).map_err(descriptors)?;
+    if getppid() != guardian {
+        return Err(Refusal::new(StartStep::Guardian, Errno::ESRCH));
+    }
     let attached = match request.stdio {
         StdioMode::Pipes => Ok(()),
         // Puts the program into the foreground of its pty. `SIGTTOU` must still be blocked, because it stops a

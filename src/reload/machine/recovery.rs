@@ -125,7 +125,7 @@ impl Machine {
             return;
         };
         let Crash { id, artifact, .. } = crash;
-        let earlier = self.earlier(artifact).filter(|_| crash.blamed);
+        let earlier = self.roll_back_to(crash);
         let has = !self.policy.builds || self.artifacts.has(artifact);
         let may_start = self.recovery.starts < MAX_STARTS && (has || earlier.is_some());
         let restart_at = match (earlier, crash.restart_at) {
@@ -159,8 +159,11 @@ impl Machine {
     /// The artifact that is started because of the crash.
     fn recovery_artifact(&self) -> Option<ArtifactId> {
         let crash = self.recovery.crash?;
-        let earlier = self.earlier(crash.artifact).filter(|_| crash.blamed);
-        earlier.or(Some(crash.artifact))
+        self.roll_back_to(crash).or(Some(crash.artifact))
+    }
+
+    fn roll_back_to(&self, crash: Crash) -> Option<ArtifactId> {
+        self.earlier(crash.artifact).filter(|_| crash.blamed)
     }
 
     /// The artifact to roll back to after a failure of `crashed`.

@@ -120,6 +120,9 @@ mod request {
             "[::1]",
             "[::1]:3000",
             "[::ffff:127.0.0.1]:3000",
+            "0.0.0.0:3000",
+            "[::]:3000",
+            "::1",
         ] {
             assert_eq!(with_host(local), TEXT, "{local}");
         }
@@ -133,9 +136,13 @@ mod request {
             "[2001:db8::1]:3000",
             "127.0.0.1.attacker.example",
             "localhost, attacker.example",
+            "localhost:3000, attacker.example",
+            "]::1[",
         ] {
             assert_eq!(with_host(other), REMOTE, "{other}");
         }
+        let forwarded = "GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n";
+        assert_eq!(parse(forwarded), REMOTE);
         let two = "GET / HTTP/1.1\r\nHost: localhost\r\nHost: attacker.example\r\n\r\n";
         assert_eq!(parse(two), REMOTE);
     }

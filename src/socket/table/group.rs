@@ -136,7 +136,8 @@ impl Group {
         targets.all(|one| one.phase != ListenerPhase::Served || one.retired)
     }
 
-    /// Opens another listener. While no generation is live, connections wait in the newest generation's listener.
+    /// Opens another listener. While no generation is live, connections wait in the newest generation's listener. Steers
+    /// only if that changes the target.
     pub(super) fn open(&mut self, owner: Owner, origin: Origin, env: &mut Env) -> io::Result<()> {
         let (group, listener) = (self.id, ListenerId(env.common.number()));
         env.kernel.perform(Op::Open { group, listener })?;

@@ -62,8 +62,8 @@ impl Reuseport {
         }
     }
 
-    /// Whether the member at `index`, which must not belong to the target, may leave now. Until the next program is
-    /// attached, every connection must land in a member of the target, or in one from which it is forwarded.
+    /// Whether the member at `index`, which is not the target's and not the only one, may leave now. Until the next
+    /// program is attached, every connection must land in a member of the target, or in one from which it is forwarded.
     pub(super) fn may_leave(&self, members: &[GroupMember], index: usize, target: Owner) -> bool {
         let mut after = members.to_vec();
         after.swap_remove(index);
