@@ -102,7 +102,7 @@ pub(super) struct Recovery {
     pub(super) starts: u8,
 }
 
-/// A crash of the live generation. Kept until another generation is live or recovery has ended.
+/// The failure that left no generation live. Kept until another generation is live or recovery has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Crash {
     pub(super) id: GenId,

@@ -98,7 +98,7 @@ impl ServedProgram {
         let first = run.expect_that("the first generation to go live", BUILD_TIMEOUT, |event| {
             event.is("live")
         });
-        // hotrun lets a program without a listener go live after a short time, so the program may not be listening yet.
+        // A program without a listener goes live after a short time, so it may not be listening yet.
         until("the program is listening", TIMEOUT, || {
             TcpStream::connect(program.address()).ok()
         });

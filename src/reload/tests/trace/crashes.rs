@@ -176,6 +176,20 @@ fn a_broken_build_does_not_prevent_the_restart() {
 }
 
 #[test]
+fn a_restart_after_a_crash_is_not_repeated_if_a_restart_that_superseded_it_fails() {
+    check(
+        &command(),
+        "
+        20000 exited 1 code 101 -> forward 1, hold | failed 1 crashed code 101, restart-scheduled 1 1s
+        20001 gone 1            -> release 1 | gone 1 drained 1ms
+        21000 tick              -> start 2 a1 | starting 2 crash
+        21001 changed restart   -> forward 2, hold, check-stop-signal 2, start 3 a1 | superseded 2, starting 3 change
+        21010 exited 3 code 1   -> forward 3, hold, respond-unavailable 3 exited-early code 1 | failed 3 exited-early code 1, waiting
+        ",
+    );
+}
+
+#[test]
 fn a_failed_start_after_a_change_does_not_prevent_the_restart() {
     check(
         &cargo(),
