@@ -3,8 +3,7 @@
 mod clients;
 mod stopped;
 
-use std::net::SocketAddr;
-
+use crate::harness::sockets::free_address;
 use crate::harness::{PYTHON, Project, Run, Running, TIMEOUT, say, skip};
 use clients::Clients;
 
@@ -118,11 +117,9 @@ fn clients_whose_connections_are_stored_on_the_stop_signal_stay_connected() {
     }
     let project = Project::new();
     project.save("websocket.py", WEBSOCKET);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("can bind a free port");
-    let port = free.local_addr().expect("the listener is bound").port();
-    drop(free);
-    let run = Run::new(&project).opens(SocketAddr::from(([127, 0, 0, 1], port)));
-    let port = port.to_string();
+    let address = free_address();
+    let run = Run::new(&project).opens(address);
+    let port = address.port().to_string();
     let run = run.program([PYTHON, "websocket.py", "late", &port]).spawn();
     assert_clients_stay_connected(&project, run, 1);
 }
@@ -181,8 +178,7 @@ fn an_adopted_listener_that_the_program_tries_to_store_is_still_steered() {
     }
     let project = Project::new();
     project.save("app.py", &script(LISTENER));
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let address = free.expect("can bind a free port");
+    let address = free_address();
     let run = Run::new(&project).opens(address);
     let port = address.port().to_string();
     let run = run.program([PYTHON, "app.py", &port]).spawn();

@@ -1,13 +1,13 @@
 //! A full disk, a limit on open files, and a clock that is set back.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::harness::request_loop::RequestLoop;
+use crate::harness::sockets::free_address;
 use crate::harness::{Event, Project, Run, TIMEOUT, apps, http, say, until};
 
 /// A small file system, mounted for the test.
@@ -66,8 +66,7 @@ fn a_log_on_a_full_disk_does_not_disturb_reloads_and_later_output_is_written() {
     let Some(disk) = SmallDisk::mount(project.beside("full"), "size=256k") else {
         return;
     };
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let address = free.expect("can bind a free port");
+    let address = free_address();
     project.server("one");
     let run = Run::through(&project, "exec \"$0\" \"$@\" >../full/log 2>&1").opens(address);
     let run = run

@@ -13,9 +13,10 @@ mod single_instance;
 mod two_instances;
 mod workers;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
+use crate::harness::sockets::free_port;
 use crate::harness::{PYTHON, Project, Run, Running, TIMEOUT, http, skip, until};
 
 /// Returns whether a program is installed; if not, reports the test as skipped.
@@ -130,22 +131,4 @@ pub(crate) fn wait_until_serving(run: &mut Running) {
     until("the first generation responds", TIMEOUT, || {
         http::get(run.address(), "/").ok()
     });
-}
-
-/// Finds three consecutive free ports, and returns the first. They are outside the range from which the kernel assigns
-/// ports to clients, so no client can occupy them.
-fn free_port() -> u16 {
-    use std::sync::atomic::{AtomicU16, Ordering};
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let own = std::process::id() as u16;
-    loop {
-        let next = own
-            .wrapping_mul(31)
-            .wrapping_add(NEXT.fetch_add(3, Ordering::Relaxed));
-        let port = 12_000 + next % 18_000;
-        let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
-        if free(port) && free(port + 1) && free(port + 2) {
-            return port;
-        }
-    }
 }

@@ -1,12 +1,13 @@
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::load::{Lost, TimedLoad};
 use super::random::Random;
 use super::terminal::{LOG, Terminal, Usage, short_pause};
+use crate::harness::sockets::free_address;
 use crate::harness::{Project, TIMEOUT, apps, http, succeeds, until};
 
 #[derive(Clone, Copy, Debug)]
@@ -151,8 +152,7 @@ pub(super) struct SoakServer {
 impl SoakServer {
     pub(super) fn start(language: Language) -> Self {
         let project = Project::new();
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = free.expect("can bind a free port");
+        let address = free_address();
         let (command, options) = language.install(&project, address);
         fs::create_dir(project.work().join("src")).expect("can create `src`");
         fs::create_dir(project.work().join("config")).expect("can create `config`");
