@@ -160,14 +160,17 @@ pub struct Datagram {
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// Whether the thread may bind this port: low ports require a privilege (`ip_unprivileged_port_start`, `ip(7)`).
-/// Returns `true` if unknown.
+/// Whether the thread may bind this port: low ports require a privilege (`ip_unprivileged_port_start`, `ip(7)`), and not
+/// in a user namespace of the thread's own (`user_namespaces(7)`). Returns `true` if unknown.
 pub fn may_bind(thread: i32, port: u16) -> bool {
     /// `CAP_NET_BIND_SERVICE` (`include/uapi/linux/capability.h`).
     const BIND_SERVICE: u32 = 10;
     let unprivileged = sysctl("net/ipv4/ip_unprivileged_port_start").unwrap_or(1024);
     let capabilities = || u64::from_str_radix(&status_field(thread, "CapEff:")?, 16).ok();
-    i32::from(port) >= unprivileged || capabilities().is_none_or(|set| set >> BIND_SERVICE & 1 == 1)
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/user")).ok();
+    let ours = || namespace(&thread.to_string()) == namespace("self");
+    i32::from(port) >= unprivileged
+        || capabilities().is_none_or(|set| set >> BIND_SERVICE & 1 == 1 && ours())
 }
 
 /// Returns the maximum length of an accept queue (`net.core.somaxconn`, `listen(2)`), if the kernel reports it.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{self, Path};
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::address::{Address, ListenSpec};
 use super::endpoint::{Endpoint, Occupant, Transport};
@@ -221,37 +221,34 @@ pub(super) fn refuse_strangers(
     })
 }
 
-/// Binds a program's socket so that our other sockets can bind the same address later. Whatever the program has set,
-/// the bind is exclusive unless one of our sockets already has the address (`shared`). On failure, returns the error
-/// that the program would get from the kernel.
-pub(super) fn bind_for_program(
-    socket: &Socket,
-    endpoint: Endpoint,
-    shared: bool,
-) -> io::Result<()> {
-    let datagrams = endpoint.transport == Transport::Udp;
-    if datagrams && !shared {
-        check_unused(socket, endpoint.address)?;
-    }
-    let before = socket.reuse_port()?;
-    socket.set_reuse_port(shared || datagrams)?;
-    match SockRef::from(socket).bind(&endpoint.address.into()) {
-        Ok(()) => socket.set_reuse_port(true),
-        Err(error) => {
-            let _ = socket.set_reuse_port(before);
-            Err(error)
-        }
-    }
-}
-
+/// Binds a program's datagram socket so that our other sockets can bind the same address later. The bind is exclusive
+/// unless one of our sockets already has the address (`shared`). On failure, returns the error that the program would
+/// get from the kernel.
+///
 /// Datagram sockets form a group only if the first one binds with `SO_REUSEPORT` (`reuseport_attach_prog` in
 /// `net/core/sock_reuseport.c`), but then the kernel does not report another holder of the address. So this first binds
 /// a separate socket without the option.
-fn check_unused(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+pub(super) fn bind_datagrams(socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
+    if !shared {
+        check_unused(socket, endpoint)?;
+    }
+    let before = socket.reuse_port()?;
+    socket.set_reuse_port(true)?;
+    let bound = socket.bind(&endpoint.address.into());
+    bound.inspect_err(|_| drop(socket.set_reuse_port(before)))
+}
+
+/// Fails as the bind of this socket would without `SO_REUSEPORT`. Binds a separate socket to find out.
+pub(super) fn check_unused(socket: &Socket, endpoint: Endpoint) -> io::Result<()> {
+    let Endpoint { address, .. } = endpoint;
     let domain = Domain::for_address(address);
-    let alone = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    let alone = match endpoint.transport {
+        Transport::Tcp => Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?,
+        Transport::Udp => Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?,
+    };
+    alone.set_reuse_address(socket.reuse_address()?)?;
     if address.is_ipv6() {
-        alone.set_only_v6(socket.only_v6()?)?;
+        alone.set_only_v6(endpoint.only_v6)?;
     }
     alone.bind(&address.into())
 }

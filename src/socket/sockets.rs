@@ -15,7 +15,7 @@ use super::apply::Payload;
 use super::drain::DrainMonitor;
 use super::endpoint::Endpoint;
 use super::forward::Connection;
-use super::open::{OpenError, addresses, bind_for_program, check_unix_path, exclusive_tcp};
+use super::open::{self, OpenError, addresses, check_unix_path, exclusive_tcp};
 use super::opened::Sharing;
 use super::respond::GetReason;
 use super::table::{GroupId, TableInput};
@@ -241,7 +241,7 @@ impl Adopter {
     ) -> io::Result<Joined> {
         self.inbox.ask(move |thread| {
             let shared = thread.neighbours(endpoint).ours;
-            bind_for_program(&socket, endpoint, shared)?;
+            open::bind_datagrams(&socket, endpoint, shared)?;
             thread.join(id, socket, 0)
         })?
     }

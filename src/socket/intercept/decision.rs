@@ -8,14 +8,14 @@
 //! | `bind` | conflicts with another socket of the program | `EADDRINUSE` |
 //! | `bind` | UDP with `SO_REUSEADDR` or `SO_REUSEPORT` | the kernel handles the call |
 //! | `bind` | overlaps a `--listen` address, but is not the same | `EADDRINUSE`, and hotrun explains why |
-//! | `bind` | overlaps the address of a hotrun listener | hotrun binds the socket with `SO_REUSEPORT` |
-//! | `bind` | any other | hotrun binds the socket exclusively, and sets `SO_REUSEPORT` afterwards |
-//! | `listen` | not bound by hotrun, or UDP | the kernel handles the call |
+//! | `bind` | overlaps the address of a hotrun listener | hotrun sets `SO_REUSEPORT`, and the kernel binds the socket |
+//! | `bind` | any other | the kernel binds the socket exclusively, and hotrun sets `SO_REUSEPORT` afterwards |
+//! | `listen` | not bound as above, or UDP | the kernel handles the call |
 //! | `listen` | already listening | hotrun applies the new backlog, but does not shorten the queue |
 //! | `listen` | conflicts with another listening socket of the program | `EADDRINUSE` |
 //! | `listen` | any other | hotrun makes the socket listen and adds it to the group of its address |
 //!
-//! A UDP socket joins its group when it is bound. The kernel handles every `bind` to port 0 or to an
+//! A UDP socket joins its group when it is bound, so hotrun performs its bind. The kernel handles every `bind` to port 0 or to an
 //! address that is not an IP address, and all other calls, such as `connect`.
 
 use std::io;
@@ -73,7 +73,14 @@ fn transport(socket: &Socket) -> io::Result<Option<Transport>> {
     })
 }
 
-/// A socket that hotrun has bound for the program.
+/// A socket whose `bind` was left to the kernel.
+pub(super) struct BindingSocket {
+    pub(super) socket: Socket,
+    pub(super) binding: Binding,
+    pub(super) thread: i32,
+}
+
+/// A socket that was bound in such a way that the next generation's can share its address.
 #[derive(Debug)]
 pub(super) struct ProgramSocket {
     /// The socket's `SO_COOKIE`. Unlike a descriptor or an inode, it is never reused.
@@ -85,7 +92,7 @@ pub(super) struct ProgramSocket {
     pub(super) thread: i32,
 }
 
-/// The sockets that hotrun has bound for one generation.
+/// The sockets of one generation that others can share an address with.
 ///
 /// The kernel does not report when a program closes a socket. So before reporting a conflict with one of these sockets,
 /// remove those that no process holds.
@@ -111,16 +118,16 @@ pub(super) struct BindCall {
 pub(super) enum OnBind {
     /// Let the kernel handle the call.
     PassOn,
-    /// Report success: the thread is repeating a call that hotrun has already performed.
+    /// Report success: the thread is repeating a call that was already performed.
     Repeated,
     /// Report that the address is in use, as the kernel would if no other generation existed.
     InUse,
     /// Report that the address is in use, because this `--listen` address overlaps it.
     Listed(Endpoint),
-    /// Bind the socket on behalf of the program.
+    /// Bind the socket so that the next generation's can share the address.
     Bind {
         /// Whether the bind needs `SO_REUSEPORT`, because the address overlaps that of one of our listeners. Otherwise
-        /// hotrun binds the socket exclusively and sets the option afterwards, even if the program has set it. If the
+        /// the bind is exclusive and hotrun sets the option afterwards, even if the program has set it. If the
         /// socket shared a group with a stranger's, such as another hotrun's, each side would break the other's
         /// steering.
         shared: bool,

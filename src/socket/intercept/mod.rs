@@ -2,8 +2,9 @@
 //! listen on the same address at the same time.
 //!
 //! The program keeps its socket, with its options and its registrations (in an epoll set, for example). Through a
-//! duplicate of the descriptor ([`os::seccomp`]), hotrun binds the socket and makes it listen, and adds it to the group
-//! of its address. The program gets the same results as if no other generation existed.
+//! duplicate of the descriptor ([`os::seccomp`]), hotrun prepares the socket for the program's own `bind`, which the
+//! kernel then allows or refuses. Later, hotrun makes the socket listen, and adds it to the group of its address. The
+//! program gets the same results as if no other generation existed.
 //!
 //! Each generation has a thread that replies to its program's calls. `decision` contains a table of the replies, and
 //! `program` carries out the decisions. The program is waiting for the reply, so the thread must not wait for the
@@ -49,6 +50,7 @@ pub fn start(
             adopter,
             pids: Box::new(pids),
             sockets: ProgramSockets::default(),
+            binding: Vec::new(),
             ends: None,
             notify: Box::new(notify),
             failed: false,
@@ -81,7 +83,8 @@ impl Interceptor {
         loop {
             let listens = self.program.sockets.0.iter().any(|one| one.listens);
             let ends = self.program.ends.as_ref().map(AsFd::as_fd);
-            match calls.next(ends, listens.then_some(self.pause)) {
+            let searches = listens || !self.program.binding.is_empty();
+            match calls.next(ends, searches.then_some(self.pause)) {
                 Ok(Next::Call(call)) => self.handle(&calls, &call),
                 Ok(Next::Stopped) => self.search(),
                 Ok(Next::Ended) => return,
@@ -95,6 +98,7 @@ impl Interceptor {
     /// takes, so the pause grows with it.
     fn search(&mut self) {
         let begun = Instant::now();
+        self.program.settle(None);
         self.program.forget_closed();
         let pause = match self.program.sockets.several_share() {
             true => PAUSE,
@@ -115,6 +119,7 @@ impl Interceptor {
         tracing::debug!("gen {id}, thread {thread}: {syscall:?} -> {reply:?}");
         // This fails only if the caller or hotrun's end of the channel is gone. Either way, no caller is waiting.
         let _ = calls.reply(call, reply);
+        self.program.await_bind(thread);
         // Finding the process that holds the address takes a long time, so do it only after the reply.
         self.program.report_in_use();
     }

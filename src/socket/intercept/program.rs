@@ -1,4 +1,4 @@
-//! Performs `bind` and `listen` on behalf of a program.
+//! Handles the `bind` and `listen` calls of a program.
 
 use std::collections::HashSet;
 use std::io;
@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use nix::errno::Errno;
 use socket2::Socket;
 
-use super::decision::{BindCall, Binding, OnBind, OnListen, ProgramSocket, ProgramSockets};
+use super::decision::{BindCall, Binding, BindingSocket, OnBind, OnListen, ProgramSockets};
 use crate::os::seccomp::{
     Call, InterceptedCalls, Reply, Syscall, Unavailable, descriptor_of, read_memory,
 };
@@ -16,7 +16,7 @@ use crate::os::{self, ProcessEnds};
 use crate::reload::GenId;
 use crate::socket::address::Address;
 use crate::socket::endpoint::{Endpoint, Transport};
-use crate::socket::open::{self, OpenError, bind_for_program};
+use crate::socket::open::{self, OpenError};
 use crate::socket::{Adopter, Joined};
 
 /// An event that concerns a program's sockets.
@@ -100,13 +100,14 @@ fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-/// One generation's program, and the sockets that hotrun has bound for it.
+/// One generation's program and its sockets.
 pub(super) struct InterceptedProgram {
     pub(super) id: GenId,
     pub(super) adopter: Adopter,
     /// Returns the pids of the program's current processes.
     pub(super) pids: Box<dyn Fn() -> Vec<i32> + Send>,
     pub(super) sockets: ProgramSockets,
+    pub(super) binding: Vec<BindingSocket>,
     /// Reports when a process that holds one of the sockets exits. Set while several sockets share an address.
     pub(super) ends: Option<ProcessEnds>,
     pub(super) notify: Box<dyn FnMut(InterceptEvent) + Send>,
@@ -118,6 +119,7 @@ pub(super) struct InterceptedProgram {
 
 impl InterceptedProgram {
     pub(super) fn perform(&mut self, caller: Caller<'_>) -> Reply {
+        self.settle(Some(caller.call.thread));
         match caller.call.syscall {
             Syscall::Bind {
                 fd,
@@ -151,7 +153,7 @@ impl InterceptedProgram {
             thread: caller.call.thread,
             binding,
             bound,
-            may_repeat: os::seccomp::may_lose_replies(),
+            may_repeat: endpoint.transport == Transport::Udp && os::seccomp::may_lose_replies(),
             neighbours: self.adopter.neighbours(endpoint),
         });
         tracing::debug!("gen {}: bind to {endpoint}: {decision:?}", self.id);
@@ -165,61 +167,16 @@ impl InterceptedProgram {
                 Reply::Errno(libc::EADDRINUSE)
             }
             OnBind::Bind { shared } => {
-                let reply = self.perform_bind(caller, &socket, endpoint, shared);
-                if let (Reply::Success, Ok(inode)) = (reply, os::inode(&socket)) {
-                    self.sockets.0.push(ProgramSocket {
-                        cookie,
-                        inode,
-                        binding,
-                        listens: endpoint.transport == Transport::Udp,
-                        thread: caller.call.thread,
-                    });
+                let socket = BindingSocket {
+                    socket,
+                    binding,
+                    thread: caller.call.thread,
+                };
+                match endpoint.transport {
+                    Transport::Tcp => self.prepare_stream(socket, shared),
+                    Transport::Udp => self.bind_datagrams(&socket),
                 }
-                reply
             }
-        }
-    }
-
-    fn perform_bind(
-        &mut self,
-        caller: Caller<'_>,
-        socket: &Socket,
-        endpoint: Endpoint,
-        shared: bool,
-    ) -> Reply {
-        let address = endpoint.address;
-        if !os::may_bind(caller.call.thread, address.port()) {
-            return Reply::Errno(libc::EACCES);
-        }
-        let bound = match endpoint.transport {
-            Transport::Tcp => self.bind_stream(socket, endpoint, shared),
-            Transport::Udp => socket
-                .try_clone()
-                .and_then(|socket| self.adopter.bind_datagrams(self.id, socket, endpoint))
-                .map(|joined| (self.notify)(InterceptEvent::Listens(joined))),
-        };
-        match bound {
-            Ok(()) => Reply::Success,
-            // Leave the call to the kernel: the program may have a privilege that hotrun lacks.
-            Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
-                self.not_adopted(Some(address), error)
-            }
-            Err(error) => self.refused(endpoint, &error),
-        }
-    }
-
-    /// Binds a TCP socket. If the address is in use but no other process is listening there, then a generation has bound
-    /// the address without listening, or a listener there is about to be closed. Such an address can be shared.
-    fn bind_stream(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
-        match bind_for_program(socket, endpoint, shared) {
-            Err(error)
-                if error.raw_os_error() == Some(libc::EADDRINUSE)
-                    && !shared
-                    && !endpoint.is_occupied(&self.adopter.inodes()) =>
-            {
-                bind_for_program(socket, endpoint, true)
-            }
-            bound => bound,
         }
     }
 
@@ -344,5 +301,6 @@ impl InterceptedProgram {
     }
 }
 
+mod bind;
 #[cfg(test)]
 mod tests;

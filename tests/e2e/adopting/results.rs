@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{App, PYTHON, installed_or_skip};
-use crate::harness::{TIMEOUT, http, say, until};
+use crate::harness::{TIMEOUT, http, say, skip, until};
 
 /// Runs the program without hotrun, as the first generation, and as the second one while the first is live. It must
 /// print the same output each time, ending with `done`. Returns the number of lines.
@@ -127,14 +127,21 @@ fn calls_with_invalid_arguments_return_the_kernels_errors() {
     }
 }
 
-/// Drops root's privileges, and tries to bind privileged ports. The program must not gain hotrun's privileges.
+/// Drops root's privileges, tries to bind privileged ports, and tries again with all privileges in a user namespace of
+/// its own. The program must not gain hotrun's privileges.
 const PRIVILEGED: &str = "
 if os.getuid() == 0: os.setuid(65534)
-for low in (80, 1):
-    try:
-        socket.socket().bind(('127.0.0.1', low))
-        print('bound')
-    except OSError as e: print(e.errno)
+def attempt():
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        for low in (80, 1):
+            try:
+                socket.socket(socket.AF_INET, kind).bind(('127.0.0.1', low))
+                print('bound')
+            except OSError as e: print(e.errno)
+attempt()
+import ctypes
+print('namespace', ctypes.CDLL(None).unshare(0x10000000))
+attempt()
 print('done', flush=True)
 ";
 
@@ -143,7 +150,46 @@ print('done', flush=True)
 fn an_unprivileged_program_cannot_bind_a_privileged_port() {
     if installed_or_skip(PYTHON) {
         assert_same_results_as_without_hotrun(PRIVILEGED);
+        if !App::python(PRIVILEGED)
+            .output_without_hotrun()
+            .contains("namespace 0")
+        {
+            skip("user namespaces cannot be created here");
+        }
     }
+}
+
+/// Forbids itself to bind any port but two (`landlock(7)`), and tries both kinds.
+const LANDLOCKED: &str = "
+import ctypes, struct
+libc = ctypes.CDLL(None)
+BIND = 1
+ruleset = libc.syscall(444, struct.pack('QQQ', 0, BIND, 0), 24, 0)
+for allowed in (port + 1, port + 2): libc.syscall(445, ruleset, 2, struct.pack('QQ', BIND, allowed), 0)
+libc.prctl(38, 1, 0, 0, 0)
+print('landlock', libc.syscall(446, ruleset, 0))
+for number in (port, port + 1, port, port + 3):
+    for reuse in (0, 1):
+        try:
+            open_socket(port=number, options=[(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse)]).close()
+            print('bound')
+        except OSError as e: print(e.errno)
+print('done', flush=True)
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_program_cannot_bind_what_landlock_forbids_it_and_is_reloaded_on_what_it_allows() {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    if !App::python(LANDLOCKED)
+        .output_without_hotrun()
+        .contains("landlock 0")
+    {
+        return skip("Landlock cannot restrict the network here");
+    }
+    assert_same_results_as_without_hotrun(LANDLOCKED);
 }
 
 const STORM: &str = "

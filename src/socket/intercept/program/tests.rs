@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::*;
+use crate::socket::intercept::decision::ProgramSocket;
 use crate::socket::{Sharing, Sockets};
 
 /// A socket that shares its address, as the sockets of several workers do.
@@ -47,6 +48,7 @@ async fn a_workers_exit_is_reported_until_the_next_search() {
         adopter: sockets.adopter().unwrap(),
         pids: Box::new(move || vec![pid]),
         sockets: ProgramSockets(vec![worker_socket(inode), worker_socket(0)]),
+        binding: Vec::new(),
         ends: None,
         notify: Box::new(drop),
         failed: false,

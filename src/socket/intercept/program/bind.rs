@@ -1,0 +1,107 @@
+//! Binds a program's sockets.
+
+use std::thread;
+use std::time::Duration;
+
+use super::{InterceptEvent, InterceptedProgram};
+use crate::os;
+use crate::os::process_tree::has_ended;
+use crate::os::seccomp::Reply;
+use crate::socket::endpoint::Transport;
+use crate::socket::intercept::decision::{BindingSocket, ProgramSocket};
+use crate::socket::open::check_unused;
+
+impl InterceptedProgram {
+    /// Leaves the bind of a TCP socket to the kernel, which knows what the program may bind: Landlock, other security
+    /// modules and namespaces may forbid it what hotrun may do. The bind is exclusive unless one of our sockets has the
+    /// address (`shared`).
+    ///
+    /// If the address is in use but no other process is listening there, then a generation has bound the address without
+    /// listening, or a listener there is about to be closed. Such an address can be shared.
+    pub(super) fn prepare_stream(&mut self, socket: BindingSocket, mut shared: bool) -> Reply {
+        let endpoint = socket.binding.endpoint;
+        // Other errors need not concern the program's socket, which has other options than ours.
+        if !shared
+            && let Err(error) = check_unused(&socket.socket, endpoint)
+            && error.raw_os_error() == Some(libc::EADDRINUSE)
+        {
+            shared = !endpoint.is_occupied(&self.adopter.inodes());
+            if !shared {
+                return self.refused(endpoint, &error);
+            }
+        }
+        match socket.socket.set_reuse_port(shared) {
+            Ok(()) => self.binding.push(socket),
+            Err(error) => return self.not_adopted(Some(endpoint.address), error),
+        }
+        Reply::Continue
+    }
+
+    /// Binds a datagram socket, which joins its group with the bind. So hotrun must perform it, and checks the privilege
+    /// that the kernel requires of the program.
+    pub(super) fn bind_datagrams(&mut self, socket: &BindingSocket) -> Reply {
+        let endpoint = socket.binding.endpoint;
+        if !os::may_bind(socket.thread, endpoint.address.port()) {
+            return Reply::Continue;
+        }
+        let duplicate = socket.socket.try_clone();
+        let bind = |socket| self.adopter.bind_datagrams(self.id, socket, endpoint);
+        match duplicate.and_then(bind) {
+            Ok(joined) => {
+                self.add(socket);
+                (self.notify)(InterceptEvent::Listens(joined));
+                Reply::Success
+            }
+            // Leave the call to the kernel: the program may have a privilege that hotrun lacks.
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+                self.not_adopted(Some(endpoint.address), error)
+            }
+            Err(error) => self.refused(endpoint, &error),
+        }
+    }
+
+    fn add(&mut self, bound: &BindingSocket) {
+        let (Ok(cookie), Ok(inode)) = (os::cookie(&bound.socket), os::inode(&bound.socket)) else {
+            return;
+        };
+        self.sockets.0.push(ProgramSocket {
+            cookie,
+            inode,
+            binding: bound.binding,
+            listens: bound.binding.endpoint.transport == Transport::Udp,
+            thread: bound.thread,
+        });
+    }
+
+    /// Waits until the kernel has performed the bind that the reply to this thread has left to it, which takes
+    /// microseconds. A failed bind is known only when the thread calls again, so this waits at most two milliseconds;
+    /// [`settle`](Self::settle) finds the bind of a thread that gets no processor time for longer.
+    pub(in super::super) fn await_bind(&mut self, thread: i32) {
+        for microseconds in [5, 10, 20, 40, 80, 160, 320, 640] {
+            self.settle(None);
+            if self.binding.iter().all(|one| one.thread != thread) {
+                return;
+            }
+            thread::sleep(Duration::from_micros(microseconds));
+        }
+    }
+
+    /// Adds the sockets that the kernel has bound, which our other sockets can then share the address with. Drops those
+    /// that it has not bound and never will, because their thread is making another call (`caller`) or has ended.
+    pub(in super::super) fn settle(&mut self, caller: Option<i32>) {
+        for one in std::mem::take(&mut self.binding) {
+            let wanted = one.binding.endpoint.address;
+            let at = one.socket.local_addr().ok().and_then(|at| at.as_socket());
+            let at = at.filter(|at| at.port() != 0);
+            if at.is_some_and(|at| (at.ip(), at.port()) == (wanted.ip(), wanted.port())) {
+                if one.socket.set_reuse_port(true).is_ok() {
+                    self.add(&one);
+                }
+            } else if at.is_some() || caller == Some(one.thread) || has_ended(one.thread) {
+                let _ = one.socket.set_reuse_port(one.binding.reuse_port);
+            } else {
+                self.binding.push(one);
+            }
+        }
+    }
+}
