@@ -10,6 +10,7 @@ use crate::process::Signal;
 use crate::reload::{
     BuildOutcome, Effect, Ended, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Notice,
 };
+use crate::socket::Address;
 use crate::socket::respond::Reason;
 use crate::ui::{Level, Report};
 
@@ -97,7 +98,8 @@ impl Driver {
             GenEffect::Release => {
                 self.generations.remove(&id);
                 let released = self.sockets.release(id);
-                self.report_failure("closing a generation's sockets", released);
+                let lost = released.map(|lost| self.report_lost(id, &lost));
+                self.report_failure("closing a generation's sockets", lost);
             }
         }
         None
@@ -206,6 +208,16 @@ impl Driver {
     pub(super) fn report_failure(&self, doing: &str, result: io::Result<()>) {
         if let Err(error) = result {
             let text = format!("{doing}: {error}");
+            self.feed.message(Level::Warning, text, None);
+        }
+    }
+
+    /// Reports the connections to unix sockets that a generation has left behind.
+    fn report_lost(&self, id: GenId, lost: &[(Address, u32)]) {
+        for (address, count) in lost {
+            let text = format!(
+                "gen {id} ended before it accepted {count} connections to `{address}`; they are closed"
+            );
             self.feed.message(Level::Warning, text, None);
         }
     }

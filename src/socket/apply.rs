@@ -134,10 +134,13 @@ impl<'a> Applier<'a> {
     fn forward(&mut self, id: ListenerId) -> io::Result<()> {
         let listener = self.sockets.listener(id)?;
         let group = self.sockets.group(listener.group)?;
+        let At::Ip(endpoint) = group.at else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         let report = self.sockets.report.clone();
         let forwarder = Forwarder {
             socket: listener.socket.clone(),
-            address: group.address.clone(),
+            port: endpoint.address.port(),
             policy: group.policy.subscribe(),
             unclaimed: self.sockets.unclaimed.clone(),
             shut_down: Box::new(move || report(TableInput::ShutDown(id))),

@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::address::Address;
-
 /// How many times hotrun tries to connect to the live generation, and the pause between attempts. An attempt may fail
-/// because no local ports are left, or because a unix socket's queue is full.
+/// because no local ports are left.
 const ATTEMPTS: u32 = 100;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 /// The size of the buffer for a forwarded request, in bytes.
@@ -30,14 +28,9 @@ impl<T: AsyncRead + AsyncWrite + AsFd + Send + Unpin> Connection for T {}
 
 /// Forwards a client's connection to the live generation until both directions are closed. `received` has already been
 /// read from the client. All bytes and the end of each direction are passed on unchanged.
-pub(super) async fn forward(
-    mut client: Box<dyn Connection>,
-    received: &[u8],
-    address: &Address,
-) -> io::Result<()> {
+pub(super) async fn forward(mut client: TcpStream, received: &[u8]) -> io::Result<()> {
     // If the group listens on all addresses, connect to the one that the client has chosen.
-    let local = SockRef::from(&client).local_addr()?.as_socket();
-    let mut server = connect(address, local).await?;
+    let mut server = connect(client.peer_addr()?, client.local_addr()?).await?;
     let copied = splice(received, &mut client, &mut server, AFTER_RESPONSE).await;
     if copied.is_err() {
         // One side was reset, or the client never closed. A normal close would tell the other side that it has received
@@ -95,16 +88,10 @@ async fn copy_request(
     }
 }
 
-async fn connect(address: &Address, local: Option<SocketAddr>) -> io::Result<Box<dyn Connection>> {
+async fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let mut attempts = 1;
     loop {
-        let connected: io::Result<Box<dyn Connection>> = match address {
-            Address::Tcp(listening) => connect_tcp(local.unwrap_or(*listening)).await,
-            Address::Unix(path) => UnixStream::connect(path)
-                .await
-                .map(|one| Box::new(one) as _),
-        };
-        match connected {
+        match connect_once(from, to).await {
             Err(_) if attempts < ATTEMPTS => sleep(BETWEEN_ATTEMPTS).await,
             connected => return connected,
         }
@@ -112,10 +99,19 @@ async fn connect(address: &Address, local: Option<SocketAddr>) -> io::Result<Box
     }
 }
 
-async fn connect_tcp(to: SocketAddr) -> io::Result<Box<dyn Connection>> {
-    let server = TcpStream::connect(to).await?;
+/// Connects from the client's address, with another port, if it is a loopback address. The kernel sends packets from
+/// other machines' addresses only for privileged processes, and sends the replies to those machines.
+async fn connect_once(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match to {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if from.ip().to_canonical().is_loopback() {
+        socket.bind(SocketAddr::new(from.ip(), 0))?;
+    }
+    let server = socket.connect(to).await?;
     server.set_nodelay(true)?;
-    Ok(Box::new(server))
+    Ok(server)
 }
 
 #[cfg(test)]

@@ -23,8 +23,9 @@
 //!   reach, using a model of the kernel.
 //! - `thread` owns the table and the sockets, so they need no lock. It never blocks: other threads and tasks scan the
 //!   machine's sockets, and accept and forward connections. It replies to a request before it tidies up.
-//! - `apply` performs the ops on real sockets (`opened`). `unclaimed` accepts connections that no program accepts. Each
-//!   of them waits, gets a response ([`respond`]), or is forwarded (`forward`).
+//! - `apply` performs the ops on real sockets (`opened`). `unclaimed` accepts TCP connections that no program accepts.
+//!   Each of them waits, gets a response ([`respond`]), or is forwarded (`forward`). Unix connections stay in their
+//!   queue, because a forwarded one would have hotrun's identity.
 //! - `drain` finds out whether a generation has finished.
 //! - [`intercept`] replies to the `bind` and `listen` calls of programs.
 //!

@@ -7,15 +7,12 @@ use std::fmt::Write as _;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use httparse::{Header, Status};
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use super::forward::Connection;
 
 /// The reason why no server is running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +53,7 @@ const MOST_DISCARDED: u64 = 16 << 20;
 const RETRY_AFTER: u32 = 1;
 
 /// Sends the response and closes the connection.
-pub(super) async fn send(mut client: Box<dyn Connection>, response: &[u8]) -> io::Result<()> {
+pub(super) async fn send(mut client: TcpStream, response: &[u8]) -> io::Result<()> {
     timeout(WRITE_TIMEOUT, async {
         client.write_all(response).await?;
         client.shutdown().await
@@ -165,12 +162,10 @@ fn accepts_html(header: &Header<'_>) -> bool {
     header.name.eq_ignore_ascii_case("accept") && value.contains("text/html")
 }
 
-/// Whether the client may see the reason: it is connected through a unix socket, or through a loopback address and with
-/// a `local` request.
-pub(super) fn may_see_reason(client: &impl AsFd, local: bool) -> bool {
-    let peer = SockRef::from(client).peer_addr();
-    let peer = peer.map(|peer| peer.as_socket().map(|peer| peer.ip().to_canonical()));
-    peer.is_ok_and(|ip| ip.is_none_or(|ip| local && ip.is_loopback()))
+/// Whether the client may see the reason: it is connected through a loopback address, and its request is `local`.
+pub(super) fn may_see_reason(client: &TcpStream, local: bool) -> bool {
+    let peer = client.peer_addr();
+    local && peer.is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
 }
 
 /// Headers that name the requested host, or the client of a proxy.

@@ -160,8 +160,10 @@ impl Sockets {
     /// Releases the listeners of a generation whose process tree is gone. Connections that are still waiting in them
     /// are forwarded or left to the next generation, and the listeners are closed as soon as that is safe. Steps that
     /// fail are retried.
-    pub fn release(&mut self, id: GenId) -> io::Result<()> {
-        self.inbox.handle(TableInput::Release(id))
+    ///
+    /// Connections to a unix socket cannot be forwarded. Returns the paths at which some are closed, and their number.
+    pub fn release(&mut self, id: GenId) -> io::Result<Vec<(Address, u32)>> {
+        self.inbox.ask(move |thread| thread.release(id))?
     }
 
     /// Whether this descriptor is a duplicate of a steered socket. Such a socket is shut down once its generation is

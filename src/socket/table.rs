@@ -182,7 +182,8 @@ impl Table {
         deadlines.push(failed.then(|| now.plus(AGAIN)));
         for group in &mut self.groups {
             group.watch(env);
-            if group.path_is_at_risk() {
+            // Most programs remove the path when they exit.
+            if group.is_path() && !self.draining.is_empty() {
                 group.restore_path(env);
                 deadlines.push(Some(now.plus(RESTORE_EVERY)));
             }

@@ -155,6 +155,8 @@ impl SocketThread {
         let listed = self.table.groups().iter().filter(|one| !one.is_adopted());
         let passed = listed.filter_map(|group| group.of(id).next()).map(|one| {
             let listener = self.sockets.listener(one.id)?;
+            // A unix socket may have served an earlier program, which may have set `O_NONBLOCK`.
+            listener.socket.set_nonblocking(false)?;
             Ok((listener.socket.try_clone()?.into(), listener.inode))
         });
         let passed: io::Result<_> = passed.collect();
@@ -162,6 +164,27 @@ impl SocketThread {
             Ok(passed) => Ok(passed),
             Err(error) => self.handle(TableInput::Release(id), None).and(Err(error)),
         }
+    }
+
+    /// Releases a generation's listeners. Returns the unix sockets in which connections are waiting that no program will
+    /// accept, and how many they are.
+    pub(super) fn release(&mut self, id: GenId) -> io::Result<Vec<(Address, u32)>> {
+        let paths = self.table.groups().iter().filter(|group| group.is_path());
+        let listeners = paths.flat_map(|group| group.of(id).map(|one| (group.id, one.id)));
+        let waiting = listeners.filter_map(|(group, listener)| {
+            let inode = self.sockets.listener(listener).ok()?.inode;
+            let waiting = os::unix_queue(inode).ok()?.waiting;
+            let address = self.sockets.group(group).ok()?.address.clone();
+            Some((listener, address, waiting))
+        });
+        let waiting: Vec<_> = waiting.filter(|(.., waiting)| *waiting > 0).collect();
+        self.handle(TableInput::Release(id), None)?;
+        let groups = self.table.groups().iter();
+        let kept: HashSet<ListenerId> = groups.flat_map(Group::held).map(|one| one.id).collect();
+        let lost = waiting.into_iter().filter(|(one, ..)| !kept.contains(one));
+        Ok(lost
+            .map(|(_, address, waiting)| (address, waiting))
+            .collect())
     }
 
     /// Returns what a drain monitor must watch for this generation.

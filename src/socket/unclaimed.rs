@@ -1,8 +1,8 @@
-//! Accepts connections that no program accepts, and handles each of them by its group's [`UnclaimedPolicy`]: it waits,
-//! gets a response, or is forwarded.
+//! Accepts TCP connections that no program accepts, and handles each of them by its group's [`UnclaimedPolicy`]: it
+//! waits, gets a response, or is forwarded.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,13 +13,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::address::Address;
-use super::forward::{Connection, forward};
+use super::forward::forward;
 use super::respond::{GetReason, HttpRequest, Reason, may_see_reason, response, send};
 use super::table::UnclaimedPolicy;
 
@@ -75,7 +74,7 @@ impl Unclaimed {
 /// process tree is gone, only hotrun has the socket, and makes it non-blocking.
 pub(super) struct Forwarder {
     pub(super) socket: Arc<Socket>,
-    pub(super) address: Address,
+    pub(super) port: u16,
     pub(super) policy: watch::Receiver<UnclaimedPolicy>,
     pub(super) unclaimed: Arc<Unclaimed>,
     /// Called when a program has shut down the socket.
@@ -138,10 +137,7 @@ impl Forwarder {
             bell: ringer,
         });
         // The kernel truncates the name to 15 bytes.
-        let name = match &self.address {
-            Address::Tcp(address) => format!("forward {}", address.port()),
-            Address::Unix(_) => "forward unix".to_owned(),
-        };
+        let name = format!("forward {}", self.port);
         let controlled_by = control.clone();
         let thread = thread::Builder::new().name(name);
         thread.spawn(move || self.run(&controlled_by, &bell))?;
@@ -209,8 +205,7 @@ impl Forwarder {
         control.change(ACCEPTING, WAITING);
         match accepted {
             Ok((client, _)) => {
-                let (address, policy) = (self.address.clone(), self.policy.clone());
-                let handled = handle(client, address, policy, self.unclaimed.clone(), place);
+                let handled = handle(client, self.policy.clone(), self.unclaimed.clone(), place);
                 self.unclaimed.runtime.spawn(handled);
             }
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => return true,
@@ -232,13 +227,12 @@ fn is_temporary(error: &io::Error) -> bool {
 /// Handles one connection by the current policy until it is closed.
 async fn handle(
     socket: Socket,
-    address: Address,
     mut policy: watch::Receiver<UnclaimedPolicy>,
     unclaimed: Arc<Unclaimed>,
     place: OwnedSemaphorePermit,
 ) {
     // If this fails, dropping the socket closes the client's connection.
-    let Ok(stream) = accepted(socket, &address) else {
+    let Ok(stream) = accepted(socket) else {
         return;
     };
     let mut client = PendingConnection {
@@ -273,23 +267,18 @@ async fn handle(
         let places = client.unclaimed.places.clone();
         client.place = places.acquire_owned().await.ok();
     }
-    let _ = forward(client.stream, &client.received, &address).await;
+    let _ = forward(client.stream, &client.received).await;
 }
 
-fn accepted(socket: Socket, address: &Address) -> io::Result<Box<dyn Connection>> {
+fn accepted(socket: Socket) -> io::Result<TcpStream> {
     socket.set_nonblocking(true)?;
-    Ok(match address {
-        Address::Tcp(_) => {
-            socket.set_tcp_nodelay(true)?;
-            Box::new(TcpStream::from_std(socket.into())?)
-        }
-        Address::Unix(_) => Box::new(UnixStream::from_std(OwnedFd::from(socket).into())?),
-    })
+    socket.set_tcp_nodelay(true)?;
+    TcpStream::from_std(socket.into())
 }
 
 /// An accepted connection that is not forwarded yet.
 struct PendingConnection {
-    stream: Box<dyn Connection>,
+    stream: TcpStream,
     /// The bytes that have been read so far. They are forwarded first.
     received: Vec<u8>,
     /// When to stop reading.

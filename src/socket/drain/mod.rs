@@ -86,8 +86,8 @@ impl DrainMonitor {
     /// closed or idle. A connection is idle if every request has its response, no data is queued in either direction,
     /// and it has been quiet for the [set time](Self::quiet_for), or for at least 2.5 s if it is unused or if the order
     /// of the last request and response is unknown. The kernel reports too little about unix sockets, so their
-    /// connections must be closed. The accept queues do not matter: connections that the program does not accept are
-    /// forwarded.
+    /// connections must be closed. The accept queues of TCP do not matter: connections that the program does not accept
+    /// are forwarded.
     ///
     /// Never returns if the system does not report this; the drain then ends with its timeout. On a shared socket,
     /// returns after at most 1 s, because the generation keeps accepting connections.
@@ -145,7 +145,10 @@ impl Polls {
         let found = self.connections(pids)?;
         // Do not use `all` here: the detector must see every connection at every poll.
         let busy = found.tcp.iter().filter(|one| !self.idle.is_idle(one));
-        let idle = busy.count() == 0 && found.unix.iter().all(|one| one.peer_gone);
+        let mut idle = busy.count() == 0 && found.unix.iter().all(|one| one.peer_gone);
+        // Connections that wait in a unix socket are not forwarded.
+        let mut unix = self.listeners.iter().filter(|one| one.is_unix());
+        idle &= unix.all(|one| one.queued() == 0);
         Ok(idle && !half_open)
     }
 
@@ -234,6 +237,10 @@ fn is_new(one: &TcpConnection) -> bool {
 }
 
 impl MonitoredListener {
+    fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix { .. })
+    }
+
     /// Returns how many connections are waiting in the accept queue.
     fn queued(&self) -> u32 {
         let queue = match self {

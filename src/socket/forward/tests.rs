@@ -2,6 +2,8 @@
 
 use std::net::Shutdown;
 
+use tokio::net::{TcpListener, UnixStream};
+
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -52,4 +54,23 @@ async fn a_client_may_continue_to_send_after_the_server_has_closed_its_sending_s
     server.read_to_string(&mut request).await.unwrap();
     assert_eq!(request, "what was sent");
     splicing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_server_sees_a_loopback_clients_own_address() {
+    for (from, at) in [("127.0.0.5:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0")] {
+        let listener = TcpListener::bind(at).await.unwrap();
+        let from: SocketAddr = from.parse().unwrap();
+        let socket = match from {
+            SocketAddr::V4(_) => TcpSocket::new_v4().unwrap(),
+            SocketAddr::V6(_) => TcpSocket::new_v6().unwrap(),
+        };
+        socket.bind(from).unwrap();
+        let _client = socket.connect(listener.local_addr().unwrap()).await;
+        let (accepted, _) = listener.accept().await.unwrap();
+        let forwarding = tokio::spawn(async move { forward(accepted, b"").await });
+        let (_server, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer.ip(), from.ip());
+        forwarding.abort();
+    }
 }

@@ -12,8 +12,9 @@
 //!    `Group::scanned` checks this. No check is needed just after one of our sockets has joined.
 //! 5. The change of indices sends no connection to the wrong listener, or only to listeners that forward it
 //!    (`Group::may_leave`).
-//! 6. No connection is waiting in it (`is_empty`). This is checked last: a connection that was on its way during the
-//!    scan is in the queue now.
+//! 6. No connection is waiting in it (`Group::is_empty`). This is checked last: a connection that was on its way during
+//!    the scan is in the queue now. Connections that wait in a unix socket are closed with it, because no program will
+//!    accept them and hotrun cannot forward them (`Group::may_accept`).
 
 use std::time::Duration;
 
@@ -134,7 +135,7 @@ impl Group {
         let rested = |one: &Listener| warm_for(one).is_none_or(|passed| passed >= REST);
         let unsure = |one: &Listener| !one.quiescent && rested(one);
         let leaves = |one: &Listener, env: &mut Env| {
-            one.quiescent && self.may_leave(one, true) && is_empty(one.id, env)
+            one.quiescent && self.may_leave(one, true) && self.is_empty(one.id, env)
         };
         if !self.released().any(|one| unsure(one) || leaves(one, env)) {
             return None;
@@ -158,15 +159,16 @@ impl Group {
     /// Finds a listener that can be closed.
     fn closable(&self, forwarded: bool, env: &mut Env) -> Option<ListenerId> {
         let mut released = self.released();
-        let closable = released
-            .find(|one| one.quiescent && self.may_leave(one, forwarded) && is_empty(one.id, env));
+        let closable = released.find(|one| {
+            one.quiescent && self.may_leave(one, forwarded) && self.is_empty(one.id, env)
+        });
         closable.map(|one| one.id)
     }
-}
 
-fn is_empty(listener: ListenerId, env: &mut Env) -> bool {
-    let queue = env.kernel.queue(listener);
-    queue.is_none_or(|queue| queue.waiting == 0)
+    fn is_empty(&self, listener: ListenerId, env: &mut Env) -> bool {
+        let queue = env.kernel.queue(listener);
+        self.is_path() || queue.is_none_or(|queue| queue.waiting == 0)
+    }
 }
 
 /// Whether a connection may still be on its way into a listener that could be chosen until the time `until`. A

@@ -86,6 +86,19 @@ impl Group {
         transport == Some(Transport::Udp)
     }
 
+    /// Whether hotrun may accept connections here, to forward them or respond to them. A unix connection that hotrun
+    /// forwarded would carry hotrun's identity instead of its client's (`SO_PEERCRED`, `unix(7)`), so a client could pass
+    /// for root. It waits in its queue until a program accepts it.
+    pub(in crate::socket) fn may_accept(&self) -> bool {
+        let transport = self.endpoint.map(|endpoint| endpoint.transport);
+        transport == Some(Transport::Tcp)
+    }
+
+    /// Whether this is the group of a unix socket's path.
+    pub(in crate::socket) fn is_path(&self) -> bool {
+        self.endpoint.is_none()
+    }
+
     pub(in crate::socket) fn is_adopted(&self) -> bool {
         self.adopted.is_some()
     }
@@ -108,6 +121,11 @@ impl Group {
     /// Returns the listeners of this generation.
     pub(in crate::socket) fn of(&self, id: GenId) -> impl Iterator<Item = &Listener> {
         self.owned(Owner::Generation(id))
+    }
+
+    /// Returns the listeners that the next generation gets.
+    pub(in crate::socket) fn held(&self) -> impl Iterator<Item = &Listener> {
+        self.owned(Owner::Next)
     }
 
     #[cfg(test)]
@@ -306,12 +324,6 @@ impl Group {
         }
     }
 
-    /// Whether a program may remove the path at any time, as most programs do when they exit.
-    pub(super) fn path_is_at_risk(&self) -> bool {
-        let ends = |one: &Listener| one.retired && !one.is_released();
-        self.endpoint.is_none() && self.listeners.iter().any(ends)
-    }
-
     /// Sets the policy for connections that no program accepts.
     pub(super) fn set_policy(&mut self, env: &mut Env) {
         let policy = match env.common.live {
@@ -330,7 +342,7 @@ impl Group {
     /// Starts the missing forwarders. If some fail, starts the rest and returns the last error.
     pub(super) fn start_forwarding(&mut self, env: &mut Env) -> io::Result<()> {
         let mut result = Ok(());
-        if self.carries_datagrams() {
+        if !self.may_accept() {
             return result;
         }
         for listener in &mut self.listeners {

@@ -154,6 +154,9 @@ impl Group {
         if self.carries_datagrams() {
             return Ok(());
         }
+        if self.keep_queue() {
+            return self.steer(env);
+        }
         match self.open(Owner::Next, Origin::Hotrun, env) {
             // Our sockets cannot join those of a program that runs as another user. Connections wait where they are.
             Err(_) if self.is_adopted() && !self.listeners.is_empty() => return Ok(()),
@@ -162,6 +165,23 @@ impl Group {
         self.close_deferred(env);
         self.target = Owner::Next;
         self.steer(env)
+    }
+
+    /// Leaves the target's unix socket to the next generation, if the target's program is gone or has been asked to stop.
+    /// The connections that wait in it cannot move to another queue. Returns whether there is such a socket.
+    fn keep_queue(&mut self) -> bool {
+        let kept = match self.is_path() {
+            true => self.owned_mut(self.target).find(|one| one.retired),
+            false => None,
+        };
+        let Some(listener) = kept else {
+            return false;
+        };
+        listener.owner = Owner::Next;
+        listener.phase = ListenerPhase::Prepared;
+        listener.retired = false;
+        self.target = Owner::Next;
+        true
     }
 
     /// Releases the listeners of a generation whose process tree is gone, so that only hotrun holds them.

@@ -260,6 +260,11 @@ fn exhaustive_no_connection_is_lost_by_closing_a_listener() {
 }
 
 #[test]
+fn exhaustive_hotrun_accepts_no_unix_connection() {
+    holds(Rule::IdentityKept);
+}
+
+#[test]
 fn exhaustive_new_connections_land_where_they_can_be_served() {
     holds(Rule::LandsWhereItIsServed);
 }

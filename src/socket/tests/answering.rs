@@ -82,14 +82,6 @@ async fn connections_before_the_first_generation_get_a_response_or_wait() {
 }
 
 #[tokio::test]
-async fn connections_to_a_unix_socket_before_the_first_generation_get_a_response_or_wait() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("s");
-    let sockets = open(&[&format!("unix:{}", path.display())]);
-    until_the_first(sockets, To::Unix(path)).await;
-}
-
-#[tokio::test]
 async fn connections_that_a_crash_left_in_the_queue_get_a_response() {
     let (mut sockets, adopter) = none();
     let first = open_own(&adopter, 1, ANY.parse().unwrap());

@@ -1,6 +1,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use socket2::{Domain, SockAddr, Socket, Type};
+
 use super::*;
 
 fn open_at(path: &Path) -> Sockets {
@@ -52,6 +54,10 @@ async fn many_generations_on_a_unix_socket_lose_no_connection() {
         load.more(10).await;
         let next = start(&mut sockets, number, Style::NonBlocking);
         sockets.switch(id(number)).unwrap();
+        let monitor = sockets.drain_monitor(id(number - 1));
+        monitor
+            .quiescent(|| vec![std::process::id().cast_signed()])
+            .await;
         sockets.drain(id(number - 1)).unwrap();
         let old = std::mem::replace(&mut programs, next);
         old.iter().for_each(Program::ask_to_stop);
@@ -107,27 +113,73 @@ async fn hc33_a_path_that_the_old_program_removes_is_restored() {
     assert_eq!(names_in(directory.path()), [""; 0]);
 }
 
+/// Connects from a socket with a name, which the program sees as its client's address. A forwarded connection would
+/// have no name.
+fn connect_as(name: &Path, to: &Path) -> Box<dyn Duplex> {
+    let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    client.bind(&SockAddr::unix(name).unwrap()).unwrap();
+    client.connect(&SockAddr::unix(to).unwrap()).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    Box::new(UnixStream::from(std::os::fd::OwnedFd::from(client)))
+}
+
+/// Accepts connections, and returns the names of the clients.
+fn accept(passed: Passed, count: usize) -> Vec<Option<std::path::PathBuf>> {
+    let listener = UnixListener::from(passed.fd);
+    let accepted = (0..count).map(|_| listener.accept().unwrap().1);
+    accepted
+        .map(|client| client.as_pathname().map(Path::to_owned))
+        .collect()
+}
+
 #[tokio::test]
-async fn connections_in_a_dead_generations_unix_listener_are_forwarded() {
+async fn connections_that_wait_while_nothing_is_live_reach_the_next_program_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let names: Vec<_> = (0..4)
+        .map(|at| directory.path().join(at.to_string()))
+        .collect();
+    let mut sockets = open_at(&path);
+    sockets.respond(Arc::new(respond::Reason::default)).unwrap();
+    let _before = connect_as(&names[0], &path);
+    sockets.stop_responding().unwrap();
+    // The first generation crashes without accepting anything.
+    drop(sockets.prepare(id(1)).unwrap());
+    sockets.switch(id(1)).unwrap();
+    let _live = connect_as(&names[1], &path);
+    sockets.drain(id(1)).unwrap();
+    sockets.hold().unwrap();
+    let _held = connect_as(&names[2], &path);
+    assert_eq!(sockets.release(id(1)).unwrap(), []);
+    sockets.respond(Arc::new(respond::Reason::default)).unwrap();
+    let mut asks = connect_as(&names[3], &path);
+    asks.write_all(REQUEST).unwrap();
+    sockets.stop_responding().unwrap();
+    let passed = sockets.prepare(id(2)).unwrap().remove(0);
+    let accepted = tokio::task::spawn_blocking(move || accept(passed, 4));
+    assert_eq!(
+        accepted.await.unwrap(),
+        names.into_iter().map(Some).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn connections_that_a_program_leaves_behind_beside_a_live_one_are_closed_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);
-    let to = To::Unix(path);
     drop(sockets.prepare(id(1)).unwrap());
     sockets.switch(id(1)).unwrap();
-    let mut waiting: Vec<_> = (0..5).map(|_| to.connect().unwrap()).collect();
-    sockets.hold().unwrap();
-    sockets.release(id(1)).unwrap();
-    waiting.push(to.connect().unwrap());
+    let mut left = To::Unix(path.clone()).connect().unwrap();
     let programs = start(&mut sockets, 2, Style::NonBlocking);
     sockets.switch(id(2)).unwrap();
-    let asking = answers(waiting);
-    until("every connection gets an answer", || asking.is_finished()).await;
-    assert_eq!(asking.join().unwrap(), [2; 6]);
-    until("the dead generation's listener is closed", || {
-        sockets.listener_count() == 1
-    })
-    .await;
+    sockets.drain(id(1)).unwrap();
+    let lost = sockets.release(id(1)).unwrap();
+    assert_eq!(lost, [(Address::Unix(path.clone()), 1)]);
+    let closed = thread::spawn(move || read_answer(&mut *left).is_err());
+    until("the connection is closed", || closed.is_finished()).await;
+    assert!(closed.join().unwrap());
+    assert_eq!(To::Unix(path).ask().unwrap(), 2);
     programs.iter().for_each(Program::ask_to_stop);
 }
 

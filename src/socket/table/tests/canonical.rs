@@ -141,6 +141,6 @@ impl Rename {
         model.probe = model.probe.map(|(group, id)| (self.group(group), id));
         model.fallible = 0;
         model.astray.clear();
-        model.checked = [0; 8];
+        model.checked = [0; 9];
     }
 }

@@ -101,7 +101,7 @@ pub(super) struct Model {
     pub(super) lost_in: Option<GroupId>,
     pub(super) emptied: Option<GroupId>,
     pub(super) broken: Vec<(Rule, String)>,
-    pub(super) checked: [u64; 8],
+    pub(super) checked: [u64; 9],
 }
 
 pub(super) const PROBE_PORT: u16 = 4000;
@@ -137,7 +137,7 @@ impl Model {
             lost_in: None,
             emptied: None,
             broken: Vec::new(),
-            checked: [0; 8],
+            checked: [0; 9],
         }
     }
 
@@ -181,7 +181,11 @@ impl Model {
         };
         let (group, listened) = (sock.group, sock.listening);
         if self.client.is_some_and(|client| client.at == listener) {
-            self.lost_in = Some(group);
+            let array = &self.arrays[&group];
+            let left_behind = array.endpoint.is_none() && array.linked != Some(listener);
+            if !left_behind || sock.held.is_some() {
+                self.lost_in = Some(group);
+            }
             self.client = None;
         }
         self.remove_member(listener);
@@ -335,6 +339,10 @@ impl Model {
             }
             Op::Forward { listener } => {
                 self.may_fail()?;
+                let endpoint = self.arrays[&self.socks[&listener].group].endpoint;
+                self.check(Rule::IdentityKept, endpoint.is_some(), |_| {
+                    format!("hotrun accepts from the unix socket {listener:?}")
+                });
                 if let Some(sock) = self.socks.get_mut(&listener) {
                     sock.forwards = true;
                 }

@@ -9,8 +9,11 @@ use crate::socket::table::{GroupId, Op, UnclaimedPolicy};
 /// A promise that every op must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Rule {
-    /// No connection is lost because hotrun closes a listener.
+    /// No connection is lost because hotrun closes a listener. The exception is a unix connection that the program left
+    /// behind although its path already led to another listener.
     NothingLost,
+    /// hotrun never accepts a unix connection, because forwarding would give it hotrun's identity.
+    IdentityKept,
     /// A new connection reaches the live generation, or a listener from which it is forwarded. While no generation is
     /// live, the connection waits where the next one will find it, or gets a response.
     LandsWhereItIsServed,
