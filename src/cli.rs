@@ -161,8 +161,10 @@ pub struct Cli {
 
     /// How long the old generation may take to stop
     ///
-    /// After this time, hotrun kills it. A program that doesn't handle the signal may use this time to finish its
-    /// connections. It then gets the signal and is killed two seconds later, or after this timeout if that is shorter.
+    /// After this time, hotrun kills it. A program that handles the stop signal gets it once every request is answered,
+    /// at the latest after two fifths of this time. A program that doesn't handle the signal may use the whole time to
+    /// finish its connections. It then gets the signal and is killed two seconds later, or after this timeout if that
+    /// is shorter.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub stop_timeout: Duration,
 

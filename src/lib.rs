@@ -53,8 +53,9 @@
 //!    generation reaches the program.
 //! 4. The switch: every address has a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
 //!    kernel chooses the one that gets a new connection. Replacing that program is one system call.
-//! 5. The old generation accepts the connections that are already in its queue, then gets the stop signal. If it does
-//!    not handle that signal, it gets the signal only once its connections are closed or idle, or at the stop timeout.
+//! 5. The old generation accepts the connections that are already in its queue. It gets the stop signal once its
+//!    connections are closed or idle. If they do not become idle, it gets the signal at the stop timeout, or earlier if
+//!    it handles the signal.
 //! 6. Connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed.
 //!    Closing a listener makes the kernel renumber the group, so hotrun closes one only when every connection still lands
 //!    in a listener that serves or forwards it.
@@ -87,8 +88,8 @@
 //!    build or start has failed.
 //! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
 //! 5. A stale event (from a generation that is gone) changes nothing.
-//! 6. Draining is bounded: the program is asked to stop and, if it does not exit in time, killed. A program may extend
-//!    the timeout, each time by a stated amount.
+//! 6. Draining is bounded: the program is asked to stop once, after it has accepted the connections in its queues, and
+//!    in time. If it does not exit in time, it is killed. A program may extend the timeout, each time by a stated amount.
 //! 7. No change is lost: a change that arrives during a build or start is acted on afterwards.
 //! 8. Quitting finishes exactly once, with the terminal restored and no process left that can be killed in time.
 //! 9. Of hotrun's file descriptors, a child inherits only those meant for it.

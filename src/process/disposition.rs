@@ -53,7 +53,8 @@ pub(super) fn is_caught(disposition: Disposition) -> bool {
 
 /// Runtimes that always catch `TERM`, for example to restore the terminal (node) or to run exit hooks (java). If the
 /// program itself has no handler, they exit while requests are in flight. Programs with and without a handler look the
-/// same from outside, so the caller waits until no request is in flight, which is right for both.
+/// same from outside, so they count as not handling the signal, and the caller waits longer until no request is in
+/// flight, which is right for both.
 const RUNTIMES: &[&str] = &[
     "beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "ruby",
 ];

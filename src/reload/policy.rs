@@ -70,7 +70,7 @@ pub struct Policy {
     pub stop_timeout: Duration,
     /// The minimum time between the switch and the stop signal.
     pub stop_delay_min: Duration,
-    /// The maximum time between the switch and the stop signal, for a program that handles the signal.
+    /// The maximum time that the old generation gets to accept the connections in its queues.
     pub stop_delay_max: Duration,
     /// How often a live program must ping its watchdog, unless it sets its own period.
     pub watchdog: Option<Duration>,
@@ -82,7 +82,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The maximum time between the switch and the stop signal in this mode.
+    /// The maximum time in which the old generation accepts the connections in its queues, in this mode.
     pub const fn stop_delay_max(mode: Mode) -> Duration {
         match mode {
             // A long delay only keeps the old generation running a little longer.
@@ -98,6 +98,17 @@ impl Policy {
             Mode::Overlap => true,
             Mode::StopFirst => false,
             Mode::Auto => listens,
+        }
+    }
+
+    /// How long the stop signal waits for requests in progress if the program handles the signal. What remains of the stop
+    /// timeout is for programs that shut down gracefully. By default that is 6 s, because many of them allow 5 s for
+    /// connections that do not end on their own, such as WebSockets. `live`: whether another generation is live. If not,
+    /// new connections wait in the meantime.
+    pub(super) fn longest_wait_for_idle(&self, live: bool) -> Duration {
+        match live {
+            true => self.stop_timeout * 2 / 5,
+            false => self.stop_timeout / 5,
         }
     }
 

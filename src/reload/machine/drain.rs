@@ -14,7 +14,7 @@ pub(super) enum Progress {
     Quiescent,
     /// The driver is checking whether the program handles the stop signal.
     CheckingStopSignal,
-    /// The stop signal would kill the program, so its connections may finish first.
+    /// The stop signal may make the program cut off the requests in progress, so they are answered first.
     AwaitingIdle,
     /// The stop signal was sent.
     Stopped,
@@ -30,6 +30,9 @@ pub(super) struct Drain {
     pub(super) since: Time,
     pub(super) how: Stopped,
     pub(super) progress: Progress,
+    /// The time limit for the wait before the next step. Only [`Progress::Quiescing`] and [`Progress::AwaitingIdle`]
+    /// have one that may be earlier than `until`.
+    pub(super) wait_until: Time,
     /// The time limit. The generation is then killed or, if it is still waiting to become idle, asked to stop first.
     pub(super) until: Time,
 }
@@ -52,22 +55,20 @@ impl Drain {
             since: now,
             how: Stopped::Drained,
             progress,
+            wait_until: now.plus(delay),
             until: now.plus(delay).plus(policy.stop_timeout),
         }
     }
 
     /// When the drain moves to its next step even if no event arrives.
     pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
-        let after = |delay| Some(self.since.plus(delay).min(self.until));
-        match self.progress {
-            Progress::Quiescing => after(policy.stop_delay_max),
-            Progress::Quiescent => after(policy.stop_delay_min),
-            Progress::CheckingStopSignal
-            | Progress::AwaitingIdle
-            | Progress::Stopped
-            | Progress::Ended => Some(self.until),
-            Progress::Killed => None,
-        }
+        let earliest = match self.progress {
+            Progress::Quiescing | Progress::AwaitingIdle => self.wait_until,
+            Progress::Quiescent => self.since.plus(policy.stop_delay_min),
+            Progress::CheckingStopSignal | Progress::Stopped | Progress::Ended => self.until,
+            Progress::Killed => return None,
+        };
+        Some(earliest.min(self.until))
     }
 
     pub(super) fn tick(&mut self, now: Time, policy: &Policy) -> Effects {
@@ -78,6 +79,7 @@ impl Drain {
             Progress::Quiescing | Progress::Quiescent if now < self.until => {
                 self.check_stop_signal(now, policy)
             }
+            Progress::AwaitingIdle if now < self.until => self.stop(),
             // The program has not been asked to stop yet. It does not seem to handle the signal, but may do so anyway (Go's
             // handlers cannot be seen from outside). So it gets the signal and a short time to clean up first.
             Progress::AwaitingIdle => {
@@ -113,16 +115,26 @@ impl Drain {
         &[GenEffect::CheckStopSignal]
     }
 
-    /// `live`: whether another generation is live, so that nothing is waiting for this one to end.
-    pub(super) fn stop_signal_checked(&mut self, handled: bool, live: bool) -> Effects {
+    /// Waits until the generation is idle: most programs that handle the stop signal finish their requests first, but
+    /// many just exit. `live`: whether another generation is live, so that nothing is waiting for this one to end.
+    pub(super) fn stop_signal_checked(
+        &mut self,
+        handled: bool,
+        live: bool,
+        now: Time,
+        policy: &Policy,
+    ) -> Effects {
         if self.progress != Progress::CheckingStopSignal {
             return &[];
         }
-        if handled {
-            return self.stop();
-        }
         self.progress = Progress::AwaitingIdle;
-        match live {
+        // Without a handler, the signal kills the program whatever it is doing, so it waits as long as possible.
+        let longest = match handled {
+            true => policy.longest_wait_for_idle(live),
+            false => Duration::MAX,
+        };
+        self.wait_until = now.plus(longest);
+        match live && !handled {
             true => &[GenEffect::AwaitIdle {
                 pause: Some(RESPONSE_PAUSE),
             }],

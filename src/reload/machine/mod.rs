@@ -75,8 +75,8 @@ impl Machine {
                 }
                 GenEvent::StopSignalChecked { handled } => {
                     let live = self.live().is_some();
-                    self.with_drain(id, &mut turn, |drain, _| {
-                        drain.stop_signal_checked(handled, live)
+                    self.with_drain(id, &mut turn, |drain, policy| {
+                        drain.stop_signal_checked(handled, live, now, policy)
                     });
                 }
                 GenEvent::Idle => self.with_drain(id, &mut turn, |drain, _| drain.idle()),

@@ -42,10 +42,12 @@ impl Rename {
 
     fn drain(&self, drain: Drain) -> Drain {
         let delayed = matches!(drain.progress, Progress::Quiescing | Progress::Quiescent);
+        let waits = matches!(drain.progress, Progress::Quiescing | Progress::AwaitingIdle);
         let killed = drain.progress == Progress::Killed;
         let keep = |kept: bool, time| if kept { self.time(time) } else { Time::START };
         Drain {
             since: keep(delayed, drain.since),
+            wait_until: keep(waits && drain.wait_until < drain.until, drain.wait_until),
             until: keep(!killed, drain.until),
             ..drain
         }

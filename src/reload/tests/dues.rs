@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, Rule};
 use super::process::{DrainStage, Gen, Role, TreeState};
 use super::world::{Steering, World};
-use crate::reload::{Event, Machine};
+use crate::reload::{Event, Machine, Time};
 
 impl World {
     pub(super) fn after(&self, event: Event, machine: &Machine, ledger: &mut Ledger) {
@@ -39,7 +39,11 @@ impl World {
             Role::Draining => (!known.killed).then_some(known.until),
             Role::Live => None,
         });
+        let awaits_idle = |known: &&Gen| known.drain == DrainStage::AwaitingIdle;
+        let waiting = self.gens.iter().filter(awaits_idle);
+        let signals = waiting.filter(|known| known.finishes_first() && !known.stopped);
         let due = dues
+            .chain(signals.filter_map(|known| known.signal_by))
             .chain(watchdogs)
             .chain(self.quitting.map(|quitting| quitting.until))
             .min();
@@ -94,7 +98,7 @@ impl World {
             format!("the connections of {known:?} were not forwarded")
         });
         let overdue = match known.drain {
-            DrainStage::OwesQuiescent | DrainStage::Unhandled => true,
+            DrainStage::OwesQuiescent | DrainStage::OwesIdle => true,
             DrainStage::MayStop => !known.stopped && !known.killed,
             DrainStage::Quiescent => {
                 known.superseded || self.now >= known.since.plus(self.policy.stop_delay_min)
@@ -120,6 +124,10 @@ impl World {
             let latest = known.since.plus(self.policy.stop_delay_max);
             let quiescing = known.drain == DrainStage::Quiescing && known.is_unforwarded();
             let in_time = !quiescing || self.now < latest;
+            let told = known.stopped || !known.is_signal_due(self.now);
+            ledger.check(Rule::DrainIsBounded, told, || {
+                format!("{known:?} was not sent the stop signal in time")
+            });
             let bounded = known.role != Role::Draining || known.killed || self.now < known.until;
             ledger.check(Rule::DrainIsBounded, in_time && bounded, || {
                 format!("{known:?} is overdue")
@@ -198,5 +206,13 @@ impl World {
     pub(super) fn overdue(&self) -> bool {
         self.quitting
             .is_some_and(|quitting| self.now >= quitting.until && !self.finished)
+    }
+}
+
+impl Gen {
+    /// Whether the stop signal is due although the generation is not idle.
+    pub(super) fn is_signal_due(&self, now: Time) -> bool {
+        let due = self.signal_by.is_some_and(|by| now >= by) || now >= self.until;
+        self.drain == DrainStage::AwaitingIdle && !self.killed && due
     }
 }

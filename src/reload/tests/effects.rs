@@ -226,7 +226,7 @@ impl World {
             GenEffect::AwaitQuiescent => self.await_quiescent(&mut known),
             GenEffect::CheckStopSignal => self.check_stop_signal(&mut known),
             GenEffect::AwaitIdle { .. } => {
-                let due = known.drain == DrainStage::Unhandled;
+                let due = known.drain == DrainStage::OwesIdle;
                 known.drain = DrainStage::AwaitingIdle;
                 due
             }
@@ -323,7 +323,7 @@ impl World {
             DrainStage::No
             | DrainStage::OwesQuiescent
             | DrainStage::Checking
-            | DrainStage::Unhandled
+            | DrainStage::OwesIdle
             | DrainStage::AwaitingIdle
             | DrainStage::MayStop => false,
         };
@@ -354,9 +354,9 @@ impl World {
     fn stop(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
         self.leave_live_alone(known, ledger);
         let mut willing = matches!(known.drain, DrainStage::No | DrainStage::MayStop);
+        willing |= known.is_signal_due(self.now);
         if known.drain == DrainStage::AwaitingIdle && self.now >= known.until {
             // The stop timeout has passed. The program gets a little more time to clean up.
-            willing = true;
             known.until = self.now.plus(self.policy.late_grace());
         }
         let first = !known.stopped && !known.killed;

@@ -69,6 +69,10 @@ impl World {
                 let live = self.live();
                 if let Some(known) = self.find_mut(id) {
                     known.happen(event, now, now.plus(stop_timeout));
+                    if let Event::Generation(_, GenEvent::StopSignalChecked { handled }) = event {
+                        let longest = policy.longest_wait_for_idle(live.is_some());
+                        known.signal_by = handled.then(|| now.plus(longest));
+                    }
                     if let (Event::Generation(_, GenEvent::Ready), Some(period)) =
                         (event, policy.watchdog)
                     {

@@ -35,7 +35,7 @@ pub(super) enum DrainStage {
     Quiescing,
     Quiescent,
     Checking,
-    Unhandled,
+    OwesIdle,
     AwaitingIdle,
     MayStop,
 }
@@ -68,6 +68,8 @@ pub(super) struct Gen {
     pub(super) since: Time,
     /// The time by which the generation must be ready or, once it drains, be killed.
     pub(super) until: Time,
+    /// The latest time for the stop signal, if the program handles the signal and is waiting to become idle.
+    pub(super) signal_by: Option<Time>,
     pub(super) watch: WatchdogState,
     pub(super) ready: bool,
     /// Whether the generation is known to listen on an address that others can share.
@@ -108,6 +110,7 @@ impl Gen {
             drain: DrainStage::No,
             since: now,
             until,
+            signal_by: None,
             watch: WatchdogState::Off,
             ready: false,
             listens: false,
@@ -244,7 +247,7 @@ impl Gen {
             DrainStage::No
             | DrainStage::OwesQuiescent
             | DrainStage::Quiescent
-            | DrainStage::Unhandled
+            | DrainStage::OwesIdle
             | DrainStage::MayStop => {}
         }
     }
@@ -276,11 +279,8 @@ impl Gen {
             Event::Generation(_, GenEvent::Listening) => self.listens = true,
             Event::Generation(_, GenEvent::IsServer) => self.serves = true,
             Event::Generation(_, GenEvent::Quiescent) => self.drain = DrainStage::Quiescent,
-            Event::Generation(_, GenEvent::StopSignalChecked { handled }) => {
-                self.drain = match handled {
-                    true => DrainStage::MayStop,
-                    false => DrainStage::Unhandled,
-                };
+            Event::Generation(_, GenEvent::StopSignalChecked { .. }) => {
+                self.drain = DrainStage::OwesIdle;
             }
             Event::Generation(_, GenEvent::Idle) => self.drain = DrainStage::MayStop,
             Event::Generation(_, GenEvent::Exited { ended, survivors }) => {
@@ -376,6 +376,9 @@ impl Gen {
         if self.forwarded && !self.superseded {
             self.drain = DrainStage::No;
         }
+        let waits_for_idle = self.drain == DrainStage::AwaitingIdle && self.finishes_first();
+        self.signal_by = self.signal_by.filter(|_| waits_for_idle);
+        self.signal_by = self.signal_by.map(|time| rename.time(time));
         self.since = keep(waits && !self.forwarded, self.since);
         let starts = self.role == Role::Candidate && !self.ready;
         self.until = keep(starts || draining && !self.killed, self.until);

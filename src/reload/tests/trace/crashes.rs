@@ -64,7 +64,8 @@ fn the_artifact_of_a_stopped_generation_is_started_again_after_a_crash() {
         "build-ended 2 built a2 kept",
         "
         6100 quiescent 1                   -> check-stop-signal 1
-        6101 stop-signal-checked 1 handled -> forward 1, stop 1
+        6101 stop-signal-checked 1 handled -> await-idle 1
+        6101 idle 1                        -> forward 1, stop 1
         6200 gone 1                        -> release 1 | gone 1 drained 159ms
         6500 exited 2 code 101             -> forward 2, hold, start 3 a1 | failed 2 crashed code 101, starting 3 roll-back
         6501 gone 2                        -> release 2 | gone 2 drained 1ms
@@ -81,7 +82,8 @@ fn after_two_starts_caused_by_crashes_hotrun_waits_for_a_change() {
         "build-ended 2 built a2",
         "
         6100 quiescent 1                   -> check-stop-signal 1
-        6101 stop-signal-checked 1 handled -> forward 1, stop 1
+        6101 stop-signal-checked 1 handled -> await-idle 1
+        6101 idle 1                        -> forward 1, stop 1
         6200 gone 1                        -> release 1 | gone 1 drained 159ms
         6500 exited 2 code 101             -> forward 2, hold, start 3 a1 | failed 2 crashed code 101, starting 3 roll-back
         6530 ready 3                       -> switch 3 | ready 3 30ms
@@ -112,7 +114,8 @@ fn hotrun_does_not_roll_back_to_an_artifact_that_was_not_kept() {
         6040 ready 2                       -> switch 2 | ready 2 40ms
         6041 switched 2                    -> await-quiescent 1 | live 2 1ms, draining 1 10s
         6100 quiescent 1                   -> check-stop-signal 1
-        6101 stop-signal-checked 1 handled -> forward 1, stop 1
+        6101 stop-signal-checked 1 handled -> await-idle 1
+        6101 idle 1                        -> forward 1, stop 1
         6200 gone 1                        -> release 1 | gone 1 drained 159ms
         6500 exited 2 code 101             -> forward 2, hold | failed 2 crashed code 101, restart-scheduled 2 1s
         7500 tick                          -> start 3 a2 | starting 3 crash

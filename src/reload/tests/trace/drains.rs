@@ -1,6 +1,9 @@
 //! How an old generation drains.
 
-use super::{check_draining, command};
+use std::time::Duration;
+
+use super::{check_draining, check_serving, command, stop_first};
+use crate::reload::Policy;
 
 #[test]
 fn the_stop_signal_waits_for_the_minimum_delay() {
@@ -10,7 +13,8 @@ fn the_stop_signal_waits_for_the_minimum_delay() {
         1005 quiescent 1                   -> nothing
         1019 tick                          -> nothing
         1020 tick                          -> check-stop-signal 1
-        1021 stop-signal-checked 1 handled -> forward 1, stop 1
+        1021 stop-signal-checked 1 handled -> await-idle 1
+        1021 idle 1                        -> forward 1, stop 1
         ",
     );
 }
@@ -22,7 +26,8 @@ fn the_stop_signal_waits_until_the_generation_is_quiescent() {
         "
         1020 tick                          -> nothing
         1100 quiescent 1                   -> check-stop-signal 1
-        1101 stop-signal-checked 1 handled -> forward 1, stop 1
+        1101 stop-signal-checked 1 handled -> await-idle 1
+        1101 idle 1                        -> forward 1, stop 1
         ",
     );
 }
@@ -35,7 +40,56 @@ fn the_stop_signal_waits_no_longer_than_the_maximum_delay() {
         1249 tick                          -> nothing
         1250 tick                          -> check-stop-signal 1
         1251 quiescent 1                   -> nothing
-        1252 stop-signal-checked 1 handled -> forward 1, stop 1
+        1252 stop-signal-checked 1 handled -> await-idle 1
+        1252 idle 1                        -> forward 1, stop 1
+        ",
+    );
+}
+
+#[test]
+fn a_program_that_handles_the_stop_signal_but_never_becomes_idle_gets_it_after_two_fifths_of_the_timeout()
+ {
+    check_draining(
+        &command(),
+        "
+         1100 quiescent 1                   -> check-stop-signal 1
+         1101 stop-signal-checked 1 handled -> await-idle 1
+         5100 tick                          -> nothing
+         5101 tick                          -> forward 1, stop 1
+         5102 idle 1                        -> nothing
+        11099 tick                          -> nothing
+        11100 tick                          -> kill 1 | killing 1 timed-out 10.1s
+        ",
+    );
+}
+
+#[test]
+fn a_longer_stop_timeout_gives_requests_more_time_before_the_stop_signal() {
+    let policy = Policy {
+        stop_timeout: Duration::from_secs(30),
+        ..command()
+    };
+    check_draining(
+        &policy,
+        "
+         1100 quiescent 1                   -> check-stop-signal 1
+         1100 stop-signal-checked 1 handled -> await-idle 1
+        13099 tick                          -> nothing
+        13100 tick                          -> forward 1, stop 1
+        ",
+    );
+}
+
+#[test]
+fn while_nothing_is_live_the_stop_signal_waits_half_as_long() {
+    check_serving(
+        &stop_first(&command()),
+        "
+        5000 changed build                  -> hold, await-quiescent 1 | draining 1 10s
+        5100 quiescent 1                    -> check-stop-signal 1
+        5100 stop-signal-checked 1 handled  -> await-idle 1
+        7099 tick                           -> nothing
+        7100 tick                           -> forward 1, stop 1
         ",
     );
 }
@@ -77,7 +131,8 @@ fn a_program_that_ignores_the_stop_signal_is_killed() {
         &command(),
         "
          1100 quiescent 1                   -> check-stop-signal 1
-         1101 stop-signal-checked 1 handled -> forward 1, stop 1
+         1101 stop-signal-checked 1 handled -> await-idle 1
+         1101 idle 1                        -> forward 1, stop 1
         11099 tick                          -> nothing
         11100 tick                          -> kill 1 | killing 1 timed-out 10.1s
         11300 tick                          -> nothing
@@ -138,7 +193,8 @@ fn a_drain_lasts_until_the_processes_that_a_program_leaves_behind_have_ended() {
         &command(),
         "
         1100 quiescent 1                   -> check-stop-signal 1
-        1101 stop-signal-checked 1 handled -> forward 1, stop 1
+        1101 stop-signal-checked 1 handled -> await-idle 1
+        1101 idle 1                        -> forward 1, stop 1
         1200 exited 1 code 0 survivors     -> nothing
         5000 gone 1                        -> release 1 | gone 1 drained 4s
         ",
@@ -162,12 +218,14 @@ fn a_drain_does_not_block_the_next_reload() {
         &command(),
         "
          1100 quiescent 1                   -> check-stop-signal 1
-         1101 stop-signal-checked 1 handled -> forward 1, stop 1
+         1101 stop-signal-checked 1 handled -> await-idle 1
+         1101 idle 1                        -> forward 1, stop 1
          1200 changed build                 -> start 3 a1 | starting 3 change
          1230 ready 3                       -> switch 3 | ready 3 30ms
          1231 switched 3                    -> await-quiescent 2 | live 3 1ms, draining 2 10s
          1300 quiescent 2                   -> check-stop-signal 2
-         1301 stop-signal-checked 2 handled -> forward 2, stop 2
+         1301 stop-signal-checked 2 handled -> await-idle 2
+         1301 idle 2                        -> forward 2, stop 2
          1400 gone 2                        -> release 2 | gone 2 drained 169ms
         11250 tick                          -> kill 1 | killing 1 timed-out 10.25s
         11251 gone 1                        -> release 1 | gone 1 timed-out 10.251s

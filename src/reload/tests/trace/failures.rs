@@ -353,7 +353,8 @@ fn a_program_that_becomes_a_daemon_before_it_is_ready_can_go_live() {
         130 ready 2                       -> switch 2 | ready 2 30ms
         131 switched 2                    -> await-quiescent 1 | live 2 1ms, draining 1 10s
         160 quiescent 1                   -> check-stop-signal 1
-        161 stop-signal-checked 1 handled -> forward 1, stop 1
+        161 stop-signal-checked 1 handled -> await-idle 1
+        161 idle 1                        -> forward 1, stop 1
         170 gone 1                        -> release 1 | gone 1 drained 39ms
         ",
     );

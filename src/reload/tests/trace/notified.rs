@@ -35,7 +35,8 @@ fn a_program_can_ask_for_more_time_to_exit() {
         &command(),
         "
          1020 quiescent 1                   -> check-stop-signal 1
-         1021 stop-signal-checked 1 handled -> forward 1, stop 1
+         1021 stop-signal-checked 1 handled -> await-idle 1
+         1021 idle 1                        -> forward 1, stop 1
          1022 extend-timeout 2 60s          -> nothing
          9000 extend-timeout 1 5s           -> | timeout-extended 1 5s
         13000 tick                          -> nothing
@@ -72,7 +73,8 @@ fn a_program_that_stores_descriptors_ends_before_the_next_one_starts() {
         5000 changed build                 -> build 2 | building 2 change
         6000 build-ended 2 built a2        -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
         6020 quiescent 1                   -> check-stop-signal 1
-        6021 stop-signal-checked 1 handled -> forward 1, stop 1
+        6021 stop-signal-checked 1 handled -> await-idle 1
+        6021 idle 1                        -> forward 1, stop 1
         6050 stored-fds 1                  -> nothing
         6100 gone 1                        -> release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
         ",
@@ -86,11 +88,13 @@ fn descriptors_stored_too_late_cause_a_restart_that_inherits_them() {
         &command(),
         "
         1020 quiescent 1                   -> check-stop-signal 1
-        1021 stop-signal-checked 1 handled -> forward 1, stop 1
+        1021 stop-signal-checked 1 handled -> await-idle 1
+        1021 idle 1                        -> forward 1, stop 1
         1050 stored-fds 1                  -> hold, await-quiescent 2 | stored-fds 1, draining 2 10s
         1060 gone 1                        -> release 1 | gone 1 drained 60ms
         1070 quiescent 2                   -> check-stop-signal 2
-        1071 stop-signal-checked 2 handled -> forward 2, stop 2
+        1071 stop-signal-checked 2 handled -> await-idle 2
+        1071 idle 2                        -> forward 2, stop 2
         1080 stored-fds 2                  -> nothing
         1090 gone 2                        -> release 2, start 3 a1 | gone 2 drained 40ms, starting 3 inherit-fds
         1120 ready 3                       -> switch 3 | ready 3 30ms

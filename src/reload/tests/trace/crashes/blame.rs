@@ -8,7 +8,8 @@ use crate::reload::Policy;
 fn check_alone(transcript: &str) {
     let gone = "
         6100 quiescent 1                   -> check-stop-signal 1
-        6101 stop-signal-checked 1 handled -> forward 1, stop 1
+        6101 stop-signal-checked 1 handled -> await-idle 1
+        6101 idle 1                        -> forward 1, stop 1
         6200 gone 1                        -> release 1 | gone 1 drained 159ms
         ";
     check_second("build-ended 2 built a2 kept", &[gone, transcript].concat());
@@ -36,7 +37,8 @@ fn a_crash_of_a_restarted_artifact_is_not_blamed_on_it() {
         20030 ready 3                       -> switch 3 | ready 3 30ms
         20031 switched 3                    -> await-quiescent 2 | live 3 1ms, draining 2 10s
         20100 quiescent 2                   -> check-stop-signal 2
-        20101 stop-signal-checked 2 handled -> forward 2, stop 2
+        20101 stop-signal-checked 2 handled -> await-idle 2
+        20101 idle 2                        -> forward 2, stop 2
         20200 gone 2                        -> release 2 | gone 2 drained 169ms
         21000 exited 3 code 1               -> forward 3, hold | failed 3 crashed code 1, restart-scheduled 3 1s
         22000 tick                          -> start 4 a2 | starting 4 crash
@@ -85,7 +87,8 @@ fn hotrun_does_not_roll_back_to_the_same_artifact() {
         "build-ended 2 built a1 kept",
         "
         6100 quiescent 1                   -> check-stop-signal 1
-        6101 stop-signal-checked 1 handled -> forward 1, stop 1
+        6101 stop-signal-checked 1 handled -> await-idle 1
+        6101 idle 1                        -> forward 1, stop 1
         6200 gone 1                        -> release 1 | gone 1 drained 159ms
         6300 requested undo                -> | nothing-to-undo
         6500 exited 2 code 101             -> forward 2, hold | failed 2 crashed code 101, restart-scheduled 2 1s

@@ -58,7 +58,8 @@ fn hotrun_does_not_roll_back_from_a_proven_artifact() {
         "build-ended 2 built a2 kept",
         "
          6100 quiescent 1                   -> check-stop-signal 1
-         6101 stop-signal-checked 1 handled -> forward 1, stop 1
+         6101 stop-signal-checked 1 handled -> await-idle 1
+         6101 idle 1                        -> forward 1, stop 1
          6200 gone 1                        -> release 1 | gone 1 drained 159ms
         20000 exited 2 code 101             -> forward 2, hold | failed 2 crashed code 101, restart-scheduled 2 1s
         21000 tick                          -> start 3 a2 | starting 3 crash
@@ -102,7 +103,8 @@ fn a_crash_is_forgotten_once_a_generation_has_been_restored() {
         6000 stored-fds 1                  -> | stored-fds 1
         7000 changed build                 -> hold, await-quiescent 1 | draining 1 10s
         7100 quiescent 1                   -> check-stop-signal 1
-        7101 stop-signal-checked 1 handled -> forward 1, stop 1
+        7101 stop-signal-checked 1 handled -> await-idle 1
+        7101 idle 1                        -> forward 1, stop 1
         7200 gone 1                        -> release 1, start 3 a1 | gone 1 drained 200ms, starting 3 change
         7230 exited 3 code 101             -> forward 3, hold, respond-unavailable 3 exited-early code 101 | failed 3 exited-early code 101, waiting
         ",
