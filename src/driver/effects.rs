@@ -78,13 +78,7 @@ impl Driver {
                 let forwarded = self.sockets.drain(id);
                 self.report_failure("forwarding connections", forwarded);
             }
-            GenEffect::Stop => {
-                if let Some(running) = self.generations.get_mut(&id) {
-                    // The generation is stopping, so whether it is ready, quiescent or idle no longer matters.
-                    running.waiting.abort_all();
-                    running.control.stop(stop_signal);
-                }
-            }
+            GenEffect::Stop => self.stop(id, stop_signal),
             GenEffect::Abort => {
                 if let Some(running) = self.generations.get(&id) {
                     running.control.signal(Signal::SIGABRT);
@@ -109,6 +103,7 @@ impl Driver {
         if let Some(running) = self.generations.get_mut(&id) {
             // The generation may have been draining. It goes live again, so its drain no longer matters.
             running.waiting.abort_all();
+            running.observed = false;
         }
         match self.sockets.switch(id) {
             Ok(()) => GenEvent::Switched,
@@ -120,11 +115,24 @@ impl Driver {
         }
     }
 
+    /// Sends the stop signal. From then on, only the number of connections in use matters.
+    fn stop(&mut self, id: GenId, signal: Signal) {
+        let monitor = self.sockets.drain_monitor(id);
+        let Some(running) = self.generations.get_mut(&id) else {
+            return;
+        };
+        if !running.observed {
+            let (monitor, control) = running.observe(monitor);
+            running.wait(monitor.observe(move || control.pids()));
+        }
+        running.control.stop(signal);
+    }
+
     /// Starts a task that reports when a draining generation is quiescent.
     fn await_quiescent(&mut self, id: GenId) {
         let (monitor, sender) = (self.sockets.drain_monitor(id), self.sender.clone());
         if let Some(running) = self.generations.get_mut(&id) {
-            let control = running.control.clone();
+            let (monitor, control) = running.observe(monitor);
             running.wait(async move {
                 monitor.quiescent(|| control.pids()).await;
                 sender.event(id, GenEvent::Quiescent);
@@ -132,17 +140,18 @@ impl Driver {
         }
     }
 
-    /// Starts a task that reports when a draining generation is idle.
+    /// Starts a task that reports when a draining generation is idle, and then continues to observe it.
     fn await_idle(&mut self, id: GenId, pause: Option<Duration>) {
         let (mut monitor, sender) = (self.sockets.drain_monitor(id), self.sender.clone());
         if let Some(pause) = pause {
             monitor = monitor.quiet_for(pause);
         }
         if let Some(running) = self.generations.get_mut(&id) {
-            let control = running.control.clone();
+            let (monitor, control) = running.observe(monitor);
             running.wait(async move {
                 monitor.idle(|| control.pids()).await;
                 sender.event(id, GenEvent::Idle);
+                monitor.observe(|| control.pids()).await;
             });
         }
     }

@@ -16,6 +16,7 @@ use crate::os::hint_for_errno;
 use crate::process::output::{Lines, Piece};
 use crate::process::{Control, ProgramEvent, ProgramEvents, Pty, Refusal, StartStep};
 use crate::reload::{GenEvent, GenId};
+use crate::socket::InUse;
 use crate::ui::{Feed, OutputStream, Report};
 
 use super::task_message::{TaskMessage, TaskSender};
@@ -34,6 +35,7 @@ pub(super) struct ProgramTask {
     pub(super) program: OsString,
     pub(super) sender: TaskSender,
     pub(super) feed: Feed,
+    pub(super) in_use: Arc<InUse>,
 }
 
 impl ProgramTask {
@@ -71,7 +73,8 @@ impl ProgramTask {
                         let survivors = false;
                         self.sender.event(id, GenEvent::Exited { ended, survivors });
                     }
-                    self.sender.event(id, GenEvent::Gone);
+                    let in_use = self.in_use.count();
+                    self.sender.event(id, GenEvent::Gone { in_use });
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::ready::{
 };
 use crate::reload::{ArtifactId, Event, GenEvent, GenId};
 use crate::socket::intercept::{self, InterceptEvent};
-use crate::socket::{Address, Joined, Route};
+use crate::socket::{Address, InUse, Joined, Route};
 use crate::ui::{Level, OutputStream, Report, UiMode};
 
 use super::program::{OutputTask, ProgramTask};
@@ -54,7 +54,8 @@ impl Driver {
         };
         let (sender, lines) = mpsc::unbounded_channel();
         let sender = self.config.cli.ready.reads_output().then_some(sender);
-        let (control, terminal) = self.spawn(id, spec, sender)?;
+        let in_use = Arc::default();
+        let (control, terminal) = self.spawn(id, spec, sender, &in_use)?;
         if let Some(channel) = channel {
             let intercepted = self.intercept(id, channel, control.clone());
             intercepted.inspect_err(|_| control.kill())?;
@@ -71,6 +72,8 @@ impl Driver {
             unready_reason: LastUnreadyReason::default(),
             terminal,
             connections: None,
+            in_use,
+            observed: false,
             waiting: JoinSet::new(),
         };
         let ready = self.readiness(id, &running, inodes, notify_state, lines, exec);
@@ -85,12 +88,14 @@ impl Driver {
         id: GenId,
         spec: Spec,
         lines: Option<UnboundedSender<Vec<u8>>>,
+        in_use: &Arc<InUse>,
     ) -> Result<(Control, Option<ProgramTerminal>)> {
         let task = ProgramTask {
             id,
             program: spec.argv.first().cloned().unwrap_or_default(),
             sender: self.sender.clone(),
             feed: self.feed.clone(),
+            in_use: in_use.clone(),
         };
         let output = OutputTask {
             id,

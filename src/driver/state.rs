@@ -16,7 +16,7 @@ use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
 use crate::ready::{LastUnreadyReason, NotifyState};
 use crate::reload::{GenId, Machine};
-use crate::socket::Sockets;
+use crate::socket::{DrainMonitor, InUse, Sockets};
 use crate::ui::Feed;
 use crate::watch::{FileWatch, LockFileWindow, SelfTrigger};
 
@@ -72,6 +72,10 @@ pub(super) struct Running {
     pub(super) terminal: Option<ProgramTerminal>,
     /// The number of connections that the last count found.
     pub(super) connections: Option<usize>,
+    /// How many connections were in use at the last check. Updated while the generation drains.
+    pub(super) in_use: Arc<InUse>,
+    /// Whether the waiting task checks that.
+    pub(super) observed: bool,
     /// The task that waits until the generation is ready or, while it drains, quiescent or idle.
     pub(super) waiting: JoinSet<()>,
 }
@@ -104,6 +108,12 @@ pub(super) struct ProgramTerminal {
 }
 
 impl Running {
+    /// Makes this monitor update [`Running::in_use`], and returns what the task with the monitor needs.
+    pub(super) fn observe(&mut self, monitor: DrainMonitor) -> (DrainMonitor, Control) {
+        self.observed = true;
+        (monitor.count_in(&self.in_use), self.control.clone())
+    }
+
     /// Aborts the current waiting task, if any, and spawns the next one.
     pub(super) fn wait(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.waiting = JoinSet::new();

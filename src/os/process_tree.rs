@@ -112,6 +112,12 @@ pub fn has_ended(pid: i32) -> bool {
     }
 }
 
+/// Whether the standard input of this process is a pipe (`proc_pid_fd(5)`).
+pub fn reads_pipe(pid: i32) -> bool {
+    let input = fs::read_link(format!("/proc/{pid}/fd/0"));
+    input.is_ok_and(|input| input.to_string_lossy().starts_with("pipe:"))
+}
+
 /// Returns the start time of this process, in clock ticks since boot. Together with the pid, it identifies a process,
 /// even though pids are reused.
 pub fn started(pid: i32) -> Option<u64> {

@@ -83,7 +83,8 @@ impl Control {
     }
 
     /// Sends the stop signal, like [`Control::signal`], but never twice to the same process, even if called repeatedly.
-    /// When the program's first process exits, the processes that it leaves behind also get the signal.
+    /// When the program's first process exits, the processes that it leaves behind also get the signal. The readers of
+    /// pipes (`cat` in `server | cat`) get it only if they are still running a second after everything else has ended.
     pub fn stop(&self, signal: Signal) {
         self.order(Order::Stop(signal as i32));
     }

@@ -36,6 +36,13 @@ fn member(pid: i32, signal: i32) -> Option<TreeMember> {
     })
 }
 
+/// Whether the process ends at the end of its input, as `cat` in `server | cat` does: it reads a pipe, holds no socket,
+/// and does not handle the signal, which would end it while the server still writes to the pipe.
+pub(super) fn is_reader(pid: i32, signal: i32) -> bool {
+    let reads = |member: TreeMember| !member.holds_socket && !member.catches;
+    process_tree::reads_pipe(pid) && member(pid, signal).is_some_and(reads)
+}
+
 /// See [`Control::reload_config`](super::Control::reload_config).
 pub(super) fn catches(pids: &[i32], signal: i32) -> bool {
     let alive = |pid: &i32| process_tree::status(*pid).filter(|status| !status.ended);

@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "the doc of a variant covers its fields")]
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{ArtifactId, GenId};
@@ -108,7 +109,7 @@ pub enum Event {
 pub enum GenEvent {
     /// The build ended. Sent exactly once for each [`GenEffect::Build`](super::GenEffect::Build).
     BuildEnded(BuildOutcome),
-    /// The program could not be started. No [`GenEvent::Gone`] follows.
+    /// The program could not be started. No [`Gone`](GenEvent::Gone) follows.
     StartFailed,
     /// The program listens on an address that the next generation can share. May be repeated.
     Listening,
@@ -129,8 +130,9 @@ pub enum GenEvent {
     Idle,
     /// The program's first process ended. `survivors`: whether other processes of its tree are still running.
     Exited { ended: Ended, survivors: bool },
-    /// No process of the generation's tree is left. This is the last event of a started generation.
-    Gone,
+    /// No process of the generation's tree is left. This is the last event of a started generation. `in_use`: how many of
+    /// its connections were in use at the last check.
+    Gone { in_use: Option<NonZeroU32> },
     /// From now on, the program needs this much time to start or to stop (`EXTEND_TIMEOUT_USEC`).
     ExtendTimeout { by: Duration },
     /// The program stored descriptors for the next generation (`FDSTORE=1`).

@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "the doc of a variant covers its fields")]
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{Ended, GenId};
@@ -74,8 +75,10 @@ impl fmt::Display for GenFailure {
 /// How a draining generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stopped {
-    /// The program ended in time.
+    /// The program ended in time, with no connection in use.
     Drained,
+    /// The program ended in time, but this many connections were in use shortly before.
+    Unfinished { in_use: NonZeroU32 },
     /// The program exceeded the stop timeout.
     TimedOut,
     /// The program was killed at the user's request, or the processes that it left behind were killed.

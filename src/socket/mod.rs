@@ -54,7 +54,7 @@ mod unclaimed;
 mod unix_path;
 
 pub use address::{Address, ListenSpec, Listening, ParseListenError};
-pub use drain::DrainMonitor;
+pub use drain::{DrainMonitor, InUse};
 pub use endpoint::{Endpoint, Transport};
 pub use forward::Connection;
 pub use open::OpenError;

@@ -257,7 +257,8 @@ fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
             .with("after_ms", ms(after)),
         GenNotice::Gone { how, took } => event("gone")
             .with("outcome", stopped_name(how))
-            .with("took_ms", ms(took)),
+            .with("took_ms", ms(took))
+            .with_some("connections_in_use", in_use(how)),
         GenNotice::Failed { failure, live } => failed(id, failure, live),
         GenNotice::RestartScheduled { after } => {
             event("restart_scheduled").with("delay_ms", ms(after))
@@ -303,9 +304,17 @@ fn cause_name(cause: Cause) -> &'static str {
     }
 }
 
+fn in_use(stopped: Stopped) -> Option<u32> {
+    match stopped {
+        Stopped::Unfinished { in_use } => Some(in_use.get()),
+        Stopped::Drained | Stopped::TimedOut | Stopped::Killed => None,
+    }
+}
+
 fn stopped_name(stopped: Stopped) -> &'static str {
     match stopped {
         Stopped::Drained => "drained",
+        Stopped::Unfinished { .. } => "unfinished",
         Stopped::TimedOut => "timed_out",
         Stopped::Killed => "killed",
     }

@@ -191,7 +191,9 @@ fn killing(id: GenId, why: Stopped, after: Duration) -> LogMessage {
             let after = Human(after);
             error(format!("gen {id} still running after {after}, killing it"))
         }
-        Stopped::Killed | Stopped::Drained => info(format!("killing gen {id}")),
+        Stopped::Killed | Stopped::Drained | Stopped::Unfinished { .. } => {
+            info(format!("killing gen {id}"))
+        }
     }
     .outside_footer()
 }
@@ -201,6 +203,12 @@ fn gone(id: GenId, how: Stopped, took: Duration, model: &Model) -> LogMessage {
     let took = Human(took);
     let text = match how {
         Stopped::Drained => format!("gen {id} drained in {took}"),
+        Stopped::Unfinished { in_use } if in_use.get() == 1 => {
+            format!("gen {id} ended after {took}, with 1 connection in use at the last check")
+        }
+        Stopped::Unfinished { in_use } => format!(
+            "gen {id} ended after {took}, with {in_use} connections in use at the last check"
+        ),
         Stopped::TimedOut => format!("gen {id} killed at its timeout, after {took}"),
         Stopped::Killed => format!("gen {id} killed after {took}"),
     };

@@ -54,6 +54,34 @@ async fn hc21_a_server_inside_a_shell_is_stopped_and_the_shell_does_not_continue
 }
 
 #[tokio::test]
+async fn the_reader_of_a_pipe_gets_no_stop_signal_and_reads_everything() {
+    let mark = Mark::new();
+    let stopping = "echo stopping; sleep 0.3; echo stopped; exit 0";
+    let server = format!("trap \"{stopping}\" TERM; echo up; {LOOP}");
+    let mut running = shell(
+        &mark,
+        &format!("sh -c '{server}' | cat | cat; echo further"),
+    );
+    running.started().await;
+    assert_eq!(running.line().await, "up");
+    running.control.stop(Signal::SIGTERM);
+    assert_eq!(running.rest().await, ["stopping", "stopped"]);
+    assert_eq!(running.end().await.0, Ended::Signal(15));
+    mark.assert_none_left();
+}
+
+#[tokio::test]
+async fn the_reader_of_a_pipe_that_ignores_the_end_of_its_input_gets_the_stop_signal() {
+    let mark = Mark::new();
+    let mut running = shell(&mark, "sleep 1000 | (echo up; exec sleep 1000)");
+    running.started().await;
+    assert_eq!(running.line().await, "up");
+    running.control.stop(Signal::SIGTERM);
+    assert_eq!(running.end().await, (Ended::Signal(15), true));
+    mark.assert_none_left();
+}
+
+#[tokio::test]
 async fn children_get_the_stop_signal_only_once_they_are_orphans() {
     let mark = Mark::new();
     let child = format!("trap \"echo child; exit 0\" TERM; echo up; {LOOP}");

@@ -110,6 +110,7 @@ impl Guardian {
     fn run(mut self) {
         while !self.reap() {
             self.tree.kill_if_ordered();
+            self.tree.stop_due_readers();
             self.channel.wait(self.tree.timeout());
             self.obey();
         }

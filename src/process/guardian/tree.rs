@@ -1,17 +1,19 @@
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{Pid, getpgid, getpid};
 
 use crate::os;
 use crate::os::process_tree;
-use crate::process::disposition::is_caught;
+use crate::process::disposition::{is_caught, is_reader};
 
 /// The maximum number of scans for processes that were forked during the previous scan.
 const SCANS: usize = 16;
 /// The first and the longest pause between two attempts to kill the remaining processes.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+/// How long the readers of pipes may take to end once everything else has ended.
+const READERS: Duration = Duration::from_secs(1);
 /// How often to check whether the process group still exists, on systems that do not report its end.
 const GROUP_CHECK: Duration = Duration::from_millis(50);
 
@@ -35,6 +37,8 @@ pub(super) struct ProcessTree {
     stop: Option<i32>,
     /// The processes that have been sent the stop signal.
     stopped: HashSet<PidIdentity>,
+    /// When the readers of pipes that are left get the stop signal.
+    readers_due: Option<Instant>,
     pause: Duration,
     /// The pids of the program and of every process that was found while killing. A process group whose id is one of
     /// these was created inside the tree.
@@ -49,6 +53,7 @@ impl ProcessTree {
             killing: false,
             stop: None,
             stopped: HashSet::new(),
+            readers_due: None,
             pause: PAUSES.0,
             seen: HashSet::from([program.as_raw()]),
         }
@@ -70,13 +75,27 @@ impl ProcessTree {
         }
     }
 
-    /// Like [`ProcessTree::signal`], but no process gets the signal twice, and processes that are orphaned later also
-    /// get it.
+    /// Like [`ProcessTree::signal`], but no process gets the signal twice, processes that are orphaned later also get
+    /// it, and the readers of pipes get it only if they do not end.
     pub(super) fn stop(&mut self, signal: i32) {
         self.stop = Some(signal);
-        let mut stopped = std::mem::take(&mut self.stopped);
-        self.send(signal, &mut stopped);
-        self.stopped = stopped;
+        let (readers, others) = split_readers(signal);
+        let readers_left = others.is_empty() && !readers.is_empty();
+        self.readers_due = readers_left.then(|| Instant::now() + READERS);
+        let readers: HashSet<_> = readers.into_iter().map(identity).collect();
+        let mut sent = &self.stopped | &readers;
+        self.send(signal, &mut sent);
+        self.stopped.extend(&sent - &readers);
+    }
+
+    /// Sends the stop signal to the readers of pipes that have not ended although everything else has.
+    pub(super) fn stop_due_readers(&mut self) {
+        let due = |at: &mut Instant| Instant::now() >= *at;
+        if let (Some(_), Some(signal)) = (self.readers_due.take_if(due), self.stop) {
+            let mut stopped = std::mem::take(&mut self.stopped);
+            self.send(signal, &mut stopped);
+            self.stopped = stopped;
+        }
     }
 
     /// Must be called when a process of the tree has ended. If a stop was ordered and the program has ended, the
@@ -90,9 +109,11 @@ impl ProcessTree {
 
     /// The maximum time to wait for an event.
     pub(super) fn timeout(&self) -> Option<Duration> {
+        let due = self.readers_due;
         match self.killing {
             true => Some(self.pause),
-            false => (self.program_ended && !os::SUBREAPER).then_some(GROUP_CHECK),
+            false if self.program_ended && !os::SUBREAPER => Some(GROUP_CHECK),
+            false => due.map(|at| at.saturating_duration_since(Instant::now())),
         }
     }
 
@@ -177,7 +198,7 @@ impl ProcessTree {
                 continue;
             };
             let catches = is_caught(status.disposition(signal));
-            let identity = (pid, process_tree::started(pid).unwrap_or(0));
+            let identity = identity(pid);
             if !sent.contains(&identity) {
                 found.push(Recipient {
                     identity,
@@ -194,6 +215,17 @@ impl ProcessTree {
         }
         found
     }
+}
+
+/// Separates the pids of the readers of pipes ([`is_reader`]) from those of all other processes in the tree.
+fn split_readers(signal: i32) -> (Vec<i32>, Vec<i32>) {
+    let all = process_tree::descendants(getpid().as_raw()).into_iter();
+    let alive = all.filter(|pid| !process_tree::has_ended(*pid));
+    alive.partition(|pid| is_reader(*pid, signal))
+}
+
+fn identity(pid: i32) -> PidIdentity {
+    (pid, process_tree::started(pid).unwrap_or(0))
 }
 
 /// Sends a signal. A process that is gone is not an error.

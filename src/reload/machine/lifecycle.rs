@@ -1,5 +1,7 @@
 //! Takes a generation from its start to its switch, and handles its end.
 
+use std::num::NonZeroU32;
+
 use super::generation::{GenState, Generation, SignalSet};
 use super::state::Recovery;
 use super::{Machine, Turn};
@@ -67,7 +69,7 @@ impl Machine {
     pub(super) fn start_failed(&mut self, id: GenId, turn: &mut Turn) {
         if !self.find(id).is_some_and(Generation::is_candidate) {
             // The generation was already being stopped when the driver found that it could not be started.
-            return self.release(id, turn);
+            return self.release(id, None, turn);
         }
         self.candidate_failed(id, GenFailure::Start, turn);
         self.generations.retain(|known| known.id != id);
@@ -85,9 +87,9 @@ impl Machine {
         }
     }
 
-    pub(super) fn gone(&mut self, id: GenId, turn: &mut Turn) {
+    pub(super) fn gone(&mut self, id: GenId, in_use: Option<NonZeroU32>, turn: &mut Turn) {
         self.ended(id, None, false, turn);
-        self.release(id, turn);
+        self.release(id, in_use, turn);
     }
 
     /// Handles the end of a generation that was not draining. `ended`: how its program ended, if known.

@@ -83,7 +83,7 @@ impl Machine {
                 GenEvent::Exited { ended, survivors } => {
                     self.exited(id, ended, survivors, &mut turn);
                 }
-                GenEvent::Gone => self.gone(id, &mut turn),
+                GenEvent::Gone { in_use } => self.gone(id, in_use, &mut turn),
                 GenEvent::ExtendTimeout { by } => self.extend_timeout(id, by, &mut turn),
                 GenEvent::StoredFds => self.stored_fds(id, &mut turn),
                 GenEvent::Watchdog(message) => self.watchdog(id, message, &mut turn),

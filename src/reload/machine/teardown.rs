@@ -14,6 +14,8 @@
 //! `release` when the driver reports `Gone`, or by `start_failed` if the program could not be started. Its later events
 //! change nothing.
 
+use std::num::NonZeroU32;
+
 use super::drain::{Drain, Effects, Progress};
 use super::generation::{GenState, Generation};
 use super::{Machine, Turn};
@@ -86,8 +88,9 @@ impl Machine {
         }
     }
 
-    /// Removes a draining generation whose processes are gone.
-    pub(super) fn release(&mut self, id: GenId, turn: &mut Turn) {
+    /// Removes a draining generation whose processes are gone. `in_use`: how many connections were in use at the last
+    /// check.
+    pub(super) fn release(&mut self, id: GenId, in_use: Option<NonZeroU32>, turn: &mut Turn) {
         let Some(GenState::Draining(drain)) = self.find(id).map(|known| known.state) else {
             return;
         };
@@ -96,7 +99,11 @@ impl Machine {
         }
         self.generations.retain(|known| known.id != id);
         turn.effect(id, GenEffect::Release);
-        let (how, took) = (drain.how, turn.now.since(drain.since));
+        let how = match (drain.how, in_use) {
+            (Stopped::Drained, Some(in_use)) => Stopped::Unfinished { in_use },
+            (how, _) => how,
+        };
+        let took = turn.now.since(drain.since);
         turn.notice(id, GenNotice::Gone { how, took });
         if let Some(quit) = &mut self.quit {
             quit.clean &= how != Stopped::TimedOut;

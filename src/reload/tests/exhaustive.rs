@@ -236,11 +236,10 @@ impl Budget {
                 _,
                 GenEvent::StartFailed | GenEvent::BuildEnded(BuildOutcome::Failed),
             ) => &mut left.faults,
-            Event::Generation(_, GenEvent::Ready | GenEvent::Exited { .. } | GenEvent::Gone)
-                if matches!(action, Move::SendAndRefuse(_)) =>
-            {
-                &mut left.faults
-            }
+            Event::Generation(
+                _,
+                GenEvent::Ready | GenEvent::Exited { .. } | GenEvent::Gone { .. },
+            ) if matches!(action, Move::SendAndRefuse(_)) => &mut left.faults,
             Event::Generation(
                 _,
                 GenEvent::ExtendTimeout { .. } | GenEvent::StoredFds | GenEvent::Watchdog(_),
@@ -259,7 +258,7 @@ impl Budget {
                 | GenEvent::StopSignalChecked { .. }
                 | GenEvent::Idle
                 | GenEvent::Exited { .. }
-                | GenEvent::Gone,
+                | GenEvent::Gone { .. },
             )
             | Event::Tick => return Some(left),
         };

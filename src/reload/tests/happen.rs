@@ -61,7 +61,7 @@ impl World {
                 | GenEvent::StopSignalChecked { .. }
                 | GenEvent::Idle
                 | GenEvent::Exited { .. }
-                | GenEvent::Gone,
+                | GenEvent::Gone { .. },
             ) => {
                 let now = self.now;
                 let stop_timeout = self.policy.stop_timeout;

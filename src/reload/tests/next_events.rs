@@ -51,7 +51,7 @@ impl World {
 
     /// Whether this event may lead to a switch.
     pub(super) fn may_switch_after(&self, event: Event) -> bool {
-        let Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone) = event else {
+        let Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone { .. }) = event else {
             return matches!(event, Event::Generation(_, GenEvent::Ready));
         };
         self.live() == Some(id) && self.gens.iter().any(Gen::is_unforwarded)
@@ -98,7 +98,7 @@ impl World {
         match event {
             Event::Generation(
                 id,
-                GenEvent::StartFailed | GenEvent::Exited { .. } | GenEvent::Gone,
+                GenEvent::StartFailed | GenEvent::Exited { .. } | GenEvent::Gone { .. },
             ) => self.find(id).is_some(),
             Event::Generation(id, GenEvent::BuildEnded(_)) => {
                 self.builds.iter().any(|build| build.id == id)
@@ -140,6 +140,12 @@ pub(super) const fn exited(id: GenId, code: i32, survivors: bool) -> Event {
     Event::Generation(id, GenEvent::Exited { ended, survivors })
 }
 
+/// The event for the end of the last process.
+pub(super) const fn gone(id: GenId) -> Event {
+    let in_use = None;
+    Event::Generation(id, GenEvent::Gone { in_use })
+}
+
 fn all_about(id: GenId) -> Vec<Event> {
     let mut events = vec![
         Event::Generation(id, GenEvent::StartFailed),
@@ -152,7 +158,7 @@ fn all_about(id: GenId) -> Vec<Event> {
         Event::Generation(id, GenEvent::StopSignalChecked { handled: true }),
         Event::Generation(id, GenEvent::Idle),
         exited(id, 1, false),
-        Event::Generation(id, GenEvent::Gone),
+        gone(id),
     ];
     let by = std::time::Duration::from_secs(1);
     events.extend([

@@ -5,7 +5,7 @@ use super::process::Role;
 use super::world::World;
 use crate::reload::{
     Effect, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Machine, Notice, Phase,
-    Reaction,
+    Reaction, Stopped,
 };
 
 impl World {
@@ -93,7 +93,7 @@ impl World {
             || match event {
                 Event::Generation(
                     id,
-                    GenEvent::Exited { .. } | GenEvent::Gone | GenEvent::SwitchFailed,
+                    GenEvent::Exited { .. } | GenEvent::Gone { .. } | GenEvent::SwitchFailed,
                 ) => id == live,
                 Event::Generation(_, GenEvent::Switched) => true,
                 Event::Begin
@@ -125,6 +125,25 @@ impl World {
         let touched = reaction.effects.iter().find(touches);
         ledger.check(Rule::FailureSparesLive, touched.is_none(), || {
             format!("{event:?} leads to {touched:?}")
+        });
+    }
+
+    /// Checks that a generation whose connections were in use when it ended does not count as drained.
+    pub(super) fn cut_connections_are_reported(
+        event: Event,
+        reaction: &Reaction,
+        ledger: &mut Ledger,
+    ) {
+        let drained = |notice: &Notice| {
+            let how = Stopped::Drained;
+            matches!(notice, Notice::Generation(_, GenNotice::Gone { how: ended, .. }) if *ended == how)
+        };
+        let Event::Generation(_, GenEvent::Gone { in_use }) = event else {
+            return;
+        };
+        let honest = in_use.is_none() || !reaction.notices.iter().any(drained);
+        ledger.check(Rule::Protocol, honest, || {
+            format!("{event:?} leads to {:?}", reaction.notices)
         });
     }
 

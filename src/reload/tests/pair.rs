@@ -90,6 +90,7 @@ impl Pair {
         }
         self.world
             .failure_spares_live(live, event, &reaction, ledger);
+        World::cut_connections_are_reported(event, &reaction, ledger);
         self.one_finish(&reaction, ledger);
         for notice in &reaction.notices {
             self.world.notified(notice, ledger);

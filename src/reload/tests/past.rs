@@ -1,5 +1,7 @@
 //! The artifacts that were built, were live or crashed, and so may be started again.
 
+use std::num::NonZeroU32;
+
 use super::process::{Gen, Role};
 use super::world::World;
 use crate::reload::machine::tests::Rename;
@@ -302,6 +304,9 @@ impl World {
         let silent = |known: &&Gen| known.role != Role::Draining && !known.serves;
         let serve = self.gens.iter().filter(silent);
         let serve = serve.map(|known| Event::Generation(known.id, GenEvent::IsServer));
-        kept.into_iter().chain(serve).collect()
+        let in_use = NonZeroU32::new(1);
+        let busy = self.gens.iter().map(|known| known.id);
+        let busy = busy.map(|id| Event::Generation(id, GenEvent::Gone { in_use }));
+        kept.into_iter().chain(serve).chain(busy).collect()
     }
 }

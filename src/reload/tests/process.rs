@@ -1,6 +1,6 @@
 //! A started generation as a driver sees it, from its start until it is released.
 
-use super::next_events::exited;
+use super::next_events::{exited, gone};
 use crate::reload::machine::tests::Rename;
 use crate::reload::{ArtifactId, Ended, Event, GenEvent, GenId, Policy, Time, WatchdogMessage};
 
@@ -217,7 +217,7 @@ impl Gen {
             let ends = [(0, true), (0, false), (1, true), (1, false)];
             events.extend(ends.map(|(code, survivors)| exited(id, code, survivors)));
         }
-        events.push(Event::Generation(id, GenEvent::Gone));
+        events.push(gone(id));
         if self.role == Role::Candidate && !self.ready && !self.is_aborted() {
             events.push(Event::Generation(id, GenEvent::Ready));
         }
@@ -286,7 +286,7 @@ impl Gen {
             Event::Generation(_, GenEvent::Exited { ended, survivors }) => {
                 return self.exited(ended, survivors, now, until);
             }
-            Event::Generation(_, GenEvent::StartFailed | GenEvent::Gone) => {
+            Event::Generation(_, GenEvent::StartFailed | GenEvent::Gone { .. }) => {
                 self.tree = TreeState::Gone;
                 self.role = Role::Draining;
                 return;
@@ -347,9 +347,7 @@ impl Gen {
         if self.stopped || self.killed || self.tree == TreeState::Ended {
             return Some(match self.tree {
                 TreeState::Unknown | TreeState::Running => exited(id, 1, false),
-                TreeState::Orphans | TreeState::Ended | TreeState::Gone => {
-                    Event::Generation(id, GenEvent::Gone)
-                }
+                TreeState::Orphans | TreeState::Ended | TreeState::Gone => gone(id),
             });
         }
         let mut events = Vec::new();

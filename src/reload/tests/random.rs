@@ -191,7 +191,7 @@ impl Walk {
                     && matches!(outcome, BuildOutcome::Built { .. }))
             }
             Event::Generation(_, GenEvent::Ready) => !self.behaviour.never_ready,
-            Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone) => {
+            Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone { .. }) => {
                 world.find(id).is_some_and(|known| self.may_end(known))
             }
             Event::Begin

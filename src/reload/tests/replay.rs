@@ -107,7 +107,7 @@ const REQUESTS: [Request; 7] = [
 ];
 
 /// The generation events without fields.
-const BARE: [GenEvent; 10] = [
+const BARE: [GenEvent; 9] = [
     GenEvent::StartFailed,
     GenEvent::Listening,
     GenEvent::IsServer,
@@ -116,7 +116,6 @@ const BARE: [GenEvent; 10] = [
     GenEvent::SwitchFailed,
     GenEvent::Quiescent,
     GenEvent::Idle,
-    GenEvent::Gone,
     GenEvent::StoredFds,
 ];
 
@@ -134,6 +133,9 @@ fn generation(word: &str, words: &mut SplitWhitespace<'_>) -> Result<GenEvent, S
         }),
         "stop-signal-checked" => GenEvent::StopSignalChecked {
             handled: words.next() == Some("handled"),
+        },
+        "gone" => GenEvent::Gone {
+            in_use: words.next().map(|_| read(next(words))).transpose()?,
         },
         "exited" => GenEvent::Exited {
             ended: match next(words) {

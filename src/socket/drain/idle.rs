@@ -57,15 +57,16 @@ impl IdleDetector {
         }
     }
 
+    /// Whether the client has certainly not got a response to its last request.
+    pub(super) fn awaits_response(&mut self, now: &TcpConnection) -> bool {
+        let last = self.observe(now);
+        let open = matches!(now.state, TcpState::Open | TcpState::PeerClosed);
+        open && (now.unread > 0 || now.received > 0 && last == Last::Request)
+    }
+
     /// Whether no request is in progress on the connection. Call this at every poll.
     pub(super) fn is_idle(&mut self, now: &TcpConnection) -> bool {
-        let last = self.last(now);
-        let seen = Seen {
-            received: now.received,
-            sent: now.sent,
-            last,
-        };
-        self.seen.insert(now.inode, seen);
+        let last = self.observe(now);
         match now.state {
             TcpState::Open => queues_empty(now, 0) && self.is_quiet(now, last),
             // The client will send no more requests, but may be waiting for a response.
@@ -75,6 +76,17 @@ impl IdleDetector {
             // The program will send no more data. Its FIN counts as unsent until it is acknowledged.
             TcpState::Closed | TcpState::BothClosed => queues_empty(now, 1),
         }
+    }
+
+    fn observe(&mut self, now: &TcpConnection) -> Last {
+        let last = self.last(now);
+        let seen = Seen {
+            received: now.received,
+            sent: now.sent,
+            last,
+        };
+        self.seen.insert(now.inode, seen);
+        last
     }
 
     fn is_quiet(&self, now: &TcpConnection, last: Last) -> bool {
@@ -161,6 +173,15 @@ mod tests {
             !idle(&connection(160, 90, 60_000, 60_004)),
             "on a used connection"
         );
+    }
+
+    #[test]
+    fn a_client_awaits_a_response_until_one_is_sent() {
+        let awaits = |now: &TcpConnection| IdleDetector::new(QUIET).awaits_response(now);
+        assert!(awaits(&connection(80, 0, 60_000, 70_000)));
+        assert!(!awaits(&connection(80, 90, 8, 4)), "it has just been sent");
+        assert!(!awaits(&connection(80, 90, 8, 8)), "the order is unknown");
+        assert!(!awaits(&connection(0, 0, 8, 8)), "there is no request");
     }
 
     #[test]

@@ -7,8 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::future;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -17,6 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use self::idle::{IdleDetector, QUIET};
 use super::table::LONGEST_HANDSHAKE;
+use crate::os::process_tree::has_ended;
 use crate::os::socket_holders::sockets_of;
 use crate::os::{
     KERNEL_TICK, TcpConnection, TcpState, UnixConnection, tcp_connections, tcp_half_open,
@@ -48,6 +51,24 @@ pub(super) enum MonitoredListener {
     },
 }
 
+/// How many of a generation's connections are in use: over TCP those whose client awaits a response, and over unix sockets
+/// all that the client has not closed, because the kernel reports too little about them.
+#[derive(Debug, Default)]
+pub struct InUse {
+    /// At the last poll.
+    open: AtomicU32,
+    /// Those that were in use at one poll, and whose process had ended by the next one.
+    lost: AtomicU32,
+}
+
+impl InUse {
+    /// Returns the number of connections that are in use, or were when their process ended.
+    pub fn count(&self) -> Option<NonZeroU32> {
+        let (open, lost) = (&self.open, &self.lost);
+        NonZeroU32::new(open.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed))
+    }
+}
+
 /// Monitors the drain of one generation. A connection belongs to the generation if one of the generation's processes
 /// holds it, so the methods that look for connections take the pids of those processes.
 pub struct DrainMonitor {
@@ -56,6 +77,7 @@ pub struct DrainMonitor {
     since: Instant,
     shared: bool,
     quiet: Duration,
+    in_use: Arc<InUse>,
 }
 
 impl DrainMonitor {
@@ -65,6 +87,27 @@ impl DrainMonitor {
             since: Instant::now(),
             shared,
             quiet: QUIET,
+            in_use: Arc::default(),
+        }
+    }
+
+    /// Counts the connections that are in use here, at every poll.
+    #[must_use]
+    pub fn count_in(self, in_use: &Arc<InUse>) -> Self {
+        let in_use = in_use.clone();
+        Self { in_use, ..self }
+    }
+
+    /// Only counts the connections in use: once before it returns, then until the returned future is dropped or the system
+    /// fails to report the connections.
+    pub fn observe<P: Fn() -> Vec<i32>>(&self, pids: P) -> impl Future<Output = ()> + use<P> {
+        let mut polls = self.polls();
+        let first = polls.connections(&pids());
+        async move {
+            let never = |polls: &mut Polls, pids: &[i32]| polls.connections(pids).map(|_| false);
+            if first.is_ok() {
+                let _ = until(polls, pids, never).await;
+            }
         }
     }
 
@@ -112,6 +155,8 @@ impl DrainMonitor {
             since: self.since,
             owners: ConnectionOwners::default(),
             idle: IdleDetector::new(self.quiet),
+            awaiting: HashSet::new(),
+            in_use: self.in_use.clone(),
         }
     }
 }
@@ -122,6 +167,9 @@ pub(super) struct Polls {
     since: Instant,
     owners: ConnectionOwners,
     idle: IdleDetector,
+    /// The connections that were in use at the last poll.
+    awaiting: HashSet<u64>,
+    in_use: Arc<InUse>,
 }
 
 /// The connections of the generation.
@@ -199,10 +247,39 @@ impl Polls {
         let inodes = tcp.iter().map(|one| one.inode);
         let inodes = inodes.chain(unix.iter().map(|one| one.inode)).collect();
         self.owners.update(&inodes, pids)?;
-        tcp.retain(|one| self.owners.ours.contains(&one.inode));
-        unix.retain(|one| self.owners.ours.contains(&one.inode));
+        tcp.retain(|one| self.owners.ours.contains_key(&one.inode));
+        unix.retain(|one| self.owners.ours.contains_key(&one.inode));
+        self.count_in_use(&tcp, &unix);
         Ok(Connections { tcp, unix })
     }
+}
+
+impl Polls {
+    fn count_in_use(&mut self, tcp: &[TcpConnection], unix: &[UnixConnection]) {
+        let awaiting = tcp.iter().filter(|one| self.idle.awaits_response(one));
+        let mut in_use: HashSet<u64> = awaiting.map(|one| one.inode).collect();
+        let open = unix.iter().filter(|one| !one.peer_gone);
+        in_use.extend(open.map(|one| one.inode));
+        // If the process is still running, it has probably sent the response and closed the connection.
+        let is_lost = |inode: &&u64| {
+            self.owners
+                .ours
+                .get(inode)
+                .is_some_and(|pid| has_ended(*pid))
+        };
+        let lost = self.awaiting.difference(&in_use).filter(is_lost).count();
+        self.in_use
+            .lost
+            .fetch_add(saturate(lost), Ordering::Relaxed);
+        self.in_use
+            .open
+            .store(saturate(in_use.len()), Ordering::Relaxed);
+        self.awaiting = in_use;
+    }
+}
+
+fn saturate(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Polls until `ask` has returned true [`AGREEING`] times in a row. Each poll runs on another thread, because the kernel
@@ -262,7 +339,8 @@ const SEARCHES: u32 = 2;
 /// while a connection's holder is unknown.
 #[derive(Default)]
 struct ConnectionOwners {
-    ours: HashSet<u64>,
+    /// The pid of a process that holds the connection.
+    ours: HashMap<u64, i32>,
     /// For each of the other sockets, how many searches did not find it in the generation's processes.
     missed: HashMap<u64, u32>,
 }
@@ -276,14 +354,14 @@ impl ConnectionOwners {
         if unknown.is_empty() {
             return Ok(());
         }
-        let mut held = HashSet::new();
+        let mut held = HashMap::new();
         for pid in pids {
-            held.extend(sockets_of(*pid)?.into_values());
+            held.extend(sockets_of(*pid)?.into_values().map(|inode| (inode, *pid)));
         }
         for inode in unknown {
-            match held.contains(&inode) {
-                true => drop(self.ours.insert(inode)),
-                false => *self.missed.entry(inode).or_default() += 1,
+            match held.get(&inode) {
+                Some(pid) => drop(self.ours.insert(inode, *pid)),
+                None => *self.missed.entry(inode).or_default() += 1,
             }
         }
         Ok(())
@@ -293,6 +371,6 @@ impl ConnectionOwners {
     /// or that no process holds it any longer.
     fn is_unknown(&self, inode: u64) -> bool {
         let searches = self.missed.get(&inode).copied().unwrap_or(0);
-        inode != 0 && !self.ours.contains(&inode) && searches < SEARCHES
+        inode != 0 && !self.ours.contains_key(&inode) && searches < SEARCHES
     }
 }

@@ -1,3 +1,6 @@
+use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
+use std::process::Command;
 use std::sync::mpsc;
 
 use nix::sys::socket::setsockopt;
@@ -122,6 +125,52 @@ async fn connections_of_other_processes_are_ignored() {
     timeout(DEADLINE, monitor.quiescent(Vec::new))
         .await
         .unwrap();
+}
+
+/// A monitor of generation 1 and its count of connections in use.
+fn counting(served: &Served) -> (DrainMonitor, impl Fn() -> u32) {
+    let in_use = Arc::new(InUse::default());
+    let monitor = served.sockets.drain_monitor(id(1)).count_in(&in_use);
+    let count = move || in_use.count().map_or(0, NonZeroU32::get);
+    (monitor, count)
+}
+
+#[tokio::test]
+async fn a_connection_is_in_use_from_its_request_to_its_response() {
+    let mut served = served();
+    let mut client = connect_to_first(&mut served);
+    let (mut server, _) = served.listener.accept().unwrap();
+    let (monitor, count) = counting(&served);
+    drop(monitor.observe(own_pid));
+    assert_eq!(count(), 0);
+    client.write_all(b"?").unwrap();
+    drop(monitor.observe(own_pid));
+    assert_eq!(count(), 1);
+    server.read_exact(&mut [0]).unwrap();
+    server.write_all(b"!").unwrap();
+    drop(monitor.observe(own_pid));
+    assert_eq!(count(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_still_counts_as_in_use_after_its_process_has_ended() {
+    let mut served = served();
+    let mut client = connect_to_first(&mut served);
+    let (server, _) = served.listener.accept().unwrap();
+    let mut program = Command::new("sleep")
+        .arg("1000")
+        .stdin(OwnedFd::from(server))
+        .spawn()
+        .unwrap();
+    let pid = program.id() as i32;
+    client.write_all(b"?").unwrap();
+    let (monitor, count) = counting(&served);
+    let observing = monitor.observe(move || vec![pid]);
+    assert_eq!(count(), 1);
+    program.kill().unwrap();
+    program.wait().unwrap();
+    let _ = timeout(SEVERAL_POLLS, observing).await;
+    assert_eq!(count(), 1);
 }
 
 #[test]

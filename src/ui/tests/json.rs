@@ -62,6 +62,15 @@ fn everything() -> Vec<Report> {
                     after: ms(12_500),
                 },
             )),
+            notice(Notice::Generation(
+                ONE,
+                GenNotice::Gone {
+                    how: Stopped::Unfinished {
+                        in_use: NonZeroU32::MIN,
+                    },
+                    took: ms(1500),
+                },
+            )),
             notice(Notice::Generation(ONE, GenNotice::BuildCancelled)),
             notice(Notice::Generation(ONE, GenNotice::Outdated)),
             notice(Notice::Generation(
@@ -119,6 +128,7 @@ fn a_reload_in_json() {
 {"event":"gone","generation":1,"outcome":"drained","took_ms":120.0}
 {"event":"diagnostic","generation":2,"level":"warning","rendered":"error"}
 {"event":"killing","generation":1,"reason":"timed_out","after_ms":12500.0}
+{"event":"gone","generation":1,"outcome":"unfinished","took_ms":1500.0,"connections_in_use":1}
 {"event":"build_cancelled","generation":1}
 {"event":"discarded","generation":1}
 {"event":"failed","generation":2,"reason":"crashed","text":"crashed (signal 9)","live":null,"signal":9}

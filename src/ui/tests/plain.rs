@@ -84,6 +84,22 @@ hotrun: lines
 }
 
 #[test]
+fn a_program_that_ends_while_connections_are_in_use_is_not_called_drained() {
+    let gone = |in_use| {
+        let in_use = NonZeroU32::new(in_use).unwrap();
+        let (how, took) = (Stopped::Unfinished { in_use }, ms(4100));
+        notice(Notice::Generation(ONE, GenNotice::Gone { how, took }))
+    };
+    assert_eq!(
+        plain(&[gone(1), gone(4)]),
+        "\
+hotrun: gen 1 ended after 4.1s, with 1 connection in use at the last check
+hotrun: gen 1 ended after 4.1s, with 4 connections in use at the last check
+"
+    );
+}
+
+#[test]
 fn a_program_that_does_not_stop_is_killed_at_its_timeout() {
     let reports = [
         notice(Notice::Generation(

@@ -201,6 +201,20 @@ fn a_drain_lasts_until_the_processes_that_a_program_leaves_behind_have_ended() {
     );
 }
 
+#[test]
+fn a_program_that_ends_while_connections_are_in_use_has_not_drained() {
+    check_draining(
+        &command(),
+        "
+        1100 quiescent 1                   -> check-stop-signal 1
+        1101 stop-signal-checked 1 handled -> await-idle 1
+        5101 tick                          -> forward 1, stop 1
+        5102 exited 1 code 0               -> nothing
+        5103 gone 1 in_use 4               -> release 1 | gone 1 unfinished 4 4.103s
+        ",
+    );
+}
+
 /// Otherwise, connections that are waiting in the generation's listeners would be lost.
 #[test]
 fn connections_of_a_draining_program_that_vanishes_are_forwarded() {
