@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::recent_output::RecentOutput;
+use super::repeats::Repeats;
 use super::{Level, Report, Ui, UiCommand};
 
 /// The maximum number of pieces of output in the queue. While the queue is full, [`Feed::pass`] waits, and eventually
@@ -33,6 +34,7 @@ pub struct Feed {
     items: Sender<Item>,
     room: Arc<Semaphore>,
     recent: Arc<Mutex<RecentOutput>>,
+    repeats: Arc<Mutex<Repeats>>,
     release: Release,
 }
 
@@ -76,6 +78,7 @@ pub fn start(ui: Ui, on_quit: OnQuit) -> std::io::Result<(Feed, UiThread)> {
         items,
         room,
         recent,
+        repeats: Arc::default(),
         release,
     };
     let panicked = Arc::default();
@@ -140,7 +143,10 @@ impl Feed {
         self.send(Content::Report(report), None);
     }
 
-    fn send(&self, content: Content, room: Option<OwnedSemaphorePermit>) {
+    fn send(&self, mut content: Content, room: Option<OwnedSemaphorePermit>) {
+        if !self.admits(&mut content) {
+            return;
+        }
         if let Content::Report(report) = &content {
             let recent = self.recent.lock();
             recent
@@ -149,6 +155,25 @@ impl Feed {
         }
         // This fails only if the thread has panicked. Otherwise, the thread runs for as long as a `Feed` exists.
         let _ = self.items.send((content, room));
+    }
+
+    /// Whether to show this. Adds to a warning how many like it were not shown before.
+    fn admits(&self, content: &mut Content) -> bool {
+        let Content::Report(Report::Message { level, text, .. }) = content else {
+            return true;
+        };
+        match level {
+            Level::Detail | Level::Info | Level::Success => true,
+            Level::Warning | Level::Error => {
+                let repeats = self.repeats.lock();
+                let mut repeats = repeats.unwrap_or_else(PoisonError::into_inner);
+                let skipped = repeats.admit(text, Instant::now());
+                if let Some(more @ 1..) = skipped {
+                    text.push_str(&format!(" ({more} more like this were not shown)"));
+                }
+                skipped.is_some()
+            }
+        }
     }
 
     /// The recent output, recorded from all reports.

@@ -14,6 +14,7 @@ mod messages;
 mod model;
 mod options;
 mod recent_output;
+mod repeats;
 mod report;
 mod stdio;
 mod terminal_guard;
