@@ -48,13 +48,13 @@ pub struct Cli {
     ///
     /// By default, hotrun watches the files that cargo builds the binary from or, with any other COMMAND, the working
     /// directory. Directories are watched with their subdirectories, except for ignored files.
-    #[arg(short, long, value_name = "PATH", value_delimiter = '\n', value_hint = ValueHint::AnyPath)]
+    #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub watch: Vec<PathBuf>,
 
     /// Ignore files that match this glob (repeatable)
     ///
     /// Globs use the syntax of `.gitignore` files.
-    #[arg(short, long, value_name = "GLOB", value_delimiter = '\n', value_parser = values::glob)]
+    #[arg(short, long, value_name = "GLOB", value_parser = values::glob)]
     pub ignore: Vec<String>,
 
     /// Watch only files with these extensions
@@ -68,7 +68,7 @@ pub struct Cli {
     pub no_vcs_ignore: bool,
 
     /// Run a different action when matching files change (repeatable)
-    #[arg(long, value_name = "GLOB=ACTION", value_delimiter = '\n')]
+    #[arg(long, value_name = "GLOB=ACTION")]
     #[arg(long_help = help::ON, value_parser = values::rule)]
     pub on: Vec<OnRule>,
 
@@ -111,7 +111,7 @@ pub struct Cli {
     /// alone means 127.0.0.1. The socket is open from before the first build until hotrun quits. The program
     /// gets it as descriptor 3 (the second as 4, and so on), as with systemd's socket activation: hotrun sets
     /// `LISTEN_FDS`, `LISTEN_FDNAMES` and `LISTEN_PID` (see `--listen-pid`).
-    #[arg(short, long, value_name = "[NAME=]ADDRESS", value_delimiter = '\n')]
+    #[arg(short, long, value_name = "[NAME=]ADDRESS")]
     pub listen: Vec<String>,
 
     /// Whether to set `LISTEN_PID` for the program
@@ -360,11 +360,18 @@ pub fn generate(what: Generate) -> std::io::Result<Vec<u8>> {
     help::generate(what, command())
 }
 
+/// The options whose variables hold one value on each line. Without the variable, a value may contain line breaks.
+const SPLIT_BY_LINE: [&str; 4] = ["watch", "ignore", "on", "listen"];
+
 /// Gives an option its environment variable. An empty variable counts as unset, so that users can disable it for one
 /// command.
-fn with_variable(arg: Arg) -> Arg {
+fn with_variable(mut arg: Arg) -> Arg {
     let name = arg.get_long().map(variable).unwrap_or_default();
-    let is_empty = std::env::var_os(&name).is_some_and(|value| value.is_empty());
+    let value = std::env::var_os(&name);
+    let is_empty = value.as_ref().is_some_and(|value| value.is_empty());
+    if value.is_some() && SPLIT_BY_LINE.contains(&arg.get_id().as_str()) {
+        arg = arg.value_delimiter('\n');
+    }
     let exits = matches!(arg.get_action(), ArgAction::Help | ArgAction::Version);
     if exits || is_empty {
         return arg;

@@ -126,6 +126,14 @@ fn repeatable_options_accumulate_their_values() {
 }
 
 #[test]
+fn values_may_contain_line_breaks() {
+    let args = ["hotrun", "-w", "a\nb", "--listen", "unix:a\nb", "x"];
+    let cli = parse(args.map(OsString::from)).unwrap();
+    assert_eq!(cli.watch, [PathBuf::from("a\nb")]);
+    assert_eq!(cli.listen, ["unix:a\nb"]);
+}
+
+#[test]
 fn the_error_for_an_unknown_option_suggests_a_similar_one() {
     let expected = Failure::usage("unexpected argument '--stop-timout' found")
         .hint("a similar argument exists: '--stop-timeout'")

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// How the names of hotrun's own socket files begin, in the directory of a unix socket's path. The pid and a dash
+/// How the names of every hotrun's own socket files begin, in the directory of a unix socket's path. The pid and a dash
 /// follow.
 pub const PREFIX: &str = ".hotrun-";
 
@@ -27,23 +27,25 @@ pub enum Cleanup {
     Socket {
         /// The path, as a type that serde can serialize even if the path is not UTF-8.
         path: OsString,
+        /// How the names of our other socket files in the same directory begin.
+        names: String,
         /// Our socket file, if it never changes. `None` if it changes with each switch: our file is then the one that
-        /// also has a `.hotrun-PID-*` name in the same directory.
+        /// also has one of these names.
         file: Option<FileId>,
     },
     /// All regular files whose path has this prefix. Only hotrun's own files may have it.
     Files(OsString),
 }
 
-/// Removes the files of the hotrun that had this pid, and no others. For a unix socket, these are the `.hotrun-PID-*`
-/// entries in the directory of its path, and the path itself if it is still that hotrun's own file.
+/// Removes the files of one hotrun, and no others. For a unix socket, these are the files with one of its names in the
+/// directory of its path, and the path itself if it is still that hotrun's own file.
 ///
 /// Call this when that hotrun is gone and nothing listens on its sockets. Calling it again does no harm. Files that
 /// cannot be removed are left in place.
-pub fn clean_up(cleanups: &[Cleanup], pid: u32) {
+pub fn clean_up(cleanups: &[Cleanup]) {
     for cleanup in cleanups {
         match cleanup {
-            Cleanup::Socket { path, file } => remove_sockets(Path::new(path), *file, pid),
+            Cleanup::Socket { path, names, file } => remove_sockets(Path::new(path), names, *file),
             Cleanup::Files(prefix) => {
                 let metadata = |path: &PathBuf| fs::symlink_metadata(path);
                 beginning_with(Path::new(prefix))
@@ -54,9 +56,8 @@ pub fn clean_up(cleanups: &[Cleanup], pid: u32) {
     }
 }
 
-fn remove_sockets(path: &Path, file: Option<FileId>, pid: u32) {
-    // The `.hotrun-PID-*` entries of this hotrun.
-    let names = beginning_with(&path.with_file_name(format!("{PREFIX}{pid}-")));
+fn remove_sockets(path: &Path, names: &str, file: Option<FileId>) {
+    let names = beginning_with(&path.with_file_name(names));
     let beside: Vec<_> = names
         .filter_map(|name| Some((socket_id(&name)?, name)))
         .collect();
@@ -102,7 +103,8 @@ mod tests {
 
     fn socket(path: &Path, file: Option<FileId>) -> [Cleanup; 1] {
         let path = path.into();
-        [Cleanup::Socket { path, file }]
+        let names = ".hotrun-12-".to_owned();
+        [Cleanup::Socket { path, names, file }]
     }
 
     fn create_sockets(directory: &Path, path: &Path) {
@@ -118,10 +120,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
         create_sockets(directory.path(), &path);
-        clean_up(&socket(&path, None), 12);
+        clean_up(&socket(&path, None));
         let others = [".hotrun-12-notes", ".hotrun-123-1"];
         assert_eq!(names_in(directory.path()), others);
-        clean_up(&socket(&path, None), 12);
+        clean_up(&socket(&path, None));
         assert_eq!(
             names_in(directory.path()),
             others,
@@ -136,7 +138,7 @@ mod tests {
         create_sockets(directory.path(), &path);
         fs::remove_file(&path).unwrap();
         let _other = UnixListener::bind(&path).unwrap();
-        clean_up(&socket(&path, None), 12);
+        clean_up(&socket(&path, None));
         assert!(names_in(directory.path()).contains(&"app.sock".into()));
     }
 
@@ -146,9 +148,9 @@ mod tests {
         let path = directory.path().join("app.sock");
         let _ours = UnixListener::bind(&path).unwrap();
         let (device, inode) = socket_id(&path).unwrap();
-        clean_up(&socket(&path, Some((device, inode + 1))), 12);
+        clean_up(&socket(&path, Some((device, inode + 1))));
         assert!(path.exists());
-        clean_up(&socket(&path, Some((device, inode))), 12);
+        clean_up(&socket(&path, Some((device, inode))));
         assert!(!path.exists());
     }
 
@@ -165,7 +167,7 @@ mod tests {
             fs::write(directory.path().join(name), "").unwrap();
         }
         fs::create_dir(directory.path().join(".app.hotrun-12-dir")).unwrap();
-        clean_up(&[Cleanup::Files(prefix.into())], 12);
+        clean_up(&[Cleanup::Files(prefix.into())]);
         let others = [".app.hotrun-12-dir", ".app.hotrun-123-1", "app"];
         assert_eq!(names_in(directory.path()), others);
     }

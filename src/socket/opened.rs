@@ -17,7 +17,7 @@ use super::drain::MonitoredListener;
 use super::endpoint::Endpoint;
 use super::table::{GroupId, ListenerId, TableInput, UnclaimedPolicy};
 use super::unclaimed::{ForwarderControl, Unclaimed};
-use super::unix_path::{SocketName, UnixPath};
+use super::unix_path::{SocketName, UnixPath, own_prefix};
 use crate::os;
 use crate::os::cleanup::Cleanup;
 use crate::reload::Time;
@@ -182,6 +182,7 @@ impl OpenSockets {
             At::Ip(_) => None,
             At::Path(at) => Some(Cleanup::Socket {
                 path: at.path.clone().into(),
+                names: own_prefix().into(),
                 file: at.linked.filter(|_| shared),
             }),
         };

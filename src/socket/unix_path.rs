@@ -1,15 +1,18 @@
 //! The path of a unix socket, and the names next to it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::LazyLock;
 
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::open::listen;
+use super::open::{accepts_connections, listen};
 use crate::os;
 use crate::os::cleanup::{FileId, PREFIX, file_id};
 
@@ -58,12 +61,20 @@ impl UnixPath {
 
     /// Opens another listener, which the path does not lead to yet.
     pub(super) fn open(&self) -> io::Result<(Socket, SocketName)> {
-        let (socket, file, bound) = self.bind()?;
-        let id = fs::symlink_metadata(&file).map(|metadata| file_id(&metadata));
-        let id = id.inspect_err(|_| drop(fs::remove_file(&file)))?;
-        let name = SocketName { file, bound, id };
-        listen(&socket, 0)?;
-        Ok((socket, name))
+        loop {
+            let (socket, file, bound) = self.bind()?;
+            let listening = listen(&socket, 0);
+            let id = fs::symlink_metadata(&file).map(|metadata| file_id(&metadata));
+            match listening.and(id) {
+                Ok(id) => return Ok((socket, SocketName { file, bound, id })),
+                // Another hotrun found the socket before it listened, and took it for a leftover.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let _ = fs::remove_file(&file);
+                    return Err(error);
+                }
+            }
+        }
     }
 
     /// Opens one listener for all generations, bound to the path itself.
@@ -76,8 +87,8 @@ impl UnixPath {
         Ok(socket)
     }
 
-    /// Makes the path lead to this listener. `rename` does nothing if both names already refer to the same file, so the
-    /// temporary second name is always removed.
+    /// Makes the path lead to this listener, with the mode and the owner that a program has given to the path. `rename`
+    /// does nothing if both names already refer to the same file, so the temporary second name is always removed.
     pub(super) fn link(&mut self, name: &SocketName) -> io::Result<()> {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if file_id(&metadata) == name.id => {}
@@ -86,9 +97,13 @@ impl UnixPath {
                 let message = format!("`{path}` was replaced by something that is not a socket");
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
             }
-            Ok(_) | Err(_) => {
-                let second = name.file.with_extension("path");
-                fs::hard_link(&name.file, &second)?;
+            found => {
+                if let Ok(before) = found
+                    && Some(file_id(&before)) == self.linked
+                {
+                    copy_access(&before, &name.file)?;
+                }
+                let second = self.link_beside(&name.file)?;
                 let renamed = fs::rename(&second, &self.path);
                 let _ = fs::remove_file(&second);
                 renamed?;
@@ -107,12 +122,22 @@ impl UnixPath {
         }
     }
 
+    /// Gives the file another name next to the path.
+    fn link_beside(&self, file: &Path) -> io::Result<PathBuf> {
+        loop {
+            let second = self.path.with_file_name(fresh_name());
+            match fs::hard_link(file, &second) {
+                Ok(()) => return Ok(second),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Binds a socket to a new name. Returns the socket, the file's path, and the name as passed to `bind`.
     fn bind(&self) -> io::Result<(Socket, PathBuf, PathBuf)> {
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
         loop {
-            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{PREFIX}{}-{number}", process::id());
+            let name = fresh_name();
             let file = self.path.with_file_name(&name);
             let bound = match file.as_os_str().len() <= LONGEST_UNIX_PATH {
                 true => file.clone(),
@@ -121,7 +146,6 @@ impl UnixPath {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             match socket.bind(&SockAddr::unix(&bound)?) {
                 Ok(()) => return Ok((socket, file, bound)),
-                // The name was left behind by an earlier process that had our pid.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(error),
             }
@@ -139,7 +163,40 @@ impl Drop for UnixPath {
     }
 }
 
-/// Removes the socket files that a killed hotrun left in this directory.
+/// How the names of this hotrun's socket files begin. Another hotrun may have the same pid in another pid namespace.
+pub(super) fn own_prefix() -> &'static str {
+    static OWN: LazyLock<String> =
+        LazyLock::new(|| format!("{PREFIX}{}-{:08x}-", process::id(), random()));
+    &OWN
+}
+
+/// Returns a name that nobody can guess: in a sticky directory, a file of another user at that name could not be removed.
+fn fresh_name() -> String {
+    format!("{}{:08x}", own_prefix(), random())
+}
+
+fn random() -> u32 {
+    RandomState::new().hash_one(()) as u32
+}
+
+/// Gives a file the mode and the owner of another one, if they differ. Follows no symbolic link that another user may
+/// have put in the file's place.
+fn copy_access(from: &Metadata, to: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(to)?;
+    if metadata.mode() != from.mode() {
+        let mode = Mode::from_bits_truncate(from.mode());
+        fchmodat(AT_FDCWD, to, mode, FchmodatFlags::NoFollowSymlink)?;
+    }
+    let differs = |new, old| (new != old).then_some(new);
+    lchown(
+        to,
+        differs(from.uid(), metadata.uid()),
+        differs(from.gid(), metadata.gid()),
+    )
+}
+
+/// Removes the socket files that a killed hotrun left in this directory. That no process listens on them is certain even
+/// if the pid belongs to another pid namespace.
 fn remove_leftovers(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -147,8 +204,46 @@ fn remove_leftovers(directory: &Path) {
         let pid = rest.and_then(|rest| rest.split('-').next()?.parse().ok());
         if pid.is_some_and(os::process_tree::has_ended)
             && entry.file_type().is_ok_and(|kind| kind.is_socket())
+            && accepts_connections(&entry.path()).is_ok_and(|accepts| !accepts)
         {
             let _ = fs::remove_file(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_path_keeps_its_mode_and_group_when_it_leads_to_another_listener() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.sock");
+        let mut at = UnixPath::new(&path).unwrap();
+        let all: Vec<_> = (0..2).map(|_| at.open().unwrap()).collect();
+        at.link(&all[0].1).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            lchown(&path, Some(12), Some(34)).unwrap();
+        }
+        let before = fs::metadata(&path).unwrap();
+        at.link(&all[1].1).unwrap();
+        let after = fs::metadata(&path).unwrap();
+        assert_ne!(before.ino(), after.ino());
+        let access = |of: &Metadata| (of.mode() & 0o777, of.uid(), of.gid());
+        assert_eq!(access(&after), access(&before));
+    }
+
+    #[test]
+    fn a_socket_on_which_somebody_listens_is_no_leftover_whatever_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |name: &str| directory.path().join(format!("{PREFIX}99999999-{name}"));
+        let _live = std::os::unix::net::UnixListener::bind(name("live")).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(name("dead")).unwrap());
+        let _ = UnixPath::new(&directory.path().join("app.sock")).unwrap();
+        assert!(name("live").exists());
+        assert!(!name("dead").exists());
     }
 }

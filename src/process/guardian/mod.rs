@@ -116,7 +116,7 @@ impl Guardian {
         }
         // hotrun and the tree are gone, so no process is listening on hotrun's sockets.
         if self.is_orphan() {
-            clean_up(&self.cleanup, self.parent.as_raw().cast_unsigned());
+            clean_up(&self.cleanup);
         }
         self.channel.report(ProgramEvent::Gone);
     }

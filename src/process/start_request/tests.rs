@@ -14,6 +14,7 @@ fn spec() -> Spec {
         listen_pid: true,
         cleanup: vec![Cleanup::Socket {
             path: OsString::from_vec(b"/run/a:\xff.sock".to_vec()),
+            names: ".hotrun-1-".to_owned(),
             file: Some((1, 2)),
         }],
         ..Spec::new(argv, env, "/tmp".into())

@@ -202,7 +202,7 @@ async fn hc22_a_killed_hotrun_leaves_no_socket_file_behind() {
             kept,
             "the paths reported to the guardian must not change"
         );
-        crate::os::cleanup::clean_up(&kept, std::process::id());
+        crate::os::cleanup::clean_up(&kept);
         assert_eq!(names_in(directory.path()), [""; 0], "{sharing:?}");
     }
 }
