@@ -127,7 +127,8 @@ impl Spawner {
         let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
         let mut command = Command::new(&self.exe);
         command
-            .arg0("hotrun")
+            // `pkill -f hotrun` must not find the guardian, which has to clean up.
+            .arg0("guardian")
             .arg(guardian::MODE)
             // In any other directory, the guardian would prevent that directory's file system from being unmounted.
             .current_dir("/")

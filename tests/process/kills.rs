@@ -232,6 +232,22 @@ async fn a_guardian_survives_every_signal_except_kill() {
     assert_eq!(running.end().await.0, Ended::Signal(9));
 }
 
+#[tokio::test]
+async fn pkill_hotrun_does_not_find_a_guardian_by_its_name_or_its_command_line() {
+    let mark = Mark::new();
+    let mut running = Running::start(spec(&mark, &["sleep", "1000"]));
+    let guardian = guardian_of(running.started().await);
+    for file in ["comm", "cmdline"] {
+        let text = std::fs::read_to_string(format!("/proc/{guardian}/{file}")).unwrap();
+        assert!(
+            text.starts_with("guardian") && !text.contains("hotrun"),
+            "{text}"
+        );
+    }
+    running.control.kill();
+    running.end().await;
+}
+
 #[test]
 fn a_guardian_without_a_socket_exits_silently() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hotrun"));
