@@ -7,6 +7,22 @@ _hotrun() {
         cur="${COMP_WORDS[COMP_CWORD]}"
     fi
     prev="$3"
+    if [[ "${COMP_WORDS[COMP_CWORD]}" == "=" ]]; then
+        cur="" prev="${COMP_WORDS[COMP_CWORD-1]}"
+    elif [[ "${prev}" == "=" ]]; then
+        prev="${COMP_WORDS[COMP_CWORD-2]}"
+    fi
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        [[ "${COMP_WORDS[i]}" == "--" ]] || continue
+        if ((i + 1 == COMP_CWORD)); then
+            COMPREPLY=($(compgen -c -- "${cur}"))
+        elif declare -F _comp_command_offset >/dev/null; then
+            _comp_command_offset $((i + 1))
+        elif declare -F _command_offset >/dev/null; then
+            _command_offset $((i + 1))
+        fi
+        return 0
+    done
     cmd=""
     opts=""
 
@@ -23,7 +39,7 @@ _hotrun() {
 
     case "${cmd}" in
         hotrun)
-            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --debounce --poll --build --when-busy --adopt --listen --listen-pid --no-error-page --ready --ready-timeout --watchdog --rollback-within --stop-signal --stop-timeout --stop-first --env --env-file --workdir --stdin --ui --color --clear --why --quiet --verbose --log --generate --doctor --help --version"
+            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --debounce --poll --build --when-busy --adopt --listen --listen-pid --no-error-page --ready-timeout --watchdog --rollback-within --stop-timeout --stop-first --env --env-file --workdir --stdin --ui --color --clear --why --quiet --verbose --log --generate --doctor --help --version --ready --stop-signal"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -93,10 +109,6 @@ _hotrun() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
-                --ready)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --ready-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -106,10 +118,6 @@ _hotrun() {
                     return 0
                     ;;
                 --rollback-within)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --stop-signal)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -183,6 +191,14 @@ _hotrun() {
                     ;;
                 --generate)
                     COMPREPLY=($(compgen -W "bash zsh fish powershell elvish man" -- "${cur}"))
+                    return 0
+                    ;;
+                --ready)
+                    COMPREPLY=($(compgen -W "auto listen notify http:/ tcp log: exec: delay:" -- "${cur}"))
+                    return 0
+                    ;;
+                --stop-signal)
+                    COMPREPLY=($(compgen -W "TERM INT QUIT HUP USR1 USR2" -- "${cur}"))
                     return 0
                     ;;
                 *)

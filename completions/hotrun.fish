@@ -13,11 +13,9 @@ complete -c hotrun -s l -l listen -d 'Open this socket and pass it to the progra
 complete -c hotrun -l listen-pid -d 'Whether to set `LISTEN_PID` for the program' -r -f -a "auto\t'Unless COMMAND is a known wrapper'
 always\t'Always'
 never\t'Never'"
-complete -c hotrun -l ready -d 'How to detect that a new generation is ready' -r
 complete -c hotrun -l ready-timeout -d 'How long a new generation may take to become ready' -r
 complete -c hotrun -l watchdog -d 'Treat the program as hung after this long without a watchdog ping' -r
 complete -c hotrun -l rollback-within -d 'Roll back if the new version crashes within this time' -r
-complete -c hotrun -l stop-signal -d 'Signal that asks the old generation to stop' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to stop' -r
 complete -c hotrun -s E -l env -d 'Set a variable for the program (repeatable)' -r
 complete -c hotrun -l env-file -d 'Read environment variables for the program from this file' -r -F
@@ -39,6 +37,20 @@ fish\t'Completions for fish'
 powershell\t'Completions for PowerShell'
 elvish\t'Completions for elvish'
 man\t'The manual page, in roff'"
+complete -c hotrun -l ready -d 'How to detect that a new generation is ready' -r -f -a "auto\t''
+listen\t''
+notify\t''
+http:/\t''
+tcp\t''
+log:\t''
+exec:\t''
+delay:\t''"
+complete -c hotrun -l stop-signal -d 'Signal that asks the old generation to stop' -r -f -a "TERM\t''
+INT\t''
+QUIT\t''
+HUP\t''
+USR1\t''
+USR2\t''"
 complete -c hotrun -l no-vcs-ignore -d 'Watch files that version control ignores'
 complete -c hotrun -l no-error-page -d 'Hold requests instead of answering 503 when no version is running'
 complete -c hotrun -l stop-first -d 'Stop the old generation before the new one starts'

@@ -5,6 +5,7 @@
 
 mod errors;
 mod help;
+mod misplaced;
 mod values;
 
 use std::ffi::OsString;
@@ -12,18 +13,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
+use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueHint};
 use nix::sys::signal::Signal;
 
+use crate::error::Failure;
 use crate::ready::ReadySpec;
 use crate::value::parse_duration;
 use crate::watch::Poll;
 
 pub use clap::ColorChoice;
-pub use errors::{explain, variable};
-pub use help::{Generate, guide};
+pub use errors::{check_variables, explain, variable};
+pub use help::Generate;
+pub use misplaced::misplaced;
 pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};
 
 /// Rebuild and restart a server when its files change, without losing a connection
@@ -351,6 +354,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Erro
     Ok(cli)
 }
 
+/// The guide page that the command line asks for, or the common options and the topics.
+///
+/// `None` if the first argument is not `help`. `hotrun -- help` runs a program called `help`.
+pub fn guide(args: &[OsString], color: bool) -> Option<Result<String, Failure>> {
+    help::guide(args, color, command)
+}
+
 /// The text of a completion file or of the man page.
 ///
 /// # Errors
@@ -377,7 +387,7 @@ fn with_variable(mut arg: Arg) -> Arg {
         return arg;
     }
     let arg = match matches!(arg.get_action(), ArgAction::SetTrue) {
-        true => arg.value_parser(FalseyValueParser::new()),
+        true => arg.value_parser(BoolishValueParser::new()),
         false => arg,
     };
     arg.env(name).hide_env(true)

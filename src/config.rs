@@ -57,6 +57,11 @@ pub fn read(args: Vec<OsString>) -> Result<Task, Failure> {
     if let Some(page) = cli::guide(&args, console::colors_enabled()) {
         return page.map(|text| Task::Print(text.into_bytes()));
     }
+    let variables = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+    cli::check_variables(variables.map(|(name, _)| name))?;
+    if let Some(failure) = cli::misplaced(&args) {
+        return Err(failure);
+    }
     let cli = match cli::parse(args) {
         Ok(cli) => cli,
         Err(error)
@@ -302,7 +307,16 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
 /// Parses a `--listen` value. A unix socket's path is relative to the working directory.
 fn listen(typed: &str, workdir: &Path) -> Result<ListenSpec, Failure> {
     let spec = typed.parse::<ListenSpec>();
-    let mut spec = spec.map_err(|error| Failure::usage(format!("`--listen`: {error}")))?;
+    let mut spec = spec.map_err(|error| {
+        let failure = Failure::usage(format!("`--listen`: {error}"));
+        // The address in a URL.
+        let after = typed.split_once("://").map(|(_, rest)| rest);
+        let host = after.and_then(|rest| rest.split('/').next());
+        match host.filter(|host| host.parse::<ListenSpec>().is_ok()) {
+            Some(host) => failure.hint(format!("leave out the rest of the URL: `--listen {host}`")),
+            None => failure,
+        }
+    })?;
     if let Address::Unix(path) = &mut spec.address {
         *path = workdir.join(&*path);
     }

@@ -184,18 +184,20 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
 
 fn request(args: Vec<OsString>) -> Result<(), Failure> {
     match config::read(args)? {
-        Task::Print(text) => {
-            ui::print(&text);
-            Ok(())
-        }
+        Task::Print(text) => print(&text),
         Task::Run(config) => outcome(drive(*config)?),
         Task::Doctor(workdir) => check_system(&workdir),
     }
 }
 
+fn print(text: &[u8]) -> Result<(), Failure> {
+    let printed = ui::print(text);
+    printed.map_err(|error| Failure::environment(format!("cannot write the output: {error}")))
+}
+
 fn check_system(workdir: &Path) -> Result<(), Failure> {
     let findings = doctor::check(workdir);
-    ui::print(doctor::report(&findings, console::colors_enabled()).as_bytes());
+    print(doctor::report(&findings, console::colors_enabled()).as_bytes())?;
     match doctor::failures(&findings) {
         0 => Ok(()),
         1 => Err(Failure::environment("1 check failed")),

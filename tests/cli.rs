@@ -194,6 +194,100 @@ fn the_changelog_lists_unreleased_changes_and_then_this_version() {
     }
 }
 
+#[test]
+fn an_unknown_variable_is_an_error_that_names_a_similar_one() {
+    let check = |name: &str| cli::check_variables([OsString::from(name)]);
+    for name in [
+        "HOTRUN",
+        "HOTRUN_LISTEN",
+        "HOTRUN_STOP_TIMEOUT",
+        "HOTRUN_GENERATION",
+        "PATH",
+    ] {
+        assert_eq!(check(name), Ok(()), "{name}");
+    }
+    let failure = check("HOTRUN_LISEN").unwrap_err();
+    assert_eq!(failure.exit_code(), 2);
+    assert_eq!(
+        failure.first_hint().as_deref(),
+        Some("a similar one is `HOTRUN_LISTEN`")
+    );
+    let hint = check("HOTRUN_XQZ").unwrap_err().first_hint();
+    assert_eq!(
+        hint.as_deref(),
+        Some("to ignore it, run `unset HOTRUN_XQZ`")
+    );
+}
+
+/// What bash offers for the last of these words.
+fn completed(words: &[&str]) -> Vec<String> {
+    let script = root().join("completions/hotrun.bash");
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let last = words.len() - 1;
+    let script = format!(
+        "source '{}'; COMP_WORDS=({}); COMP_CWORD={last}\n\
+         _hotrun hotrun '{}' '{}' 2>/dev/null; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        script.display(),
+        quoted.join(" "),
+        words[last],
+        words[last - 1],
+    );
+    let output = Command::new("bash")
+        .args(["--norc", "-c", &script])
+        .output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_values_and_commands() {
+    assert_eq!(completed(&["hotrun", "--ui", "=", "p"]), ["plain"]);
+    assert_eq!(
+        completed(&["hotrun", "--color", "="]),
+        ["auto", "always", "never"]
+    );
+    assert_eq!(completed(&["hotrun", "--ready", "no"]), ["notify"]);
+    assert_eq!(
+        completed(&["hotrun", "--stop-signal", "US"]),
+        ["USR1", "USR2"]
+    );
+    assert_eq!(completed(&["hotrun", "--stop-f"]), ["--stop-first"]);
+    let commands = completed(&["hotrun", "-c", "--", "car"]);
+    assert!(commands.contains(&"cargo".into()), "{commands:?}");
+}
+
+#[test]
+fn the_man_page_has_the_usual_sections_and_unfilled_examples() {
+    let page = String::from_utf8(cli::generate(Generate::Man).unwrap()).unwrap();
+    for section in ["EXAMPLES", "ENVIRONMENT", "SIGNALS"] {
+        assert!(page.contains(&format!(".SH {section}\n")), "{section}");
+    }
+    assert!(page.contains(".SH \"EXIT STATUS\"\n") && !page.contains(".SH EXTRA"));
+    let examples = page.split_once(".SH EXAMPLES\n").unwrap().1;
+    assert!(examples.starts_with(".nf\nhotrun "), "{examples}");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    for option in ["--generate=man", "--help"] {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let hotrun = Command::new(env!("CARGO_BIN_EXE_hotrun"))
+            .arg(option)
+            .stdout(full)
+            .output();
+        let output = hotrun.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            text.starts_with("error: cannot write the output: "),
+            "{text}"
+        );
+    }
+}
+
 /// Runs the ignored test `variables_are_read` in a process of its own that has these variables.
 fn with_variables(case: &str, variables: &[(&str, &str)]) {
     let output = Command::new(std::env::current_exe().unwrap())
@@ -227,6 +321,7 @@ fn variables_set_options_and_the_command_line_overrides_them() {
     ];
     with_variables("several", &several);
     with_variables("wrong", &[("HOTRUN_STOP_SIGNAL", "TREM")]);
+    with_variables("maybe", &[("HOTRUN_WHY", "maybe")]);
 }
 
 #[test]
@@ -245,6 +340,13 @@ fn variables_are_read() {
             );
             assert_eq!(cli.env, ["A=1", "B=2"]);
             assert_eq!(cli.ignore, ["*.{log,tmp}", "*.db"]);
+        }
+        Ok("maybe") => {
+            let failure = cli::explain(&parse("hotrun x").unwrap_err());
+            assert!(
+                failure.message().contains("'maybe' for '--why'"),
+                "{failure}"
+            );
         }
         Ok("wrong") => {
             let failure = cli::explain(&parse("hotrun x").unwrap_err());

@@ -12,10 +12,11 @@ use roff::{Roff, roman};
 use crate::error::Failure;
 use crate::guide::{GuidePage, PAGES};
 
-/// The guide page that the command line asks for, or the list of topics.
-///
-/// `None` if the first argument is not `help`. `hotrun -- help` runs a program called `help`.
-pub fn guide(args: &[OsString], color: bool) -> Option<Result<String, Failure>> {
+pub(super) fn guide(
+    args: &[OsString],
+    color: bool,
+    command: fn() -> Command,
+) -> Option<Result<String, Failure>> {
     let (first, topic) = args.get(1..)?.split_first()?;
     if first != "help" {
         return None;
@@ -25,10 +26,14 @@ pub fn guide(args: &[OsString], color: bool) -> Option<Result<String, Failure>> 
             .iter()
             .map(|page| format!("  {:<14}{}\n", page.topic, page.title()));
         let topics: String = topics.collect();
-        return Some(Ok(format!(
-            "Topics of `hotrun help TOPIC`:\n{topics}\n\
-             `hotrun -h` lists the most common options, `hotrun --help` all of them.\n"
-        )));
+        let more = format!(
+            "{EXAMPLES}\n\n`hotrun --help` lists all options. Topics of `hotrun help TOPIC`:\n{topics}"
+        );
+        let text = command().after_help(more).render_help();
+        return Some(Ok(match color {
+            true => text.ansi().to_string(),
+            false => text.to_string(),
+        }));
     };
     let Some(page) = PAGES.iter().find(|page| *page.topic == **topic) else {
         return Some(Err(Failure::usage(format!(
@@ -77,16 +82,66 @@ pub(super) fn generate(what: Generate, mut command: Command) -> io::Result<Vec<u
         Generate::Elvish => Shell::Elvish,
         Generate::Man => return man_page(command),
     };
+    // These options also accept other values, so clap does not know the possible ones.
+    command = command.mut_arg("ready", |arg| {
+        arg.value_parser([
+            "auto", "listen", "notify", "http:/", "tcp", "log:", "exec:", "delay:",
+        ])
+    });
+    command = command.mut_arg("stop_signal", |arg| {
+        arg.value_parser(["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"])
+    });
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, "hotrun", &mut text);
-    Ok(text)
+    if what != Generate::Bash {
+        return Ok(text);
+    }
+    // Completes what clap's script does not: COMMAND, and values after `=`, where bash splits words.
+    const BEFORE: &str = "    cmd=\"\"\n";
+    let script = String::from_utf8(text).map_err(io::Error::other)?;
+    Ok(script
+        .replacen(BEFORE, &format!("{BASH}{BEFORE}"), 1)
+        .into_bytes())
 }
 
-/// Renders clap's sections, then the guide. The guide's headings become sections, and its line breaks are kept.
+const BASH: &str = r#"    if [[ "${COMP_WORDS[COMP_CWORD]}" == "=" ]]; then
+        cur="" prev="${COMP_WORDS[COMP_CWORD-1]}"
+    elif [[ "${prev}" == "=" ]]; then
+        prev="${COMP_WORDS[COMP_CWORD-2]}"
+    fi
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        [[ "${COMP_WORDS[i]}" == "--" ]] || continue
+        if ((i + 1 == COMP_CWORD)); then
+            COMPREPLY=($(compgen -c -- "${cur}"))
+        elif declare -F _comp_command_offset >/dev/null; then
+            _comp_command_offset $((i + 1))
+        elif declare -F _command_offset >/dev/null; then
+            _command_offset $((i + 1))
+        fi
+        return 0
+    done
+"#;
+
+/// Renders clap's sections, then those of the help, then the guide. Headings become sections. Line breaks are kept,
+/// except in the sentences of the help.
 fn man_page(command: Command) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    Man::new(command).render(&mut text)?;
+    let man = Man::new(command);
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
     let mut roff = Roff::new();
+    for line in format!("{EXAMPLES}\n{LONG}").lines() {
+        match (line.strip_suffix(':'), line.trim_start()) {
+            (Some(title), _) if !line.starts_with(' ') => {
+                roff.control("SH", [title.to_uppercase().as_str()])
+            }
+            (_, sentence) if sentence.ends_with('.') => roff.text([roman(sentence)]),
+            (_, row) => roff.control("nf", []).text([roman(row)]).control("fi", []),
+        };
+    }
     for line in PAGES.iter().flat_map(|page| page.text.lines()) {
         match (line.strip_prefix("# "), line.strip_prefix("## ")) {
             (Some(title), _) => roff
@@ -153,7 +208,7 @@ Keys on a live terminal:
   r reload   p pause   u undo   e errors   k kill draining   c clear
   Enter mark   ? help   q quit
 
-Signals to hotrun:
+Signals:
   INT and TERM stop the program gracefully; a second one, or QUIT, stops it at once. \
 USR1 reloads. HUP reloads if hotrun has a terminal, and otherwise acts like TERM.
 
@@ -188,7 +243,7 @@ mod tests {
 
     fn help(line: &str) -> Option<Result<String, Failure>> {
         let args: Vec<_> = line.split(' ').map(OsString::from).collect();
-        guide(&args, false)
+        guide(&args, false, crate::cli::command)
     }
 
     #[test]
@@ -218,7 +273,7 @@ mod tests {
             );
         }
         let args = ["hotrun", "help", "crashes"].map(OsString::from);
-        let colored = guide(&args, true).unwrap().unwrap();
+        let colored = guide(&args, true, crate::cli::command).unwrap().unwrap();
         assert!(
             colored.starts_with("\u{1b}[1m# When a program crashes"),
             "{colored}"

@@ -122,8 +122,10 @@ impl Driver {
         }
         if message.surplus > 0 {
             let count = message.surplus;
-            let text =
-                format!("gen {id} sent {count} descriptors without `FDSTORE=1`; they were closed");
+            let text = format!(
+                "gen {id} sent descriptors without `FDSTORE=1`; {} closed",
+                were(count)
+            );
             self.offer(Level::Warning, text);
         }
     }
@@ -143,23 +145,23 @@ impl Driver {
                 let fds = self.without_listeners(id, fds);
                 let stored = self.fd_store.store(&name, poll, fds);
                 if stored.refused > 0 {
-                    let (count, most) = (stored.refused, notify::CAPACITY);
+                    let (refused, most) = (were(stored.refused), notify::CAPACITY);
                     let text = format!(
-                        "gen {id} tried to store more than {most} descriptors; {count} were closed"
+                        "gen {id} tried to store more than {most} descriptors; {refused} closed"
                     );
                     let hint = "remove unneeded ones with `FDSTOREREMOVE=1` and `FDNAME`";
                     self.feed.message(Level::Warning, text, Some(hint.into()));
                 }
                 if stored.new > 0 {
                     let count = self.fd_store.all().len();
-                    let text = format!("gen {id} stored `{name}`; {count} descriptors are stored");
+                    let text = format!("gen {id} stored `{name}`; descriptors stored: {count}");
                     self.offer(Level::Detail, text);
                     self.handle(Event::Generation(id, GenEvent::StoredFds));
                 }
             }
             StoreRequest::Remove { name } => {
                 let count = self.fd_store.remove(&name);
-                let text = format!("gen {id} removed `{name}`; {count} descriptors were closed");
+                let text = format!("gen {id} removed `{name}`; {} closed", were(count));
                 self.offer(Level::Detail, text);
             }
         }
@@ -188,6 +190,14 @@ impl Driver {
         }
         let text = format!("gen {id} sent MAINPID={pid} for a process outside its tree; ignored");
         self.offer(Level::Warning, text);
+    }
+}
+
+/// The subject and verb of a sentence about this many descriptors.
+fn were(count: usize) -> String {
+    match count {
+        1 => "1 descriptor was".into(),
+        _ => format!("{count} descriptors were"),
     }
 }
 

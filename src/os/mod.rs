@@ -45,6 +45,18 @@ pub const STEERING: bool = cfg!(target_os = "linux");
 /// leaves its process group and loses its parent is out of reach.
 pub const SUBREAPER: bool = cfg!(target_os = "linux");
 
+/// Returns the hour, the minute and the second of the local time (`localtime_r(3)`).
+pub fn local_time() -> [i32; 3] {
+    let mut now = 0;
+    // SAFETY: `time` writes to the integer that the pointer refers to.
+    unsafe { libc::time(&raw mut now) };
+    // SAFETY: all zeros is a valid `tm`: integers, and a null pointer to the name of the time zone.
+    let mut local: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: `localtime_r` reads the integer and writes the `tm`. hotrun never changes `TZ`.
+    unsafe { libc::localtime_r(&raw const now, &raw mut local) };
+    [local.tm_hour, local.tm_min, local.tm_sec]
+}
+
 /// Returns the value of the test hook `name`, which an integration test sets as the environment variable
 /// `HOTRUN_TEST_name`.
 ///

@@ -77,16 +77,16 @@ impl Spawner {
     // Takes the spec by value, so that hotrun's copies of its descriptors are closed when the function returns.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
-        let (stdout, stdout_writer) = output_pipe().map_err(SpawnError::Channel)?;
-        let (stderr, stderr_writer) = output_pipe().map_err(SpawnError::Channel)?;
+        let (stdout, stdout_writer) = output_pipe().map_err(SpawnError::Pipe)?;
+        let (stderr, stderr_writer) = output_pipe().map_err(SpawnError::Pipe)?;
         let output = [stdout_writer, stderr_writer].map(Stdio::from);
         let (control, events) = self.start(&spec, StdioMode::Pipes, output)?;
         let receiver = |pipe: PipeReader| pipe::Receiver::from_owned_fd(pipe.into());
         Ok(Process {
             control,
             events,
-            stdout: receiver(stdout).map_err(SpawnError::Channel)?,
-            stderr: receiver(stderr).map_err(SpawnError::Channel)?,
+            stdout: receiver(stdout).map_err(SpawnError::Pipe)?,
+            stderr: receiver(stderr).map_err(SpawnError::Pipe)?,
         })
     }
 
@@ -124,7 +124,7 @@ impl Spawner {
         [stdout, stderr]: [Stdio; 2],
     ) -> Result<(Control, ProgramEvents), SpawnError> {
         let request = start_request::encode(spec, stdio)?;
-        let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
+        let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Pipe)?;
         let mut command = Command::new(&self.exe);
         command
             // `pkill -f hotrun` must not find the guardian, which has to clean up.

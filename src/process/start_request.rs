@@ -96,8 +96,9 @@ pub enum SpawnError {
     SocketName(String),
     /// The guardian could not be started from this executable.
     Guardian(PathBuf, io::Error),
-    /// The pipes for the program's output or the socket to the guardian could not be created, or the start request
-    /// could not be sent.
+    /// The pipes for the program's output or the socket to the guardian could not be created.
+    Pipe(io::Error),
+    /// The start request could not be sent to the guardian.
     Channel(io::Error),
     /// The program's pty could not be created.
     Pty(io::Error),
@@ -118,6 +119,7 @@ impl fmt::Display for SpawnError {
                 let path = path.display();
                 write!(f, "cannot start the guardian from `{path}`: {error}")
             }
+            Self::Pipe(error) => write!(f, "cannot create a pipe: {error}"),
             Self::Channel(error) => write!(f, "cannot reach the guardian: {error}"),
             Self::Pty(error) => write!(f, "cannot create a pty: {error}"),
         }
@@ -127,7 +129,10 @@ impl fmt::Display for SpawnError {
 impl std::error::Error for SpawnError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Guardian(_, error) | Self::Channel(error) | Self::Pty(error) => Some(error),
+            Self::Guardian(_, error)
+            | Self::Pipe(error)
+            | Self::Channel(error)
+            | Self::Pty(error) => Some(error),
             Self::Empty | Self::ZeroByte(_) | Self::SocketName(_) => None,
         }
     }

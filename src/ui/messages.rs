@@ -65,12 +65,12 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<LogMessage> {
         Report::Listening {
             name,
             address,
+            by,
             first: true,
-            ..
-        } => info(match name.as_str() {
-            "" => format!("listening on {address}"),
-            name => format!("listening on {address} ({name})"),
-        }),
+        } => match name.as_str() {
+            "" => listening(address, *by, model),
+            name => info(format!("listening on {address} ({name})")),
+        },
         Report::Spawned { id, pid, .. } => detail(format!("gen {id} has pid {pid}")),
         Report::MainProcess { id, pid } => detail(format!("gen {id} has main pid {pid}")),
         Report::Status { id, text } if text.is_empty() => {
@@ -91,14 +91,33 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<LogMessage> {
     })
 }
 
+/// Names the first few addresses of a program. The others are details.
+fn listening(address: &str, by: Option<GenId>, model: &Model) -> LogMessage {
+    const MAX_NAMED: usize = 3;
+    let generation = by.and_then(|id| model.generations.get(&id));
+    match generation.map_or(0, |known| known.addresses.len()) {
+        ..MAX_NAMED => info(format!("listening on {address}")),
+        MAX_NAMED => info(format!(
+            "listening on {address} and more (`-v` shows all addresses)"
+        )),
+        _ => detail(format!("listening on {address}")),
+    }
+}
+
 fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> LogMessage {
     match notice {
         GenNotice::Building { cause } => info(format!("gen {id} building{}", because(cause))),
         GenNotice::BuildCancelled => info(format!("gen {id} build cancelled")),
         GenNotice::Built { took } => info(format!("gen {id} built in {}", Human(took))),
-        GenNotice::Unchanged { like } => success(format!(
-            "gen {id} skipped: binary unchanged, gen {like} stays live"
-        )),
+        GenNotice::Unchanged { like } => {
+            let state = match model.live() == Some(like) {
+                true => "stays live",
+                false => "is still starting",
+            };
+            success(format!(
+                "gen {id} skipped: binary unchanged, gen {like} {state}"
+            ))
+        }
         GenNotice::Outdated => info(format!(
             "gen {id} discarded: sources changed during the build"
         )),

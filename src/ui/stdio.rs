@@ -81,9 +81,15 @@ fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 /// Prints requested text (help, version, completions) on stdout. A closed pipe is not an error.
-pub fn print(text: &[u8]) {
+///
+/// # Errors
+/// The text cannot be written completely, for example because the disk is full.
+pub fn print(text: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text).and_then(|()| stdout.flush());
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Prints an error message on stderr. If this fails, there is nowhere to report it.

@@ -143,7 +143,7 @@ fn set_up(terminal: &OwnedFd, keys: bool, before: Option<Saved>) -> io::Result<S
         Some(before) if before.ours == current => before.original,
         Some(_) | None => current,
     };
-    let ours = drawing_modes(&original);
+    let ours = drawing_modes(&original, keys);
     let mut nonblocking = terminal::reopen(terminal).or_else(|_| {
         let same = terminal.as_fd().try_clone_to_owned()?;
         Ok::<_, io::Error>(File::from(same))
@@ -161,7 +161,7 @@ fn set_up(terminal: &OwnedFd, keys: bool, before: Option<Saved>) -> io::Result<S
     })
 }
 
-fn drawing_modes(original: &Termios) -> Termios {
+fn drawing_modes(original: &Termios, keys: bool) -> Termios {
     let mut modes = original.clone();
     // Keys arrive one at a time and are not echoed. Ctrl-C, Ctrl-\ and Ctrl-Z still send signals, but must not make the
     // kernel discard output that is on its way to the screen.
@@ -171,7 +171,10 @@ fn drawing_modes(original: &Termios) -> Termios {
     modes
         .local_flags
         .insert(LocalFlags::ISIG | LocalFlags::NOFLSH);
-    modes.input_flags.insert(InputFlags::ICRNL);
+    // The program gets its input as typed, and its own terminal converts it.
+    let conversions = InputFlags::ICRNL | InputFlags::INLCR | InputFlags::IGNCR;
+    modes.input_flags.remove(conversions);
+    modes.input_flags.set(InputFlags::ICRNL, keys);
     modes
         .output_flags
         .insert(OutputFlags::OPOST | OutputFlags::ONLCR);
@@ -262,4 +265,23 @@ fn restore_on_panic() {
 /// If the test hook is set.
 pub fn panic_for_test() {
     assert!(test_hook("PANIC").is_none(), "requested by a test");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enter_arrives_as_typed_if_the_program_gets_the_input() {
+        let size = Size {
+            columns: 80,
+            rows: 24,
+        };
+        let (_master, terminal) = terminal::open(size).unwrap();
+        let original = terminal::modes(&terminal).unwrap();
+        assert!(original.input_flags.contains(InputFlags::ICRNL));
+        let flags = |keys| drawing_modes(&original, keys).input_flags;
+        assert!(flags(true).contains(InputFlags::ICRNL));
+        assert!(!flags(false).contains(InputFlags::ICRNL));
+    }
 }

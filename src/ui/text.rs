@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Displays a duration as `240µs`, `31ms`, `1.04s`, `3m12s` or `2h05m`. Durations are truncated, not rounded, so that
@@ -53,10 +53,17 @@ pub(super) fn shortened(line: &str) -> &str {
     &line[..end.unwrap_or(0)]
 }
 
-/// Formats a path: relative to the working directory if the path is inside it, and escaped if the path contains control
+/// Formats a path: relative to the working directory if that is shorter, and escaped if the path contains control
 /// characters.
 pub(super) fn path(path: &Path, workdir: &Path) -> String {
-    let short = path.strip_prefix(workdir).unwrap_or(path);
+    // One `..` for each directory that must be left.
+    let mut above = workdir.ancestors().enumerate();
+    let relative = above.find_map(|(up, directory)| {
+        let rest = path.strip_prefix(directory).ok()?;
+        Some(PathBuf::from_iter(std::iter::repeat_n("..", up)).join(rest))
+    });
+    let shorter = relative.filter(|relative| relative.as_os_str().len() < path.as_os_str().len());
+    let short = shorter.unwrap_or_else(|| path.to_owned());
     let shown = short.to_string_lossy();
     if shown.chars().any(char::is_control) {
         shown.escape_debug().to_string()
@@ -102,6 +109,10 @@ mod tests {
     fn a_path_inside_the_working_directory_is_shown_relative_to_it() {
         assert_eq!(path(Path::new("/w/src/a.rs"), Path::new("/w")), "src/a.rs");
         assert_eq!(path(Path::new("/v/a.rs"), Path::new("/w")), "/v/a.rs");
+        let member = Path::new("/home/me/workspace/app");
+        let path = |file| path(Path::new(file), member);
+        assert_eq!(path("/home/me/workspace/shared/a.rs"), "../shared/a.rs");
+        assert_eq!(path("/etc/app.conf"), "/etc/app.conf");
     }
 
     #[test]

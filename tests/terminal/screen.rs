@@ -380,7 +380,7 @@ pub(crate) fn normalize(text: &str) -> String {
     let all = [
         (r"pid \d+", "pid N"),
         (r"127\.0\.0\.1:\d+", "127.0.0.1:P"),
-        (r"\b\d+(\.\d+)?(ms|µs)|\b\d+\.\d+s", "T"),
+        (r"\b\d+(\.\d+)?(ms|µs)|\b\d+\.\d+s|\d\d:\d\d:\d\d", "T"),
         (r"\b\d+s of", "Ts of"),
         (r"   +(\S)", "   $1"),
     ];

@@ -62,6 +62,7 @@ fn a_session_at_the_terminal_shows_the_expected_screens() {
 
          error: expected `;`
           --> src/main:1
+
          ● gen 2 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
          ✘ gen 3 failed to build · gen 2 still live   r reload  p pause  e errors  ? help  q quit",
     );
@@ -72,6 +73,9 @@ fn a_session_at_the_terminal_shows_the_expected_screens() {
         version 1
         [2] version slow
         [1] bye
+         error: expected `;`
+          --> src/main:1
+        hotrun: these errors are fixed
         [4] version lazy
         [2] bye
 
@@ -85,10 +89,12 @@ fn a_session_at_the_terminal_shows_the_expected_screens() {
         version 1
         [2] version slow
         [1] bye
+         error: expected `;`
+          --> src/main:1
+        hotrun: these errors are fixed
         [4] version lazy
         [2] bye
         [5] version 5
-
          ● gen 5 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
          ◐ gen 4 draining   no conns, shutting down · Ts of 10s left · pid N
          ✔ built in T · ready in T · src/main   r reload  p pause  k kill  ? help  q quit",
@@ -107,7 +113,7 @@ fn a_session_at_the_terminal_shows_the_expected_screens() {
            e   errors: print the whole output of the last build
            k   kill draining generations
            c   clear the screen
-           Enter   print a mark
+           Enter   print a mark with the time
            Ctrl-Z  suspend together with the program; `fg` resumes
            q   quit, like Ctrl-C; twice: quit now
            Esc   close this help
@@ -130,6 +136,9 @@ fn a_session_at_the_terminal_shows_the_expected_screens() {
         version 1
         [2] version slow
         [1] bye
+         error: expected `;`
+          --> src/main:1
+        hotrun: these errors are fixed
         [4] version lazy
         [2] bye
         [5] version 5
@@ -161,13 +170,16 @@ fn a_session_at_the_terminal_shows_the_expected_screens() {
         version 1
         [2] version slow
         [1] bye
+         error: expected `;`
+          --> src/main:1
+        hotrun: these errors are fixed
         [4] version lazy
         [2] bye
         [5] version 5
         [4] bye
         [6] version slow again
         [5] bye
-        ── mark 1 ────────────────────────────────────────────────────────────
+        ── mark 1 · T ────────────────────────────────────────────────────────────
         bye",
     );
 }

@@ -5,6 +5,7 @@ mod keys;
 mod row;
 mod status;
 
+use std::ops::Range;
 use std::time::Duration;
 
 pub(super) use self::row::Frame;
@@ -14,9 +15,9 @@ use super::wrap::{RESET, plain, truncate};
 use crate::reload::Phase;
 use crate::ui::model::Model;
 
-/// The footer's rows from top to bottom. They fit on the terminal, and leave at least one of its rows free if it has
-/// several.
-pub(super) fn rows(frame: &Frame<'_>) -> Vec<String> {
+/// The footer's rows from top to bottom, and which of them are a failed build's errors. The rows fit on the terminal,
+/// and leave at least one of its rows free if it has several.
+pub(super) fn rows(frame: &Frame<'_>) -> (Vec<String>, Range<usize>) {
     let most = usize::from(frame.size.rows).saturating_sub(1).max(1);
     let mut state = generations::rows(frame, most - 1);
     state.push(match status::segments(frame) {
@@ -24,22 +25,34 @@ pub(super) fn rows(frame: &Frame<'_>) -> Vec<String> {
         Err(segments) => segments.fit(frame.columns()),
     });
     let room = most.saturating_sub(state.len());
-    let mut rows = match frame.help {
+    let block = match frame.help {
         true => keys::help(frame, room),
         false => errors(frame, room.min(most * 2 / 3)),
     };
-    rows.extend(state);
+    let has_room = |rows: usize| most > 8 && rows + block.len() + state.len() < most;
+    // An empty row separates the footer from the output, if there is room. It holds the cursor between two frames. A
+    // terminal that becomes narrower rewraps the existing rows, but not an empty one. A generation that is starting or
+    // draining takes the place of this row, so that the footer keeps its height.
+    let is_steady = state.len() <= 2;
+    let top = has_room(0) && (is_steady || !block.is_empty());
+    let between = has_room(1) && is_steady && !block.is_empty();
+    let errors = match frame.help {
+        true => 0..0,
+        false => usize::from(top)..usize::from(top) + block.len(),
+    };
+    let empty = |wanted: bool| wanted.then(String::new);
+    let rows = empty(top)
+        .into_iter()
+        .chain(block)
+        .chain(empty(between))
+        .chain(state);
+    let mut rows: Vec<String> = rows.collect();
     // The last rows matter most.
     rows.drain(..rows.len().saturating_sub(most));
     for row in &mut rows {
         *row = truncate(row.trim_end(), frame.columns());
     }
-    // An empty row separates the footer from the output, if there is room. It holds the cursor between two frames. A
-    // terminal that becomes narrower rewraps the existing rows, but not an empty one.
-    if rows.len() < most && most > 8 {
-        rows.insert(0, String::new());
-    }
-    rows
+    (rows, errors)
 }
 
 /// The errors of the last failed build.

@@ -30,6 +30,7 @@ use super::model::Model;
 use super::terminal_guard::panic_for_test;
 use super::writer::TolerantWriter;
 use super::{Level, Options, OutputStream, TerminalGuard, UiCommand};
+use crate::os::local_time;
 use crate::os::terminal::Size;
 use crate::reload::GenId;
 
@@ -53,6 +54,8 @@ pub(super) struct Live {
     output: PendingOutput,
     help: bool,
     marks: u32,
+    /// The rows of a failed build's errors in the last frame.
+    errors: Vec<String>,
     /// Whether the screen may be out of date.
     dirty: bool,
     /// When the last frame was drawn.
@@ -72,6 +75,7 @@ impl Live {
             viewport: Viewport::default(),
             help: false,
             marks: 0,
+            errors: Vec::new(),
             dirty: true,
             drawn: Duration::ZERO,
             released: false,
@@ -134,7 +138,11 @@ impl Live {
     fn mark(&mut self) {
         panic_for_test();
         self.marks += 1;
-        let text = format!("── mark {} ", self.marks);
+        let [hour, minute, second] = local_time();
+        let text = format!(
+            "── mark {} · {hour:02}:{minute:02}:{second:02} ",
+            self.marks
+        );
         let columns = usize::from(self.size.columns);
         let rule = "─".repeat(columns.saturating_sub(text.chars().count()).min(60));
         self.output.line(&format!("{text}{rule}"));
@@ -183,7 +191,15 @@ impl Live {
             return;
         }
         self.check_size();
-        let above = self.output.take();
+        let mut above = String::new();
+        // Errors that no longer apply become part of the output. Erasing them would leave a hole at the bottom of the
+        // screen, because a terminal cannot bring back the lines that it has scrolled away.
+        let mut errors = std::mem::take(&mut self.errors);
+        if model.broken_build.is_none() && !self.options.clear && !errors.is_empty() {
+            errors.extend(self.options.lines(Level::Detail, "these errors are fixed"));
+            above.extend(errors.iter().map(|row| format!("{row}\r\n")));
+        }
+        above += &self.output.take();
         let rows = self.rows(model, now);
         let text = self.viewport.draw(&above, rows);
         self.out.write(text.as_bytes());
@@ -199,7 +215,7 @@ impl Live {
     }
 
     /// The rows of the viewport: unfinished lines, then the footer.
-    fn rows(&self, model: &Model, now: Duration) -> Vec<String> {
+    fn rows(&mut self, model: &Model, now: Duration) -> Vec<String> {
         let frame = Frame {
             model,
             options: &self.options,
@@ -208,7 +224,8 @@ impl Live {
             help: self.help,
         };
         let columns = usize::from(self.size.columns);
-        let footer = footer::rows(&frame);
+        let (footer, errors) = footer::rows(&frame);
+        self.errors = footer[errors].to_vec();
         let room = usize::from(self.size.rows).saturating_sub(footer.len());
         let room = room.min(MAX_UNFINISHED_ROWS);
         let mut rows = self.output.unfinished(model, columns, room);

@@ -195,6 +195,13 @@ impl LastLine {
         }
     }
 
+    /// Replaces the text with as many spaces.
+    fn erase_left(&mut self) {
+        let columns = self.columns;
+        self.clear();
+        (0..columns).for_each(|_| self.print(' '));
+    }
+
     /// Restores the style and link in effect, whatever the remaining text has switched on.
     fn restore_style(&mut self) {
         let mut sequence = String::from(RESET);
@@ -288,9 +295,13 @@ impl Perform for LastLine {
                 self.style.apply(params.iter());
                 self.push_sequence(&sgr::sequence(params.iter()));
             }
-            // Erase in line: everything, if the cursor is at the start or the parameter is 2 (the whole line).
-            'K' if self.at_start || first == Some(2) => self.clear(),
-            'K' if matches!(first, None | Some(0)) => self.erase_right(),
+            // Erase in line: to the right of the cursor, to the left (emulated only at the end of the line), or all.
+            'K' => match first.unwrap_or(0) {
+                0 if !self.at_start => self.erase_right(),
+                1 if !self.at_start && self.left == 0 => self.erase_left(),
+                0 | 2 => self.clear(),
+                _ => {}
+            },
             // Delete characters, if that deletes everything to the right of the cursor.
             'P' if self.left <= count => self.erase_right(),
             'D' => self.move_left(count),

@@ -176,7 +176,8 @@ fn the_log_of_a_failed_build_is_available_during_the_next_build() {
         terminal.draw();
         let all = terminal.everything();
         let (_, shown) = all.rsplit_once(mark).unwrap();
-        let lines = shown.lines().skip(1).take_while(|line| !line.is_empty());
+        let log = |line: &&str| !line.is_empty() && !line.contains("live");
+        let lines = shown.lines().skip(1).take_while(log);
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     let mut terminal = EmulatedTerminal::new(Options::of(UiMode::Live), 60, 20);
@@ -223,4 +224,40 @@ fn nothing_is_written_after_the_terminal_is_released() {
     terminal.execute(UiCommand::Resume { away: ms(0) });
     terminal.draw();
     assert_lines(&terminal.everything(), 20, 1);
+}
+
+/// The terminal is full when the errors appear, so that they push lines into its scrollback.
+#[test]
+fn the_errors_of_a_failed_build_leave_no_hole_on_the_screen() {
+    let three = GenId::new(3);
+    let mut terminal = EmulatedTerminal::new(Options::of(UiMode::Live), 60, 16);
+    terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
+    terminal.report(&[out(ONE, &lines(1, 30))]);
+    let cause = Cause::Change;
+    terminal.report(&[notice(Notice::Generation(
+        TWO,
+        GenNotice::Building { cause },
+    ))]);
+    for number in 1..=8 {
+        let text = format!("error {number}");
+        terminal.report(&[Report::BuildLine { id: TWO, text }]);
+    }
+    let (failure, live) = (GenFailure::Build, Some(ONE));
+    let failed = notice(Notice::Generation(TWO, GenNotice::Failed { failure, live }));
+    terminal.report(&[failed]);
+    assert_lines(&terminal.everything(), 30, 1);
+    terminal.report(&[begin(three, cause), go_live(three), drain(ONE)].concat());
+    let screen = terminal.everything();
+    let rows: Vec<&str> = screen.lines().collect();
+    assert_eq!(
+        rows.iter().filter(|row| row.starts_with(" error ")).count(),
+        8
+    );
+    let fixed = rows
+        .iter()
+        .skip_while(|row| !row.contains("error 8"))
+        .nth(1);
+    assert_eq!(fixed, Some(&"hotrun: these errors are fixed"), "{screen}");
+    // Above the footer's three rows.
+    assert_eq!(rows.len(), 30 + 8 + 1 + 3, "{screen}");
 }

@@ -11,6 +11,8 @@ use crate::ui::{Human, text};
 
 /// The maximum number of draining generations with a row of their own.
 const MAX_DRAINING: usize = 3;
+/// If a program has more addresses than this, only the first is named.
+const MAX_ADDRESSES: usize = 3;
 
 /// The rows of the live and starting generations, and as many rows of draining ones as fit into `max_rows`.
 pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
@@ -60,8 +62,18 @@ fn live_row(frame: &Frame<'_>, id: GenId, live: &ShownGeneration) -> String {
     row.add(5, Tint::Plain, pid(live));
     row.add(6, Tint::Plain, format!("up {}", up(frame.age(live.since))));
     let listening = frame.model.listening.iter().map(|(_, address)| address);
-    for address in listening.chain(&live.addresses) {
+    let addresses: Vec<&String> = listening.chain(&live.addresses).collect();
+    let named = if addresses.len() > MAX_ADDRESSES {
+        1
+    } else {
+        addresses.len()
+    };
+    for address in &addresses[..named] {
         row.add(2, Tint::Plain, text::text(address));
+    }
+    if named < addresses.len() {
+        let more = addresses.len() - named;
+        row.add(2, Tint::Plain, format!("{more} more addresses"));
     }
     row.add(1, Tint::Plain, connections(live));
     row.add(4, Tint::Plain, status(live));

@@ -19,7 +19,7 @@ const HELP: [(usize, &str, &str); 10] = [
     (2, "e", "errors: print the whole output of the last build"),
     (5, "k", "kill draining generations"),
     (8, "c", "clear the screen"),
-    (9, "Enter", "print a mark"),
+    (9, "Enter", "print a mark with the time"),
     (
         6,
         "Ctrl-Z",

@@ -144,3 +144,10 @@ fn the_bell_rings_once() {
     assert!(filter.take_bell());
     assert!(!filter.take_bell());
 }
+
+#[test]
+fn erasing_to_the_left_keeps_the_width() {
+    assert_eq!(filtered("half^[1Kx").1, "    x");
+    assert_eq!(filtered("50%\r^[1K").1, "50%");
+    assert_eq!(filtered("50%^[1K\r100%").1, "100%");
+}

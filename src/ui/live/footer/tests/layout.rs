@@ -136,3 +136,36 @@ fn the_footer_shows_the_addresses_of_the_live_generation() {
         "connections wait at the last address"
     );
 }
+
+#[test]
+fn a_generation_that_starts_or_drains_does_not_change_the_height_of_the_footer() {
+    let mut story = Story::with_one_live();
+    let height = |story: &Story| story.shown(100, 24, false).split('\n').count();
+    let steady = height(&story);
+    story.spawn(TWO, Cause::Change);
+    assert_eq!(height(&story), steady, "starting");
+    story.go_live(TWO);
+    let timeout = ms(10_000);
+    story.notice(Notice::Generation(ONE, GenNotice::Draining { timeout }));
+    assert_eq!(height(&story), steady, "draining");
+    story.exit(ONE);
+    assert_eq!(height(&story), steady);
+}
+
+#[test]
+fn the_footer_sums_up_many_addresses() {
+    let mut story = Story::with_one_live();
+    for port in 4000..4040 {
+        story.report(Report::Listening {
+            name: String::new(),
+            address: format!("127.0.0.1:{port}"),
+            by: Some(ONE),
+            first: true,
+        });
+    }
+    let shown = story.shown(100, 24, false);
+    assert!(
+        shown.contains(" · 127.0.0.1:3000 · 40 more addresses · "),
+        "{shown}"
+    );
+}

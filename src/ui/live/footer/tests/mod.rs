@@ -142,7 +142,7 @@ impl Story {
             now: self.now,
             help: self.help,
         };
-        super::rows(&frame).join("\n")
+        super::rows(&frame).0.join("\n")
     }
 
     /// Compares the footer on terminals of 100 by 30, 60 by 10 and 20 by 5 characters.

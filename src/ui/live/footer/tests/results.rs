@@ -141,10 +141,11 @@ fn the_key_help_shows_the_most_important_keys_on_a_small_terminal() {
    e       errors: print the whole output of the last build
    k       kill draining generations
    c       clear the screen
-   Enter   print a mark
+   Enter   print a mark with the time
    Ctrl-Z  suspend together with the program; `fg` resumes
    q       quit, like Ctrl-C; twice: quit now
    Esc     close this help
+
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ✔ built in 1.04s · ready in 31ms                                  r reload  p pause  ? help  q quit
 --------------------

@@ -202,6 +202,7 @@ fn the_footer_shows_as_many_errors_of_a_failed_build_as_fit() {
   --> src/main.rs:4
    |
    = note
+
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ✘ gen 2 failed to build · 6 errors · 2 not shown · gen 1 still live      r reload  e errors  ? help
 --------------------
@@ -259,10 +260,12 @@ fn errors_stay_visible_when_the_live_generation_crashes() {
     story.go_live(three).assert_shown(
         "
  error: no
+
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
  ✘ gen 2 failed to build · 1 error · gen 3 still live    r reload  p pause  e errors  ? help  q quit
 --------------------
  error: no
+
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
  ✘ gen 2 failed to build · gen 3 still live           ? help
 --------------------

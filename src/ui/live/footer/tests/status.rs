@@ -16,7 +16,7 @@ fn shown(model: &Model, columns: u16, now: Duration) -> String {
         now,
         help: false,
     };
-    rows(&frame).join("\n")
+    rows(&frame).0.join("\n")
 }
 
 fn fold(model: &mut Model, notice: Notice) {
