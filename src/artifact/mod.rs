@@ -38,8 +38,17 @@ pub struct ArtifactStore {
     /// same pid in two containers.
     token: String,
     next: ArtifactId,
-    newest: Option<(ArtifactId, Launch, Option<Fingerprint>)>,
+    newest: Option<Newest>,
     kept: BTreeMap<ArtifactId, Kept>,
+}
+
+#[derive(Debug)]
+struct Newest {
+    id: ArtifactId,
+    launch: Launch,
+    fingerprint: Option<Fingerprint>,
+    /// The executable when the build ended; `None` if it is unknown.
+    stamp: Option<OutputStamp>,
 }
 
 #[derive(Debug)]
@@ -71,9 +80,14 @@ impl ArtifactStore {
         id
     }
 
-    /// Sets the newest artifact, which is started from its original path.
+    /// Sets the newest artifact, which is started from its original path unless something else replaces it there.
     pub fn set_newest(&mut self, id: ArtifactId, launch: Launch, fingerprint: Option<Fingerprint>) {
-        self.newest = Some((id, launch, fingerprint));
+        self.newest = Some(Newest {
+            id,
+            stamp: stamp(&launch),
+            launch,
+            fingerprint,
+        });
     }
 
     /// Keeps a build's executable, and removes the artifacts that are not needed. Returns the id of the artifact, and
@@ -101,7 +115,7 @@ impl ArtifactStore {
             None => {
                 let artifact = self.new_id();
                 let prefix = self.prefix(&executable);
-                let kept = Kept::new(launch.clone(), &named, &executable, prefix, artifact)?;
+                let kept = Kept::new(launch.clone(), &executable, prefix, artifact)?;
                 self.kept.insert(artifact, kept);
                 artifact
             }
@@ -132,12 +146,18 @@ impl ArtifactStore {
     /// # Errors
     /// The artifact's executable was not kept, was removed, or was overwritten in place by a later build.
     pub fn launch(&self, artifact: ArtifactId) -> Result<(Launch, Option<Fingerprint>)> {
-        if let Some((id, launch, fingerprint)) = &self.newest
-            && *id == artifact
-        {
-            return Ok((launch.clone(), fingerprint.clone()));
-        }
         let kept = self.kept.get(&artifact);
+        let newest = self.newest.as_ref().filter(|newest| newest.id == artifact);
+        if let Some(newest) = newest {
+            // For example, another cargo has built a different program at the same path.
+            let is_replaced = stamp(&newest.launch) != newest.stamp;
+            let launch = newest.launch.clone();
+            let launch = match kept.filter(|kept| is_replaced && kept.is_intact()) {
+                Some(kept) => with_executable(launch, &kept.link),
+                None => launch,
+            };
+            return Ok((launch, newest.fingerprint.clone()));
+        }
         let kept = kept.context("its executable was not kept")?;
         ensure!(kept.link.exists(), "its executable was removed");
         ensure!(kept.is_intact(), "a later build overwrote its executable");
@@ -145,20 +165,40 @@ impl ArtifactStore {
     }
 }
 
-/// The executable that was built. With `--build`, this is a guess: the command, provided that it is a path.
+/// The executable that was built, if it exists.
 fn executable(launch: &Launch) -> Option<PathBuf> {
+    expected_executable(launch).filter(|path| path.is_file())
+}
+
+/// Where the executable that was built should be. With `--build`, this is a guess: the command, provided that it is a
+/// path.
+fn expected_executable(launch: &Launch) -> Option<PathBuf> {
     let command = launch.argv.first().map(Path::new);
     let command = command.filter(|command| command.components().count() > 1);
     let path = launch.executable.clone();
-    let path = path.or_else(|| Some(launch.workdir.join(command?)))?;
-    path.is_file().then_some(path)
+    path.or_else(|| Some(launch.workdir.join(command?)))
+}
+
+/// Replaces the executable with another one.
+fn with_executable(mut launch: Launch, other: &Path) -> Launch {
+    let named = expected_executable(&launch);
+    // If the user has configured a runner for cargo, the executable is not the first word.
+    let is_program = |word: &&mut OsString| Some(launch.workdir.join(&**word)) == named;
+    if let Some(word) = launch.argv.iter_mut().find(is_program) {
+        *word = other.into();
+    }
+    launch
+}
+
+fn stamp(launch: &Launch) -> Option<OutputStamp> {
+    let metadata = fs::metadata(executable(launch)?).ok()?;
+    Some(OutputStamp::of(&metadata))
 }
 
 impl Kept {
-    /// Creates a link to the executable. `named` is its path in the launch, `executable` its canonical path.
+    /// Creates a link to the executable, whose canonical path is `executable`.
     fn new(
-        mut launch: Launch,
-        named: &Path,
+        launch: Launch,
         executable: &Path,
         prefix: PathBuf,
         artifact: ArtifactId,
@@ -166,13 +206,8 @@ impl Kept {
         let mut link = prefix.clone().into_os_string();
         link.push(artifact.get().to_string());
         fs::hard_link(executable, &link)?;
-        // If the user has configured a runner for cargo, the executable is not the first word.
-        let is_program = |word: &&mut OsString| launch.workdir.join(&**word) == named;
-        if let Some(word) = launch.argv.iter_mut().find(is_program) {
-            word.clone_from(&link);
-        }
         Ok(Self {
-            launch,
+            launch: with_executable(launch, Path::new(&link)),
             stamp: OutputStamp::of(&fs::metadata(&link)?),
             link: link.into(),
             prefix,

@@ -65,6 +65,29 @@ fn the_newest_artifact_is_started_from_its_original_path() {
 }
 
 #[test]
+fn the_newest_artifact_is_started_from_its_link_if_something_else_is_at_its_path() {
+    let (_root, app) = place();
+    replace(&app, "one");
+    let mut store = ArtifactStore::default();
+    let (id, _) = keep(&mut store, &app);
+    let newest = Launch {
+        argv: vec!["bin/app".into(), "--other".into()],
+        ..launch(&app)
+    };
+    store.set_newest(id, newest.clone(), None);
+    fs::remove_file(&app).unwrap();
+    replace(&app, "another program");
+    let started = argv(&store, 1);
+    assert_eq!(fs::read(&started[0]).unwrap(), b"one");
+    assert_eq!(started[1], "--other", "the newest launch counts");
+    fs::remove_file(&app).unwrap();
+    assert_eq!(argv(&store, 1), started, "nothing is at the original path");
+    // Without the link, there is nothing better than the original path.
+    fs::remove_file(&started[0]).unwrap();
+    assert_eq!(argv(&store, 1), newest.argv);
+}
+
+#[test]
 fn an_overwritten_executable_is_not_started() {
     let (_root, app) = place();
     let mut store = ArtifactStore::default();

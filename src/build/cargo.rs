@@ -1,14 +1,16 @@
 use std::ffi::OsString;
-use std::fs;
-use std::path::Path;
 use std::process::Command;
-
-use cargo_config2::{Color, Config, ResolveOptions, TargetTripleRef, de};
+use std::thread;
 
 use super::command_line::CargoRun;
+use super::config::CargoConfig;
 use super::target::{self, CargoTarget};
 use super::{SEPARATE_BUILD, runner};
 use crate::error::Failure;
+
+/// The settings that make cargo print its progress without a terminal. They are not set as environment variables, because
+/// the program inherits cargo's environment.
+const PROGRESS: [&str; 2] = ["term.progress.when=\"always\"", "term.progress.width=60"];
 
 /// How to build and start the program of a `cargo run`.
 #[derive(Clone, Debug)]
@@ -16,19 +18,30 @@ pub struct CargoPlan {
     pub(super) run: CargoRun,
     pub(super) config: CargoConfig,
     pub(super) target: CargoTarget,
+    /// Whether cargo could not read the package or its configuration, so that the next build needs a new plan.
+    pub(super) is_provisional: bool,
     color: bool,
+    progress: bool,
 }
 
 impl CargoPlan {
-    /// Reads cargo's configuration, and checks that there is a package with exactly one program to run. `color` tells
-    /// whether the build's output may be colored.
-    pub(super) fn new(run: CargoRun, color: bool) -> Result<Self, Failure> {
-        let config = CargoConfig::read(&run)?;
-        if run.config.iter().any(|value| sets_runner(value, &run)) {
-            let text = "`--config` sets a runner, but hotrun needs to set its own";
-            let hint = format!("set the runner in `.cargo/config.toml`, or {SEPARATE_BUILD}");
-            return Err(Failure::environment(text).hint(hint));
-        }
+    /// Reads cargo's configuration, and checks that there is a package with exactly one program to run, unless its
+    /// manifest is broken. `color` tells
+    /// whether the build's output may be colored, `progress` whether cargo should print its progress.
+    pub(super) fn new(run: CargoRun, color: bool, progress: bool) -> Result<Self, Failure> {
+        let host = host(&run)?;
+        let (config, target) = thread::scope(|scope| {
+            let config = scope.spawn(|| CargoConfig::read(&run, &host));
+            let target = target::find(&run);
+            // An error means that the thread panicked.
+            (config.join().ok().flatten(), target)
+        });
+        let target = target?;
+        let is_provisional = config.is_none() || target.is_guess;
+        let config = config.unwrap_or_else(|| CargoConfig {
+            triple: host,
+            ..CargoConfig::default()
+        });
         // The command line takes precedence over cargo's configuration.
         let color = match run.color.as_deref() {
             Some("always") => true,
@@ -37,10 +50,12 @@ impl CargoPlan {
             None => config.color.unwrap_or(color),
         };
         Ok(Self {
-            target: target::find(&run)?,
+            is_provisional,
+            target,
             run,
             config,
             color,
+            progress,
         })
     }
 
@@ -61,7 +76,14 @@ impl CargoPlan {
         if self.color && run.color.is_none() {
             argv.push("--color=always".into());
         }
-        argv.extend(self.runner_options()?);
+        // Cargo ignores `--config` before `run` if there is one after it, so all of them go here.
+        let given = run.config.iter().map(OsString::from);
+        let ours = self.settings()?;
+        argv.extend(
+            given
+                .chain(ours)
+                .flat_map(|value| ["--config".into(), value]),
+        );
         argv.extend_from_slice(&run.options);
         argv.extend_from_slice(&run.program);
         Ok(argv)
@@ -70,7 +92,7 @@ impl CargoPlan {
     /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the
     /// triple is wrong (for example, if the target is a specification file), also sets the runner for a `cfg` that is
     /// always true. Cargo refuses two matching `cfg`s, so the `cfg` is left out if the user has configured a runner.
-    fn runner_options(&self) -> Result<Vec<OsString>, Failure> {
+    fn settings(&self) -> Result<Vec<OsString>, Failure> {
         let is_string = self.config.runner_is_string;
         let path = runner::executable(is_string).map_err(|error| {
             Failure::environment(format!("cannot find hotrun's own executable: {error}"))
@@ -85,90 +107,25 @@ impl CargoPlan {
         };
         let any = self.config.runner.is_empty().then_some("cfg(all())");
         let keys = [&*self.config.triple].into_iter().chain(any);
-        let values = keys.map(|key| format!("target.{}.runner={runner}", toml(key)));
-        Ok(values
-            .flat_map(|value| ["--config".into(), value.into()])
-            .collect())
+        let runners = keys.map(|key| format!("target.{}.runner={runner}", toml(key)));
+        let progress = PROGRESS.iter().filter(|_| self.progress);
+        let progress = progress.map(|&setting| setting.to_owned());
+        Ok(runners.chain(progress).map(OsString::from).collect())
     }
-}
-
-/// Whether a `--config` value sets a runner. The value is `KEY=VALUE` or the path of a file.
-fn sets_runner(value: &str, run: &CargoRun) -> bool {
-    let names_it = |text: &str| text.contains("runner");
-    names_it(value) || fs::read_to_string(run.workdir.join(value)).is_ok_and(|text| names_it(&text))
 }
 
 /// The first cargo version with a stable `--config`, which hotrun needs to set itself as the runner.
 const MIN_VERSION: (u32, u32) = (1, 63);
 
-/// The parts of cargo's configuration that affect how hotrun calls cargo.
-#[derive(Clone, Debug, Default)]
-pub(super) struct CargoConfig {
-    /// The target triple.
-    pub(super) triple: String,
-    /// The runner that the user has configured, in a file or in the environment. Empty if there is none.
-    pub(super) runner: Vec<OsString>,
-    /// Whether the config files set the runner for exactly this triple as a string. Cargo refuses to merge a string
-    /// with an array.
-    pub(super) runner_is_string: bool,
-    /// `term.color`, unless it is `auto`.
-    pub(super) color: Option<bool>,
-}
-
-impl CargoConfig {
-    /// Runs `cargo -vV`, and reads the configuration that applies in cargo's working directory.
-    pub(super) fn read(run: &CargoRun) -> Result<Self, Failure> {
-        let (version @ (major, minor), host) = version(run)?;
-        if version < MIN_VERSION {
-            let text = format!("cargo {major}.{minor} is too old: hotrun needs 1.63 or later");
-            let hint = format!("update it (`rustup update`), or {SEPARATE_BUILD}");
-            return Err(Failure::environment(text).hint(hint));
-        }
-        read(run, &host).map_err(|error| {
-            let error = anyhow::Error::from(error);
-            let text = format!("cannot read cargo's configuration: {error:#}");
-            Failure::environment(text).hint(
-                "check `.cargo/config.toml` in this directory, in its parents, and in `CARGO_HOME`",
-            )
-        })
+/// The host of the toolchain that `+toolchain` or rustup selects.
+fn host(run: &CargoRun) -> Result<String, Failure> {
+    let (version @ (major, minor), host) = version(run)?;
+    if version < MIN_VERSION {
+        let text = format!("cargo {major}.{minor} is too old: hotrun needs 1.63 or later");
+        let hint = format!("update it (`rustup update`), or {SEPARATE_BUILD}");
+        return Err(Failure::environment(text).hint(hint));
     }
-}
-
-fn read(run: &CargoRun, host: &str) -> Result<CargoConfig, cargo_config2::Error> {
-    let directory = run.directory();
-    let options = ResolveOptions::default()
-        .cargo(run.cargo.clone())
-        .host_triple(host.to_owned());
-    let config = Config::load_with_options(&directory, options)?;
-    // `host-tuple` stands for the host (see `cargo help build`).
-    let target = run.target.as_deref();
-    let target = target.map(|target| if target == "host-tuple" { host } else { target });
-    let targets = config.build_target_for_config(target)?;
-    let triple = targets.first().map_or(host, |target| target.triple());
-    let runner = config.runner(TargetTripleRef::from(triple))?;
-    // Only the files matter, because cargo merges `--config` with files but not with the environment.
-    let files = de::Config::load_with_cwd(&directory)?;
-    let in_files = files.target.get(triple);
-    let in_files = in_files.and_then(|target| serde_json::to_value(target.runner.as_ref()?).ok());
-    Ok(CargoConfig {
-        runner: runner.map_or_else(Vec::new, |runner| {
-            let path = runner.path.into_os_string();
-            [path].into_iter().chain(runner.args).collect()
-        }),
-        runner_is_string: in_files.is_some_and(|runner| runner.is_string()),
-        color: match config.term.color {
-            Some(Color::Always) => Some(true),
-            Some(Color::Never) => Some(false),
-            Some(Color::Auto) | None => None,
-        },
-        triple: triple.to_owned(),
-    })
-}
-
-/// Expands an alias. If the configuration can't be read, there are no aliases, and cargo will report the error.
-pub(super) fn alias(directory: &Path, name: &str) -> Option<Vec<String>> {
-    let config = Config::load_with_cwd(directory).ok()?;
-    config.alias.get(name).map(|alias| alias.list.clone())
+    Ok(host)
 }
 
 /// The version and the host of the toolchain that `+toolchain` or rustup selects.
@@ -201,6 +158,8 @@ fn parse_version(text: &str) -> Option<((u32, u32), String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn plan(line: &str, change: impl FnOnce(&mut CargoPlan)) -> Vec<String> {
@@ -215,7 +174,9 @@ mod tests {
                 ..CargoConfig::default()
             },
             target: CargoTarget::default(),
+            is_provisional: false,
             color: false,
+            progress: false,
         };
         change(&mut plan);
         let exe = std::env::current_exe()
@@ -288,6 +249,17 @@ mod tests {
             plan.config.runner_is_string = true;
         });
         assert_eq!(argv[4], r#"target."t-1.0".runner="EXE --runner --""#);
+    }
+
+    #[test]
+    fn the_users_config_values_come_before_hotruns() {
+        let argv = plan("cargo --config a=1 run", |plan| {
+            plan.config.runner = vec!["env".into()];
+            plan.progress = true;
+        });
+        let values: Vec<_> = argv[3..].chunks(2).map(|pair| &*pair[1]).collect();
+        assert_eq!(values, ["a=1", EXACT, PROGRESS[0], PROGRESS[1]]);
+        assert_eq!(argv[..3], ["cargo", "run", "--message-format=json"]);
     }
 
     #[test]

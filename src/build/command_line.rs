@@ -36,9 +36,9 @@ pub(super) struct CargoRun {
     pub(super) workdir: PathBuf,
     /// `+toolchain`
     pub(super) toolchain: Option<OsString>,
-    /// The options before the subcommand.
+    /// The options before the subcommand, without `--config`.
     pub(super) globals: Vec<OsString>,
-    /// The options of `run`, without `--message-format`.
+    /// The options of `run`, without `--config` and `--message-format`.
     pub(super) options: Vec<OsString>,
     /// The program's arguments, with the `--` before them, if any.
     pub(super) program: Vec<OsString>,
@@ -48,8 +48,9 @@ pub(super) struct CargoRun {
     pub(super) target: Option<String>,
     pub(super) manifest_path: Option<PathBuf>,
     pub(super) color: Option<String>,
-    /// The values of `--config`.
+    /// The values of `--config` that cargo would use.
     pub(super) config: Vec<String>,
+    pub(super) target_dir: Option<PathBuf>,
     /// The value of `-C`.
     change_dir: PathBuf,
     /// The options that `cargo metadata` also accepts, such as `--features` and `--locked`.
@@ -57,12 +58,12 @@ pub(super) struct CargoRun {
 }
 
 impl CargoRun {
-    /// Parses a command. Returns `None` if the command is not a `cargo run`. `alias` looks up an alias in the cargo
-    /// configuration that applies in a directory.
+    /// Parses a command. Returns `None` if the command is not a `cargo run`. `alias` looks up an alias in the
+    /// configuration, given what is parsed so far. Cargo looks there without `--config`, too.
     pub(super) fn parse(
         command: &[OsString],
         workdir: &Path,
-        alias: impl Fn(&Path, &str) -> Option<Vec<String>>,
+        alias: impl Fn(&Self, &str) -> Option<Vec<String>>,
     ) -> Option<Self> {
         let (cargo, arguments) = command.split_first()?;
         if Path::new(cargo).file_stem() != Some(OsStr::new("cargo")) {
@@ -77,8 +78,12 @@ impl CargoRun {
         if arguments.first()?.as_bytes().starts_with(b"+") {
             run.toolchain = Some(arguments.remove(0));
         }
+        // Cargo uses the `--config` values before the first alias, and those around `run`: of the latter, only the ones
+        // after `run` if there are any (`expand_aliases` and `configure_gctx` in `bin/cargo/cli.rs` in its sources).
+        let mut before_alias = None;
         for _ in 0..MAX_ALIASES {
             let (globals, rest) = run.parse_options(&arguments);
+            let config = std::mem::take(&mut run.config);
             run.globals.extend(globals);
             let (subcommand, rest) = rest.split_first()?;
             let subcommand = subcommand.to_str()?;
@@ -91,10 +96,16 @@ impl CargoRun {
                 run.options = options;
                 // Cargo passes the first argument that is not an option, and everything after it, to the program.
                 run.program = program.to_vec();
+                let last = match run.config.is_empty() {
+                    true => config,
+                    false => std::mem::take(&mut run.config),
+                };
+                run.config = before_alias.into_iter().flatten().chain(last).collect();
                 return Some(run);
             }
+            before_alias.get_or_insert(config);
             // A user's alias `r` overrides cargo's own.
-            let expansion = alias(&run.directory(), subcommand)
+            let expansion = alias(&run, subcommand)
                 .or_else(|| (subcommand == "r").then(|| vec!["run".to_owned()]))?;
             let expansion = expansion.into_iter().map(OsString::from);
             arguments = expansion.chain(rest.iter().cloned()).collect();
@@ -107,8 +118,8 @@ impl CargoRun {
         self.workdir.join(&self.change_dir)
     }
 
-    /// Parses the options at the start of `arguments`. Returns the options without `--message-format`, and the
-    /// remaining arguments.
+    /// Parses the options at the start of `arguments`. Returns the options without `--config` and `--message-format`,
+    /// and the remaining arguments.
     fn parse_options<'a>(
         &mut self,
         mut arguments: &'a [OsString],
@@ -117,7 +128,8 @@ impl CargoRun {
         while arguments.first().is_some_and(is_option) {
             let (flags, count) = parse_flags(arguments);
             let (written, rest) = arguments.split_at(count);
-            if flags.iter().all(|(name, _)| name != "--message-format") {
+            let is_kept = |name: &str| !["--config", "--message-format"].contains(&name);
+            if flags.iter().all(|(name, _)| is_kept(name)) {
                 kept.extend_from_slice(written);
             }
             for (name, value) in flags {
@@ -137,10 +149,8 @@ impl CargoRun {
             ("--manifest-path", value) => self.manifest_path = value.map(PathBuf::from),
             ("--color", value) => self.color = value,
             ("-C", Some(value)) => self.change_dir = value.into(),
-            ("--config", Some(value)) => {
-                self.resolution.extend([name.to_owned(), value.clone()]);
-                self.config.push(value);
-            }
+            ("--config", Some(value)) => self.config.push(value),
+            ("--target-dir", Some(value)) => self.target_dir = Some(value.into()),
             ("-F" | "--features", Some(value)) => {
                 self.resolution.extend(["--features".to_owned(), value]);
             }
@@ -213,6 +223,7 @@ mod tests {
             "serve" => Some(words("run -p server --")),
             "dev" => Some(words("--config net.offline=true rr --features dev")),
             "rr" => Some(words("run --release")),
+            "with" => Some(words("--config x=1 run")),
             "loop" => Some(words("loop")),
             _ => None,
         })
@@ -231,7 +242,7 @@ mod tests {
             ("cargo +nightly run -q", "", "-q", ""),
             (
                 "cargo --config net.offline=true -C dir -Z f --color never run",
-                "--config net.offline=true -C dir -Z f --color never",
+                "-C dir -Z f --color never",
                 "",
                 "",
             ),
@@ -256,7 +267,7 @@ mod tests {
             ("cargo serve --port 1", "", "-p server", "-- --port 1"),
             (
                 "cargo -q dev --example e",
-                "-q --config net.offline=true",
+                "-q",
                 "--release --features dev --example e",
                 "",
             ),
@@ -306,6 +317,24 @@ mod tests {
         assert_eq!(run.color.as_deref(), Some("always"));
         assert_eq!(run.directory(), Path::new("/w/sub"));
         assert_eq!(run.resolution, ["--features", "x", "--locked"]);
+    }
+
+    #[test]
+    fn the_config_values_are_those_that_cargo_would_use() {
+        for (line, expected) in [
+            ("cargo --config a=1 run", "a=1"),
+            ("cargo run --config a=1 -q --config=b=2", "a=1 b=2"),
+            ("cargo --config a=1 run --config b=2", "b=2"),
+            ("cargo --config a=1 serve", "a=1"),
+            ("cargo --config a=1 with --config b=2", "a=1 b=2"),
+            ("cargo --config a=1 with", "a=1 x=1"),
+            // Cargo drops the options of an alias that expands to another alias.
+            ("cargo --config a=1 dev", "a=1"),
+            ("cargo run x --config a=1", ""),
+        ] {
+            let run = parse(line).unwrap();
+            assert_eq!(run.config.join(" "), expected, "{line}");
+        }
     }
 
     #[test]

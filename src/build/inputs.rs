@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::command_line::CargoRun;
+use super::cargo::CargoPlan;
 use super::output::BuildOutput;
-use super::target::{self, CargoTarget};
+use super::target;
 
 /// The local files that a program was built from.
 ///
@@ -26,37 +26,80 @@ pub struct BuildInputs {
     pub packages: BTreeSet<PathBuf>,
 }
 
-/// The inputs of a build. `None` if cargo does not report them; then any file may be an input.
+impl BuildInputs {
+    /// Those of the `changed` files that cargo has ignored because they are older than the executable: it compares
+    /// modification times ("Fingerprint" in cargo's `core/compiler/fingerprint`).
+    pub fn ignored_for_age(
+        &self,
+        changed: &BTreeSet<PathBuf>,
+        output: &BuildOutput,
+        executable: &Path,
+    ) -> Vec<PathBuf> {
+        let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+        let Some(built) = modified(executable) else {
+            return Vec::new();
+        };
+        let is_input = |path: &Path| {
+            let is_within = |dirs: &BTreeSet<PathBuf>| dirs.iter().any(|dir| path.starts_with(dir));
+            (self.files.contains(path) && !self.cargo_files.contains(path) || is_within(&self.dirs))
+                && !is_within(&output.compiled_dirs)
+        };
+        let changed = changed.iter().filter(|path| is_input(path));
+        let older = changed.filter(|path| modified(path).is_some_and(|time| time < built));
+        older.cloned().collect()
+    }
+}
+
+/// The inputs of a build.
+///
+/// # Errors
+///
+/// Cargo does not report them; then any file may be an input. If it reports one that does not exist, returns its path.
 pub(super) fn of(
-    run: &CargoRun,
-    target: &CargoTarget,
+    plan: &CargoPlan,
     output: &BuildOutput,
     executable: &Path,
-) -> Option<BuildInputs> {
-    let dep_info = fs::read(executable.with_extension("d")).ok()?;
+) -> Result<BuildInputs, Option<PathBuf>> {
+    let CargoPlan {
+        run,
+        config,
+        target,
+        ..
+    } = plan;
+    let dep_info = fs::read(executable.with_extension("d")).map_err(|_| None)?;
     let packages: BTreeSet<PathBuf> = output.package_dirs.values().cloned().collect();
     if !packages.contains(&target.manifest_dir) {
         // The output is from a different package.
-        return None;
+        return Err(None);
     }
-    let products = [Some(&target.target_dir), target.build_dir.as_ref()];
-    let is_product = |path: &PathBuf| (products.iter().flatten()).any(|dir| path.starts_with(dir));
-    // With `build.dep-info-basedir`, the paths are relative.
-    let paths = dependencies(&dep_info).into_iter();
-    let paths = paths.map(|path| target.workspace_root.join(path));
+    // With `build.dep-info-basedir`, paths below that directory are relative to it.
+    let base = config
+        .dep_info_basedir
+        .as_ref()
+        .unwrap_or(&target.workspace_root);
+    let paths = dependencies(&dep_info);
+    let mut relative = paths.iter().filter(|path| path.is_relative());
+    if let Some(missing) = relative.find(|path| !base.join(path).exists()) {
+        return Err(Some(missing.clone()));
+    }
     let (mut dirs, mut files): (BTreeSet<_>, BTreeSet<_>) = paths
-        .filter(|path| !is_product(path))
+        .into_iter()
+        .map(|path| base.join(path))
+        .filter(|path| !target.is_output(path))
         .partition(|path| path.is_dir());
     // If a build script declares no inputs, cargo runs it again after any change in its package.
     let scripts = output.script_dirs.iter();
     let undeclared = scripts.filter(|(_, out_dir)| !declares_inputs(out_dir));
     dirs.extend(undeclared.filter_map(|(id, _)| output.package_dirs.get(id).cloned()));
-    let mut cargo_files: BTreeSet<_> = target::cargo_files(run, target).into_iter().collect();
+    let mut cargo_files: BTreeSet<_> = target::cargo_files(run, config, target)
+        .into_iter()
+        .collect();
+    cargo_files.insert(target.manifest.clone());
     for package in &packages {
         cargo_files.extend(["Cargo.toml", "build.rs"].map(|name| package.join(name)));
     }
     files.extend(cargo_files.iter().cloned());
-    Some(BuildInputs {
+    Ok(BuildInputs {
         files,
         cargo_files,
         dirs,

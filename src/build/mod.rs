@@ -20,18 +20,22 @@
 //! output.
 
 mod cargo;
+mod choose;
 mod command_line;
+mod config;
 mod inputs;
 mod output;
 mod plan;
 pub mod runner;
 mod target;
+mod wrapped;
 
 pub use cargo::CargoPlan;
 pub use inputs::BuildInputs;
 pub use output::{BuildOutput, Launch, OutputLine, take_progress};
 pub use plan::{BuildCommand, Plan, PlanOptions};
 pub use target::WatchRoots;
+pub use wrapped::unwrapped;
 
 /// The hint for every case in which cargo can't run the program through hotrun.
 const SEPARATE_BUILD: &str =

@@ -3,8 +3,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::SEPARATE_BUILD;
-use super::cargo::{self, CargoPlan};
+use super::cargo::CargoPlan;
 use super::command_line::CargoRun;
+use super::config;
 use super::inputs::{self, BuildInputs};
 use super::output::{BuildOutput, Launch};
 use super::target::{self, WatchRoots};
@@ -21,6 +22,8 @@ pub struct PlanOptions<'a> {
     pub workdir: &'a Path,
     /// Whether the build's output may be colored.
     pub color: bool,
+    /// Whether cargo should print its progress even though it has no terminal.
+    pub progress: bool,
 }
 
 /// How to build, and what to start afterwards.
@@ -57,10 +60,14 @@ impl Plan {
     pub fn new(options: &PlanOptions<'_>) -> Result<Self, Failure> {
         let run = match options.build {
             Some(_) => None,
-            None => CargoRun::parse(options.command, options.workdir, cargo::alias),
+            None => CargoRun::parse(options.command, options.workdir, config::alias),
         };
         Ok(match run {
-            Some(run) => Self::Cargo(Box::new(CargoPlan::new(run, options.color)?)),
+            Some(run) => Self::Cargo(Box::new(CargoPlan::new(
+                run,
+                options.color,
+                options.progress,
+            )?)),
             None => Self::Command {
                 build: options.build.map(str::to_owned),
                 command: options.command.to_vec(),
@@ -121,15 +128,19 @@ impl Plan {
         }
     }
 
-    /// The files that a successful build depends on. `None` if they are not known. Reads the dep-info file and the
-    /// build scripts' output.
-    pub fn inputs(&self, output: &BuildOutput, launch: &Launch) -> Option<BuildInputs> {
-        match self {
-            Self::Cargo(plan) => {
-                let executable = launch.executable.as_deref()?;
-                inputs::of(&plan.run, &plan.target, output, executable)
-            }
-            Self::Command { .. } => None,
+    /// The files that a successful build depends on. Reads the dep-info file and the build scripts' output.
+    ///
+    /// # Errors
+    ///
+    /// The files are not known. If cargo reports an input that does not exist, the error is its path.
+    pub fn inputs(
+        &self,
+        output: &BuildOutput,
+        launch: &Launch,
+    ) -> Result<BuildInputs, Option<PathBuf>> {
+        match (self, &launch.executable) {
+            (Self::Cargo(plan), Some(executable)) => inputs::of(plan, output, executable),
+            (Self::Cargo(_) | Self::Command { .. }, _) => Err(None),
         }
     }
 
@@ -140,7 +151,7 @@ impl Plan {
     /// Cargo can't read the package.
     pub fn watch_roots(&self) -> Result<WatchRoots, Failure> {
         match self {
-            Self::Cargo(plan) => target::watch_roots(&plan.run, &plan.target),
+            Self::Cargo(plan) => target::watch_roots(&plan.run, &plan.config, &plan.target),
             Self::Command { workdir, .. } => Ok(WatchRoots {
                 dirs: vec![workdir.clone()],
                 ..WatchRoots::default()
@@ -148,11 +159,29 @@ impl Plan {
         }
     }
 
+    /// What to watch in addition after a failed build.
+    pub fn to_mend(&self, output: &BuildOutput) -> Vec<PathBuf> {
+        match self {
+            Self::Cargo(plan) => target::to_mend(&plan.run, &plan.target, &output.named),
+            Self::Command { .. } => Vec::new(),
+        }
+    }
+
     /// Whether one of these files configures cargo or selects the toolchain, so that a change to it requires a new
     /// plan.
     pub fn is_outdated_by(&self, changed: &[PathBuf]) -> bool {
         match self {
-            Self::Cargo(_) => changed.iter().any(|path| target::configures_cargo(path)),
+            Self::Cargo(plan) => changed
+                .iter()
+                .any(|path| target::configures_cargo(path) || plan.config.files.contains(path)),
+            Self::Command { .. } => false,
+        }
+    }
+
+    /// Whether cargo could not read the package or its configuration, so that the next build needs a new plan.
+    pub const fn is_provisional(&self) -> bool {
+        match self {
+            Self::Cargo(plan) => plan.is_provisional,
             Self::Command { .. } => false,
         }
     }
@@ -169,6 +198,7 @@ mod tests {
             build,
             workdir: Path::new("/"),
             color: false,
+            progress: false,
         })
     }
 

@@ -1,9 +1,11 @@
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, Package, TargetKind};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, Package};
 
+use super::choose::choose;
 use super::command_line::CargoRun;
+use super::config::CargoConfig;
 use crate::error::Failure;
 
 /// The files that configure cargo or select the toolchain.
@@ -17,26 +19,81 @@ const CONFIGURATION: [&str; 4] = [
 /// The package whose program `cargo run` would start, and its build directories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CargoTarget {
+    /// The manifest of the package. With `-Zscript`, the script.
+    pub(super) manifest: PathBuf,
     /// The directory of the package.
     pub(super) manifest_dir: PathBuf,
+    /// The manifests of all workspace members.
+    pub(super) manifests: Vec<PathBuf>,
     pub(super) workspace_root: PathBuf,
     pub(super) target_dir: PathBuf,
     /// The directory for intermediate files, if cargo reports one.
     pub(super) build_dir: Option<PathBuf>,
     pub(super) package_id: String,
+    /// Whether cargo could not read the package. Then there is no package ID.
+    pub(super) is_guess: bool,
+}
+
+impl CargoTarget {
+    /// The directories into which cargo writes.
+    fn outputs(&self) -> impl Iterator<Item = &PathBuf> {
+        [Some(&self.target_dir), self.build_dir.as_ref()]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Whether a file is cargo's output.
+    pub(super) fn is_output(&self, path: &Path) -> bool {
+        self.outputs().any(|dir| path.starts_with(dir))
+    }
 }
 
 /// Finds the target. Fails only if cargo would fail, too. Where cargo's rules are uncertain, leaves the decision to
-/// cargo.
+/// cargo. If there is a manifest that cargo can't read, returns a guess, and the build fails with cargo's message.
 pub(super) fn find(run: &CargoRun) -> Result<CargoTarget, Failure> {
-    let metadata = metadata(run, run.manifest_path.as_deref(), &["--no-deps"])?;
+    let metadata = match metadata(run, run.manifest_path.as_deref(), &["--no-deps"]) {
+        Ok(metadata) => metadata,
+        Err(error) => return guess(run).ok_or(error),
+    };
     let package = choose(run, &metadata)?;
+    let members = metadata.workspace_packages().into_iter();
     Ok(CargoTarget {
+        manifest: package.manifest_path.clone().into(),
         manifest_dir: manifest_dir(package),
+        manifests: members
+            .map(|package| package.manifest_path.clone().into())
+            .collect(),
+        is_guess: false,
         workspace_root: metadata.workspace_root.clone().into(),
         target_dir: metadata.target_directory.clone().into(),
         build_dir: metadata.build_directory.clone().map(PathBuf::from),
         package_id: package.id.repr.clone(),
+    })
+}
+
+/// The target if the nearest manifest is that of the package. `None` if there is no manifest.
+fn guess(run: &CargoRun) -> Option<CargoTarget> {
+    let directory = run.directory();
+    let manifest = match &run.manifest_path {
+        Some(path) => directory.join(path),
+        None => {
+            let mut places = directory.ancestors().map(|place| place.join("Cargo.toml"));
+            places.find(|path| path.is_file())?
+        }
+    };
+    // Fails if the file does not exist.
+    let manifest = manifest.canonicalize().ok()?;
+    let root = manifest.parent()?;
+    let target_dir = run.target_dir.clone();
+    let target_dir = target_dir.or_else(|| std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from));
+    let target_dir = target_dir.map(|dir| directory.join(dir));
+    Some(CargoTarget {
+        manifest_dir: root.to_owned(),
+        workspace_root: root.to_owned(),
+        target_dir: target_dir.unwrap_or_else(|| root.join("target")),
+        is_guess: true,
+        manifest,
+        ..CargoTarget::default()
     })
 }
 
@@ -52,7 +109,14 @@ pub(super) fn metadata(
         command.manifest_path(manifest);
     }
     let options = options.iter().map(|option| (*option).to_owned());
-    let options: Vec<_> = options.chain(run.resolution.iter().cloned()).collect();
+    let config = run.config.iter();
+    let config = config.flat_map(|value| ["--config".to_owned(), value.clone()]);
+    let options = options.chain(config).chain(run.resolution.iter().cloned());
+    let options: Vec<_> = options.collect();
+    // `cargo metadata` has no `--target-dir`. The variable overrides the configuration, too.
+    if let Some(dir) = &run.target_dir {
+        command.env("CARGO_TARGET_DIR", run.directory().join(dir));
+    }
     command.other_options(options);
     if let Some(toolchain) = run.toolchain.as_ref().and_then(|name| name.to_str()) {
         command.env("RUSTUP_TOOLCHAIN", toolchain.trim_start_matches('+'));
@@ -73,110 +137,6 @@ pub(super) fn manifest_dir(package: &Package) -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 
-/// The program's package, according to the rules of `cargo run` (`src/cargo/ops/cargo_run.rs` and
-/// `src/bin/cargo/commands/run.rs` in cargo's sources).
-fn choose<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<&'a Package, Failure> {
-    let packages = packages(run, metadata)?;
-    for (flag, name, kind, noun) in [
-        ("--bin", &run.bin, TargetKind::Bin, "binary"),
-        ("--example", &run.example, TargetKind::Example, "example"),
-    ] {
-        if let Some(name) = name {
-            let has_it = |package: &&&Package| targets(package, &kind).any(|target| target == name);
-            return packages.iter().find(has_it).copied().ok_or_else(|| {
-                let known = packages.iter().flat_map(|package| targets(package, &kind));
-                Failure::usage(format!("no {noun} named `{name}`")).hints(available(flag, known))
-            });
-        }
-    }
-    let mut defaults = packages
-        .iter()
-        .filter(|package| package.default_run.is_some());
-    match (defaults.next(), defaults.next()) {
-        (Some(package), None) => Ok(package),
-        (Some(_) | None, _) => only_binary(&packages),
-    }
-}
-
-/// The packages that `-p` selects, or the default members of the workspace.
-fn packages<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<Vec<&'a Package>, Failure> {
-    let members = metadata.workspace_packages();
-    let Some(spec) = &run.package else {
-        // Cargo has reported the default members since 1.71.
-        return Ok(match metadata.workspace_default_members.is_available() {
-            true => metadata.workspace_default_packages(),
-            false => members,
-        });
-    };
-    let name = spec.split(['@', ':']).next().unwrap_or_default();
-    let named = |package: &&Package| package.name.as_str() == name;
-    let found: Vec<_> = members.iter().copied().filter(named).collect();
-    if !found.is_empty() {
-        return Ok(found);
-    }
-    let in_name = |character: char| character.is_alphanumeric() || "-_".contains(character);
-    if name.chars().all(in_name) {
-        let known = members.iter().map(|package| package.name.as_str());
-        return Err(
-            Failure::usage(format!("no package `{spec}` in the workspace"))
-                .hints(available("-p", known)),
-        );
-    }
-    // A URL or a pattern is left to cargo.
-    Ok(members)
-}
-
-fn only_binary<'a>(packages: &[&'a Package]) -> Result<&'a Package, Failure> {
-    let all = |kind: TargetKind| {
-        let packages = packages.iter().copied();
-        packages.flat_map(move |package| {
-            targets(package, &kind)
-                .map(|name| (package, name))
-                .collect::<Vec<_>>()
-        })
-    };
-    let binaries: Vec<_> = all(TargetKind::Bin).collect();
-    match binaries[..] {
-        [(package, _)] => Ok(package),
-        [] => {
-            let names = quoted(packages.iter().map(|package| package.name.as_str()));
-            let examples = all(TargetKind::Example).map(|(_, name)| name);
-            let hint = available("--example", examples).unwrap_or_else(|| {
-                "add a `src/main.rs`, or choose another package with `-p`".to_owned()
-            });
-            Err(Failure::usage(format!("no binary in {names}")).hint(hint))
-        }
-        [_, ..] => {
-            let count = binaries.len();
-            let names = quoted(binaries.into_iter().map(|(_, name)| name));
-            let text = format!("{count} binaries; choose one with `-p` or `--bin`");
-            Err(Failure::usage(text).hint(format!(
-                "use `hotrun -- cargo run --bin NAME` ({names}), or set `default-run` in `Cargo.toml`"
-            )))
-        }
-    }
-}
-
-fn targets<'a>(package: &'a Package, kind: &TargetKind) -> impl Iterator<Item = &'a str> {
-    let matching = move |target: &&cargo_metadata::Target| target.kind.contains(kind);
-    let targets = package.targets.iter().filter(matching);
-    targets.map(|target| target.name.as_str())
-}
-
-fn available<'a>(flag: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let known: Vec<_> = known.collect();
-    match known[..] {
-        [] => None,
-        [only] => Some(format!("there is only one: `{flag} {only}`")),
-        [_, ..] => Some(format!("available: {}", quoted(known.into_iter()))),
-    }
-}
-
-fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
-    names.join(", ")
-}
-
 /// What to watch by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WatchRoots {
@@ -187,21 +147,37 @@ pub struct WatchRoots {
     /// Directories to ignore: the target directory, the directory for intermediate files, and workspace members that
     /// the program does not depend on.
     pub ignored: Vec<PathBuf>,
+    /// Further files and directories to watch while the build is broken.
+    pub to_mend: Vec<PathBuf>,
+    /// An input that cargo reports but that does not exist, so the other reported ones may be wrong, too.
+    pub missing: Option<PathBuf>,
 }
 
 /// What to watch by default: the package, its local dependencies, and cargo's own files.
-pub(super) fn watch_roots(run: &CargoRun, target: &CargoTarget) -> Result<WatchRoots, Failure> {
-    let manifest = target.manifest_dir.join("Cargo.toml");
+pub(super) fn watch_roots(
+    run: &CargoRun,
+    config: &CargoConfig,
+    target: &CargoTarget,
+) -> Result<WatchRoots, Failure> {
+    if target.is_guess {
+        return Ok(WatchRoots {
+            dirs: vec![target.manifest_dir.clone()],
+            ignored: vec![target.target_dir.clone()],
+            files: cargo_files(run, config, target),
+            ..WatchRoots::default()
+        });
+    }
+    let manifest = &target.manifest;
     let is_offline = run.resolution.iter().any(|option| option == "--offline");
     // Reading local packages needs no network, so don't wait for it.
     let options: &[&str] = if is_offline { &[] } else { &["--offline"] };
-    let (metadata, used) = match metadata(run, Some(&manifest), options) {
+    let (metadata, used) = match metadata(run, Some(manifest), options) {
         Ok(metadata) => {
             let used = resolved(&metadata, target, run.example.is_some());
             (metadata, used)
         }
         Err(_) => {
-            let metadata = metadata(run, Some(&manifest), &["--no-deps"])?;
+            let metadata = metadata(run, Some(manifest), &["--no-deps"])?;
             let used = declared(&metadata);
             (metadata, used)
         }
@@ -211,12 +187,12 @@ pub(super) fn watch_roots(run: &CargoRun, target: &CargoTarget) -> Result<WatchR
     let members = metadata.workspace_packages().into_iter().map(manifest_dir);
     // A member that contains a used directory is not ignored.
     let unused = members.filter(|member| !dirs.iter().any(|dir| dir.starts_with(member)));
-    let outputs = [Some(&target.target_dir), target.build_dir.as_ref()];
-    let outputs: BTreeSet<PathBuf> = outputs.into_iter().flatten().cloned().collect();
+    let outputs: BTreeSet<PathBuf> = target.outputs().cloned().collect();
     Ok(WatchRoots {
         ignored: outputs.into_iter().chain(unused).collect(),
-        files: cargo_files(run, target),
+        files: cargo_files(run, config, target),
         dirs,
+        ..WatchRoots::default()
     })
 }
 
@@ -261,18 +237,68 @@ fn declared(metadata: &Metadata) -> BTreeSet<PathBuf> {
 
 /// Cargo's own files outside the packages. Files in the working directory and in the workspace root are listed even if
 /// they do not exist, files in other parent directories only if they exist.
-pub(super) fn cargo_files(run: &CargoRun, target: &CargoTarget) -> Vec<PathBuf> {
+pub(super) fn cargo_files(
+    run: &CargoRun,
+    config: &CargoConfig,
+    target: &CargoTarget,
+) -> Vec<PathBuf> {
     // Cargo still accepts names without `.toml`, but no tool creates such files anymore.
     let is_old_name = |file: &Path| file.extension().is_none();
     let root = &target.workspace_root;
     let mut files = BTreeSet::from([root.join("Cargo.toml"), root.join("Cargo.lock")]);
     let directory = run.directory();
+    files.extend(config.files.iter().cloned());
     for place in directory.ancestors() {
         let is_near = place == directory || place == root;
         let named = CONFIGURATION.iter().map(|name| place.join(name));
         files.extend(named.filter(|file| is_near && !is_old_name(file) || file.exists()));
     }
     files.into_iter().collect()
+}
+
+/// What else to watch after a failed build: the manifests of all members, and the files that the build's output names.
+pub(super) fn to_mend(
+    run: &CargoRun,
+    target: &CargoTarget,
+    named: &BTreeSet<PathBuf>,
+) -> Vec<PathBuf> {
+    // Rustc names files relative to the workspace, cargo also relative to its working directory.
+    let bases = [
+        &run.directory(),
+        &target.workspace_root,
+        &target.manifest_dir,
+    ];
+    let named = named
+        .iter()
+        .flat_map(|path| bases.map(|base| resolved_path(&base.join(path))));
+    let is_in_workspace = |dir: &Path| dir.starts_with(&target.workspace_root);
+    let mut found: BTreeSet<PathBuf> = target.manifests.iter().cloned().collect();
+    for path in named.filter(|path| !target.is_output(path)) {
+        let is_manifest = path.ends_with("Cargo.toml");
+        match path.parent().filter(|_| is_manifest) {
+            // A member without its sources is broken, too.
+            Some(dir) if dir.is_dir() && dir.parent().is_some_and(is_in_workspace) => {
+                found.extend([dir.to_owned(), path.clone()]);
+            }
+            // Not the contents of a directory, which may be large.
+            Some(_) | None => drop(found.insert(match path.is_dir() {
+                true => path.join("Cargo.toml"),
+                false => path.clone(),
+            })),
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// The path without `..`, whether or not it exists.
+fn resolved_path(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut whole, part| {
+        match part == Component::ParentDir {
+            true => drop(whole.pop()),
+            false => whole.push(part),
+        }
+        whole
+    })
 }
 
 /// Whether a change to this file requires a new plan.
@@ -283,6 +309,44 @@ pub(super) fn configures_cargo(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_mends_a_build_is_what_it_names_and_every_manifest() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        std::fs::create_dir_all(root.join("ws/new")).unwrap();
+        let command = ["cargo", "run"].map(Into::into);
+        let run = CargoRun::parse(&command, &root.join("ws/app"), |_, _| None).unwrap();
+        let target = CargoTarget {
+            workspace_root: root.join("ws"),
+            manifest_dir: root.join("ws/app"),
+            manifests: vec![root.join("ws/used/Cargo.toml")],
+            target_dir: root.join("ws/target"),
+            ..CargoTarget::default()
+        };
+        let named = [
+            "app/src/../../../dist/x.html",
+            "/etc",
+            "ws/target/out.rs",
+            "../new/Cargo.toml",
+        ];
+        let found = to_mend(&run, &target, &named.map(PathBuf::from).into());
+        for (path, expected) in [
+            ("ws/used/Cargo.toml", true),
+            ("dist/x.html", true),
+            ("/etc/Cargo.toml", true),
+            ("/etc", false),
+            ("ws/new/Cargo.toml", true),
+            ("ws/new", true),
+            ("ws/target/out.rs", false),
+        ] {
+            assert_eq!(
+                found.contains(&root.join(path)),
+                expected,
+                "{path}: {found:?}"
+            );
+        }
+    }
 
     #[test]
     fn files_that_configure_cargo_are_recognized() {

@@ -48,9 +48,9 @@ impl Driver {
         if actions.is_empty() {
             return;
         }
-        if self.builds.plan.is_outdated_by(&paths) {
-            self.renew_plan();
-        }
+        self.builds.plan_is_outdated |= self.builds.plan.is_outdated_by(&paths);
+        let built = actions.get(&RuleAction::Build).into_iter().flatten();
+        self.builds.changed.extend(built.cloned());
         self.feed.report(Report::Changed { paths });
         // Commands come first, because they may generate sources.
         for action in actions.into_keys().rev() {
@@ -124,7 +124,12 @@ impl Driver {
 
     /// Watches the inputs of a build, unless `--watch` is set.
     pub(super) fn watch_inputs(&mut self, inputs: Inputs) {
-        let Inputs { id, began, files } = inputs;
+        let Inputs {
+            id,
+            began,
+            files,
+            unread,
+        } = inputs;
         // Asking cargo takes time, so a newer build may have finished in the meantime.
         if !self.config.cli.watch.is_empty() || self.watch.newest > Some(id) {
             return;
@@ -132,14 +137,31 @@ impl Driver {
         self.watch.newest = Some(id);
         let (roots, inputs) = match files {
             Ok(inputs) => self.watch.only_inputs(inputs),
-            Err(roots) => (self.watch.all_files(roots), None),
+            Err(roots) => {
+                self.report_missing_input(roots.missing.as_deref());
+                (self.watch.all_files(roots), None)
+            }
         };
         self.watch.watch.update(WatchUpdate {
             roots,
             ignored_dirs: ignored_paths(&self.watch.roots),
             inputs,
             since: began,
+            unread,
         });
+    }
+
+    fn report_missing_input(&mut self, missing: Option<&Path>) {
+        let Some(path) = missing.filter(|_| !self.reported.missing_input) else {
+            return;
+        };
+        self.reported.missing_input = true;
+        let text = format!(
+            "cargo reports the input `{}`, which does not exist; every file is watched",
+            path.display()
+        );
+        let hint = "is `build.dep-info-basedir` in cargo's configuration correct?";
+        self.feed.message(Level::Warning, text, Some(hint.into()));
     }
 }
 
@@ -177,6 +199,7 @@ impl WatchSet {
         watched_paths(&self.roots)
             .into_iter()
             .chain(inputs)
+            .chain(found.to_mend)
             .collect()
     }
 }

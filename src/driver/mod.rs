@@ -13,6 +13,7 @@
 //! | `state.rs`, `task_message.rs` | the driver's state, the messages from its tasks |
 
 mod build;
+mod build_task;
 mod changes;
 mod clock;
 mod commands;

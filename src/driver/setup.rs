@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::artifact;
-use crate::build::{Plan, PlanOptions, WatchRoots};
+use crate::build::{self, Plan, PlanOptions, WatchRoots};
 use crate::config::{Config, Stdin};
 use crate::error::Failure;
 use crate::os::seccomp;
@@ -77,6 +77,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     if !builds {
         artifacts.set_newest(ArtifactId::FIRST, plan.launch(&mut plan.output())?, None);
     }
+    suggest_cargo_mode(&config, &feed);
     let adopts = adopts(&config, &sockets, &feed);
     let driver = Driver {
         log,
@@ -103,6 +104,15 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
         sources,
         ui_thread,
     })
+}
+
+/// Says what to type if the command wraps a `cargo run`.
+fn suggest_cargo_mode(config: &Config, feed: &Feed) {
+    if let (None, Some(instead)) = (&config.cli.build, build::unwrapped(&config.cli.command)) {
+        let text = "the `cargo run` in this command is not recognized, so any change restarts it";
+        let hint = format!("use `{instead}`");
+        feed.message(Level::Info, text.to_owned(), Some(hint));
+    }
 }
 
 /// Opens the `--listen` sockets.
@@ -152,6 +162,7 @@ pub(super) fn plan_options(config: &Config) -> PlanOptions<'_> {
         build: config.cli.build.as_deref(),
         workdir: &config.workdir,
         color: config.ui.color,
+        progress: matches!(config.ui.mode, UiMode::Live | UiMode::Json),
     }
 }
 

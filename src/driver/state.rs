@@ -149,8 +149,16 @@ impl ProgramTerminal {
 /// The current build, and how to build next.
 pub(super) struct Builds {
     pub(super) plan: Plan,
+    /// Whether the next build needs a new plan.
+    pub(super) plan_is_outdated: bool,
     /// How many times a new plan was requested.
     pub(super) plan_requests: u32,
+    /// Whether the newest request has no result yet.
+    pub(super) is_planning: bool,
+    /// The build that waits for the new plan.
+    pub(super) waiting: Option<GenId>,
+    /// The files that have changed since the last build began, or since the last one that succeeded.
+    pub(super) changed: BTreeSet<PathBuf>,
     pub(super) active: Option<ActiveBuild>,
     /// Detects builds that write their own inputs.
     pub(super) trigger: SelfTrigger,
@@ -161,8 +169,12 @@ pub(super) struct Builds {
 impl Builds {
     pub(super) fn new(plan: Plan) -> Self {
         Self {
+            plan_is_outdated: plan.is_provisional(),
             plan,
             plan_requests: 0,
+            is_planning: false,
+            waiting: None,
+            changed: BTreeSet::new(),
             active: None,
             trigger: SelfTrigger::default(),
             lock_file: None,
@@ -173,6 +185,8 @@ impl Builds {
 pub(super) struct ActiveBuild {
     pub(super) control: Control,
     pub(super) cancelled: bool,
+    /// The files whose changes led to this build.
+    pub(super) changed: BTreeSet<PathBuf>,
 }
 
 /// The command of an `--on GLOB=run:COMMAND` rule.
@@ -229,6 +243,8 @@ pub(super) struct Reported {
     pub(super) explained: BTreeSet<GenId>,
     /// Whether hotrun has suggested `--stop-first`.
     pub(super) stop_first: bool,
+    /// Whether hotrun has reported that an input of a build does not exist.
+    pub(super) missing_input: bool,
     /// Whether hotrun has reported that it does not store listeners.
     pub(super) listeners: bool,
 }

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -56,6 +57,8 @@ pub(super) struct Inputs {
     pub(super) began: SystemTime,
     /// The files to watch. If the build failed or its inputs are unknown, the places in which every file is watched.
     pub(super) files: Result<BuildInputs, WatchRoots>,
+    /// Files that have changed but that the build has not read.
+    pub(super) unread: Vec<PathBuf>,
 }
 
 /// Sends messages to the driver.

@@ -6,7 +6,7 @@ use std::fs;
 use hotrun::build::{Plan, PlanOptions};
 use tempfile::TempDir;
 
-use super::package::Package;
+use super::package::{Package, build};
 
 const CAN_READ: &str = "can read the manifest";
 
@@ -37,21 +37,26 @@ fn hc17_several_binaries_are_listed() {
 }
 
 #[test]
-fn hc17_the_error_explains_a_broken_or_missing_manifest() {
-    let package = Package::new();
-    package.write("Cargo.toml", "[package\n");
-    let error = package.plan("cargo run");
-    let error = error.expect_err("a broken manifest must be refused");
-    let hint = error.first_hint().expect("the error must have a hint");
-    let broken = error.message();
-    assert!(
-        broken.starts_with("cargo cannot read the package: "),
-        "{error}"
-    );
-    assert!(
-        broken.contains("Cargo.toml") && hint.contains("`cargo metadata`"),
-        "{error}"
-    );
+fn a_broken_manifest_or_configuration_makes_the_plan_provisional() {
+    for (name, broken) in [
+        ("Cargo.toml", "[package\n"),
+        (".cargo/config.toml", "include = [\"gone.toml\"]\n"),
+        (".cargo/config.toml", "x =\n"),
+    ] {
+        let package = Package::new();
+        package.write(name, broken);
+        let plan = package.plan("cargo run").expect("can plan the build");
+        assert!(plan.is_provisional(), "{broken}");
+        let roots = plan.watch_roots().expect("can find the watch roots");
+        let root = package.path("");
+        assert_eq!(roots.dirs, [root.components().as_path()], "{broken}");
+        let ran = build(&plan);
+        assert!(!ran.success && ran.stderr.contains(name), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn hc17_the_error_explains_a_missing_manifest() {
     let empty = TempDir::new().expect("can create a temporary directory");
     let command = [OsString::from("cargo"), "run".into()];
     let options = PlanOptions {
@@ -59,6 +64,7 @@ fn hc17_the_error_explains_a_broken_or_missing_manifest() {
         build: None,
         workdir: empty.path(),
         color: false,
+        progress: false,
     };
     let error = Plan::new(&options);
     let error = error.expect_err("a missing manifest must be refused");
@@ -167,6 +173,24 @@ fn hc09_unused_members_are_watched_only_if_the_graph_cannot_be_resolved() {
                 "{name}: {roots:?}"
             );
         }
+    }
+}
+
+#[test]
+fn the_target_directory_of_the_command_line_is_ignored() {
+    let package = Package::new();
+    let ignored = |line: &str| {
+        let plan = package.plan(line).expect("can plan the build");
+        plan.watch_roots()
+            .expect("can find the watch roots")
+            .ignored
+    };
+    for line in [
+        "cargo run --target-dir out",
+        "cargo run --config build.target-dir='other' --target-dir=out",
+        "cargo run --config build.target-dir='out'",
+    ] {
+        assert_eq!(ignored(line), [package.path("out")], "{line}");
     }
 }
 

@@ -60,6 +60,49 @@ fn the_environment_is_the_same_as_with_cargo_run() {
 }
 
 #[test]
+fn config_values_before_run_and_in_aliases_apply() {
+    let package = Package::new();
+    package.write(
+        ".cargo/config.toml",
+        "[alias]\nwith = [\"--config\", \"env.B='2'\", \"run\"]\n",
+    );
+    for (line, expected) in [
+        ("cargo --config env.A='1' run", [Some("1"), None]),
+        ("cargo --config env.A='1' with", [Some("1"), Some("2")]),
+        (
+            "cargo --config env.A='1' run --config env.B='3'",
+            [None, Some("3")],
+        ),
+    ] {
+        let launch = package.launch(line);
+        assert_eq!(
+            ["A", "B"].map(|name| variable(&launch, name)),
+            expected,
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_environment_has_no_trace_of_the_progress_that_hotrun_asks_for() {
+    let package = Package::new();
+    let command = [OsString::from("cargo"), "run".into()];
+    let options = PlanOptions {
+        command: &command,
+        build: None,
+        workdir: &package.path(""),
+        color: false,
+        progress: true,
+    };
+    let ran = build(&Plan::new(&options).expect("can plan the build"));
+    assert!(ran.stderr.contains("Building ["), "{}", ran.stderr);
+    let launch = ran.launch.unwrap_or_else(|error| panic!("{error}"));
+    for name in ["CARGO_TERM_PROGRESS_WHEN", "CARGO_TERM_PROGRESS_WIDTH"] {
+        assert_eq!(variable(&launch, name), None);
+    }
+}
+
+#[test]
 fn builds_by_hotrun_and_by_the_user_reuse_each_others_results() {
     let package = Package::new();
     package.cargo("cargo build");
@@ -191,6 +234,7 @@ fn cargo_uses_colors_if_the_output_may_be_colored() {
             build: None,
             workdir: &package.path(""),
             color,
+            progress: false,
         };
         let ran = build(&Plan::new(&options).expect("can plan the build"));
         let diagnostic = |line: &OutputLine| {
@@ -208,16 +252,81 @@ fn cargo_uses_colors_if_the_output_may_be_colored() {
 }
 
 #[test]
-fn a_runner_on_the_command_line_is_refused() {
+fn a_runner_on_the_command_line_is_kept() {
+    let triple = host();
     let package = Package::new();
-    package.write("runner.toml", "target.'cfg(unix)'.runner = 'env'\n");
-    for config in ["target.'cfg(unix)'.runner='env'", "runner.toml"] {
-        let error = package.plan(&format!("cargo run --config {config}"));
-        let error = error.expect_err("a runner in `--config` must be refused");
-        assert!(
-            error.message().contains("`--config` sets a runner"),
-            "{error}"
+    package.write("runner.toml", "target.'cfg(unix)'.runner = 'env RUN=1'\n");
+    for config in [
+        "target.'cfg(unix)'.runner=['env','RUN=1']".to_owned(),
+        "runner.toml".to_owned(),
+        format!("target.{triple}.runner=['env','RUN=1']"),
+    ] {
+        let launch = package.launch(&format!("cargo run --config {config}"));
+        assert_eq!(
+            words(&launch),
+            ["env", "RUN=1", "target/debug/small"],
+            "{config}"
         );
+    }
+}
+
+#[test]
+fn an_included_configuration_counts() {
+    let triple = host();
+    let package = Package::new();
+    package.write(".cargo/config.toml", "include = [\"more.toml\"]\n");
+    package.write("dev.toml", "");
+    for runner in ["\"env RUN=1\"", "[\"env\", \"RUN=1\"]"] {
+        package.write(
+            ".cargo/more.toml",
+            &format!(
+                "[alias]\nserve = \"run -q\"\n[target.{triple}]\nrunner = {runner}\n\
+                 [build]\nrustflags = [\"--cfg\", \"included\"]\n"
+            ),
+        );
+        package.write("src/main.rs", "#[cfg(included)]\nfn main() {}\n");
+        let launch = package.launch("cargo serve x");
+        assert_eq!(words(&launch), ["env", "RUN=1", "target/debug/small", "x"]);
+    }
+    let plan = package.plan("cargo run --config dev.toml");
+    let plan = plan.expect("can plan the build");
+    let roots = plan.watch_roots().expect("can find the watch roots");
+    for name in [".cargo/more.toml", "dev.toml"] {
+        let path = package.path(name);
+        assert!(roots.files.contains(&path), "{name}: {roots:?}");
+        assert!(plan.is_outdated_by(&[path]), "{name}");
+    }
+}
+
+#[test]
+fn a_runner_for_a_cfg_counts_only_if_the_cfg_is_set() {
+    let package = Package::new();
+    package.write(
+        ".cargo/config.toml",
+        "[build]\nrustflags = [\"--cfg\", \"special\"]\n[target.'cfg(windows)']\nrunner = \"no\"\n\
+         [target.'cfg(all(special, target_os = \"linux\"))']\nrunner = \"env RUN=1\"\n",
+    );
+    let launch = package.launch("cargo run");
+    assert_eq!(words(&launch), ["env", "RUN=1", "target/debug/small"]);
+}
+
+#[test]
+fn a_package_can_be_chosen_by_its_id() {
+    let package = Package::new();
+    package.write("Cargo.toml", "[workspace]\nmembers = [\"one\", \"two\"]\n");
+    for name in ["one", "two"] {
+        let manifest = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\n");
+        package.write(&format!("{name}/Cargo.toml"), &manifest);
+        package.write(&format!("{name}/src/main.rs"), "fn main() {}\n");
+    }
+    let dir = package.path("two");
+    for spec in [
+        format!("path+file://{}#two", dir.display()),
+        format!("file://{}", dir.display()),
+        "two@0.1".to_owned(),
+    ] {
+        let launch = package.launch(&format!("cargo run -p {spec}"));
+        assert_eq!(words(&launch), ["target/debug/two"], "{spec}");
     }
 }
 

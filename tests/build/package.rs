@@ -77,6 +77,7 @@ impl Package {
             build: None,
             workdir: &self.path(""),
             color: false,
+            progress: false,
         })
     }
 

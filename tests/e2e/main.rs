@@ -5,6 +5,7 @@ mod adopting;
 mod answering;
 mod bad_input;
 mod cargo;
+mod cargo_files;
 mod cases;
 mod changes;
 mod crashes;

@@ -1,0 +1,193 @@
+//! Chooses the program's package as `cargo run` does.
+
+use cargo_metadata::{Metadata, Package, TargetKind};
+
+use super::command_line::CargoRun;
+use crate::error::Failure;
+
+/// The program's package, according to the rules of `cargo run` (`src/cargo/ops/cargo_run.rs` and
+/// `src/bin/cargo/commands/run.rs` in cargo's sources).
+pub(super) fn choose<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<&'a Package, Failure> {
+    let packages = packages(run, metadata)?;
+    for (flag, name, kind, noun) in [
+        ("--bin", &run.bin, TargetKind::Bin, "binary"),
+        ("--example", &run.example, TargetKind::Example, "example"),
+    ] {
+        if let Some(name) = name {
+            let has_it = |package: &&&Package| targets(package, &kind).any(|target| target == name);
+            return packages.iter().find(has_it).copied().ok_or_else(|| {
+                let known = packages.iter().flat_map(|package| targets(package, &kind));
+                let hint = available(flag, name, known);
+                Failure::usage(format!("no {noun} named `{name}`")).hints(hint)
+            });
+        }
+    }
+    let mut defaults = packages
+        .iter()
+        .filter(|package| package.default_run.is_some());
+    match (defaults.next(), defaults.next()) {
+        (Some(package), None) => Ok(package),
+        (Some(_) | None, _) => only_binary(&packages),
+    }
+}
+
+/// The packages that `-p` selects, or the default members of the workspace.
+fn packages<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<Vec<&'a Package>, Failure> {
+    let members = metadata.workspace_packages();
+    let Some(spec) = &run.package else {
+        // Cargo has reported the default members since 1.71.
+        return Ok(match metadata.workspace_default_members.is_available() {
+            true => metadata.workspace_default_packages(),
+            false => members,
+        });
+    };
+    let found: Vec<_> = members
+        .iter()
+        .copied()
+        .filter(|package| selects(spec, package))
+        .collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let in_name = |character: char| character.is_alphanumeric() || "-_".contains(character);
+    if spec.chars().all(in_name) {
+        let known = members.iter().map(|package| package.name.as_str());
+        return Err(
+            Failure::usage(format!("no package `{spec}` in the workspace"))
+                .hints(available("-p", spec, known)),
+        );
+    }
+    // A pattern is left to cargo.
+    Ok(members)
+}
+
+/// Whether a package ID specification selects this package: `NAME`, `NAME@VERSION`, or a URL that a `#` with either of
+/// these or a version may follow (see "Package ID Specifications" in the Cargo book).
+fn selects(spec: &str, package: &Package) -> bool {
+    let (url, rest) = match spec.contains("://") {
+        true => spec
+            .split_once('#')
+            .map_or((Some(spec), None), |(url, rest)| (Some(url), Some(rest))),
+        false => (None, Some(spec)),
+    };
+    // Up to cargo 1.76, an ID is `NAME VERSION (URL)`.
+    let id = package.id.repr.split(['#', ')']).next().unwrap_or_default();
+    let version = package.version.to_string();
+    let is_version = |text: &str| {
+        let begins = version.strip_prefix(text);
+        begins.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let fits = |rest: &str| match rest.split_once(['@', ':']) {
+        Some((name, version)) => package.name.as_str() == name && is_version(version),
+        None => package.name.as_str() == rest || url.is_some() && is_version(rest),
+    };
+    url.is_none_or(|url| id.ends_with(url)) && rest.is_none_or(fits)
+}
+
+fn only_binary<'a>(packages: &[&'a Package]) -> Result<&'a Package, Failure> {
+    let all = |kind: TargetKind| {
+        let packages = packages.iter().copied();
+        packages.flat_map(move |package| {
+            targets(package, &kind)
+                .map(|name| (package, name))
+                .collect::<Vec<_>>()
+        })
+    };
+    let binaries: Vec<_> = all(TargetKind::Bin).collect();
+    match binaries[..] {
+        [(package, _)] => Ok(package),
+        [] => {
+            let names = quoted(packages.iter().map(|package| package.name.as_str()));
+            let examples = all(TargetKind::Example).map(|(_, name)| name);
+            let hint = available("--example", "", examples).unwrap_or_else(|| {
+                "add a `src/main.rs`, or choose another package with `-p`".to_owned()
+            });
+            Err(Failure::usage(format!("no binary in {names}")).hint(hint))
+        }
+        [_, ..] => {
+            let count = binaries.len();
+            let names = quoted(binaries.into_iter().map(|(_, name)| name));
+            let text = format!("{count} binaries; choose one with `-p` or `--bin`");
+            Err(Failure::usage(text).hint(format!(
+                "use `hotrun -- cargo run --bin NAME` ({names}), or set `default-run` in `Cargo.toml`"
+            )))
+        }
+    }
+}
+
+fn targets<'a>(package: &'a Package, kind: &TargetKind) -> impl Iterator<Item = &'a str> {
+    let matching = move |target: &&cargo_metadata::Target| target.kind.contains(kind);
+    let targets = package.targets.iter().filter(matching);
+    targets.map(|target| target.name.as_str())
+}
+
+/// How many names a message lists.
+const LISTED: usize = 5;
+
+/// Lists the known names, the ones most like `typed` first.
+fn available<'a>(flag: &str, typed: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut known: Vec<_> = known.collect();
+    let unlikeness = |name: &&str| 1.0 - strsim::jaro_winkler(typed, name);
+    known.sort_by(|one, other| unlikeness(one).total_cmp(&unlikeness(other)));
+    match known[..] {
+        [] => None,
+        [only] => Some(format!("there is only one: `{flag} {only}`")),
+        [_, ..] => Some(format!("available: {}", quoted(known.into_iter()))),
+    }
+}
+
+fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    match names.len().saturating_sub(LISTED) {
+        0 => names.join(", "),
+        more => format!("{}, and {more} more", names[..LISTED].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_id_specification_selects_as_in_cargo() {
+        let package = |id: &str| {
+            let package = serde_json::json!({
+                "name": "app", "version": "0.1.2", "id": id, "manifest_path": "/w/app/Cargo.toml",
+                "dependencies": [], "targets": [], "features": {},
+            });
+            serde_json::from_value::<Package>(package).unwrap()
+        };
+        let now = package("path+file:///w/app#0.1.2");
+        let before = package("app 0.1.2 (path+file:///w/app)");
+        for (spec, expected) in [
+            ("app", true),
+            ("app@0.1", true),
+            ("app:0.1.2", true),
+            ("app@0.1.20", false),
+            ("other", false),
+            ("0.1.2", false),
+            ("path+file:///w/app", true),
+            ("file:///w/app", true),
+            ("path+file:///w/app#app", true),
+            ("path+file:///w/app#0.1.2", true),
+            ("path+file:///w/app#app@0.1.2", true),
+            ("path+file:///w/app#other", false),
+            ("path+file:///w/other#app", false),
+        ] {
+            assert_eq!(selects(spec, &now), expected, "{spec}");
+            assert_eq!(selects(spec, &before), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn the_names_most_like_the_typed_one_are_listed() {
+        let names: Vec<_> = (0..50).map(|number| format!("package-{number}")).collect();
+        let known = names.iter().map(String::as_str).chain(["example-hello"]);
+        let hint = available("-p", "exmple-hello", known).unwrap();
+        assert!(hint.starts_with("available: `example-hello`, `"), "{hint}");
+        assert!(hint.ends_with(", and 46 more"), "{hint}");
+        let only = available("-p", "x", ["one"].into_iter());
+        assert_eq!(only.unwrap(), "there is only one: `-p one`");
+        assert_eq!(available("-p", "x", [].into_iter()), None);
+    }
+}

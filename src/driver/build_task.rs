@@ -1,0 +1,279 @@
+//! The task that reads a build's output and finds out what the build produced.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use cargo_metadata::diagnostic::DiagnosticLevel;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::artifact::Fingerprint;
+use crate::build::{BuildInputs, BuildOutput, Launch, OutputLine, Plan, WatchRoots, take_progress};
+use crate::error::Failure;
+use crate::os::hint_for_errno;
+use crate::process::output::{Lines, Piece};
+use crate::process::{Process, Signal};
+use crate::reload::{Ended, GenId};
+use crate::ui::{Feed, Level, Report};
+use crate::watch::LockFileWindow;
+
+use super::task_message::{Built, Inputs, TaskMessage, TaskSender};
+
+/// After a build has ended, its output counts as complete once nothing has arrived for this long. Usually the pipes end
+/// first, but a process that the build leaves running, such as a compiler cache's daemon, keeps them open.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long a process that a build leaves running may delay the result by printing.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The maximum length of a line in bytes; longer lines are split. Most of cargo's messages take a few kilobytes, and the
+/// one that contains the launch takes tens of kilobytes.
+const MAX_LINE: usize = 16 << 20;
+
+/// An output stream of the build, read line by line.
+struct BuildStream {
+    pieces: Lines,
+    line: Vec<u8>,
+    open: bool,
+}
+
+impl BuildStream {
+    fn new(pipe: Receiver) -> Self {
+        Self {
+            pieces: Lines::new(pipe),
+            line: Vec::new(),
+            open: true,
+        }
+    }
+
+    /// Adds a piece, and returns the line if the piece completes it.
+    fn take(&mut self, piece: Option<Piece>) -> Option<Vec<u8>> {
+        let Some(Piece { bytes, ends_line }) = piece else {
+            self.open = false;
+            return Some(std::mem::take(&mut self.line)).filter(|line| !line.is_empty());
+        };
+        self.line.extend(bytes);
+        (ends_line || self.line.len() > MAX_LINE).then(|| std::mem::take(&mut self.line))
+    }
+}
+
+pub(super) struct BuildTask {
+    pub(super) id: GenId,
+    pub(super) plan: Plan,
+    pub(super) output: BuildOutput,
+    /// Whether the build has printed nothing so far.
+    pub(super) silent: bool,
+    /// The files whose changes led to this build.
+    pub(super) changed: BTreeSet<PathBuf>,
+    pub(super) lock_file: LockFileWindow,
+    /// The fingerprints of the running generations.
+    pub(super) known: Vec<(GenId, Fingerprint)>,
+    pub(super) sender: TaskSender,
+    pub(super) feed: Feed,
+}
+
+impl BuildTask {
+    pub(super) async fn run(mut self, process: Process) {
+        // Dropping `control` kills the process tree. This task keeps it until the tree is gone, so the build may leave
+        // processes running until hotrun exits.
+        let Process {
+            control,
+            mut events,
+            stdout,
+            stderr,
+        } = process;
+        let (mut out, mut err) = (BuildStream::new(stdout), BuildStream::new(stderr));
+        let mut end = None;
+        let mut ended_at = Instant::now();
+        while end.is_none() || out.open || err.open {
+            tokio::select! {
+                biased;
+                () = sleep_until(ended_at + OUTPUT_TIMEOUT), if end.is_some() => break,
+                piece = out.pieces.next(), if out.open => self.stdout(&mut out, piece).await,
+                piece = err.pieces.next(), if err.open => self.stderr(&mut err, piece).await,
+                exit = events.first_exit(), if end.is_none() => {
+                    end = Some(exit);
+                    ended_at = Instant::now();
+                }
+                // Output that cargo has already written is read first, because the branches above are polled before this
+                // one, and the runtime polls the pipes during the yield.
+                () = tokio::task::yield_now(), if self.output.is_complete() => {
+                    end = Some(Ok(Some(Ended::Code(0))));
+                    break;
+                }
+                () = sleep(QUIET), if end.is_some() => break,
+            }
+        }
+        if let Some(Ok(Some(Ended::Signal(_)))) = end {
+            // The remaining processes of a killed build would interfere with the next build.
+            control.kill();
+            while events.next().await.is_some() {}
+        }
+        let built = match end {
+            Some(Ok(Some(ended))) => self.finish(ended).await,
+            Some(Ok(None)) => Err(Some(Failure::environment("the build's processes vanished"))),
+            Some(Err(refusal)) => {
+                let text = format!("cannot start the build: {refusal}");
+                let failure = Failure::environment(text).hints(hint_for_errno(refusal.errno));
+                Err(Some(failure))
+            }
+            None => Err(None),
+        };
+        self.sender.send(TaskMessage::Built { id: self.id, built });
+        // Closes the task's feed, which would otherwise keep the user interface open until the processes that the build
+        // left behind have ended.
+        drop(self);
+        while events.next().await.is_some() {}
+    }
+
+    async fn stdout(&mut self, out: &mut BuildStream, piece: Option<Piece>) {
+        if let Some(line) = out.take(piece) {
+            self.lock_file.until.get_or_init(SystemTime::now);
+            let line = self.output.stdout(&line);
+            self.show(line).await;
+        }
+    }
+
+    async fn stderr(&mut self, err: &mut BuildStream, piece: Option<Piece>) {
+        let mut line = err.take(piece);
+        if let Some((done, all)) = take_progress(line.as_mut().unwrap_or(&mut err.line)) {
+            let id = self.id;
+            self.feed.pass(Report::Progress { id, done, all }).await;
+        }
+        if let Some(line) = line {
+            let line = self.output.stderr(&line);
+            self.show(line).await;
+        }
+    }
+
+    async fn show(&mut self, line: OutputLine) {
+        let id = self.id;
+        let text = |bytes: Vec<u8>| Report::BuildLine {
+            id,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        };
+        let report = match line {
+            OutputLine::Diagnostic { level, rendered } => Report::Diagnostic {
+                id,
+                level: match level {
+                    DiagnosticLevel::Warning => Level::Warning,
+                    DiagnosticLevel::Note
+                    | DiagnosticLevel::Help
+                    | DiagnosticLevel::FailureNote => Level::Info,
+                    DiagnosticLevel::Error | DiagnosticLevel::Ice | _ => Level::Error,
+                },
+                rendered,
+            },
+            OutputLine::Blocked(bytes) => {
+                self.feed.report(Report::BuildBlocked { id });
+                text(bytes)
+            }
+            OutputLine::Text(bytes) => text(bytes),
+            OutputLine::Nothing => return,
+        };
+        self.silent = false;
+        self.feed.pass(report).await;
+    }
+
+    /// Finds out what the build produced and which files it read.
+    async fn finish(&mut self, ended: Ended) -> Result<Box<Built>, Option<Failure>> {
+        let success = match ended {
+            Ended::Code(code) => code == 0,
+            // A killed build has failed, no matter what it printed.
+            Ended::Signal(signal) => return Err(Some(killed(signal))),
+        };
+        if !self.output.succeeded(success) {
+            self.ask_cargo(WatchRoots {
+                to_mend: self.plan.to_mend(&self.output),
+                ..WatchRoots::default()
+            });
+            let text = format!("the build failed with {ended} and printed nothing");
+            return Err(self.silent.then(|| Failure::environment(text)));
+        }
+        let launch = self.plan.launch(&mut self.output).map_err(Some)?;
+        match self.plan.inputs(&self.output, &launch) {
+            Ok(inputs) => {
+                let unread = self.ignored_for_age(&inputs, &launch);
+                let (id, began, files) = (self.id, self.lock_file.started, Ok(inputs));
+                let inputs = Inputs {
+                    id,
+                    began,
+                    files,
+                    unread,
+                };
+                self.sender.send(TaskMessage::Inputs(Box::new(inputs)));
+            }
+            Err(missing) => self.ask_cargo(WatchRoots {
+                missing,
+                ..WatchRoots::default()
+            }),
+        }
+        let fingerprint = Fingerprint::new(&launch, &self.output.runtime_files());
+        let mut like = None;
+        if let Some(mine) = fingerprint.clone() {
+            let (known, read) = (std::mem::take(&mut self.known), mine.clone());
+            // Runs in a blocking thread, because executables may be large.
+            let search = tokio::task::spawn_blocking(move || {
+                let mut newest_first = known.into_iter().rev();
+                newest_first.find(|(_, known)| known.matches(&read))
+            });
+            like = search.await.ok().flatten().map(|(id, _)| id);
+            // Only the next build needs the hashes, so nothing waits for them.
+            tokio::task::spawn_blocking(move || mine.hash_files());
+        }
+        Ok(Box::new(Built {
+            like,
+            launch,
+            fingerprint,
+        }))
+    }
+
+    /// The changed files that cargo has ignored because of their age. Reports them.
+    fn ignored_for_age(&self, inputs: &BuildInputs, launch: &Launch) -> Vec<PathBuf> {
+        let executable = launch.executable.as_deref();
+        let ignored = executable.map_or_else(Vec::new, |executable| {
+            inputs.ignored_for_age(&self.changed, &self.output, executable)
+        });
+        if let Some(first) = ignored.first() {
+            let first = first.display();
+            let more = match ignored.len() - 1 {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let text = format!("cargo ignored `{first}`{more}: older than the last build");
+            let hint = format!("`touch {first}` makes cargo read it");
+            self.feed.message(Level::Warning, text, Some(hint));
+        }
+        ignored
+    }
+
+    /// Asks cargo, in a blocking thread, which files the next build may read. `known`: what is known without cargo.
+    fn ask_cargo(&self, known: WatchRoots) {
+        let (id, began, sender) = (self.id, self.lock_file.started, self.sender.clone());
+        let plan = self.plan.clone();
+        if let Plan::Cargo(_) = &plan {
+            tokio::task::spawn_blocking(move || {
+                // If cargo cannot read a manifest, the watched directories do not change.
+                let files = Err(WatchRoots {
+                    to_mend: known.to_mend,
+                    missing: known.missing,
+                    ..plan.watch_roots().unwrap_or_default()
+                });
+                sender.send(TaskMessage::Inputs(Box::new(Inputs {
+                    id,
+                    began,
+                    files,
+                    unread: Vec::new(),
+                })));
+            });
+        }
+    }
+}
+
+/// Describes a build that was killed by something other than hotrun.
+fn killed(signal: i32) -> Failure {
+    let out_of_memory =
+        "if memory ran out, `dmesg` shows it; fewer jobs need less memory (`cargo run -j 2`)";
+    let hint = (signal == Signal::SIGKILL as i32).then(|| out_of_memory.into());
+    let text = format!("the build was killed by {}", Ended::Signal(signal));
+    Failure::environment(text).hints(hint)
+}

@@ -1,0 +1,231 @@
+//! Where cargo reads and writes, and when that counts as a change.
+
+use std::fs::{self, File};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use crate::harness::{BUILD_TIMEOUT, Project, Run, Running};
+
+const MANIFEST: &str = "[package]\nname = 'small'\nversion = '0.1.0'\nedition = '2024'\n";
+
+/// A program that prints this word.
+fn prints(word: &str) -> String {
+    format!("fn main() {{ println!(\"{word}\"); loop {{ std::thread::park() }} }}\n")
+}
+
+fn package(files: &[(&str, &str)]) -> Project {
+    let project = Project::new();
+    write(&project, "Cargo.toml", MANIFEST);
+    write(&project, "src/main.rs", &prints("one"));
+    for (name, text) in files {
+        write(&project, name, text);
+    }
+    project
+}
+
+fn write(project: &Project, name: &str, text: &str) {
+    let path = project.work().join(name);
+    let parent = path.parent().expect("a file has a parent");
+    fs::create_dir_all(parent).expect("can create the parent directory");
+    fs::write(path, text).expect("can write the file");
+}
+
+fn start(project: &Project, line: &str) -> Running {
+    let run = Run::new(project).program(line.split_whitespace());
+    run.spawn()
+}
+
+/// Waits until a generation is live that prints this line.
+#[track_caller]
+fn assert_prints(run: &mut Running, line: &str) {
+    let prints = |event: &crate::harness::Event| event.is("output") && event.text("text") == line;
+    run.expect_that(line, BUILD_TIMEOUT, prints);
+}
+
+#[track_caller]
+fn assert_fails(run: &mut Running) {
+    run.expect_that("the build to fail", BUILD_TIMEOUT, |event| {
+        event.is("failed")
+    });
+    // Until what mends the build is watched.
+    run.wait_until_quiet(Duration::from_millis(500));
+}
+
+#[test]
+fn the_target_directory_of_the_command_line_is_no_source() {
+    // Cargo runs this script again after any change in the package.
+    let script = "fn main() { println!(\"cargo::rustc-env=X=1\"); }\n";
+    let project = package(&[("build.rs", script)]);
+    let mut run = start(&project, "cargo run --target-dir out");
+    assert_prints(&mut run, "one");
+    run.wait_until_quiet(Duration::from_secs(2));
+    run.assert_count("building", 1);
+    write(&project, "src/main.rs", &prints("two"));
+    assert_prints(&mut run, "two");
+    run.wait_until_quiet(Duration::from_secs(2));
+    run.assert_count("building", 2);
+    run.quit();
+}
+
+#[test]
+fn a_restart_starts_the_last_build_whatever_else_was_built_since() {
+    let main =
+        "fn main() { println!(\"{}\", cfg!(feature = \"fa\")); loop { std::thread::park() } }\n";
+    let manifest = format!("{MANIFEST}[features]\nfa = []\n");
+    let project = package(&[
+        ("Cargo.toml", &manifest),
+        ("src/main.rs", main),
+        (".env", ""),
+    ]);
+    let mut run = start(&project, "cargo run --features fa");
+    assert_prints(&mut run, "true");
+    let mut other = Command::new("cargo");
+    crate::harness::run::without_cargo(&mut other);
+    let built = other
+        .args(["build", "--quiet"])
+        .current_dir(project.work())
+        .status();
+    assert!(built.expect("can run cargo").success());
+    write(&project, ".env", "X=1\n");
+    assert_prints(&mut run, "true");
+    run.assert_count("building", 1);
+    run.quit();
+}
+
+#[test]
+fn an_edit_of_cargos_configuration_applies_to_the_build_that_it_triggers() {
+    let main =
+        "fn main() { println!(\"{:?}\", std::env::var(\"RUN\")); loop { std::thread::park() } }\n";
+    let include = "include = ['more.toml']\n";
+    let project = package(&[
+        ("src/main.rs", main),
+        (".cargo/config.toml", include),
+        (".cargo/more.toml", ""),
+    ]);
+    let mut run = start(&project, "cargo run");
+    assert_prints(&mut run, "Err(NotPresent)");
+    for (value, expected) in [("1", "Ok(\"1\")"), ("2", "Ok(\"2\")")] {
+        let runner = format!("[target.'cfg(unix)']\nrunner = 'env RUN={value}'\n");
+        write(&project, ".cargo/more.toml", &runner);
+        assert_prints(&mut run, expected);
+    }
+    write(&project, ".cargo/config.toml", "");
+    assert_prints(&mut run, "Err(NotPresent)");
+    run.assert_count("failed", 0);
+    run.quit();
+}
+
+#[test]
+fn a_manifest_that_is_broken_at_the_start_is_waited_for() {
+    let project = package(&[("Cargo.toml", "[package\n")]);
+    let mut run = start(&project, "cargo run");
+    assert_fails(&mut run);
+    write(&project, "Cargo.toml", MANIFEST);
+    assert_prints(&mut run, "one");
+    // The plan is complete now, so other files do not count.
+    write(&project, "README.md", "");
+    run.wait_until_quiet(Duration::from_millis(500));
+    run.assert_count("building", 2);
+    run.quit();
+}
+
+#[test]
+fn a_broken_manifest_of_an_unused_member_triggers_a_build_when_it_is_mended() {
+    let workspace = format!("{MANIFEST}[workspace]\nmembers = ['crates/*']\n");
+    let other = MANIFEST.replace("small", "other");
+    let project = package(&[
+        ("Cargo.toml", &workspace),
+        ("crates/other/Cargo.toml", &other),
+        ("crates/other/src/lib.rs", ""),
+    ]);
+    let mut run = start(&project, "cargo run");
+    assert_prints(&mut run, "one");
+    write(&project, "crates/other/Cargo.toml", "[package\n");
+    write(&project, "src/main.rs", &prints("two"));
+    assert_fails(&mut run);
+    write(&project, "crates/other/Cargo.toml", &other);
+    assert_prints(&mut run, "two");
+    // A new member without sources.
+    write(
+        &project,
+        "crates/new/Cargo.toml",
+        &MANIFEST.replace("small", "new"),
+    );
+    write(&project, "src/main.rs", &prints("three"));
+    assert_fails(&mut run);
+    write(&project, "crates/new/src/lib.rs", "");
+    assert_prints(&mut run, "three");
+    run.quit();
+}
+
+#[test]
+fn a_file_outside_the_package_that_only_the_failed_build_names_triggers_a_build() {
+    let main = prints("{}").replace("\"{}\"", "\"{}\", include_str!(\"../../dist/text\").trim()");
+    let bin = format!("{MANIFEST}[[bin]]\nname = 'small'\npath = '../outside.rs'\n");
+    let project = package(&[("Cargo.toml", &bin)]);
+    let mut run = start(&project, "cargo run");
+    assert_fails(&mut run);
+    fs::write(
+        project.beside("outside.rs"),
+        "#[path = \"other.rs\"] mod other;",
+    )
+    .expect("can write");
+    assert_fails(&mut run);
+    fs::write(project.beside("other.rs"), "syntax error").expect("can write");
+    assert_fails(&mut run);
+    fs::write(project.beside("other.rs"), "").expect("can write");
+    assert_fails(&mut run);
+    fs::write(project.beside("outside.rs"), prints("outside")).expect("can write");
+    assert_prints(&mut run, "outside");
+    write(&project, "src/main.rs", &main);
+    write(&project, "Cargo.toml", MANIFEST);
+    assert_fails(&mut run);
+    write(&project, "../dist/text", "found\n");
+    assert_prints(&mut run, "found");
+    run.quit();
+}
+
+#[test]
+fn a_file_that_cargo_ignores_for_its_age_is_named_and_can_be_touched() {
+    let project = package(&[]);
+    let path = project.work().join("src/main.rs");
+    let before = File::open(&path).and_then(|file| file.metadata()?.modified());
+    let before = before.expect("can read the time") - Duration::from_secs(60);
+    let mut run = start(&project, "cargo run");
+    assert_prints(&mut run, "one");
+    let old = project.beside("old.rs");
+    fs::write(&old, prints("old")).expect("can write the file");
+    let set = |path, time| {
+        File::options()
+            .append(true)
+            .open(path)
+            .and_then(|file| file.set_modified(time))
+    };
+    set(&old, before).expect("can set the time");
+    fs::rename(&old, &path).expect("can move the file");
+    let said = run.expect_that("a warning", BUILD_TIMEOUT, |event| {
+        event.mentions("cargo ignored")
+    });
+    assert!(
+        said.mentions("src/main.rs") && said.mentions("touch"),
+        "{said}"
+    );
+    run.expect("unchanged");
+    run.wait_until_quiet(Duration::from_millis(500));
+    set(&path, SystemTime::now()).expect("can touch the file");
+    assert_prints(&mut run, "old");
+    run.quit();
+}
+
+#[test]
+fn inputs_are_known_with_a_base_directory_for_dep_info() {
+    let project = package(&[(".cargo/config.toml", "[build]\ndep-info-basedir = 'src'\n")]);
+    let mut run = start(&project, "cargo run");
+    assert_prints(&mut run, "one");
+    write(&project, "README.md", "");
+    run.wait_until_quiet(Duration::from_millis(500));
+    run.assert_count("building", 1);
+    write(&project, "src/main.rs", &prints("two"));
+    assert_prints(&mut run, "two");
+    run.quit();
+}
