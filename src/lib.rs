@@ -11,7 +11,7 @@
 //! processes ────────┼──> driver ──Event──> reload ────┤
 //! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold, forward)
 //! timers ───────────┘         <──Effect──             └──> ui      (Report stream)
-//! bind, listen ─────────────────────────────────────────> socket
+//! bind, listen, connect ────────────────────────────────> socket
 //! ```
 //!
 //! - [`reload`] is a pure state machine: it takes [`Event`](reload::Event)s and returns [`Effect`](reload::Effect)s and
@@ -22,7 +22,7 @@
 //!   to the machine, and performs the effects. Long work runs in tasks that report back with an event.
 //! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread
 //!   owns the table and all sockets. The driver sends requests to that thread. So does [`socket::intercept`], which
-//!   replies to programs' `bind` and `listen` calls, so a program never waits for the driver.
+//!   replies to programs' `bind`, `listen` and `connect` calls, so a program never waits for the driver.
 //! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, the driver's messages, and output. The only
 //!   resource that it owns is the terminal. The driver turns keys into [`Request`](reload::Request)s.
 //! - [`os`] wraps the kernel's interfaces. It is the only place with `unsafe`, and almost the only one with
@@ -50,7 +50,7 @@
 //!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
 //!    ([`socket::intercept`]). It also gets `NOTIFY_SOCKET`.
 //! 3. [`ready`] detects when the program is ready. Until then, no connection to an address of the live
-//!    generation reaches the program.
+//!    generation reaches the program, except those that the program itself makes.
 //! 4. The switch: every address has a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
 //!    kernel chooses the one that gets a new connection. Replacing that program is one system call.
 //! 5. The old generation accepts the connections that are already in its queue. It gets the stop signal once its
@@ -123,7 +123,7 @@
 //! | what counts as a change | [`watch`] |
 //! | how cargo is called and its output read | [`build`] |
 //! | which listener gets connections, and when a listener is closed | [`socket`], its `table` |
-//! | the replies to a program's `bind` and `listen` | [`socket::intercept`] |
+//! | the replies to a program's `bind`, `listen` and `connect` | [`socket::intercept`] |
 //! | the 503 response while no generation is live | [`socket::respond`] |
 //! | what happens to a connection that no program accepts | [`socket`], its `unclaimed` |
 //! | what counts as ready | [`ready`] |

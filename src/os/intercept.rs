@@ -33,6 +33,15 @@ pub enum Syscall {
         /// The requested length of the queue.
         backlog: i32,
     },
+    /// `connect(2)`, with an address that may be an IP address, judging by its length.
+    Connect {
+        /// The caller's descriptor.
+        fd: i32,
+        /// The location of the address in the caller's memory.
+        address: u64,
+        /// The length of the address in bytes, as claimed by the caller.
+        length: u32,
+    },
 }
 
 /// The reply to an intercepted call.

@@ -134,7 +134,7 @@ impl AsFd for ProcessEnds {
     }
 }
 
-/// Interception of `bind` and `listen`, which is not available on these systems.
+/// Interception of system calls, which is not available on these systems.
 pub mod seccomp {
     use std::os::fd::RawFd;
 

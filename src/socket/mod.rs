@@ -27,7 +27,7 @@
 //!   Each of them waits, gets a response ([`respond`]), or is forwarded (`forward`). Unix connections stay in their
 //!   queue, because a forwarded one would have hotrun's identity.
 //! - `drain` finds out whether a generation has finished.
-//! - [`intercept`] replies to the `bind` and `listen` calls of programs.
+//! - [`intercept`] replies to the `bind`, `listen` and `connect` calls of programs.
 //!
 //! hotrun keeps these promises. `table/tests` checks the first two.
 //!
@@ -59,7 +59,9 @@ pub use endpoint::{Endpoint, Transport};
 pub use forward::Connection;
 pub use open::OpenError;
 pub use opened::Sharing;
+use sockets::Diversion;
 pub use sockets::{Adopter, Passed, Route, Sockets};
+use thread::ReachedGroup;
 pub use thread::{Joined, Neighbours, Opened};
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::open::{self, OpenError, addresses, check_unix_path, exclusive_tcp};
 use super::opened::Sharing;
 use super::respond::GetReason;
 use super::table::{GroupId, TableInput};
-use super::thread::{Joined, Neighbours, Opened, SocketInbox, SocketThread};
+use super::thread::{Joined, Neighbours, Opened, ReachedGroup, SocketInbox, SocketThread};
 use super::unix_path::UnixPath;
 use crate::os::cleanup::Cleanup;
 use crate::reload::GenId;
@@ -226,6 +226,17 @@ impl Adopter {
         neighbours.unwrap_or_default()
     }
 
+    /// Returns the groups that a connection of this generation may reach, or `None` once it is no longer starting.
+    pub(super) fn reached(&self, id: GenId, endpoint: Endpoint) -> Option<Vec<ReachedGroup>> {
+        let reached = self.inbox.ask(move |thread| thread.reached(id, endpoint));
+        reached.ok().flatten()
+    }
+
+    /// Diverts connections from this source port to this generation.
+    pub(super) fn divert(&self, group: GroupId, port: u16, id: GenId) -> io::Result<Diversion> {
+        Diversion::start(self.inbox.clone(), group, port, id)
+    }
+
     /// Returns the inodes of all our listeners.
     #[must_use]
     pub fn inodes(&self) -> Vec<u64> {
@@ -298,8 +309,7 @@ impl Route {
         // Bind the port before diverting it, so that no other connection can come from it. After the handshake the
         // kernel has chosen the listener, and the port no longer needs to be diverted.
         let port = socket.local_addr()?.port();
-        let diversion = Diversion { route: self, port };
-        self.inbox.handle(diversion.input(Some(self.id)))?;
+        let _diversion = Diversion::start(self.inbox.clone(), self.group, port, self.id)?;
         Ok(Box::new(socket.connect(to).await?))
     }
 }
@@ -330,23 +340,30 @@ fn reserve(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
 }
 
 /// A source port that is diverted to one generation until the `Diversion` is dropped.
-struct Diversion<'a> {
-    route: &'a Route,
+pub(super) struct Diversion {
+    inbox: SocketInbox,
+    group: GroupId,
     port: u16,
 }
 
-impl Diversion<'_> {
+impl Diversion {
+    fn start(inbox: SocketInbox, group: GroupId, port: u16, to: GenId) -> io::Result<Self> {
+        let diversion = Self { inbox, group, port };
+        diversion.inbox.handle(diversion.input(Some(to)))?;
+        Ok(diversion)
+    }
+
     fn input(&self, to: Option<GenId>) -> TableInput {
         TableInput::Divert {
-            group: self.route.group,
+            group: self.group,
             port: self.port,
             to,
         }
     }
 }
 
-impl Drop for Diversion<'_> {
+impl Drop for Diversion {
     fn drop(&mut self) {
-        self.route.inbox.send(self.input(None));
+        self.inbox.send(self.input(None));
     }
 }

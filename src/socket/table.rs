@@ -75,6 +75,12 @@ impl Table {
         self.common.live
     }
 
+    /// Whether this generation may still go live, but has not been live yet.
+    pub(super) fn is_starting(&self, id: GenId) -> bool {
+        let known = [&self.served, &self.draining, &self.gone];
+        self.live() != Some(id) && !known.iter().any(|known| known.contains(&id))
+    }
+
     /// Returns when to send [`TableInput::Tick`].
     pub(super) fn deadline(&self) -> Option<Time> {
         self.deadline

@@ -39,6 +39,18 @@ pub struct Neighbours {
     pub listed: Option<Endpoint>,
 }
 
+/// A group where the clients of some endpoint may arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReachedGroup {
+    pub(super) group: GroupId,
+    /// The group's address, which covers that endpoint.
+    pub(super) endpoint: Endpoint,
+    /// Whether the generation in question listens here.
+    pub(super) listens: bool,
+    /// Whether new connections reach that generation.
+    pub(super) is_target: bool,
+}
+
 /// The inodes of a generation's sockets, and the addresses that it lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
@@ -223,6 +235,22 @@ impl SocketThread {
             }
         }
         neighbours
+    }
+
+    /// Returns the groups where clients of this endpoint may arrive. Returns `None` if the generation is not starting, so
+    /// that its connections are like those of any client.
+    pub(super) fn reached(&self, id: GenId, endpoint: Endpoint) -> Option<Vec<ReachedGroup>> {
+        let groups = self.table.groups().iter().filter(|one| !one.is_hidden());
+        let reached = groups.filter_map(|group| {
+            let covering = group.endpoint.filter(|at| endpoint.is_covered_by(&[*at]))?;
+            Some(ReachedGroup {
+                group: group.id,
+                endpoint: covering,
+                listens: group.listens(id),
+                is_target: group.is_target(id),
+            })
+        });
+        self.table.is_starting(id).then(|| reached.collect())
     }
 
     /// Turns a program's bound socket into a listener.

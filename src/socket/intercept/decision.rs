@@ -1,4 +1,5 @@
-//! Decides how to reply to a `bind` or `listen` call. Of the rows that apply to a socket, the first one counts:
+//! Decides how to reply to a `bind`, `listen` or `connect` call. Of the rows that apply to a socket, the first one
+//! counts:
 //!
 //! | call | socket | reply |
 //! | --- | --- | --- |
@@ -14,18 +15,28 @@
 //! | `listen` | already listening | hotrun applies the new backlog, but does not shorten the queue |
 //! | `listen` | conflicts with another listening socket of the program | `EADDRINUSE` |
 //! | `listen` | any other | hotrun makes the socket listen and adds it to the group of its address |
+//! | `connect` | UDP, or of a generation that is or was live or is draining | the kernel handles the call |
+//! | `connect` | to another machine, or to an address of this one that no hotrun listener covers | the kernel handles the call |
+//! | `connect` | new connections to the address reach the generation anyway | the kernel handles the call |
+//! | `connect` | the generation has a listener in the group that gets these connections | hotrun diverts the socket's source port to that listener, and the kernel handles the call |
+//! | `connect` | the generation listens on a wider address | the kernel handles the call, and another generation answers |
+//! | `connect` | any other | `ECONNREFUSED` |
 //!
-//! A UDP socket joins its group when it is bound, so hotrun performs its bind. The kernel handles every `bind` to port 0 or to an
-//! address that is not an IP address, and all other calls, such as `connect`.
+//! A UDP socket joins its group when it is bound, so hotrun performs its bind. The kernel handles every `bind` or
+//! `connect` to port 0 or to an address that is not an IP address, and all other calls.
+//!
+//! The rows of `connect` give a starting generation the answers that it would get if no other generation existed, for
+//! example when it asks whether its port is free, or warms itself up.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
 use crate::os;
-use crate::socket::Neighbours;
 use crate::socket::endpoint::{Endpoint, Transport};
+use crate::socket::table::GroupId;
+use crate::socket::{Neighbours, ReachedGroup};
 
 /// The address that a program binds a socket to, and how it shares the address with its other sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +157,50 @@ pub(super) enum OnListen {
     Again,
     /// Make the socket listen, and add it to the group of this address.
     Join(Endpoint),
+}
+
+/// How to reply to a `connect` call of a generation that is starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnConnect {
+    /// Let the kernel handle the call.
+    PassOn,
+    /// Report that nobody listens, as the kernel would if no other generation existed.
+    Refused,
+    /// Divert the socket's source port to this generation's listener in this group, and let the kernel handle the call.
+    ToItself(GroupId),
+}
+
+/// Returns the address that the kernel connects to when a program passes this one: an unspecified address means
+/// loopback (`__ip_route_output_key` in `net/ipv4/route.c`, `tcp_v6_connect` in `net/ipv6/tcp_ipv6.c`).
+pub(super) fn destination(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip().to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Decides how to reply to a `connect` to this [`destination`], an address of this machine. `reached` contains the
+/// groups whose address covers it.
+pub(super) fn on_connect(to: SocketAddr, reached: &[ReachedGroup]) -> OnConnect {
+    // The kernel prefers the most specific listener (`compute_score` in `net/ipv4/inet_hashtables.c`).
+    let breadth = |one: &&ReachedGroup| {
+        let own = one.endpoint.address.ip().to_canonical();
+        (own.is_unspecified(), own.is_ipv6() != to.is_ipv6())
+    };
+    let Some(lands) = reached.iter().min_by_key(breadth) else {
+        return OnConnect::PassOn;
+    };
+    if lands.is_target {
+        OnConnect::PassOn
+    } else if lands.listens {
+        OnConnect::ToItself(lands.group)
+    } else if reached.iter().any(|one| one.listens) {
+        OnConnect::PassOn
+    } else {
+        OnConnect::Refused
+    }
 }
 
 impl ProgramSockets {

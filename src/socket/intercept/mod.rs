@@ -1,5 +1,6 @@
 //! Intercepts the `bind` and `listen` calls of a program that opens its own sockets, so that the next generation can
-//! listen on the same address at the same time.
+//! listen on the same address at the same time. Also intercepts `connect`, because a program that connects to its own
+//! address while it starts must not reach the generation that is still live.
 //!
 //! The program keeps its socket, with its options and its registrations (in an epoll set, for example). Through a
 //! duplicate of the descriptor ([`os::seccomp`]), hotrun prepares the socket for the program's own `bind`, which the
@@ -7,9 +8,10 @@
 //! program gets the same results as if no other generation existed.
 //!
 //! Each generation has a thread that replies to its program's calls. `decision` contains a table of the replies, and
-//! `program` carries out the decisions. The program is waiting for the reply, so the thread must not wait for the
-//! driver.
+//! `program` and `connect` carry out the decisions. The program is waiting for the reply, so the thread must not wait
+//! for the driver.
 
+mod connect;
 mod decision;
 mod program;
 
@@ -19,12 +21,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::connect::OwnConnections;
 use self::decision::ProgramSockets;
 pub use self::program::InterceptEvent;
 use self::program::{Caller, InterceptedProgram};
 use super::Adopter;
 use crate::os;
-use crate::os::seccomp::{Call, InterceptedCalls, Next};
+use crate::os::seccomp::{Call, InterceptedCalls, Next, Syscall};
 use crate::reload::GenId;
 
 /// The kernel does not report closed sockets, so hotrun has to search for them. This is the time from a call to the
@@ -55,8 +58,10 @@ pub fn start(
             notify: Box::new(notify),
             failed: false,
             in_use: None,
+            connections: OwnConnections::default(),
         },
         pause: PAUSE,
+        search_at: Instant::now(),
     };
     let thread = thread::Builder::new().name(format!("intercept {id}"));
     thread.spawn(move || interceptor.run(channel))?;
@@ -65,8 +70,9 @@ pub fn start(
 
 struct Interceptor {
     program: InterceptedProgram,
-    /// The pause until the next search for closed sockets.
+    /// The pause before the next search for closed sockets.
     pause: Duration,
+    search_at: Instant,
 }
 
 impl Interceptor {
@@ -82,9 +88,16 @@ impl Interceptor {
         };
         loop {
             let listens = self.program.sockets.0.iter().any(|one| one.listens);
+            let searches = listens
+                || !self.program.binding.is_empty()
+                || self.program.connections.are_diverted();
+            let pause = self.search_at.saturating_duration_since(Instant::now());
+            if searches && pause.is_zero() {
+                self.search();
+                continue;
+            }
             let ends = self.program.ends.as_ref().map(AsFd::as_fd);
-            let searches = listens || !self.program.binding.is_empty();
-            match calls.next(ends, searches.then_some(self.pause)) {
+            match calls.next(ends, searches.then_some(pause)) {
                 Ok(Next::Call(call)) => self.handle(&calls, &call),
                 Ok(Next::Stopped) => self.search(),
                 Ok(Next::Ended) => return,
@@ -99,16 +112,22 @@ impl Interceptor {
     fn search(&mut self) {
         let begun = Instant::now();
         self.program.settle(None);
+        self.program.connections.end_diversions();
         self.program.forget_closed();
         let pause = match self.program.sockets.several_share() {
             true => PAUSE,
             false => (self.pause * 2).min(LONGEST_PAUSE),
         };
         self.pause = pause.max(begun.elapsed() * 20);
+        self.search_at = Instant::now() + self.pause;
     }
 
     fn handle(&mut self, calls: &InterceptedCalls, call: &Call) {
-        self.pause = PAUSE;
+        // A program may connect all the time, which must not delay the search.
+        if !matches!(call.syscall, Syscall::Connect { .. }) {
+            self.pause = PAUSE;
+            self.search_at = Instant::now() + PAUSE;
+        }
         let perform = AssertUnwindSafe(|| self.program.perform(Caller { calls, call }));
         // A panic must not end this thread, because all later calls of the program would then fail.
         let reply = catch_unwind(perform).unwrap_or_else(|_| {

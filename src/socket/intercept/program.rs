@@ -1,4 +1,4 @@
-//! Handles the `bind` and `listen` calls of a program.
+//! Handles the `bind`, `listen` and `connect` calls of a program.
 
 use std::collections::HashSet;
 use std::io;
@@ -7,7 +7,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use nix::errno::Errno;
 use socket2::Socket;
 
-use super::decision::{BindCall, Binding, BindingSocket, OnBind, OnListen, ProgramSockets};
+use super::connect::{OwnConnections, is_of_this_machine};
+use super::decision::{
+    BindCall, Binding, BindingSocket, OnBind, OnConnect, OnListen, ProgramSockets, destination,
+    on_connect,
+};
 use crate::os::seccomp::{
     Call, InterceptedCalls, Reply, Syscall, Unavailable, descriptor_of, read_memory,
 };
@@ -115,6 +119,7 @@ pub(super) struct InterceptedProgram {
     pub(super) failed: bool,
     /// The address for which the program gets `EADDRINUSE`, until the address's holder is reported.
     pub(super) in_use: Option<Endpoint>,
+    pub(super) connections: OwnConnections,
 }
 
 impl InterceptedProgram {
@@ -131,6 +136,15 @@ impl InterceptedProgram {
             },
             Syscall::Listen { .. } if self.sockets.0.is_empty() => Reply::Continue,
             Syscall::Listen { fd, backlog } => self.listen(caller, fd, backlog),
+            Syscall::Connect { .. } if self.connections.started => Reply::Continue,
+            Syscall::Connect {
+                fd,
+                address,
+                length,
+            } => match caller.address(address, length) {
+                Some(address) => self.connect(caller, fd, address),
+                None => Reply::Continue,
+            },
         }
     }
 
@@ -221,6 +235,45 @@ impl InterceptedProgram {
                     }
                     Err(error) => self.refused(endpoint, &error),
                 }
+            }
+        }
+    }
+
+    /// Refuses the connection, or diverts it to the program's own listener. If anything fails, the kernel handles the
+    /// call unchanged. Another thread may change the address after hotrun has read it, but only deceives its own program.
+    fn connect(&mut self, caller: Caller<'_>, fd: i32, address: SocketAddr) -> Reply {
+        let to = destination(address);
+        let mut reached = self.adopter.reached(self.id, to.into());
+        if reached.iter().flatten().any(|one| one.listens) {
+            self.forget_closed();
+            reached = self.adopter.reached(self.id, to.into());
+        }
+        let Some(reached) = reached else {
+            self.connections.started = true;
+            return Reply::Continue;
+        };
+        if reached.is_empty() || !is_of_this_machine(to) {
+            return Reply::Continue;
+        }
+        let Ok(socket) = caller.socket(fd) else {
+            return Reply::Continue;
+        };
+        let tcp = |binding: Binding| binding.endpoint.transport == Transport::Tcp;
+        if !matches!(Binding::of(&socket, address), Ok(Some(binding)) if tcp(binding)) {
+            return Reply::Continue;
+        }
+        let decision = on_connect(to, &reached);
+        tracing::debug!("gen {}: connect to {to}: {decision:?}", self.id);
+        match decision {
+            OnConnect::PassOn => Reply::Continue,
+            OnConnect::Refused => Reply::Errno(libc::ECONNREFUSED),
+            OnConnect::ToItself(group) => {
+                let start = |port| self.adopter.divert(group, port, self.id);
+                let diverted = self.connections.divert(&socket, address, start);
+                if let Err(error) = diverted {
+                    tracing::debug!("gen {}: not diverted: {error}", self.id);
+                }
+                Reply::Continue
             }
         }
     }

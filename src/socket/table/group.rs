@@ -112,6 +112,11 @@ impl Group {
         !self.is_hidden() && self.of(id).any(|listener| !listener.is_released())
     }
 
+    /// Whether new connections reach this generation.
+    pub(in crate::socket) fn is_target(&self, id: GenId) -> bool {
+        self.target == Owner::Generation(id)
+    }
+
     /// Whether this generation has a listener that is not retired. A connection forwarded to a retired listener would
     /// come straight back to the forwarder.
     pub(super) fn may_serve(&self, id: GenId) -> bool {

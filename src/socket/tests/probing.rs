@@ -77,3 +77,35 @@ async fn a_probe_of_a_generation_that_is_gone_fails() {
     assert_eq!(sockets.routes(id(2))().len(), 0);
     programs.iter().for_each(Program::ask_to_stop);
 }
+
+/// Whether the generation is starting and, if so, whether it listens on the address and gets its connections.
+fn reached(adopter: &Adopter, number: u32, address: SocketAddr) -> Option<(bool, bool)> {
+    let reached = adopter.reached(id(number), address.into())?;
+    let [one] = reached[..] else {
+        panic!("not one group: {reached:?}");
+    };
+    Some((one.listens, one.is_target))
+}
+
+#[tokio::test]
+async fn only_the_connections_of_a_starting_generation_are_examined() {
+    use super::adopting::{ANY, leave, none, open_own};
+    let (mut sockets, adopter) = none();
+    let first = open_own(&adopter, 1, ANY.parse().unwrap());
+    let at = first.address;
+    assert_eq!(reached(&adopter, 1, at), Some((true, true)));
+    sockets.switch(id(1)).unwrap();
+    assert_eq!(reached(&adopter, 1, at), None, "it is live");
+    assert_eq!(reached(&adopter, 2, at), Some((false, false)));
+    let elsewhere: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    assert_eq!(adopter.reached(id(2), elsewhere.into()), Some(Vec::new()));
+    let second = open_own(&adopter, 2, at);
+    assert_eq!(reached(&adopter, 2, at), Some((true, false)));
+    sockets.switch(id(2)).unwrap();
+    assert_eq!(reached(&adopter, 2, at), None);
+    assert_eq!(reached(&adopter, 1, at), None, "it was live");
+    leave(&mut sockets, 1, &first).await;
+    sockets.drain(id(3)).unwrap();
+    assert_eq!(reached(&adopter, 3, at), None, "it cannot go live any more");
+    second.program.ask_to_stop();
+}

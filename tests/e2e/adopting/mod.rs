@@ -5,6 +5,7 @@ mod closing;
 mod crashes;
 mod datagrams;
 mod isolation;
+mod own_address;
 mod parent_signals;
 mod process_trees;
 mod refusals;

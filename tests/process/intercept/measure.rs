@@ -75,7 +75,8 @@ async fn measure_intercepted(
 }
 
 fn on_its_behalf(calls: &InterceptedCalls, call: &Call) -> Reply {
-    let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
+    let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. } | Syscall::Connect { fd, .. }) =
+        call.syscall;
     let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
     if let Syscall::Bind { .. } = call.syscall {
         assert_eq!(address_of(call), bytes_of(loopback(PROGRAM_PORT)));
@@ -85,6 +86,7 @@ fn on_its_behalf(calls: &InterceptedCalls, call: &Call) -> Reply {
     match call.syscall {
         Syscall::Bind { .. } => ours.bind(&loopback(0).into()).unwrap(),
         Syscall::Listen { .. } => ours.listen(1024).unwrap(),
+        Syscall::Connect { .. } => panic!("unexpected: {call:?}"),
     }
     Reply::Success
 }

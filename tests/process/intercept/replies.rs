@@ -69,6 +69,7 @@ async fn a_socket_that_is_bound_on_the_programs_behalf_works() {
                 let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
                 SockRef::from(&ours).listen(1024).unwrap();
             }
+            Syscall::Connect { .. } => panic!("unexpected: {call:?}"),
         }
         Reply::Success
     };
@@ -166,4 +167,35 @@ async fn invalid_arguments_fail_as_they_do_without_interception() {
     assert_eq!(running.rest().await, bare);
     assert_eq!(bare.len(), 8, "{bare:?}");
     assert_eq!(replier.ended().await.len(), 8);
+}
+
+const CONNECTS: &str = "import socket
+for family, host in [(socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')]:
+    for timeout in [None, 5]:
+        s = socket.socket(family)
+        s.settimeout(timeout)
+        print(s.connect_ex((host, 9)))
+print(socket.socket(socket.AF_UNIX).connect_ex('/nowhere'))
+";
+
+/// Whether the socket blocks or not, it gets the error from the call itself.
+#[tokio::test]
+async fn only_connections_to_ip_addresses_are_intercepted() {
+    if !python_or_skip() {
+        return;
+    }
+    let mark = Mark::new();
+    let (mut running, calls) = start(python_spec(&mark, CONNECTS)).await;
+    let replier = Replier::start(calls, |_, _| Reply::Errno(libc::ECONNREFUSED));
+    let refused = libc::ECONNREFUSED.to_string();
+    let mut expected = vec![refused; 4];
+    expected.push(libc::ENOENT.to_string());
+    assert_eq!(running.rest().await, expected);
+    let seen = replier.ended().await;
+    let length = |call: &Call| match call.syscall {
+        Syscall::Connect { length, .. } => length,
+        Syscall::Bind { .. } | Syscall::Listen { .. } => 0,
+    };
+    let lengths: Vec<u32> = seen.iter().map(length).collect();
+    assert_eq!(lengths, [16, 16, 28, 28]);
 }

@@ -1,8 +1,8 @@
 //! The filter: classic BPF over `struct seccomp_data` (`seccomp(2)`).
 //!
-//! The filter examines only a call's architecture and number. When such a filter is installed, the kernel
-//! determines which calls the filter always allows, and does not run the filter for those (`seccomp_cache_prepare` in
-//! `kernel/seccomp.c`, since 5.11). So the filter runs only for the two intercepted calls.
+//! The filter examines a call's architecture and number, and the address length of a `connect`. When a filter is
+//! installed, the kernel determines which calls it allows whatever their arguments are, and does not run the filter for
+//! those (`seccomp_cache_prepare` in `kernel/seccomp.c`, since 5.11). So it runs only for the three calls named here.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -20,6 +20,12 @@ const LOAD_WORD: u16 = 0x20;
 /// to.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
+/// The offset of the lower half of the third argument, on a little-endian system. `connect` reads no more of it.
+const THIRD_ARGUMENT: u32 = 32;
+
+/// The lengths of the IP addresses that programs pass to `connect`: `sockaddr_in`, `sockaddr_in6` and, from some C
+/// programs, `sockaddr_storage`. The filter cannot read the address itself. Most unix addresses have other lengths.
+const IP_LENGTHS: [u32; 3] = [16, 28, 128];
 
 /// The numbers of the intercepted calls on one architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +34,7 @@ pub(super) struct Architecture {
     audit: u32,
     bind: u32,
     listen: u32,
+    connect: u32,
 }
 
 /// `0x3e` is `EM_X86_64`; the high bits mean 64-bit and little-endian.
@@ -36,6 +43,7 @@ const X86_64: Architecture = Architecture {
     audit: 0xc000_003e,
     bind: 49,
     listen: 50,
+    connect: 42,
 };
 
 /// `0xb7` is `EM_AARCH64`; the call numbers are from `include/uapi/asm-generic/unistd.h`.
@@ -44,6 +52,7 @@ const AARCH64: Architecture = Architecture {
     audit: 0xc000_00b7,
     bind: 200,
     listen: 201,
+    connect: 203,
 };
 
 /// The architecture that hotrun is built for, which is also that of most programs it runs. `None` if interception does
@@ -55,23 +64,30 @@ pub(super) const NATIVE: Option<Architecture> = Some(AARCH64);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) const NATIVE: Option<Architecture> = None;
 
-/// Returns a filter that intercepts `bind` and `listen` from this architecture's own table, and allows every other
-/// call.
+/// Returns a filter that intercepts `bind`, `listen`, and each `connect` that may be to an IP address, if the call is
+/// from this architecture's own table. It allows every other call.
 ///
 /// A call from another table (i386's `int 0x80`, 32-bit calls on aarch64) is allowed, whatever its number means there.
-/// x32 calls have the architecture of x86-64 but an extra bit in the number, so their numbers match neither call.
-fn filter(architecture: Architecture) -> [Instruction; 7] {
+/// x32 calls have the architecture of x86-64 but an extra bit in the number, so their numbers match no call.
+fn filter(architecture: Architecture) -> [Instruction; 12] {
     let Architecture {
         audit,
         bind,
         listen,
+        connect,
     } = architecture;
+    let [v4, v6, any] = IP_LENGTHS;
     [
         Instruction::plain(LOAD_WORD, ARCHITECTURE),
-        Instruction::jump_if_equal(audit, 0, 4),
+        Instruction::jump_if_equal(audit, 0, 9),
         Instruction::plain(LOAD_WORD, NUMBER),
-        Instruction::jump_if_equal(bind, 1, 0),
-        Instruction::jump_if_equal(listen, 0, 1),
+        Instruction::jump_if_equal(bind, 6, 0),
+        Instruction::jump_if_equal(listen, 5, 0),
+        Instruction::jump_if_equal(connect, 0, 5),
+        Instruction::plain(LOAD_WORD, THIRD_ARGUMENT),
+        Instruction::jump_if_equal(v4, 2, 0),
+        Instruction::jump_if_equal(v6, 1, 0),
+        Instruction::jump_if_equal(any, 0, 1),
         Instruction::plain(Instruction::RETURN, libc::SECCOMP_RET_USER_NOTIF),
         Instruction::plain(Instruction::RETURN, libc::SECCOMP_RET_ALLOW),
     ]
@@ -91,7 +107,7 @@ const FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
 /// It is not an error if the kernel refuses the filter: the process continues without it.
 ///
 /// # Errors
-/// The filter is active but its listener is lost, so every `bind` and `listen` would fail with `ENOSYS`.
+/// The filter is active but its listener is lost, so every intercepted call would fail with `ENOSYS`.
 pub fn install(channel: BorrowedFd<'_>) -> Result<(), Errno> {
     let listener = match set() {
         // The process has neither `CAP_SYS_ADMIN` nor `no_new_privs` (`seccomp_prepare_filter` in `kernel/seccomp.c`).
@@ -174,7 +190,7 @@ mod tests {
 
     /// Interprets a program as the kernel does, for the instructions used here. Panics on a jump past the end or a load
     /// from another offset, for which the kernel would refuse the program.
-    fn run(program: &[Instruction], audit: u32, number: u32) -> u32 {
+    fn run(program: &[Instruction], audit: u32, number: u32, length: u32) -> u32 {
         let (mut loaded, mut at) = (0, 0);
         loop {
             let Instruction { code, jt, jf, k } = program[at];
@@ -182,6 +198,7 @@ mod tests {
             match (code, k) {
                 (LOAD_WORD, NUMBER) => loaded = number,
                 (LOAD_WORD, ARCHITECTURE) => loaded = audit,
+                (LOAD_WORD, THIRD_ARGUMENT) => loaded = length,
                 (Instruction::JUMP_IF_EQUAL, _) => {
                     at += usize::from(if loaded == k { jt } else { jf });
                 }
@@ -191,8 +208,8 @@ mod tests {
         }
     }
 
-    fn intercepts(architecture: Architecture, audit: u32, number: u32) -> bool {
-        match run(&filter(architecture), audit, number) {
+    fn intercepts(architecture: Architecture, audit: u32, number: u32, length: u32) -> bool {
+        match run(&filter(architecture), audit, number, length) {
             libc::SECCOMP_RET_USER_NOTIF => true,
             libc::SECCOMP_RET_ALLOW => false,
             other => panic!("neither allowed nor intercepted: {other:#x}"),
@@ -200,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_two_calls_of_one_architecture_are_intercepted() {
+    fn exactly_three_calls_of_one_architecture_are_intercepted() {
         let audits = [X86_64.audit, AARCH64.audit, I386, ARM, RISCV64, 0, u32::MAX];
         let named = [
             I386_SOCKETCALL,
@@ -213,10 +230,10 @@ mod tests {
         for native in [X86_64, AARCH64] {
             for audit in audits {
                 for number in (0..1000).chain(X32..X32 + 1000).chain(named) {
-                    let expected =
-                        audit == native.audit && [native.bind, native.listen].contains(&number);
+                    let calls = [native.bind, native.listen, native.connect];
+                    let expected = audit == native.audit && calls.contains(&number);
                     assert_eq!(
-                        intercepts(native, audit, number),
+                        intercepts(native, audit, number, 16),
                         expected,
                         "{native:?} {audit:#x} {number}"
                     );
@@ -226,8 +243,21 @@ mod tests {
     }
 
     #[test]
+    fn a_connect_is_intercepted_only_if_its_address_has_the_length_of_an_ip_address() {
+        for native in [X86_64, AARCH64] {
+            for length in (0..300).chain([u32::MAX]) {
+                let expected = IP_LENGTHS.contains(&length);
+                let intercepted = intercepts(native, native.audit, native.connect, length);
+                assert_eq!(intercepted, expected, "{length}");
+                assert!(intercepts(native, native.audit, native.bind, length));
+            }
+        }
+    }
+
+    #[test]
     fn the_call_numbers_match_the_c_library() {
         let native = NATIVE.unwrap();
+        assert_eq!(i64::from(native.connect), libc::SYS_connect);
         assert_eq!(i64::from(native.bind), libc::SYS_bind);
         assert_eq!(i64::from(native.listen), libc::SYS_listen);
     }

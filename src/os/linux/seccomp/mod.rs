@@ -1,7 +1,7 @@
-//! Intercepts a program's `bind` and `listen` calls before the kernel performs them, and replies to them.
+//! Intercepts a program's `bind`, `listen` and `connect` calls before the kernel performs them, and replies to them.
 //!
-//! A seccomp filter, installed between fork and exec, makes the kernel stop a thread at these two calls and ask the
-//! holder of the filter's *listener* what to do (`seccomp_unotify(2)`, `SECCOMP_RET_USER_NOTIF`). The filter applies to
+//! A seccomp filter, installed between fork and exec, makes the kernel stop a thread at these calls and ask the holder
+//! of the filter's *listener* what to do (`seccomp_unotify(2)`, `SECCOMP_RET_USER_NOTIF`). The filter applies to
 //! the program and all its descendants, survives every exec, and cannot be removed.
 //!
 //! ```text

@@ -212,3 +212,79 @@ fn only_tcp_and_udp_sockets_are_handled() {
     assert_eq!(udp.endpoint.transport, Transport::Udp);
     assert_eq!(binding(Domain::UNIX, Type::STREAM, None), None);
 }
+
+/// A group of another generation, numbered by its position. `own` means that the starting generation listens there too,
+/// and `target` that it gets the connections.
+fn reached(groups: &[&str]) -> Vec<ReachedGroup> {
+    let groups = groups.iter().zip(0..).map(|(text, number)| {
+        let mut words = text.split(' ');
+        let at = words.next().unwrap();
+        let words: Vec<_> = words.collect();
+        ReachedGroup {
+            group: GroupId(number),
+            endpoint: endpoint(at),
+            listens: words.contains(&"own"),
+            is_target: words.contains(&"target"),
+        }
+    });
+    groups.collect()
+}
+
+fn connects(to: &str, groups: &[&str]) -> OnConnect {
+    on_connect(to.parse().unwrap(), &reached(groups))
+}
+
+#[test]
+fn a_starting_generation_is_refused_where_only_others_listen() {
+    for group in ["127.0.0.1:80", "0.0.0.0:80", "[::]:80"] {
+        assert_eq!(connects("127.0.0.1:80", &[group]), OnConnect::Refused);
+    }
+    assert_eq!(connects("127.0.0.1:80", &[]), OnConnect::PassOn);
+}
+
+#[test]
+fn a_starting_generation_reaches_its_own_listener() {
+    for group in ["127.0.0.1:80 own", "0.0.0.0:80 own", "[::]:80 own"] {
+        let itself = OnConnect::ToItself(GroupId(0));
+        assert_eq!(connects("127.0.0.1:80", &[group]), itself);
+    }
+    let target = ["127.0.0.1:80 own target"];
+    assert_eq!(connects("127.0.0.1:80", &target), OnConnect::PassOn);
+}
+
+#[test]
+fn the_most_specific_address_gets_the_connection() {
+    let check = |to: &str, groups: &[&str]| {
+        let decision = connects(to, groups);
+        let reversed: Vec<_> = groups.iter().rev().copied().collect();
+        let position = |decision, count: u64| match decision {
+            OnConnect::ToItself(GroupId(at)) => OnConnect::ToItself(GroupId(count - 1 - at)),
+            other @ (OnConnect::PassOn | OnConnect::Refused) => other,
+        };
+        let other = position(connects(to, &reversed), groups.len() as u64);
+        assert_eq!(decision, other, "the order does not matter");
+        decision
+    };
+    let itself = |group| OnConnect::ToItself(GroupId(group));
+    let own_exact = ["0.0.0.0:80", "127.0.0.1:80 own", "[::]:80"];
+    assert_eq!(check("127.0.0.1:80", &own_exact), itself(1));
+    let own_v4 = ["[::]:80", "0.0.0.0:80 own"];
+    assert_eq!(check("127.0.0.1:80", &own_v4), itself(1));
+    // The other generation's listener is preferred, and cannot be steered to this generation's.
+    let own_wider = ["0.0.0.0:80 own", "127.0.0.1:80"];
+    assert_eq!(check("127.0.0.1:80", &own_wider), OnConnect::PassOn);
+    assert_eq!(
+        check("[::1]:80", &["[::]:80 own", "[::1]:80"]),
+        OnConnect::PassOn
+    );
+}
+
+#[test]
+fn an_unspecified_destination_means_loopback() {
+    let check = |to: &str| destination(to.parse().unwrap()).to_string();
+    assert_eq!(check("0.0.0.0:80"), "127.0.0.1:80");
+    assert_eq!(check("[::]:80"), "[::1]:80");
+    assert_eq!(check("[::ffff:0.0.0.0]:80"), "127.0.0.1:80");
+    assert_eq!(check("[::ffff:127.0.0.1]:80"), "127.0.0.1:80");
+    assert_eq!(check("192.0.2.1:80"), "192.0.2.1:80");
+}

@@ -53,6 +53,7 @@ async fn a_workers_exit_is_reported_until_the_next_search() {
         notify: Box::new(drop),
         failed: false,
         in_use: None,
+        connections: OwnConnections::default(),
     };
     assert!(program.held().unwrap().contains(&inode));
     assert!(!exit_is_reported(&program));

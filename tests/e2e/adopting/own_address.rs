@@ -1,0 +1,81 @@
+//! Programs that connect to their own address while they start, some of them before they listen there.
+
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
+use crate::harness::request_loop::RequestLoop;
+
+/// Saves the program several times under load. After each save, the new generation must answer, and none of the requests
+/// may fail.
+fn is_reloaded_under_load(text: &str, options: &[&str]) {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    let app = App::python(text);
+    let mut run = app.run().args(options).spawn();
+    wait_until_serving(&mut run);
+    let asking = RequestLoop::start(app.address());
+    for generation in 2..=6 {
+        app.save(&format!("{text}# {generation}"));
+        assert_eq!(run.live(), generation);
+        asking.more(20);
+        assert_eq!(run.get("/"), format!("generation {generation}"));
+        run.wait_until_gone(generation - 1);
+    }
+    asking.assert_none_lost();
+    run.assert_count("failed", 0);
+    run.quit();
+}
+
+/// Exits if something accepts connections on its port.
+const EXITS: &str = "
+if socket.socket().connect_ex(('localhost', port)) == 0:
+    sys.exit('the port is in use')
+serve(open_socket('0.0.0.0'))
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_program_that_connects_to_its_port_first_is_refused_while_another_generation_is_live() {
+    is_reloaded_under_load(EXITS, &[]);
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn a_program_that_connects_to_its_port_first_is_refused_while_hotrun_holds_the_port() {
+    is_reloaded_under_load(EXITS, &["--stop-first"]);
+}
+
+/// Takes the next port if something accepts connections on its own.
+const MOVES: &str = "
+s = socket.socket(socket.AF_INET6)
+s.settimeout(5)
+while s.connect_ex(('::ffff:127.0.0.1', port)) == 0:
+    s, port = socket.socket(socket.AF_INET6), port + 1
+serve(open_socket(port=port))
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_program_that_connects_to_find_a_free_port_keeps_its_port() {
+    is_reloaded_under_load(MOVES, &[]);
+}
+
+/// Sends requests to itself, from another process and before any client's request can arrive.
+const WARMS_UP: &str = "
+import subprocess
+ASK = '''import sys, urllib.request
+print(urllib.request.urlopen('http://127.0.0.1:' + sys.argv[1]).read().decode())'''
+s = open_socket()
+threading.Thread(target=serve, args=(s,), daemon=True).start()
+for _ in range(3):
+    said = subprocess.run([sys.executable, '-c', ASK, str(port)], capture_output=True, text=True).stdout.strip()
+    if said != f'generation {generation}':
+        sys.exit('my own request was answered by ' + repr(said))
+print('warm', flush=True)
+threading.Event().wait()
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_programs_request_to_itself_is_answered_by_itself() {
+    is_reloaded_under_load(WARMS_UP, &["--ready=log:warm"]);
+}
