@@ -143,6 +143,45 @@ fn hc19_an_open_request_delays_only_the_drain_of_its_own_generation() {
     run.quit();
 }
 
+/// Reloads a server that exits as soon as it gets the stop signal, during a request that takes `millis`. Returns the
+/// event for its end, and the response.
+fn reload_a_hasty_server(
+    stop_timeout: &str,
+    millis: u32,
+) -> (String, Result<String, http::Failure>) {
+    let project = Project::new();
+    project.faulty("cleanup=0 one");
+    let run = project.run().listen();
+    let mut run = run.args(["--stop-timeout", stop_timeout]).spawn();
+    run.live();
+    let address = run.address();
+    let slow = std::thread::spawn(move || http::get(address, &format!("/slow?ms={millis}")));
+    until("the request is in flight", TIMEOUT, || {
+        (crate::harness::sockets::established_connections(address) > 0).then_some(())
+    });
+    project.server("two");
+    assert_eq!(run.live(), 2);
+    let gone = run.wait_until_gone(1).to_string();
+    run.quit();
+    (gone, slow.join().expect("the client has not panicked"))
+}
+
+#[test]
+fn a_server_that_exits_at_once_on_the_stop_signal_gets_it_after_the_response() {
+    let (gone, response) = reload_a_hasty_server("20s", 1500);
+    assert!(gone.contains("drained"), "{gone}");
+    let response = response.expect("the request is answered");
+    assert!(response.ends_with("version one\n"), "{response}");
+}
+
+#[test]
+fn a_server_that_exits_at_once_during_a_request_is_not_called_drained() {
+    let (gone, response) = reload_a_hasty_server("1s", 60_000);
+    assert!(gone.contains("unfinished"), "{gone}");
+    assert!(gone.contains(r#""connections_in_use":1"#), "{gone}");
+    response.expect_err("the request fails when the server exits");
+}
+
 #[test]
 fn hc19_a_server_that_ends_its_streams_drains_at_once() {
     let project = Project::new();
