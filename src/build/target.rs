@@ -149,8 +149,6 @@ pub struct WatchRoots {
     pub ignored: Vec<PathBuf>,
     /// Further files and directories to watch while the build is broken.
     pub to_mend: Vec<PathBuf>,
-    /// An input that cargo reports but that does not exist, so the other reported ones may be wrong, too.
-    pub missing: Option<PathBuf>,
 }
 
 /// What to watch by default: the package, its local dependencies, and cargo's own files.

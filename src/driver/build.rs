@@ -82,11 +82,8 @@ impl Driver {
         tokio::spawn(task.run(process));
         self.builds.trigger.started(began.monotonic);
         self.builds.lock_file = Some(lock_file);
-        self.builds.active = Some(ActiveBuild {
-            control,
-            cancelled: false,
-            changed: std::mem::take(&mut self.builds.changed),
-        });
+        let cancelled = false;
+        self.builds.active = Some(ActiveBuild { control, cancelled });
         Ok(())
     }
 
@@ -122,9 +119,9 @@ impl Driver {
             window.until.get_or_init(|| now.wall);
         }
         let build = self.builds.active.take();
-        let cancelled = build.as_ref().is_some_and(|build| build.cancelled);
-        if let Some(build) = build.filter(|_| cancelled || built.is_err()) {
-            self.builds.changed.extend(build.changed);
+        let cancelled = build.is_some_and(|build| build.cancelled);
+        if built.is_ok() && !cancelled {
+            self.builds.changed.clear();
         }
         let outcome = match built {
             // The machine no longer needs the result, even if the build ended before it was killed.

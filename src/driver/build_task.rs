@@ -182,10 +182,7 @@ impl BuildTask {
             Ended::Signal(signal) => return Err(Some(killed(signal))),
         };
         if !self.output.succeeded(success) {
-            self.ask_cargo(WatchRoots {
-                to_mend: self.plan.to_mend(&self.output),
-                ..WatchRoots::default()
-            });
+            self.ask_cargo(self.plan.to_mend(&self.output));
             let text = format!("the build failed with {ended} and printed nothing");
             return Err(self.silent.then(|| Failure::environment(text)));
         }
@@ -202,10 +199,17 @@ impl BuildTask {
                 };
                 self.sender.send(TaskMessage::Inputs(Box::new(inputs)));
             }
-            Err(missing) => self.ask_cargo(WatchRoots {
-                missing,
-                ..WatchRoots::default()
-            }),
+            Err(missing) => {
+                if let Some(path) = missing {
+                    let path = path.display();
+                    let text = format!(
+                        "cargo names the input `{path}`, which does not exist, so every file is watched"
+                    );
+                    let hint = "is `build.dep-info-basedir` in cargo's configuration correct?";
+                    self.feed.message(Level::Warning, text, Some(hint.into()));
+                }
+                self.ask_cargo(Vec::new());
+            }
         }
         let fingerprint = Fingerprint::new(&launch, &self.output.runtime_files());
         let mut like = None;
@@ -246,24 +250,21 @@ impl BuildTask {
         ignored
     }
 
-    /// Asks cargo, in a blocking thread, which files the next build may read. `known`: what is known without cargo.
-    fn ask_cargo(&self, known: WatchRoots) {
+    /// Asks cargo, in a blocking thread, which files the next build may read. `to_mend`: what else to watch.
+    fn ask_cargo(&self, to_mend: Vec<PathBuf>) {
         let (id, began, sender) = (self.id, self.lock_file.started, self.sender.clone());
         let plan = self.plan.clone();
         if let Plan::Cargo(_) = &plan {
             tokio::task::spawn_blocking(move || {
                 // If cargo cannot read a manifest, the watched directories do not change.
-                let files = Err(WatchRoots {
-                    to_mend: known.to_mend,
-                    missing: known.missing,
-                    ..plan.watch_roots().unwrap_or_default()
-                });
-                sender.send(TaskMessage::Inputs(Box::new(Inputs {
+                let found = plan.watch_roots().unwrap_or_default();
+                let inputs = Inputs {
                     id,
                     began,
-                    files,
+                    files: Err(WatchRoots { to_mend, ..found }),
                     unread: Vec::new(),
-                })));
+                };
+                sender.send(TaskMessage::Inputs(Box::new(inputs)));
             });
         }
     }

@@ -137,10 +137,7 @@ impl Driver {
         self.watch.newest = Some(id);
         let (roots, inputs) = match files {
             Ok(inputs) => self.watch.only_inputs(inputs),
-            Err(roots) => {
-                self.report_missing_input(roots.missing.as_deref());
-                (self.watch.all_files(roots), None)
-            }
+            Err(roots) => (self.watch.all_files(roots), None),
         };
         self.watch.watch.update(WatchUpdate {
             roots,
@@ -149,19 +146,6 @@ impl Driver {
             since: began,
             unread,
         });
-    }
-
-    fn report_missing_input(&mut self, missing: Option<&Path>) {
-        let Some(path) = missing.filter(|_| !self.reported.missing_input) else {
-            return;
-        };
-        self.reported.missing_input = true;
-        let text = format!(
-            "cargo reports the input `{}`, which does not exist; every file is watched",
-            path.display()
-        );
-        let hint = "is `build.dep-info-basedir` in cargo's configuration correct?";
-        self.feed.message(Level::Warning, text, Some(hint.into()));
     }
 }
 

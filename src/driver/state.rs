@@ -157,7 +157,7 @@ pub(super) struct Builds {
     pub(super) is_planning: bool,
     /// The build that waits for the new plan.
     pub(super) waiting: Option<GenId>,
-    /// The files that have changed since the last build began, or since the last one that succeeded.
+    /// The files that have changed since the last successful build.
     pub(super) changed: BTreeSet<PathBuf>,
     pub(super) active: Option<ActiveBuild>,
     /// Detects builds that write their own inputs.
@@ -185,8 +185,6 @@ impl Builds {
 pub(super) struct ActiveBuild {
     pub(super) control: Control,
     pub(super) cancelled: bool,
-    /// The files whose changes led to this build.
-    pub(super) changed: BTreeSet<PathBuf>,
 }
 
 /// The command of an `--on GLOB=run:COMMAND` rule.
@@ -243,8 +241,6 @@ pub(super) struct Reported {
     pub(super) explained: BTreeSet<GenId>,
     /// Whether hotrun has suggested `--stop-first`.
     pub(super) stop_first: bool,
-    /// Whether hotrun has reported that an input of a build does not exist.
-    pub(super) missing_input: bool,
     /// Whether hotrun has reported that it does not store listeners.
     pub(super) listeners: bool,
 }

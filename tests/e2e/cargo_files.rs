@@ -116,6 +116,29 @@ fn an_edit_of_cargos_configuration_applies_to_the_build_that_it_triggers() {
 }
 
 #[test]
+fn the_hint_for_a_wrapped_cargo_run_leads_to_cargo_mode() {
+    let main = prints("{}").replace("\"{}\"", "\"X is {}\", std::env::var(\"X\").unwrap()");
+    let project = package(&[("src/main.rs", &main)]);
+    let mut run = start(&project, "env X=1 cargo run");
+    let hint = run.expect_that("a hint", BUILD_TIMEOUT, |event| {
+        event.mentions("-- cargo run")
+    });
+    assert_prints(&mut run, "X is 1");
+    run.quit();
+    let line = hint
+        .text("hint")
+        .replace("use `hotrun ", "")
+        .replace('`', "");
+    let words = line.split_whitespace();
+    let mut run = Run::new(&project).args(words).spawn();
+    assert_prints(&mut run, "X is 1");
+    write(&project, "src/main.rs", &main.replace("is", "was"));
+    assert_prints(&mut run, "X was 1");
+    run.assert_count("built", 2);
+    run.quit();
+}
+
+#[test]
 fn a_manifest_that_is_broken_at_the_start_is_waited_for() {
     let project = package(&[("Cargo.toml", "[package\n")]);
     let mut run = start(&project, "cargo run");
