@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use libc::EPERM;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -165,6 +166,17 @@ impl Driver {
                 let text = format!("gen {id}: its sockets can't be adopted: {why}");
                 warn(text, why.hint());
             }
+            InterceptEvent::NotAdopted { error, .. } if error.raw_os_error() == Some(EPERM) => {
+                if !std::mem::replace(&mut self.reported.hidden, true) {
+                    let text = format!(
+                        "gen {id}: its sockets can't be adopted: the kernel does not let hotrun inspect the program"
+                    );
+                    let hint = "it runs as another user, or is not dumpable (`prctl(2)`): give hotrun CAP_SYS_PTRACE \
+                                (in a container, `--cap-add SYS_PTRACE`), or use `--listen`, so that hotrun opens the \
+                                socket";
+                    self.feed.message(Level::Warning, text, Some(hint.into()));
+                }
+            }
             InterceptEvent::NotAdopted { address, error } => {
                 let at = address.map_or_else(String::new, |address| format!(" on `{address}`"));
                 let text = format!("gen {id}: its socket{at} can't be adopted: {error}");
@@ -218,7 +230,7 @@ impl Driver {
             let text = format!("gen {id} is ready: {how}");
             // Reported only for the first generation, because later ones open the same sockets.
             if how == ReadyReason::Running && adopts && id == GenId::FIRST {
-                let text = text + ", but has opened no socket so far";
+                let text = text + ", but hotrun has seen no socket of it so far";
                 let hint = "if it opens one later, `--ready listen` waits for it";
                 feed.message(Level::Info, text, Some(hint.into()));
             } else {

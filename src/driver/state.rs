@@ -243,4 +243,6 @@ pub(super) struct Reported {
     pub(super) stop_first: bool,
     /// Whether hotrun has reported that it does not store listeners.
     pub(super) listeners: bool,
+    /// Whether hotrun has reported that it may not inspect the program.
+    pub(super) hidden: bool,
 }

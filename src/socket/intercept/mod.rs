@@ -56,6 +56,7 @@ pub fn start(
             binding: Vec::new(),
             ends: None,
             notify: Box::new(notify),
+            hidden: false,
             failed: false,
             in_use: None,
             connections: OwnConnections::default(),

@@ -68,13 +68,17 @@ impl Caller<'_> {
         }
     }
 
-    /// Reads the address from the caller's memory. Returns `None` if it is not an IP address or its port is 0.
-    fn address(self, at: u64, length: u32) -> Option<SocketAddr> {
+    /// Reads the address from the caller's memory. Returns `None` if it is not an IP address or its port is 0. Fails only
+    /// if hotrun may not read the memory.
+    fn address(self, at: u64, length: u32) -> io::Result<Option<SocketAddr>> {
         if length > LONGEST_ADDRESS {
-            return None;
+            return Ok(None);
         }
-        let bytes = read_memory(self.call.thread, at, length as usize).ok()?;
-        parse_address(&bytes).filter(|address| address.port() != 0)
+        match read_memory(self.call.thread, at, length as usize) {
+            Ok(bytes) => Ok(parse_address(&bytes).filter(|address| address.port() != 0)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -115,6 +119,8 @@ pub(super) struct InterceptedProgram {
     /// Reports when a process that holds one of the sockets exits. Set while several sockets share an address.
     pub(super) ends: Option<ProcessEnds>,
     pub(super) notify: Box<dyn FnMut(InterceptEvent) + Send>,
+    /// Whether the program has bound a socket while hotrun was not allowed to inspect it.
+    pub(super) hidden: bool,
     /// Whether [`InterceptEvent::NotAdopted`] has been reported, which happens only once.
     pub(super) failed: bool,
     /// The address for which the program gets `EADDRINUSE`, until the address's holder is reported.
@@ -131,10 +137,15 @@ impl InterceptedProgram {
                 address,
                 length,
             } => match caller.address(address, length) {
-                Some(address) => self.bind(caller, fd, address),
-                None => Reply::Continue,
+                Ok(Some(address)) => self.bind(caller, fd, address),
+                Ok(None) => Reply::Continue,
+                // This may be any socket, even a client's, so only a `listen` reports it.
+                Err(_) => {
+                    self.hidden = true;
+                    Reply::Continue
+                }
             },
-            Syscall::Listen { .. } if self.sockets.0.is_empty() => Reply::Continue,
+            Syscall::Listen { .. } if self.sockets.0.is_empty() && !self.hidden => Reply::Continue,
             Syscall::Listen { fd, backlog } => self.listen(caller, fd, backlog),
             Syscall::Connect { .. } if self.connections.started => Reply::Continue,
             Syscall::Connect {
@@ -142,8 +153,8 @@ impl InterceptedProgram {
                 address,
                 length,
             } => match caller.address(address, length) {
-                Some(address) => self.connect(caller, fd, address),
-                None => Reply::Continue,
+                Ok(Some(address)) => self.connect(caller, fd, address),
+                Ok(None) | Err(_) => Reply::Continue,
             },
         }
     }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::skip;
+use crate::harness::{Event, Run, TIMEOUT, http, skip, until};
 
 /// Returns whether the tests run as root; if not, reports the test as skipped.
 fn root_or_skip() -> bool {
@@ -85,5 +85,47 @@ fn a_listener_in_another_network_namespace_is_not_adopted() {
         .map(|event| event.text("address").to_owned())
         .collect();
     assert_eq!(addresses, [app.address().to_string()]);
+    run.quit();
+}
+
+/// A server that becomes another user before it opens its socket, so hotrun may inspect it only with `CAP_SYS_PTRACE`.
+const ANOTHER_USER: &str = "
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+serve(open_socket())
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_program_that_hotrun_may_not_inspect_is_reported_once_and_the_capability_in_the_hint_helps() {
+    if !installed_or_skip(PYTHON) || !installed_or_skip("setpriv") || !root_or_skip() {
+        return;
+    }
+    let app = App::python(ANOTHER_USER);
+    let line = "exec setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace \"$0\" \"$@\"";
+    let mut run = app
+        .complete(Run::through(&app.project, line), [PYTHON, "app.py"])
+        .spawn();
+    let warned = |event: &Event| event.mentions("does not let hotrun inspect the program");
+    let report = run.expect_that("the reason", TIMEOUT, warned);
+    assert!(report.text("hint").contains("CAP_SYS_PTRACE"), "{report}");
+    wait_until_serving(&mut run);
+    app.save(&format!("{ANOTHER_USER}# 2"));
+    assert_eq!(run.live(), 2);
+    until("generation 2 responds", TIMEOUT, || {
+        http::get(run.address(), "/").ok()
+    });
+    assert_eq!(run.so_far().iter().filter(|event| warned(event)).count(), 1);
+    run.quit();
+
+    let mut run = app.run().spawn();
+    wait_until_serving(&mut run);
+    let asking = RequestLoop::start(app.address());
+    app.save(&format!("{ANOTHER_USER}# 3"));
+    assert_eq!(run.live(), 2);
+    asking.more(20);
+    asking.assert_none_lost();
+    assert!(!run.so_far().iter().any(warned));
     run.quit();
 }

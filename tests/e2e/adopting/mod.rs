@@ -103,8 +103,11 @@ impl App {
     }
 
     fn run_as<const N: usize>(&self, argv: [&str; N]) -> Run {
-        Run::new(&self.project)
-            .opens(self.address())
+        self.complete(Run::new(&self.project), argv)
+    }
+
+    fn complete<const N: usize>(&self, run: Run, argv: [&str; N]) -> Run {
+        run.opens(self.address())
             .env("PORT", self.port.to_string())
             .env("OUT", self.project.tmp())
             .program(argv)

@@ -51,6 +51,7 @@ async fn a_workers_exit_is_reported_until_the_next_search() {
         binding: Vec::new(),
         ends: None,
         notify: Box::new(drop),
+        hidden: false,
         failed: false,
         in_use: None,
         connections: OwnConnections::default(),
