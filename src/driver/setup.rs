@@ -52,6 +52,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     // From here on, hotrun cleans up when a signal stops it.
     let signals = Signals::new().context("handling signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
+    tokio::spawn(process::reap_ended());
     let plan = plan(&config)?;
     let roots = plan.watch_roots()?;
     let (sender, inputs) = mpsc::unbounded_channel();

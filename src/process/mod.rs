@@ -46,7 +46,7 @@ mod wire;
 
 pub use control::{Control, ProgramEvents};
 pub use nix::sys::signal::Signal;
-pub use orphans::{become_subreaper, kill_helpers};
+pub use orphans::{become_subreaper, kill_helpers, reap_ended};
 pub use pty::Pty;
 pub use spawn::{Process, PtyProcess, Spawner};
 pub use start_request::{SpawnError, Spec};

@@ -1,4 +1,4 @@
-//! Kills process trees that have lost their guardian.
+//! Kills process trees that have lost their guardian, and reaps orphans.
 //!
 //! When a guardian is killed, the kernel gives its children to the next subreaper above it, which is hotrun. Orphans
 //! are all of hotrun's children except guardians, which are recorded here, helpers (`cargo metadata`), which are in
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::os::process::{self, Reaped, reap};
 use crate::os::process_tree;
@@ -19,6 +20,9 @@ use crate::reload::Ended;
 
 /// The longest pause between two attempts to kill the remaining orphans.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The maximum number of entries in [`Children::ended`]: nothing asks for those of orphans that were no programs.
+const MOST_ENDED: usize = 256;
 
 static CHILDREN: Mutex<Children> = Mutex::new(Children {
     inherited: None,
@@ -89,13 +93,35 @@ fn kill_once() -> bool {
     orphans
         .iter()
         .for_each(|orphan| kill_with_descendants(*orphan));
-    for orphan in &orphans {
-        // Reaps each orphan by its pid, because other parts of hotrun wait for the other children.
+    reap_each(&orphans);
+    !orphans.is_empty()
+}
+
+/// Reaps those orphans that have ended, by pid, because other parts of hotrun wait for the other children.
+fn reap_each(orphans: &[i32]) {
+    for orphan in orphans {
         if let Reaped::Ended(pid, status) = reap(Some(*orphan)) {
-            children().ended.insert(pid, super::ended(status));
+            let ended = &mut children().ended;
+            ended.insert(pid, super::ended(status));
+            if ended.len() > MOST_ENDED {
+                ended.pop_first();
+            }
         }
     }
-    !orphans.is_empty()
+}
+
+/// Reaps the orphans that end on their own, forever. As pid 1 of a container, hotrun gets the orphans of every process
+/// (`pid_namespaces(7)`). Requires a tokio runtime with I/O.
+pub async fn reap_ended() {
+    let Ok(mut ends) = signal(SignalKind::child()) else {
+        return;
+    };
+    loop {
+        reap_each(&orphans());
+        if ends.recv().await.is_none() {
+            return;
+        }
+    }
 }
 
 /// Kills hotrun's helper processes: `cargo` and `rustup`, which hotrun runs to get metadata and which may run for

@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use hotrun::process::{Process, ProgramEvent, Signal, become_subreaper};
+use hotrun::os::process_tree::children;
+use hotrun::process::{Process, ProgramEvent, Signal, become_subreaper, reap_ended};
 use hotrun::reload::Ended;
 use nix::sys::signal::{SIGKILL, kill};
 use nix::unistd::Pid;
@@ -106,10 +107,40 @@ async fn helper_kills_a_guardian() {
     println!("helper: done");
 }
 
+#[tokio::test]
+#[ignore = "helper: inherits an orphan"]
+async fn helper_inherits_an_orphan() {
+    become_subreaper().unwrap();
+    let reaping = tokio::spawn(reap_ended());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "setsid sleep 0.5 >/dev/null 2>&1 & echo $!"]);
+    let orphan = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+    let own = std::process::id().cast_signed();
+    assert_eq!(children(own), [orphan.trim().parse::<i32>().unwrap()]);
+    // An ended child is listed until it is reaped.
+    let reaped = async {
+        while !children(own).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within_deadline("reaping the orphan", reaped).await;
+    reaping.abort();
+    println!("helper: done");
+}
+
+#[test]
+fn orphans_of_other_processes_are_reaped() {
+    assert_helper_succeeds("kills::helper_inherits_an_orphan");
+}
+
 #[test]
 fn hotrun_kills_the_tree_of_a_killed_guardian() {
+    assert_helper_succeeds("kills::helper_kills_a_guardian");
+}
+
+fn assert_helper_succeeds(name: &str) {
     let mark = Mark::new();
-    let mut helper = start_helper("kills::helper_kills_a_guardian", &mark);
+    let mut helper = start_helper(name, &mark);
     let mut text = String::new();
     helper
         .stdout
