@@ -2,6 +2,7 @@
 //!
 //! All usage errors are found here, before anything is started.
 
+mod activation;
 mod environment;
 
 use std::ffi::OsString;
@@ -100,7 +101,9 @@ impl Config {
         cli.env_file = cli.env_file.map(|path| workdir.join(path));
         cli.log = cli.log.map(|path| workdir.join(path));
         cli.watchdog = cli.watchdog.filter(|period| !period.is_zero());
+        let activated = activation::sockets()?;
         let listen = cli.listen.iter().map(|typed| listen(typed, &workdir));
+        let listen = activated.into_iter().map(Ok).chain(listen);
         let env = cli.env.iter().map(|typed| environment::pair(typed));
         let config = Self {
             rules: rules(&cli, &workdir)?,

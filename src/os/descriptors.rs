@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat};
 
 /// Closes every descriptor numbered `first` or higher.
@@ -19,6 +20,21 @@ use nix::sys::stat::{SFlag, fstat};
 pub fn close_from(first: RawFd) -> io::Result<()> {
     // SAFETY: closing touches no memory, and the caller guarantees that nothing owns these descriptors.
     for_each_from(first, 0, |fd| unsafe { libc::close(fd) })
+}
+
+/// Takes ownership of a descriptor that this process was started with, and sets `CLOEXEC`.
+///
+/// Call this only once for each descriptor, and only for one that the parent has passed on purpose.
+///
+/// # Errors
+/// The descriptor is not open.
+pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: reading a descriptor's flags touches no memory, and a closed descriptor is an error.
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
+    // SAFETY: the descriptor is open, and the caller guarantees that nothing else owns it.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(owned)
 }
 
 /// Sets `CLOEXEC` on every open descriptor numbered `first` or higher.

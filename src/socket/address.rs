@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -36,6 +37,8 @@ pub struct ListenSpec {
     pub name: Option<String>,
     /// The address to listen on.
     pub address: Address,
+    /// The listening socket that hotrun was started with.
+    pub inherited: Option<RawFd>,
 }
 
 /// The error for a value that cannot be parsed as a [`ListenSpec`].
@@ -77,6 +80,7 @@ fn parse(value: &str) -> Result<ListenSpec, String> {
     Ok(ListenSpec {
         name: name.map(str::to_owned),
         address: address(text)?,
+        inherited: None,
     })
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{self, Path};
 
@@ -200,6 +201,22 @@ pub(super) fn exclusive_tcp(
         Some(stranger) => Err(OpenError::in_use(&Address::Tcp(address), Some(&stranger))),
         None => Ok((socket, endpoint)),
     }
+}
+
+/// Prepares a listening socket that hotrun was started with. If `reuse_port` is set, our later sockets can share the
+/// address.
+///
+/// The kernel adds a socket that began to listen without `SO_REUSEPORT` to a group only when another one joins
+/// (`reuseport_add_sock` in `net/core/sock_reuseport.c`), so another one joins for a moment.
+pub(super) fn inherited_tcp(fd: RawFd, reuse_port: bool) -> io::Result<(Socket, Endpoint)> {
+    let socket = Socket::from(os::take_inherited(fd)?);
+    listen(&socket, 0)?;
+    let endpoint = Endpoint::of(&socket)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+        listen(&sharing(endpoint)?, 0)?;
+    }
+    Ok((socket, endpoint))
 }
 
 /// Fails if another process shares the address. Any process of the same user may join a group. Its socket gets no

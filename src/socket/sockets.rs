@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::apply::Payload;
 use super::drain::DrainMonitor;
 use super::endpoint::Endpoint;
 use super::forward::Connection;
-use super::open::{self, OpenError, addresses, check_unix_path, exclusive_tcp};
+use super::open::{self, OpenError, addresses, check_unix_path, exclusive_tcp, inherited_tcp};
 use super::opened::Sharing;
 use super::respond::GetReason;
 use super::table::{GroupId, TableInput};
@@ -61,14 +61,16 @@ impl Sockets {
             sharing,
             inbox,
         };
-        let opened = addresses.iter().map(|address| sockets.add(address));
+        let opened = addresses.iter().zip(specs);
+        let opened = opened.map(|(address, spec)| sockets.add(address, spec.inherited));
         let actual = opened.collect::<Result<_, _>>()?;
         sockets.addresses = name_all(specs, actual);
         Ok(sockets)
     }
 
-    /// Opens an address. Returns the address with the actual port if port 0 was requested.
-    fn add(&self, address: &Address) -> Result<Address, OpenError> {
+    /// Opens an address, or takes the `inherited` socket. Returns the address with the actual port if port 0 was
+    /// requested.
+    fn add(&self, address: &Address, inherited: Option<RawFd>) -> Result<Address, OpenError> {
         let add = |endpoint, payload| {
             let input = TableInput::Add(endpoint);
             self.inbox
@@ -76,7 +78,13 @@ impl Sockets {
         };
         match address {
             Address::Tcp(tcp) => {
-                let (first, endpoint) = exclusive_tcp(*tcp, self.sharing == Sharing::Steered)?;
+                let reuse_port = self.sharing == Sharing::Steered;
+                let (first, endpoint) = match inherited {
+                    Some(fd) => inherited_tcp(fd, reuse_port).map_err(|error| {
+                        OpenError::io(&format!("taking over `{address}`"), &error)
+                    })?,
+                    None => exclusive_tcp(*tcp, reuse_port)?,
+                };
                 add(Some(endpoint), Payload::Listening(first))
                     .map_err(|error| OpenError::io(&format!("steering `{address}`"), &error))?;
                 Ok(Address::Tcp(endpoint.address))

@@ -1,4 +1,5 @@
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::IntoRawFd;
 
 use super::*;
 
@@ -85,6 +86,30 @@ async fn an_address_that_is_not_local_is_refused() {
 }
 
 /// Constructs the error, because root may bind any port and would not get it from the kernel.
+#[tokio::test]
+async fn an_inherited_socket_keeps_its_connections_and_is_switched_like_any_other() {
+    for sharing in [Sharing::Steered, Sharing::Shared] {
+        // Unlike our own sockets, it began to listen without `SO_REUSEPORT`.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let waiting = TcpStream::connect(address).unwrap();
+        let spec = ListenSpec {
+            inherited: Some(listener.into_raw_fd()),
+            ..address.to_string().parse().unwrap()
+        };
+        let mut sockets = Sockets::open(&[spec], sharing).unwrap();
+        let first = TcpListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
+        sockets.switch(id(1)).unwrap();
+        let (_, peer) = first.accept().unwrap();
+        assert_eq!(peer, waiting.local_addr().unwrap());
+        let second = TcpListener::from(sockets.prepare(id(2)).unwrap().remove(0).fd);
+        sockets.switch(id(2)).unwrap();
+        let later = TcpStream::connect(address).unwrap();
+        let (_, peer) = second.accept().unwrap();
+        assert_eq!(peer, later.local_addr().unwrap());
+    }
+}
+
 #[test]
 fn the_error_for_a_privileged_port_suggests_a_fix() {
     let denied = io::Error::from_raw_os_error(nix::libc::EACCES);
