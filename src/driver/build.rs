@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::build::Plan;
 use crate::error::Failure;
 use crate::process::{Signal, Spawner, Spec};
-use crate::reload::{Action, BuildOutcome, Event, GenEvent, GenId};
+use crate::reload::{BuildOutcome, Event, GenEvent, GenId};
 use crate::ui::{Level, Report, UiMode};
 use crate::watch::{LockFileWindow, Moment};
 
@@ -45,6 +45,7 @@ impl Driver {
     fn start_build(&mut self, id: GenId) -> Result<()> {
         // This build includes the changes for which a build was postponed.
         self.builds.trigger.cancel();
+        self.builds.program.cancel();
         self.watch.watch.build_begins();
         let began = Moment::now();
         let plan = self.builds.plan.clone();
@@ -82,6 +83,7 @@ impl Driver {
         tokio::spawn(task.run(process));
         self.builds.trigger.started(began.monotonic);
         self.builds.lock_file = Some(lock_file);
+        self.builds.guardian = Some(control.guardian());
         let cancelled = false;
         self.builds.active = Some(ActiveBuild { control, cancelled });
         Ok(())
@@ -103,12 +105,6 @@ impl Driver {
             tokio::time::sleep(CANCEL_TIMEOUT).await;
             control.kill();
         });
-    }
-
-    /// Requests the postponed build.
-    pub(super) fn start_postponed_build(&mut self) {
-        self.builds.trigger.cancel();
-        self.handle(Event::Changed(Action::Build));
     }
 
     /// Handles the end of a build, and reports the result to the machine.

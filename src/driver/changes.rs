@@ -1,6 +1,7 @@
 //! Handles changed files, and updates the set of watched files.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,10 @@ use crate::build::{BuildInputs, WatchRoots};
 use crate::os;
 use crate::reload::{Action, Event};
 use crate::ui::{Level, Report};
-use crate::watch::{Batch, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, action_for};
+use crate::watch::{
+    Batch, InputSet, RuleAction, SelfTrigger, Verdict, WatchMessage, WatchUpdate, WrittenFile,
+    action_for,
+};
 
 use super::state::{Driver, WatchSet};
 use super::task_message::Inputs;
@@ -26,6 +30,7 @@ impl Driver {
                 }
             }
             WatchMessage::Changed { paths, seen } => self.changed(paths, seen),
+            WatchMessage::Written { written, seen } => self.written(written, seen),
             WatchMessage::Trouble { text, hint } => {
                 self.feed.message(Level::Warning, text, Some(hint.into()));
             }
@@ -34,12 +39,20 @@ impl Driver {
 
     fn changed(&mut self, mut paths: Vec<PathBuf>, seen: (Instant, Instant)) {
         paths.retain(|path| !self.wrote_lock_file(path));
+        // A symbolic link on the way to a rule's files may lead elsewhere now.
+        for rule in &mut self.config.rules {
+            *rule = rule.normalised();
+        }
         let mut actions: BTreeMap<RuleAction, Vec<PathBuf>> = BTreeMap::new();
         for path in &paths {
             let action = action_for(&self.config.rules, path);
             let action = action.unwrap_or(&RuleAction::Build).clone();
             actions.entry(action).or_default().push(path.clone());
         }
+        // Even if the build is postponed.
+        self.builds.plan_is_outdated |= self.builds.plan.is_outdated_by(&paths);
+        let built = actions.get(&RuleAction::Build).into_iter().flatten();
+        self.builds.changed.extend(built.cloned());
         actions.retain(|action, paths| self.is_wanted(action, paths, seen));
         // A build includes a restart.
         if actions.contains_key(&RuleAction::Build) {
@@ -48,9 +61,6 @@ impl Driver {
         if actions.is_empty() {
             return;
         }
-        self.builds.plan_is_outdated |= self.builds.plan.is_outdated_by(&paths);
-        let built = actions.get(&RuleAction::Build).into_iter().flatten();
-        self.builds.changed.extend(built.cloned());
         self.feed.report(Report::Changed { paths });
         // Commands come first, because they may generate sources.
         for action in actions.into_keys().rev() {
@@ -74,6 +84,58 @@ impl Driver {
         })
     }
 
+    /// Handles files that were written by processes that hotrun has started. What the program writes does not count. What
+    /// a build writes counts the first time, because the build may have read the file before. What a rule's command writes
+    /// may be a source.
+    fn written(&mut self, written: Vec<WrittenFile>, seen: (Instant, Instant)) {
+        let commands = self.commands.values();
+        let commands: Vec<_> = commands.filter_map(|command| command.guardian).collect();
+        let builds = &mut self.builds;
+        let counts = |file: &WrittenFile| {
+            let is_built = builds.guardian == Some(file.child);
+            commands.contains(&file.child) || is_built && builds.made.insert(file.path.clone())
+        };
+        let (made, own): (Vec<_>, Vec<_>) = written.into_iter().partition(counts);
+        let mut new = Vec::new();
+        for WrittenFile {
+            path,
+            child,
+            closed,
+        } in own
+        {
+            if builds.guardian != Some(child) {
+                let batch = Batch {
+                    paths: &[],
+                    seen,
+                    changed: None,
+                };
+                let during = builds.program.during(&batch);
+                builds.program.caught(&path, during, closed);
+            }
+            let dir = path.parent().unwrap_or(&path).to_owned();
+            let kind = path.extension().unwrap_or_default().to_owned();
+            let is_new = self
+                .reported
+                .written
+                .insert((path.clone(), OsString::new()));
+            if is_new && self.reported.written.insert((dir, kind)) {
+                new.push(path);
+            }
+        }
+        if !made.is_empty() {
+            self.changed(made.into_iter().map(|file| file.path).collect(), seen);
+        }
+        if !new.is_empty() {
+            let named = self.named(&new);
+            let text = format!("the program or the build writes {named}; that triggers nothing");
+            let hint = format!(
+                "{} ignores changes by others, too",
+                self.ignore_option(&new[0])
+            );
+            self.feed.message(Level::Info, text, Some(hint));
+        }
+    }
+
     /// Whether to take the action now. False if the action is `Ignore`, is postponed, or caused these changes itself.
     fn is_wanted(
         &mut self,
@@ -81,45 +143,134 @@ impl Driver {
         paths: &[PathBuf],
         seen: (Instant, Instant),
     ) -> bool {
-        let (trigger, writer, option) = match action {
-            RuleAction::Ignore => return false,
-            RuleAction::Signal(_) | RuleAction::Restart => return true,
-            RuleAction::Build => {
-                let trigger = &mut self.builds.trigger;
-                (trigger, "the build".to_owned(), "`--ignore`")
-            }
-            RuleAction::Run(line) => match self.commands.get_mut(line) {
-                Some(command) => {
-                    let trigger = &mut command.trigger;
-                    (trigger, format!("`{line}`"), "`--on 'FILE=ignore'`")
-                }
-                None => return true,
-            },
-        };
         let batch = Batch {
             paths,
             seen,
             changed: last_change(paths),
         };
-        match trigger.judge(&batch, Instant::now()) {
-            Verdict::Now => return true,
-            Verdict::Later(_) | Verdict::Nothing => {}
-            Verdict::SelfTriggered => self.report_self_triggered(paths, &writer, option),
+        match action {
+            RuleAction::Ignore => false,
+            RuleAction::Signal(_) => true,
+            RuleAction::Build => self.needs_start(action, Action::Build, &batch),
+            RuleAction::Restart => self.needs_start(action, Action::Restart, &batch),
+            RuleAction::Run(line) => {
+                let command = self.commands.get_mut(line);
+                let verdict = command.map(|command| command.trigger.judge(&batch, Instant::now()));
+                self.allows(
+                    verdict.unwrap_or(Verdict::Now),
+                    action,
+                    paths,
+                    &format!("`{line}`"),
+                )
+            }
         }
+    }
+
+    /// Whether to build or start because of these changes. A change during a build may be the build's, any other change may
+    /// be the program's.
+    fn needs_start(&mut self, rule: &RuleAction, action: Action, batch: &Batch<'_>) -> bool {
+        let (builds, now) = (&mut self.builds, Instant::now());
+        let is_explained = |path: &PathBuf| {
+            let mut writers = [&builds.trigger, &builds.program].into_iter();
+            writers.any(|by: &SelfTrigger| by.explains(path, by.during(batch)))
+        };
+        if batch.paths.iter().all(is_explained) {
+            return false;
+        }
+        if action == Action::Build {
+            let during_build = builds.trigger.during(batch).is_some();
+            let verdict = builds.trigger.judge(batch, now);
+            if during_build {
+                return self.allows(verdict, rule, batch.paths, "the build");
+            }
+        }
+        builds.postponed = action;
+        let verdict = builds.program.judge(batch, now);
+        if verdict != Verdict::Now && !self.may_have_written(batch.paths) {
+            self.builds.program.forgive(batch.paths);
+            return true;
+        }
+        self.allows(verdict, rule, batch.paths, "the program")
+    }
+
+    /// Whether the verdict allows the action now. Reports the files if `writer` writes them.
+    fn allows(
+        &mut self,
+        verdict: Verdict,
+        action: &RuleAction,
+        paths: &[PathBuf],
+        writer: &str,
+    ) -> bool {
+        let then = match verdict {
+            Verdict::Now => return true,
+            Verdict::Later(_) | Verdict::Nothing => return false,
+            Verdict::LaterAndLater(_) => "such changes are now acted on less and less often",
+            Verdict::SelfTriggered => "such changes are now ignored",
+        };
+        self.report_self_triggered(action, paths, writer, then);
         false
     }
 
-    fn report_self_triggered(&self, paths: &[PathBuf], writer: &str, option: &str) {
-        let named = paths.iter().take(3);
-        let named: Vec<_> = named.map(|path| format!("`{}`", path.display())).collect();
-        let named = named.join(", ");
-        let text = format!(
-            "{writer} rewrites its own input {named} on every run; such changes are now ignored"
-        );
+    /// Whether a generation that still has processes may have written one of these files.
+    fn may_have_written(&self, paths: &[PathBuf]) -> bool {
+        let running = self.generations.values();
+        let pids: Vec<i32> = running.flat_map(|running| running.control.pids()).collect();
+        paths.iter().any(|path| os::may_have_written(path, &pids))
+    }
+
+    fn report_self_triggered(
+        &mut self,
+        action: &RuleAction,
+        paths: &[PathBuf],
+        writer: &str,
+        then: &str,
+    ) {
+        let name = (paths[0].clone(), OsString::new());
+        if !self.reported.written.insert(name) {
+            return;
+        }
+        let named = self.named(paths);
+        let text = format!("{writer} rewrites its own input {named} on every run; {then}");
+        let option = match action {
+            RuleAction::Build => self.ignore_option(&paths[0]),
+            RuleAction::Restart
+            | RuleAction::Run(_)
+            | RuleAction::Signal(_)
+            | RuleAction::Ignore => {
+                format!("`--on '{}=ignore'`", self.pattern(&paths[0]))
+            }
+        };
         let hint = format!(
             "make it write the file only if the contents have changed, or exclude the file with {option}"
         );
         self.feed.message(Level::Warning, text, Some(hint));
+    }
+
+    /// Names up to three files.
+    fn named(&self, paths: &[PathBuf]) -> String {
+        let named = paths.iter().take(3).map(|path| {
+            let short = path.strip_prefix(&self.config.workdir).unwrap_or(path);
+            format!("`{}`", short.display())
+        });
+        named.collect::<Vec<_>>().join(", ")
+    }
+
+    fn ignore_option(&self, path: &Path) -> String {
+        format!("`--ignore '{}'`", self.pattern(path))
+    }
+
+    /// A glob that matches this file.
+    fn pattern(&self, path: &Path) -> String {
+        let short = path.strip_prefix(&self.config.workdir).ok();
+        let short = short.or(path.file_name().map(Path::new)).unwrap_or(path);
+        globset::escape(&short.to_string_lossy())
+    }
+
+    /// Requests the postponed build or start.
+    pub(super) fn act_on_postponed(&mut self, action: Action) {
+        self.builds.trigger.cancel();
+        self.builds.program.cancel();
+        self.handle(Event::Changed(action));
     }
 
     /// Watches the inputs of a build, unless `--watch` is set.

@@ -41,6 +41,7 @@ impl Driver {
             match self.start_command(&line) {
                 Ok(control) => {
                     let command = self.commands.entry(line).or_default();
+                    command.guardian = Some(control.guardian());
                     command.control = Some(control);
                     command.trigger.started(Instant::now());
                 }

@@ -1,6 +1,6 @@
 //! Prepares everything that the driver's loop needs. If that fails, hotrun exits with an error and a hint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::Path;
 use std::sync::Arc;
@@ -212,6 +212,7 @@ fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
             true => watched_paths(found),
             false => config.cli.watch.clone(),
         },
+        links: BTreeSet::new(),
         base: config.workdir.clone(),
         ignores: config.cli.ignore.iter().cloned().chain(own).collect(),
         exts: config.cli.exts.clone(),

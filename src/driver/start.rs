@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use libc::EPERM;
@@ -57,6 +58,7 @@ impl Driver {
         let sender = self.config.cli.ready.reads_output().then_some(sender);
         let in_use = Arc::default();
         let (control, terminal) = self.spawn(id, spec, sender, &in_use)?;
+        self.builds.program.started(Instant::now());
         if let Some(channel) = channel {
             let intercepted = self.intercept(id, channel, control.clone());
             intercepted.inspect_err(|_| control.kill())?;

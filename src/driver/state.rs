@@ -1,6 +1,7 @@
 //! The state that the driver owns.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +16,7 @@ use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
 use crate::ready::{LastUnreadyReason, NotifyState};
-use crate::reload::{GenId, Machine};
+use crate::reload::{Action, GenId, Machine};
 use crate::socket::{DrainMonitor, InUse, Sockets};
 use crate::ui::Feed;
 use crate::watch::{FileWatch, LockFileWindow, SelfTrigger};
@@ -160,8 +161,16 @@ pub(super) struct Builds {
     /// The files that have changed since the last successful build.
     pub(super) changed: BTreeSet<PathBuf>,
     pub(super) active: Option<ActiveBuild>,
+    /// The guardian of the newest build.
+    pub(super) guardian: Option<i32>,
+    /// The files that builds have been seen to write.
+    pub(super) made: BTreeSet<PathBuf>,
     /// Detects builds that write their own inputs.
     pub(super) trigger: SelfTrigger,
+    /// Detects programs that write the files that start them.
+    pub(super) program: SelfTrigger,
+    /// What to do when a postponed start is due.
+    pub(super) postponed: Action,
     /// When the newest build may have written `Cargo.lock`.
     pub(super) lock_file: Option<LockFileWindow>,
 }
@@ -176,7 +185,11 @@ impl Builds {
             waiting: None,
             changed: BTreeSet::new(),
             active: None,
+            guardian: None,
+            made: BTreeSet::new(),
             trigger: SelfTrigger::default(),
+            program: SelfTrigger::of_program(),
+            postponed: Action::Build,
             lock_file: None,
         }
     }
@@ -194,6 +207,8 @@ pub(super) struct Command {
     pub(super) control: Option<Control>,
     /// Whether to run the command once its current run has ended and hotrun is not paused.
     pub(super) pending: bool,
+    /// The guardian of the newest run.
+    pub(super) guardian: Option<i32>,
     /// Detects a command that writes the files that trigger it.
     pub(super) trigger: SelfTrigger,
 }
@@ -241,6 +256,9 @@ pub(super) struct Reported {
     pub(super) explained: BTreeSet<GenId>,
     /// Whether hotrun has suggested `--stop-first`.
     pub(super) stop_first: bool,
+    /// The files that hotrun has named because the program or the build writes them: by path, and by directory and
+    /// extension, so that uploads are not named one by one.
+    pub(super) written: BTreeSet<(PathBuf, OsString)>,
     /// Whether hotrun has reported that it does not store listeners.
     pub(super) listeners: bool,
     /// Whether hotrun has reported that it may not inspect the program.

@@ -121,6 +121,11 @@ impl Control {
         process_tree::descendants(self.0.guardian)
     }
 
+    /// The guardian of the process tree, which is a child of this process.
+    pub fn guardian(&self) -> i32 {
+        self.0.guardian
+    }
+
     /// Whether the program handles the signal. Otherwise, the signal would kill it while it is handling requests.
     ///
     /// The processes that do the work must all catch the signal: those that hold a socket and have no descendant that

@@ -1,8 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::os::fs_event::FileState;
+
+/// The quiet period, unless the user has set it.
+pub(super) const DEFAULT: Duration = Duration::from_millis(20);
 
 /// How long repeated events for the same files may delay a batch. A program that keeps writing to a watched file must
 /// not hold up everything else.
@@ -20,8 +23,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Collects changed paths until no event has arrived for a while. Has no clock: the time is passed as an argument.
 ///
-/// The quiet period depends on the events. For a single complete file, a quarter of the period is enough: if there were
-/// more files, an event for the second one would arrive sooner. With many files, the period is longer. A file that is
+/// The quiet period depends on the events. For a single complete file, a quarter of the default period is enough: if
+/// there were more files, an event for the second one would arrive sooner. With many files, the period is longer. A file that is
 /// still being written is held back until it is complete, and does not delay any other file.
 #[derive(Debug)]
 pub(super) struct Debounce {
@@ -30,6 +33,10 @@ pub(super) struct Debounce {
     /// Files that are still being written, each with the time of its last event.
     writing: BTreeMap<PathBuf, Instant>,
     times: Option<Times>,
+    /// The latest file that was taken after a short period, and when.
+    hurried: Option<(PathBuf, Instant)>,
+    /// Files that were written again right after they were taken. For these, the short period is too short.
+    rewritten: BTreeSet<PathBuf>,
 }
 
 /// The times of a batch.
@@ -52,11 +59,18 @@ impl Debounce {
             paths: BTreeMap::new(),
             writing: BTreeMap::new(),
             times: None,
+            hurried: None,
+            rewritten: BTreeSet::new(),
         }
     }
 
     /// Records an event for `path`.
     pub(super) fn touch(&mut self, path: PathBuf, state: FileState, now: Instant) {
+        let again =
+            |(hurried, taken): &(PathBuf, Instant)| *hurried == path && now < *taken + self.quiet;
+        if self.hurried.as_ref().is_some_and(again) {
+            self.rewritten.insert(path.clone());
+        }
         if state == FileState::Writing {
             self.paths.remove(&path);
             self.writing.insert(path, now);
@@ -113,12 +127,17 @@ impl Debounce {
         }
     }
 
+    /// Whether a single complete file waits for less than the quiet period. A period that the user has chosen is kept.
+    fn hurries(&self) -> bool {
+        self.quiet == DEFAULT && !self.paths.keys().any(|path| self.rewritten.contains(path))
+    }
+
     /// When to take the batch, or `None` if there is none.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let times = self.times?;
         let is_unknown = |state: &FileState| *state == FileState::Unknown;
         let period = match self.paths.len() {
-            0 | 1 if !self.paths.values().any(is_unknown) => self.quiet / 4,
+            0 | 1 if self.hurries() && !self.paths.values().any(is_unknown) => self.quiet / 4,
             0..=16 => self.quiet,
             17..=128 => self.quiet * 2,
             _ => self.quiet * 5,
@@ -152,6 +171,8 @@ impl Debounce {
             return None;
         }
         let seen = (times.first, times.last);
+        let single = self.paths.keys().next();
+        self.hurried = single.map(|path| (path.clone(), now));
         self.times = None;
         let paths = std::mem::take(&mut self.paths).into_keys().collect();
         Some((paths, seen))
@@ -191,13 +212,7 @@ mod tests {
         assert_eq!(debounce.deadline(), Some(start + millis(35)));
         assert_eq!(taken(&mut debounce, start + millis(34)), None);
         assert_eq!(taken(&mut debounce, start + millis(35)), paths(&["a", "b"]));
-        assert_eq!(
-            (
-                debounce.deadline(),
-                taken(&mut debounce, start + millis(99))
-            ),
-            (None, None)
-        );
+        assert_eq!(debounce.deadline(), None);
     }
 
     #[test]
@@ -208,6 +223,32 @@ mod tests {
         assert_eq!(debounce.deadline(), Some(start + QUIET));
         debounce.touch("a".into(), Complete, start);
         assert_eq!(debounce.deadline(), Some(start + QUIET / 4));
+    }
+
+    #[test]
+    fn a_period_that_the_user_has_set_is_kept() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(millis(1_000));
+        debounce.touch("a".into(), Complete, start);
+        debounce.touch("a".into(), Complete, start + millis(400));
+        assert_eq!(debounce.deadline(), Some(start + millis(1_400)));
+    }
+
+    #[test]
+    fn a_file_that_is_written_twice_in_a_row_has_the_full_quiet_period_from_then_on() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(QUIET);
+        let mut write = |path: &str, at| {
+            debounce.touch(path.into(), Complete, start + millis(at));
+            let wait = debounce.deadline().unwrap() - (start + millis(at));
+            taken(&mut debounce, start + millis(at) + wait).unwrap();
+            wait
+        };
+        assert_eq!(write("twice", 0), QUIET / 4);
+        assert_eq!(write("twice", 12), QUIET);
+        assert_eq!(write("twice", 5_000), QUIET);
+        assert_eq!(write("once", 10_000), QUIET / 4);
+        assert_eq!(write("once", 10_500), QUIET / 4);
     }
 
     #[test]

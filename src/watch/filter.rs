@@ -13,9 +13,18 @@ use super::rule::{RuleAction, action_for};
 use super::spec::WatchSpec;
 use crate::error::Failure;
 
-/// The directories in which version control systems keep their data. They contain no sources.
-const VERSION_CONTROL: &[&str] = &[
-    ".git", ".hg", ".jj", ".svn", ".bzr", "_darcs", ".pijul", "CVS",
+/// The directories in which version control systems keep their data, and Python its compiled modules. They contain no
+/// sources.
+const NO_SOURCES: &[&str] = &[
+    ".git",
+    ".hg",
+    ".jj",
+    ".svn",
+    ".bzr",
+    "_darcs",
+    ".pijul",
+    "CVS",
+    "__pycache__",
 ];
 
 const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
@@ -47,6 +56,9 @@ const TEMPORARY: &[&str] = &[
     "hs_err_pid*.log",
     "replay_pid*.log",
     "npm-debug.log*",
+    // Reports of crashes of the Rust compiler (`rustc_driver_impl`), and TypeScript's record of what it has built.
+    "rustc-ice-*.txt",
+    "*.tsbuildinfo",
 ];
 
 /// Decides which files count, that is, whether a change to them is reported.
@@ -86,6 +98,7 @@ impl Filter {
         let roots: BTreeSet<PathBuf> = spec.roots.iter().chain(input_dirs).cloned().collect();
         let (dirs, mut files): (BTreeSet<PathBuf>, BTreeSet<PathBuf>) =
             roots.into_iter().partition(|root| root.is_dir());
+        files.extend(spec.links.iter().cloned());
         let mut ruled = Vec::new();
         for rule in &spec.rules {
             match rule.root() {
@@ -175,6 +188,9 @@ impl Filter {
 impl Matcher {
     fn new(root: PathBuf, spec: &WatchSpec, overrides: &Override) -> Self {
         let on = spec.vcs_ignore;
+        let repository = root.ancestors().find(|dir| is_repository(dir));
+        let repository = repository.filter(|_| on);
+        let hidden = repository.is_some_and(|repository| is_ignored(repository, &root));
         let mut builder = WalkBuilder::new(&root);
         builder
             .hidden(false)
@@ -184,11 +200,11 @@ impl Matcher {
             .git_exclude(on)
             .git_global(on);
         // A `.gitignore` applies even outside a repository, for example in an unpacked archive. A `.gitignore` above
-        // the root applies only inside a repository: otherwise, a forgotten `.gitignore` with a `*` in the home
-        // directory would hide everything.
+        // the root applies only inside a repository that contains the root: otherwise, a forgotten `.gitignore` with a
+        // `*` in the home directory would hide everything, and so would a repository there that keeps only dotfiles.
         builder
             .require_git(false)
-            .parents(on && root.ancestors().any(is_repository));
+            .parents(repository.is_some() && !hidden);
         let ignored_dirs = spec.ignored_dirs.iter();
         let ignored_dirs = ignored_dirs.filter(|dir| !root.starts_with(dir));
         Self {
@@ -208,7 +224,21 @@ impl Matcher {
     }
 }
 
-/// Whether the path `below` a root is in a version control directory or in cargo's output (a `target` beside a
+/// Whether the ignore files of a repository ignore this directory in it, or every file in the directory.
+fn is_ignored(repository: &Path, dir: &Path) -> bool {
+    let Ok(below) = dir.strip_prefix(repository) else {
+        return false;
+    };
+    let mut builder = WalkBuilder::new(repository);
+    builder.hidden(false).require_git(false).parents(false);
+    let mut ignore = builder.build_matchers().swap_remove(0);
+    let mut dirs = below.ancestors().filter(|dir| *dir != Path::new(""));
+    // No ignore file mentions this name.
+    let file = below.join("hotrun-probe.hotrun");
+    dirs.any(|dir| ignore.matched(dir, true).is_ignore()) || ignore.matched(file, false).is_ignore()
+}
+
+/// Whether the path `below` a root is in a directory without sources or in cargo's output (a `target` beside a
 /// `Cargo.toml`). These are ignored even without an ignore file.
 fn is_never_watched(root: &Path, below: &Path) -> bool {
     let mut place = root.to_owned();
@@ -216,7 +246,7 @@ fn is_never_watched(root: &Path, below: &Path) -> bool {
         let name = component.as_os_str();
         let is_output = name == "target" && place.join("Cargo.toml").is_file();
         place.push(name);
-        is_output || VERSION_CONTROL.iter().any(|known| name == *known)
+        is_output || NO_SOURCES.iter().any(|known| name == *known)
     })
 }
 

@@ -21,7 +21,8 @@
 //! | rule | decided by |
 //! | --- | --- |
 //! | reads and changes of the file mode do not count | `os::fs_event::translate` |
-//! | symbolic links are not followed; for a new or replaced directory, each of its files is checked | `WatchWorker::touched` |
+//! | for a new or replaced directory, each of its files is checked | `WatchWorker::touched` |
+//! | a symbolic link among what is watched counts, and so does its target if it is not watched anyway | `WatchWorker::follow` |
 //! | the last matching `--on` rule decides: `ignore` excludes a file, any other action includes it | [`action_for`] |
 //! | temporary files of editors, and files that a crash leaves behind, do not count | `filter::is_temporary` |
 //! | once a build has reported its inputs, no other files count | `Filter::counts` |
@@ -33,12 +34,14 @@
 //! | the batch waits until no more events arrive and git has finished | `Debounce::take` |
 //! | the contents must have changed or, if they are unknown, the metadata | `Snapshot::update` |
 //! | a `Cargo.lock` that cargo itself wrote during a build does not count | [`LockFileWindow::contains`] |
-//! | a file that a build or a command rewrites on every run does not count | [`SelfTrigger::judge`] |
+//! | a file that the program or the build holds open for writing does not count | `HeldFiles::writer` |
+//! | a file that a build, a command or the program rewrites on every run does not count | [`SelfTrigger::judge`] |
 //!
-//! The driver applies the last two rules before it acts on a batch.
+//! The driver applies the last three rules before it acts on a batch.
 
 mod debounce;
 mod filter;
+mod held;
 mod paths;
 mod poll;
 mod rule;
@@ -50,7 +53,7 @@ mod worker;
 
 pub use rule::{ChangeRule, RuleAction, action_for};
 pub use self_trigger::{Batch, LockFileWindow, Moment, SelfTrigger, Verdict};
-pub use spec::{InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate};
+pub use spec::{InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate, WrittenFile};
 
 use std::sync::mpsc;
 use std::thread;
@@ -79,13 +82,12 @@ impl FileWatch {
         spec: &WatchSpec,
         messages: UnboundedSender<WatchMessage>,
     ) -> Result<Self, Failure> {
-        let spec = spec.clone().normalised();
         let (inputs, received) = mpsc::channel();
         let source = match spec.poll {
             Poll::IfNeeded => source(inputs.clone(), &messages),
             Poll::Always | Poll::Every(_) => None,
         };
-        let worker = WatchWorker::new(spec, source, received, messages)?;
+        let worker = WatchWorker::new(spec.clone(), source, received, messages)?;
         let thread = thread::Builder::new().name("watch".to_owned());
         thread.spawn(move || worker.run()).map_err(|error| {
             Failure::environment(format!("cannot start a thread to watch files: {error}"))

@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 /// A git lock that is older than this is assumed to have been left behind by a git process that was killed.
@@ -26,6 +26,37 @@ pub(super) fn normalise(path: &Path) -> PathBuf {
         None => path.canonicalize(),
     };
     found.unwrap_or_else(|_| path.components().collect())
+}
+
+/// The same, but with a link to a directory resolved, too: the kernel reports the events in a directory under only one of
+/// its paths (`inotify_add_watch(2)`: the watch belongs to the inode).
+pub(super) fn resolve_dir(path: &Path) -> PathBuf {
+    let dir = path.canonicalize().ok().filter(|dir| dir.is_dir());
+    dir.unwrap_or_else(|| normalise(path))
+}
+
+/// The symbolic links on the way to `path`, as they appear in events: `path` itself, directories above it, and what other
+/// links point to.
+pub(super) fn links_to(path: &Path) -> BTreeSet<PathBuf> {
+    let (mut links, mut real) = (BTreeSet::new(), PathBuf::new());
+    for component in path.components() {
+        if component == Component::ParentDir {
+            real.pop();
+            continue;
+        }
+        real.push(component);
+        let Ok(target) = fs::read_link(&real) else {
+            continue;
+        };
+        // Fails if the link is dangling or part of a circle.
+        let found = real.canonicalize();
+        links.insert(real.clone());
+        if let Ok(found) = found {
+            links.extend(links_to(&real.with_file_name(target)));
+            real = found;
+        }
+    }
+    links
 }
 
 /// Applies [`normalise`] to each of the paths.
@@ -80,6 +111,33 @@ mod tests {
             ("missing/x", "missing/x"),
         ] {
             assert_eq!(normalise(&root.join(given)), root.join(expected), "{given}");
+        }
+    }
+
+    #[test]
+    fn the_links_on_the_way_are_found() {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("rel/src")).unwrap();
+        for (target, link) in [
+            ("rel", "next"),
+            ("next", "current"),
+            ("../rel/src", "rel/self"),
+            ("none", "dangling"),
+            ("circle", "circle"),
+        ] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        let found = |path: &str| Vec::from_iter(links_to(&root.join(path)));
+        let expected = |links: &[&str]| Vec::from_iter(links.iter().map(|link| root.join(link)));
+        for (path, links) in [
+            ("rel/src", vec![]),
+            ("current/src/x", vec!["current", "next"]),
+            ("current/../rel/self", vec!["current", "next", "rel/self"]),
+            ("dangling/x", vec!["dangling"]),
+            ("circle", vec!["circle"]),
+        ] {
+            assert_eq!(found(path), expected(&links), "{path}");
         }
     }
 

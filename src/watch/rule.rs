@@ -1,8 +1,9 @@
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::paths::normalise;
+use super::paths::{links_to, normalise};
 use crate::error::Failure;
 
 /// What to do when a matching file changes.
@@ -26,8 +27,12 @@ pub enum RuleAction {
 /// with wildcards, but without `/` and `**`, matches file names in every watched directory.
 #[derive(Clone, Debug)]
 pub struct ChangeRule {
+    /// The place as it was given.
+    given: PathBuf,
     /// The file that matches or, with a glob, the directory below which it matches.
     place: PathBuf,
+    /// The symbolic links on the way to `place`. A change to one of them may replace everything below it.
+    links: BTreeSet<PathBuf>,
     glob: Option<GlobMatcher>,
     /// Whether `place` is watched for this rule. Otherwise, the rule matches only files that are watched anyway.
     is_root: bool,
@@ -55,29 +60,31 @@ impl ChangeRule {
         })?;
         let mut rule = Self {
             is_root: dir != base,
-            place: if is_name { "/".into() } else { dir },
             glob: Some(built.compile_matcher()),
-            action,
+            ..Self::file(if is_name { "/".into() } else { dir }, action)
         };
         rule.is_root |= !rule.is_deep();
         Ok(rule)
     }
 
     /// Makes a rule that matches only this file, even if its name contains wildcard characters.
-    pub const fn file(path: PathBuf, action: RuleAction) -> Self {
+    pub fn file(path: PathBuf, action: RuleAction) -> Self {
         Self {
+            given: path.clone(),
             place: path,
+            links: BTreeSet::new(),
             glob: None,
             is_root: true,
             action,
         }
     }
 
-    /// Returns the same rule for paths as they appear in events, because its directory may be a symbolic link.
+    /// Returns the same rule for paths as they appear in events now, because its directory may be a symbolic link.
     #[must_use]
     pub fn normalised(&self) -> Self {
         Self {
-            place: normalise(&self.place),
+            place: normalise(&self.given),
+            links: links_to(&self.given),
             ..self.clone()
         }
     }
@@ -86,6 +93,11 @@ impl ChangeRule {
     pub(super) fn root(&self) -> Option<&Path> {
         let is_root = self.is_root && self.action != RuleAction::Ignore;
         is_root.then_some(&self.place)
+    }
+
+    /// The symbolic links that are watched for this rule.
+    pub(super) fn links(&self) -> impl Iterator<Item = &PathBuf> {
+        self.links.iter().filter(|_| self.root().is_some())
     }
 
     /// Whether the rule may match files in directories below its root.
@@ -98,6 +110,7 @@ impl ChangeRule {
 /// The action for the file at `path`: the last rule that applies wins.
 pub fn action_for<'a>(rules: &'a [ChangeRule], path: &Path) -> Option<&'a RuleAction> {
     let applies = |rule: &&ChangeRule| match &rule.glob {
+        _ if rule.links.contains(path) => true,
         None => path == rule.place,
         Some(glob) => {
             let below = path.strip_prefix(&rule.place);

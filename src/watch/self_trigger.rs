@@ -1,29 +1,38 @@
-//! Detects self-triggered runs: a build or a rule's command that writes a file that triggers the next run would run
-//! forever. This module has no clock and reads no files: the caller passes the times.
+//! Detects self-triggered runs: a build, a rule's command or a program that writes a file that triggers the next run
+//! would run forever. This module has no clock and reads no files: the caller passes the times.
+//!
+//! What a run writes, it writes at about the same time after each start. But so does a user who saves at regular
+//! intervals. To tell them apart, the second such run is postponed: the run's own writes are then late by as much, and
+//! the user's are not.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::os::KERNEL_TICK;
 
-/// A file may change in this many runs in a row and still trigger the next run at once, because users save during
-/// builds, too. After that, the next run is postponed.
-const OFTEN: usize = 3;
+/// If a file changes in this many runs in a row, at almost the same times after each start, it is taken to be written by
+/// the runs themselves, because the last run began after a pause.
+const ALIKE: usize = 3;
 
-/// If a file changes in this many runs in a row, it is taken to be written by the runs themselves, because the last two
-/// of them began after a pause without changes.
+/// The same for a file that changes at varying times. It may change in `OFTEN` runs in a row
+/// and still trigger the next run at once, because users save during builds, too. After that, the next run is postponed.
+const OFTEN: usize = 3;
 const PROVEN: usize = OFTEN + 3;
+
+/// A program runs until the next one starts, so a change long after its start is not part of the start.
+const PROGRAM_STARTS: Duration = Duration::from_secs(10);
 
 /// Runs that write a file do so at about the same time after each start: from one run to the next, the time differs by
 /// at most this plus a quarter of the earlier time. Sooner or later, the times at which a user saves differ by more.
 const ABOUT: Duration = Duration::from_millis(500);
 
-/// Like [`ABOUT`], but for two runs that both began after a pause, and with a tenth instead of a quarter.
+/// Like [`ABOUT`], but for two runs that both began after a pause, and with a twentieth instead of a quarter.
 const ALMOST: Duration = Duration::from_millis(150);
 
-/// How long a run is postponed the first time. Each further time, the pause doubles, up to [`LONGEST_PAUSE`].
+/// How long a run is postponed the first time if its writes vary. Each further time, the pause doubles, up to
+/// [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 
@@ -65,16 +74,22 @@ pub enum Verdict {
     Now,
     /// Let the current run end, then wait for this long and run again (see [`SelfTrigger::due`]).
     Later(Duration),
+    /// The same. The runs seem to write these files all the time, so the pause doubles each time. Report this.
+    LaterAndLater(Duration),
     /// Do not run, because the runs themselves write these files. Report this, for the first time.
     SelfTriggered,
     /// Do not run, because the runs themselves write these files. This has already been reported.
     Nothing,
 }
 
-/// The history of one build's or one command's runs.
+/// The history of the runs of one build or command, or of all generations of the program.
 #[derive(Debug, Default)]
 pub struct SelfTrigger {
+    /// Whether these are the generations of the program, which do not end before the next one starts.
+    endless: bool,
     runs: u32,
+    /// How long after its predecessor the newest run started; `None` if there was none.
+    gap: Option<Duration>,
     newest: Option<LatestRun>,
     /// The pause between the end of the current run and the postponed one.
     pause: Option<Duration>,
@@ -84,8 +99,10 @@ pub struct SelfTrigger {
     seen: BTreeMap<PathBuf, FileHistory>,
     /// The last two runs in which any file changed.
     last_two: [Option<u32>; 2],
-    /// The files that were reported as self-triggered.
-    own: BTreeSet<PathBuf>,
+    /// The files that were reported as self-triggered, and until when after a start their changes are ignored.
+    own: BTreeMap<PathBuf, Duration>,
+    /// How often the runs were seen to write a file that they do not keep open.
+    caught: BTreeMap<PathBuf, usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,18 +116,35 @@ struct LatestRun {
 struct FileHistory {
     /// The newest run in which the file changed.
     run: u32,
+    /// The number of runs in a row in which the first change came at almost the same time after the start.
+    alike: usize,
+    /// Whether in the last two runs before the newest one, the last change came at almost the same time, too, and no more
+    /// changes followed until the next start. A user who saves quickly and regularly goes on while that is postponed.
+    settled: bool,
     /// The number of runs in a row in which the file changed, each time at about the same time after the start.
     times: usize,
     /// How many times the file postponed the next run.
     pauses: u32,
-    /// How long after the start of the newest run the file changed.
+    /// How long after the start of the newest run the file changed first.
     after: Duration,
+    /// The same for the last change, and for the last change in the run before.
+    last: Duration,
+    last_before: Duration,
 }
 
 impl SelfTrigger {
+    /// The history of the generations of a program.
+    pub fn of_program() -> Self {
+        Self {
+            endless: true,
+            ..Self::default()
+        }
+    }
+
     /// Records that a run has started. The run includes the changes for which a run was postponed.
     pub fn started(&mut self, now: Instant) {
         self.runs += 1;
+        self.gap = self.newest.map(|run| now - run.started);
         self.cancel();
         self.newest = Some(LatestRun {
             started: now,
@@ -130,16 +164,54 @@ impl SelfTrigger {
 
     /// Decides whether this batch triggers a run. `now` is the monotonic time.
     pub fn judge(&mut self, batch: &Batch<'_>, now: Instant) -> Verdict {
-        let after = self.newest.and_then(|run| run.saw(batch));
-        let verdict = self.judge_files(batch.paths, after.map(|after| (self.runs, after)));
-        if let Verdict::Later(pause) = verdict {
-            self.cancel();
+        let during = self.during(batch).map(|after| (self.runs, after));
+        let verdict = self.judge_files(batch.paths, during);
+        if let Verdict::Later(pause) | Verdict::LaterAndLater(pause) = verdict {
             match self.newest {
-                Some(LatestRun { ended: None, .. }) => self.pause = Some(pause),
-                Some(_) | None => self.due = Some(now + pause),
+                Some(LatestRun { ended: None, .. }) if !self.endless => self.pause = Some(pause),
+                // Further changes do not postpone the run any further.
+                Some(_) | None => self.due = Some(self.due.unwrap_or(now + pause)),
             }
         }
         verdict
+    }
+
+    /// How long after the start of the newest run these files changed; `None` unless all of them changed during that run.
+    pub fn during(&self, batch: &Batch<'_>) -> Option<Duration> {
+        let after = self.newest.and_then(|run| run.saw(batch));
+        let is_start = |after: &Duration| *after < PROGRAM_STARTS || self.due.is_some();
+        after.filter(|after| !self.endless || is_start(after))
+    }
+
+    /// Whether this file is known to be written by the runs themselves, and has changed when they write it. `during`: how
+    /// long after the start of the newest run it changed, if it changed during that run.
+    pub fn explains(&self, path: &Path, during: Option<Duration>) -> bool {
+        self.own.get(path).is_some_and(|until| {
+            let always = self.endless && *until == Duration::MAX;
+            always || during.is_some_and(|after| after <= *until)
+        })
+    }
+
+    /// Records that the newest run was seen to write this file. `short`: it opened the file only for a moment, so it may
+    /// do so again without being seen.
+    pub fn caught(&mut self, path: &Path, during: Option<Duration>, short: bool) {
+        let caught = self.caught.entry(path.to_owned()).or_default();
+        *caught += usize::from(short);
+        let until = match *caught >= OFTEN {
+            true => Duration::MAX,
+            false => during.map_or(Duration::ZERO, |after| after + almost(after)),
+        };
+        let own = self.own.entry(path.to_owned()).or_default();
+        *own = until.max(*own);
+    }
+
+    /// Forgets what these files seemed to show, because something else must have written them.
+    pub fn forgive(&mut self, paths: &[PathBuf]) {
+        self.cancel();
+        for path in paths {
+            self.seen.remove(path);
+            self.own.remove(path);
+        }
     }
 
     /// When to start the postponed run, if there is one.
@@ -159,7 +231,6 @@ impl SelfTrigger {
         let Some((run, after)) = during else {
             // Something other than the runs also writes these files.
             self.seen.clear();
-            self.own.retain(|path| !changed.contains(path));
             return Verdict::Now;
         };
         if self.last_two[0] != Some(run) {
@@ -167,27 +238,54 @@ impl SelfTrigger {
         }
         self.seen
             .retain(|_, seen| self.last_two.contains(&Some(seen.run)));
-        for path in changed {
+        let mut unexplained = changed.to_vec();
+        unexplained.retain(|path| !self.explains(path, Some(after)));
+        if unexplained.is_empty() {
+            return Verdict::Nothing;
+        }
+        for path in &unexplained {
             let first = FileHistory::first(run, after);
             let seen = self.seen.entry(path.clone()).or_insert(first);
-            seen.again(run, after);
+            seen.again(run, after, self.gap.unwrap_or(Duration::MAX));
         }
-        let others = || changed.iter().filter(|path| !self.own.contains(*path));
-        let seen = || others().filter_map(|path| self.seen.get(path));
-        match seen().map(|seen| seen.times).min() {
-            None => Verdict::Nothing,
-            Some(0..=OFTEN) => Verdict::Now,
-            Some(times) if times < PROVEN => {
-                let pauses = seen().map(|seen| seen.pauses).max().unwrap_or(0);
-                let doubled = 2_u32.saturating_pow(pauses.saturating_sub(1));
-                Verdict::Later(PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE))
+        let seen = || unexplained.iter().filter_map(|path| self.seen.get(path));
+        let alike = seen().map(|seen| seen.alike).min().unwrap_or(0);
+        // A user who saves while the program runs must not be taken for the program.
+        let times = seen().map(|seen| seen.times).min();
+        let times = times.filter(|_| !self.endless).unwrap_or(0);
+        let is_settled = seen().all(|seen| seen.settled);
+        let doubled = |times: u32| 2_u32.saturating_pow(times);
+        if alike >= ALIKE && is_settled || times >= PROVEN {
+            let last = seen().map(|seen| seen.last_before).max().unwrap_or(after);
+            let until = match self.endless {
+                true => last + almost(last),
+                false => Duration::MAX,
+            };
+            for path in unexplained {
+                self.seen.remove(&path);
+                self.own.insert(path, until);
             }
-            Some(_) => {
-                self.own.extend(changed.iter().cloned());
-                Verdict::SelfTriggered
-            }
+            Verdict::SelfTriggered
+        } else if alike >= ALIKE && self.endless {
+            let pauses = u32::try_from(alike - 2).unwrap_or(u32::MAX);
+            let pause = (2 * almost(after)).saturating_mul(doubled(pauses));
+            Verdict::LaterAndLater(pause.min(LONGEST_PAUSE))
+        } else if alike == 2 {
+            Verdict::Later(2 * almost(after))
+        } else if times > OFTEN {
+            let pauses = seen().map(|seen| seen.pauses).max().unwrap_or(0);
+            let pause = PAUSE.saturating_mul(doubled(pauses.saturating_sub(1)));
+            Verdict::Later(pause.min(LONGEST_PAUSE))
+        } else {
+            Verdict::Now
         }
     }
+}
+
+/// By how much the times of two writes differ at most if both were made by runs that began after a pause, the first of
+/// them this long after its start.
+fn almost(after: Duration) -> Duration {
+    ALMOST + after / 20
 }
 
 impl LatestRun {
@@ -209,15 +307,21 @@ impl FileHistory {
     const fn first(run: u32, after: Duration) -> Self {
         Self {
             run,
+            alike: 1,
+            settled: false,
             times: 1,
             pauses: 0,
             after,
+            last: after,
+            last_before: after,
         }
     }
 
-    /// Records another change to the file. Several changes during one run count once.
-    fn again(&mut self, run: u32, after: Duration) {
+    /// Records another change to the file. Several changes during one run count once. `gap`: how long after its predecessor
+    /// the run started.
+    fn again(&mut self, run: u32, after: Duration, gap: Duration) {
         if self.run == run {
+            self.last = after;
             return;
         }
         let (before, apart) = (self.after, self.after.abs_diff(after));
@@ -225,10 +329,15 @@ impl FileHistory {
             *self = Self::first(run, after);
             return;
         }
-        if self.times + 1 < PROVEN || apart <= ALMOST + before / 10 {
+        let is_alike = apart <= almost(before);
+        self.alike = if is_alike { self.alike + 1 } else { 1 };
+        self.settled = self.last.abs_diff(self.last_before) <= almost(self.last_before)
+            && gap.saturating_sub(self.last) >= 2 * almost(self.last);
+        if self.times + 1 < PROVEN || is_alike {
             self.times += 1;
         }
         self.pauses += u32::from(self.times > OFTEN);
+        (self.last_before, self.last) = (self.last, after);
         (self.run, self.after) = (run, after);
     }
 }

@@ -72,7 +72,7 @@ impl Snapshot {
         if self.files.contains_key(path) {
             return false;
         }
-        let Some(metadata) = file_metadata(path) else {
+        let Some(metadata) = compared(path) else {
             return false;
         };
         let stamp = Stamp::of(&metadata, Some(self.started.max(since)));
@@ -108,10 +108,10 @@ impl Snapshot {
             return;
         };
         // Taken after the read, to notice whether the file was changed or replaced during the read.
-        let after = fs::metadata(path).map(|after| Stamp::of(&after, None));
+        let after = compared(path).map(|after| Stamp::of(&after, None));
         let known = match after {
-            Ok(after) if after == before => Known::Hash(before, hash),
-            Ok(_) | Err(_) => Known::Exists,
+            Some(after) if after == before => Known::Hash(before, hash),
+            Some(_) | None => Known::Exists,
         };
         self.files.insert(path.to_owned(), known);
     }
@@ -140,10 +140,9 @@ impl Snapshot {
 
     /// Whether the metadata suggests that the file at `path` has changed, is gone or is new.
     pub(super) fn differs(&self, path: &Path) -> bool {
-        match (self.files.get(path), file_metadata(path)) {
+        match (self.files.get(path), compared(path)) {
             (None, now) => now.is_some(),
-            // A link to a directory, or a dangling link, has no metadata to compare. `update` compares where it points.
-            (Some(_), None) => !path.is_symlink(),
+            (Some(_), None) => true,
             // If in doubt, assume a change, because the clock for file timestamps lags behind.
             (Some(Known::Exists), Some(now)) => !Stamp::of(&now, Some(self.started)).sure,
             (Some(Known::Stamp(before) | Known::Hash(before, _)), Some(now)) => {
@@ -222,8 +221,11 @@ impl Stamp {
     }
 }
 
-fn file_metadata(path: &Path) -> Option<Metadata> {
-    fs::metadata(path).ok().filter(Metadata::is_file)
+/// The metadata of a file, or of a symbolic link that does not point to one.
+fn compared(path: &Path) -> Option<Metadata> {
+    let file = fs::metadata(path).ok().filter(Metadata::is_file);
+    let link = || fs::symlink_metadata(path).ok();
+    file.or_else(|| link().filter(Metadata::is_symlink))
 }
 
 /// Reads the stamp and the hash of a file, or of a symbolic link that is dangling or points to a directory. There is no

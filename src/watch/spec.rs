@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::paths::{normalise, normalise_all};
+use super::debounce::DEFAULT;
+use super::paths::{links_to, normalise, normalise_all, resolve_dir};
 use super::rule::ChangeRule;
 
 /// What to watch, and which files count.
@@ -11,6 +12,9 @@ pub struct WatchSpec {
     /// Absolute paths of directories, with everything in them, or of single files. They need not exist yet. Roots count
     /// even if an ignore file above them ignores them.
     pub roots: Vec<PathBuf>,
+    /// The symbolic links on the way to what is watched. A link that changes is a change, and what it then points to is
+    /// watched. Found by the watch itself.
+    pub links: BTreeSet<PathBuf>,
     /// The absolute path of the directory to which patterns in `ignores` that contain a `/` are relative.
     pub base: PathBuf,
     /// Ignore patterns, as in a `.gitignore`.
@@ -60,6 +64,7 @@ impl Default for WatchSpec {
     fn default() -> Self {
         Self {
             roots: Vec::new(),
+            links: BTreeSet::new(),
             base: PathBuf::from("/"),
             ignores: Vec::new(),
             exts: Vec::new(),
@@ -68,21 +73,31 @@ impl Default for WatchSpec {
             rules: Vec::new(),
             inputs: None,
             poll: Poll::default(),
-            debounce: Duration::from_millis(20),
+            debounce: DEFAULT,
         }
     }
 }
 
 impl WatchSpec {
-    /// Returns the same spec, with paths as they appear in events.
-    pub(super) fn normalised(self) -> Self {
+    /// Returns the same spec, with paths as they appear in events now.
+    pub(super) fn normalised(&self) -> Self {
+        let rules: Vec<_> = self.rules.iter().map(ChangeRule::normalised).collect();
+        let roots = self.roots.iter().flat_map(|root| links_to(root));
+        // Most inputs are in the same few directories.
+        let inputs = self.inputs.iter().flat_map(|inputs| &inputs.files);
+        let dirs: BTreeSet<&Path> = inputs.filter_map(|file| file.parent()).collect();
+        let dirs = dirs.into_iter().flat_map(links_to);
         Self {
-            roots: normalise_all(&self.roots),
+            links: roots
+                .chain(dirs)
+                .chain(rules.iter().flat_map(ChangeRule::links).cloned())
+                .collect(),
+            roots: self.roots.iter().map(|path| resolve_dir(path)).collect(),
             base: normalise(&self.base),
             ignored_dirs: normalise_all(&self.ignored_dirs),
-            rules: self.rules.iter().map(ChangeRule::normalised).collect(),
+            rules,
             inputs: self.inputs.as_ref().map(InputSet::normalised),
-            ..self
+            ..self.clone()
         }
     }
 
@@ -106,7 +121,7 @@ impl InputSet {
         Self {
             files,
             any_extension: normalise_all(&self.any_extension),
-            dirs: normalise_all(&self.dirs),
+            dirs: self.dirs.iter().map(|path| resolve_dir(path)).collect(),
         }
     }
 }
@@ -126,6 +141,17 @@ pub struct WatchUpdate {
     pub unread: Vec<PathBuf>,
 }
 
+/// A file that was written by a process that hotrun has started.
+#[derive(Clone, Debug)]
+pub struct WrittenFile {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// The pid of hotrun's child whose process tree the writer belongs to.
+    pub child: i32,
+    /// Whether the writer has closed the file.
+    pub closed: bool,
+}
+
 /// A message from the watch.
 #[derive(Debug)]
 pub enum WatchMessage {
@@ -140,6 +166,13 @@ pub enum WatchMessage {
     Changed {
         /// The files, sorted. Never empty.
         paths: Vec<PathBuf>,
+        /// When the first and the last event for these files arrived.
+        seen: (Instant, Instant),
+    },
+    /// Files were changed by processes that hotrun has started.
+    Written {
+        /// The files. Never empty.
+        written: Vec<WrittenFile>,
         /// When the first and the last event for these files arrived.
         seen: (Instant, Instant),
     },

@@ -25,6 +25,8 @@ pub(super) struct WatchTree {
     /// For each device, whether its file system sends events.
     devices: BTreeMap<u64, bool>,
     pub(super) polled: PollSchedule,
+    /// The symbolic links in the directories that were read.
+    pub(super) links: BTreeSet<PathBuf>,
     /// Directories that could not be watched or read, and were reported.
     unreadable: BTreeSet<PathBuf>,
     pub(super) messages: UnboundedSender<WatchMessage>,
@@ -51,6 +53,7 @@ impl WatchTree {
             limit_reported: false,
             devices: BTreeMap::new(),
             polled: PollSchedule::new(poll),
+            links: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             messages,
         }
@@ -78,12 +81,14 @@ impl WatchTree {
     pub(super) fn cover(&mut self, filter: &mut Filter) -> Vec<PathBuf> {
         self.at_limit = false;
         self.polled.dirs.clear();
+        self.links.clear();
         let (seen, mut files) = self.grow(filter.dirs().cloned().collect(), filter);
         let in_tree = |file: &PathBuf| file.parent().is_some_and(|dir| seen.contains(dir));
         let outside = filter.files().filter(|file| !in_tree(file));
         self.anchor(&outside.cloned().collect::<Vec<_>>());
         // Checked after the parents are watched: a file that appears later causes an event.
-        files.extend(filter.files().filter(|file| file.is_file()).cloned());
+        let exists = |file: &&PathBuf| file.is_file() || file.is_symlink();
+        files.extend(filter.files().filter(exists).cloned());
         files
     }
 
@@ -330,9 +335,12 @@ impl WatchTree {
             self.polled.dirs.remove(dir);
             self.watch([&dir.to_owned()]);
         }
-        entries
-            .map(|entry| (entry.path(), is_dir(&entry)))
-            .collect()
+        let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let entries: Vec<_> = entries.collect();
+        let links = entries.iter().filter(|entry| is_link(entry));
+        self.links.extend(links.map(fs::DirEntry::path));
+        let found = entries.iter().map(|entry| (entry.path(), is_dir(entry)));
+        found.collect()
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::debounce::Debounce;
 use super::filter::Filter;
+use super::held::HeldFiles;
 use super::paths::{git_lock, is_held};
 use super::snapshot::Snapshot;
 use super::spec::{WatchMessage, WatchSpec, WatchUpdate};
@@ -14,6 +15,8 @@ use super::tree::WatchTree;
 use crate::error::Failure;
 use crate::os;
 use crate::os::fs_event::{self, EventSource, FileState, FsEvent};
+
+mod coverage;
 
 /// An input to the watch thread.
 #[derive(Debug)]
@@ -29,6 +32,10 @@ pub(super) enum WatchInput {
 
 /// The state of the watch thread.
 pub(super) struct WatchWorker {
+    /// What to watch, as it was given. After a symbolic link has changed, the same paths lead elsewhere.
+    given: WatchSpec,
+    /// The targets of symbolic links in the watched directories.
+    targets: BTreeSet<PathBuf>,
     spec: WatchSpec,
     filter: Filter,
     tree: WatchTree,
@@ -36,6 +43,7 @@ pub(super) struct WatchWorker {
     debounce: Debounce,
     /// The index locks of the repositories that contain the watched paths.
     git_locks: BTreeSet<PathBuf>,
+    held: HeldFiles,
     /// Files to read ahead.
     unread: Vec<PathBuf>,
     /// When the newest build began. Set until the build has reported its inputs.
@@ -53,17 +61,21 @@ pub(super) struct WatchWorker {
 impl WatchWorker {
     /// Fails if an ignore pattern is invalid.
     pub(super) fn new(
-        spec: WatchSpec,
+        given: WatchSpec,
         source: Option<EventSource>,
         inputs: Receiver<WatchInput>,
         messages: UnboundedSender<WatchMessage>,
     ) -> Result<Self, Failure> {
+        let spec = given.normalised();
         Ok(Self {
+            given,
+            targets: BTreeSet::new(),
             filter: Filter::new(&spec)?,
             tree: WatchTree::new(source, spec.poll, messages),
             snapshot: Snapshot::new(),
             debounce: Debounce::new(spec.debounce),
             git_locks: spec.named_paths().filter_map(git_lock).collect(),
+            held: HeldFiles::default(),
             unread: Vec::new(),
             build_began: None,
             uncounted: BTreeMap::new(),
@@ -103,10 +115,14 @@ impl WatchWorker {
         }
     }
 
-    /// Waits for an input or the next deadline. If there are files to read ahead, reads one of them instead of waiting.
+    /// Waits for an input or the next deadline. If a file's writer is unknown, or there are files to read ahead, examines
+    /// one of them instead of waiting.
     fn next(&mut self) -> Result<WatchInput, RecvTimeoutError> {
         if let Some(input) = self.peeked.take() {
             return Ok(input);
+        }
+        if self.held.identify() {
+            return self.inputs.recv_timeout(Duration::ZERO);
         }
         if let Some(file) = self.unread.pop() {
             self.snapshot.read_ahead(&file);
@@ -164,7 +180,6 @@ impl WatchWorker {
     /// Handles an event at `path`. Files are examined once no more events arrive, directories immediately.
     fn touched(&mut self, path: &Path, state: FileState) {
         match path.symlink_metadata() {
-            // A symbolic link is not followed: its target is watched at its own path, or not at all.
             Ok(metadata) if metadata.is_dir() => self.dir_appeared(path),
             Ok(_) => self.file_touched(path, state),
             Err(_) => self.removed(path),
@@ -173,6 +188,9 @@ impl WatchWorker {
 
     fn file_touched(&mut self, path: &Path, state: FileState) {
         if self.filter.matters(path) {
+            if state == FileState::Writing {
+                self.held.written(path);
+            }
             self.debounce.touch(path.to_owned(), state, Instant::now());
         } else {
             self.note_uncounted(path);
@@ -238,44 +256,10 @@ impl WatchWorker {
         self.spec.named_paths().any(|root| root.starts_with(path))
     }
 
-    fn renew_filter(&mut self) {
-        // Cannot fail, because the patterns were accepted at the start.
-        if let Ok(filter) = Filter::new(&self.spec) {
-            self.filter = filter;
-        }
-    }
-
-    /// Applies a new filter. The `changed` paths have had events. Those that count from now on are recorded as files
-    /// with unknown earlier contents, so that their events count as changes. Any other file that is found for the first
-    /// time counts as changed only if it changed after `since`.
-    fn change_filter<'a>(&mut self, changed: impl Iterator<Item = &'a PathBuf>, since: SystemTime) {
-        self.renew_filter();
-        for path in changed {
-            // A build has read the files that it reports as inputs, even if they are already gone.
-            let inputs = self.spec.inputs.as_ref();
-            let is_input = inputs.is_some_and(|inputs| inputs.files.contains(path));
-            if is_input || path.is_file() && self.filter.counts(path) {
-                self.snapshot.add_earlier(path);
-            }
-        }
-        self.cover(since);
-        self.tree.prune(&mut self.filter);
-    }
-
-    /// Watches everything that passes the filter. A file found for the first time counts as changed only if it changed
-    /// after `since`.
-    fn cover(&mut self, since: SystemTime) {
-        for file in self.tree.cover(&mut self.filter) {
-            if self.snapshot.add(&file, since) && self.filter.counts(&file) {
-                self.touch(file);
-            }
-        }
-        self.unread = self.snapshot.unread();
-    }
-
     /// Compares all files with the snapshot, because the system dropped events.
     fn rescan(&mut self) {
         self.debounce.stop_waiting_for_writers(Instant::now());
+        self.held.clear();
         self.renew_filter();
         self.tree.forget_gone();
         let found = self.tree.cover(&mut self.filter);
@@ -306,7 +290,12 @@ impl WatchWorker {
         };
         self.check_roots();
         self.overflow_reported = false;
-        if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
+        let is_link = |path: &PathBuf| self.spec.links.contains(path) || path.is_symlink();
+        let relinked = paths.iter().any(is_link);
+        if relinked {
+            self.resolve();
+        }
+        if relinked || paths.iter().any(|path| self.filter.is_outdated_by(path)) {
             self.change_filter(paths.iter(), SystemTime::now());
         }
         let mut changed = BTreeSet::new();
@@ -318,9 +307,17 @@ impl WatchWorker {
                 false => self.snapshot.forget_gone(&path),
             });
         }
-        changed.retain(|path| self.filter.counts(path));
-        if !changed.is_empty() {
-            let paths = changed.into_iter().collect();
+        let (mut paths, mut written) = (Vec::new(), Vec::new());
+        for path in changed.into_iter().filter(|path| self.filter.counts(path)) {
+            match self.held.writer(&path) {
+                Some(file) => written.push(file),
+                None => paths.push(path),
+            }
+        }
+        if !written.is_empty() {
+            self.tree.send(WatchMessage::Written { written, seen });
+        }
+        if !paths.is_empty() {
             self.tree.send(WatchMessage::Changed { paths, seen });
         }
     }
@@ -342,41 +339,6 @@ impl WatchWorker {
     fn build_begins(&mut self, began: SystemTime) {
         self.build_began = Some(began);
         self.uncounted.clear();
-    }
-
-    /// Watches a different set of files. A file that counts only from now on is reported as changed if it has had an
-    /// event since the build began.
-    fn update(&mut self, update: WatchUpdate) {
-        let since = update.since;
-        let mut uncounted = std::mem::take(&mut self.uncounted);
-        uncounted.retain(|_, time| since <= *time);
-        let spec = WatchSpec {
-            roots: update.roots,
-            ignored_dirs: update.ignored_dirs,
-            inputs: update.inputs,
-            ..self.spec.clone()
-        };
-        let spec = spec.normalised();
-        let is_same = spec.roots == self.spec.roots
-            && spec.ignored_dirs == self.spec.ignored_dirs
-            && spec.inputs == self.spec.inputs;
-        if !is_same {
-            self.git_locks = spec.named_paths().filter_map(git_lock).collect();
-            self.spec = spec;
-            self.change_filter(uncounted.keys(), since);
-        }
-        for path in &update.unread {
-            self.snapshot.forget_contents(path);
-        }
-        // The next build may already have begun.
-        self.build_began = self.build_began.filter(|began| since < *began);
-        for (path, time) in uncounted {
-            if self.filter.counts(&path) {
-                self.touch(path);
-            } else if self.build_began.is_some() {
-                self.uncounted.insert(path, time);
-            }
-        }
     }
 
     fn touch(&mut self, path: PathBuf) {

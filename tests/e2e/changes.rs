@@ -181,14 +181,10 @@ fn hc08_self_triggered_builds_are_reported_and_do_not_go_on_forever() {
     let named = run.expect_that("a warning about `generated`", TIMEOUT, |event| {
         event.is("message") && event.mentions("generated")
     });
-    assert!(
-        named.mentions("the build rewrites its own input"),
-        "{named}"
-    );
-    // There are at least six builds: the first one, three that each cancel the previous one, and two that are
-    // postponed. On a busy machine, where the build writes its file at varying times, there may be more.
+    // There are three builds: the first one, one that cancels it, and one that is postponed. If hotrun sees the build
+    // write the file, there are two. On a busy machine, where the build writes it at varying times, there may be more.
     let builds = run.count("building");
-    assert!(builds >= 6, "only {builds} builds before the warning");
+    assert!(builds >= 2, "{builds} builds before {named}");
     run.wait_until_quiet(QUIET);
     run.assert_count("building", builds);
     assert_eq!(run.get("/").split(' ').next(), Some("generation"));

@@ -16,6 +16,7 @@ mod inputs;
 mod kills;
 mod matrix;
 mod notify;
+mod own_files;
 mod reload;
 mod rules;
 mod scarce;

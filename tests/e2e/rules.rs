@@ -176,9 +176,9 @@ fn hc08_a_self_triggered_command_is_reported_and_does_not_run_forever() {
         let events = run.so_far().iter();
         events.filter(|event| event.mentions("running `")).count()
     };
-    // On a busy machine, where the command writes its file at varying times, there may be more than six runs.
+    // On a busy machine, where the command writes its file at varying times, there may be more than three runs.
     let before = runs(&mut run);
-    assert!(before >= 6, "only {before} runs before the warning");
+    assert!(before >= 3, "only {before} runs before the warning");
     run.wait_until_quiet(Duration::from_millis(700));
     assert_eq!(
         runs(&mut run),

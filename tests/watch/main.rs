@@ -2,6 +2,8 @@
 
 mod directories;
 mod editors;
+mod links;
+mod own_files;
 mod script;
 mod scripts;
 mod trees;

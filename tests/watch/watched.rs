@@ -138,6 +138,7 @@ impl Watched {
         match self.next() {
             WatchMessage::Changed { paths, .. } => paths,
             WatchMessage::Watching { .. } => panic!("`Watching` was reported twice"),
+            WatchMessage::Written { written, .. } => panic!("{written:?}"),
             WatchMessage::Trouble { text, .. } => panic!("{text}"),
         }
     }

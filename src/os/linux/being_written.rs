@@ -1,11 +1,15 @@
-//! Uses leases to find out whether a file is open for writing.
+//! Finds out whether a file is open for writing, and whether which child has it open.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use libc::{F_RDLCK, F_SETLEASE, SIGURG, c_int};
 use nix::errno::Errno;
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+
+use crate::os::process_tree::{children, descendants};
 
 /// The command that selects the signal that reports a lease break (`include/uapi/asm-generic/fcntl.h`; `libc` does not
 /// name it).
@@ -33,8 +37,53 @@ pub fn is_being_written(path: &Path) -> bool {
     control(F_SETSIG, SIGURG) && !control(F_SETLEASE, F_RDLCK) && Errno::last() == Errno::EAGAIN
 }
 
+/// Returns the child of this process that has the file with this device and inode number open for writing, itself or in
+/// a process below it. The file may be deleted. A descriptor that we may not inspect does not count (`proc_pid_fd(5)`).
+pub fn child_that_writes(file: (u64, u64)) -> Option<i32> {
+    let own = i32::try_from(std::process::id()).ok()?;
+    let writes = |pid: i32| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd"));
+        let mut descriptors = descriptors.into_iter().flatten().flatten();
+        descriptors.any(|descriptor| {
+            let found = fs::metadata(descriptor.path());
+            found.is_ok_and(|found| (found.dev(), found.ino()) == file)
+                && is_writable(pid, &descriptor.file_name().to_string_lossy())
+        })
+    };
+    let mut children = children(own).into_iter();
+    children.find(|child| writes(*child) || descendants(*child).into_iter().any(writes))
+}
+
+/// Whether this descriptor is open for writing (`flags`, `proc_pid_fdinfo(5)`).
+fn is_writable(pid: i32, descriptor: &str) -> bool {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"));
+    let info = info.unwrap_or_default();
+    let mut flags = info.lines().filter_map(|line| line.strip_prefix("flags:"));
+    let flags = flags
+        .next()
+        .and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+}
+
+/// Whether any of these processes may have written to a file since it started. `write_bytes` counts the pages that a
+/// process has made dirty (`folio_account_dirtied` in `mm/page-writeback.c`, `proc_pid_io(5)`), so sockets and pipes are not
+/// included. The result is `true` if unknown, and for a `path` in memory, where the kernel does not count.
+pub fn may_have_written(path: &Path, pids: &[i32]) -> bool {
+    let has_written = |pid: &i32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+        let mut bytes = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("write_bytes: "));
+        Some(bytes.next()? != "0")
+    };
+    let dir = path.parent().unwrap_or(path);
+    let is_counted = statfs(dir).is_ok_and(|dir| dir.filesystem_type() != TMPFS_MAGIC);
+    !is_counted || pids.iter().any(|pid| has_written(pid).unwrap_or(true))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -54,5 +103,29 @@ mod tests {
         let _reader = File::open(&path).unwrap();
         assert!(!is_being_written(&path) && !is_being_written(dir.path()));
         assert!(!is_being_written(&dir.path().join("missing")));
+    }
+
+    #[test]
+    fn a_file_that_a_child_keeps_open_is_found_even_after_its_removal() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in ["written", "read"] {
+            fs::write(path(name), "").unwrap();
+        }
+        let files = ["written", "read"].map(|name| fs::metadata(path(name)).unwrap());
+        let [written, read] = files.map(|file| (file.dev(), file.ino()));
+        let mut reader = Command::new("sleep");
+        let reader = reader.arg("60").stdin(File::open(path("read")).unwrap());
+        let mut reader = reader.stdout(Stdio::null()).spawn().unwrap();
+        assert_eq!(child_that_writes(read), None);
+        reader.kill().unwrap();
+        reader.wait().unwrap();
+        let mut writer = Command::new("sleep");
+        let file = File::options().append(true).open(path("written")).unwrap();
+        let mut writer = writer.arg("60").stdout(file).spawn().unwrap();
+        fs::remove_file(path("written")).unwrap();
+        assert_eq!(child_that_writes(written), i32::try_from(writer.id()).ok());
+        writer.kill().unwrap();
+        writer.wait().unwrap();
     }
 }

@@ -97,6 +97,27 @@ fn an_ignore_file_above_the_root_does_not_apply_outside_a_repository() {
 }
 
 #[test]
+fn a_repository_that_ignores_everything_does_not_hide_a_root_in_it() {
+    for ignored in ["*", "/project", "*\n!*/\n!.bashrc"] {
+        let root = tree(&[
+            (".gitignore", ignored),
+            ("project/app/.gitignore", "*.log\n"),
+        ]);
+        fs::create_dir(root.path().join(".git")).unwrap();
+        let sub = WatchSpec {
+            roots: vec![root.path().join("project/app")],
+            ..spec(&root)
+        };
+        check(
+            &root,
+            &sub,
+            &["project/app/x", "project/app/a/x"],
+            &["project/app/x.log"],
+        );
+    }
+}
+
+#[test]
 fn version_control_and_target_directories_never_count() {
     let root = tree(&[("Cargo.toml", ""), ("plain/target/x", "")]);
     let none = WatchSpec {
@@ -107,7 +128,14 @@ fn version_control_and_target_directories_never_count() {
         &root,
         &none,
         &["plain/target/x", ".github/x", "src/target"],
-        &["target/x", "target", ".git/x", "a/.git", ".jj/a/b"],
+        &[
+            "target/x",
+            "target",
+            "a/__pycache__/x",
+            ".git/x",
+            "a/.git",
+            ".jj/a/b",
+        ],
     );
     let mut filter = Filter::new(&none).unwrap();
     assert!(!filter.covers(&root.path().join("target")));

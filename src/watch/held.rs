@@ -1,0 +1,83 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::spec::WrittenFile;
+use crate::os;
+
+/// The files that processes started by hotrun have been seen to hold open for writing: logs, databases, uploads.
+///
+/// A program keeps such files open for long, and closes them when it ends. If that counted as a change, each start would
+/// trigger the next one.
+#[derive(Debug, Default)]
+pub(super) struct HeldFiles {
+    held: BTreeMap<PathBuf, Holder>,
+    /// Files that are being written, and whose writer is not known yet.
+    unknown: BTreeSet<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    /// The device and the inode of the file.
+    file: (u64, u64),
+    /// The pid of our child whose process tree holds the file.
+    child: i32,
+}
+
+impl HeldFiles {
+    /// Records that someone writes to this file.
+    pub(super) fn written(&mut self, path: &Path) {
+        if !self.held.contains_key(path) {
+            self.unknown.insert(path.to_owned());
+        }
+    }
+
+    /// Finds out who writes to one of the files. Must be called soon, because most writers close a file at once. Returns
+    /// whether there was such a file.
+    pub(super) fn identify(&mut self) -> bool {
+        let Some(path) = self.unknown.pop_first() else {
+            return false;
+        };
+        if let Some(holder) = holder(&path) {
+            self.held.insert(path, holder);
+        }
+        true
+    }
+
+    /// Returns the file if one of our children made its latest change. The file may be gone.
+    ///
+    /// A file that replaces the one that is held was not written by the holder: editors save like this. Neither was a
+    /// file removed by its holder if that still holds it.
+    pub(super) fn writer(&mut self, path: &Path) -> Option<WrittenFile> {
+        let known = self.held.remove(path);
+        let now = holder(path);
+        self.held.extend(now.map(|now| (path.to_owned(), now)));
+        let known = known.filter(|known| match identity(path) {
+            Some(file) => known.file == file,
+            None => os::child_that_writes(known.file).is_none(),
+        });
+        now.or(known).map(|holder| WrittenFile {
+            path: path.to_owned(),
+            child: holder.child,
+            closed: now.is_none(),
+        })
+    }
+
+    /// Forgets everything, because events were lost.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(path).ok()?;
+    metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
+}
+
+fn holder(path: &Path) -> Option<Holder> {
+    // This check is cheap.
+    let file = identity(path).filter(|_| os::is_being_written(path))?;
+    let child = os::child_that_writes(file)?;
+    Some(Holder { file, child })
+}

@@ -1,0 +1,125 @@
+//! What the worker covers: which files are watched and count.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::WatchWorker;
+use crate::watch::filter::Filter;
+use crate::watch::paths::git_lock;
+use crate::watch::spec::WatchUpdate;
+
+impl WatchWorker {
+    pub(super) fn renew_filter(&mut self) {
+        // Cannot fail, because the patterns were accepted at the start.
+        if let Ok(filter) = Filter::new(&self.spec) {
+            self.filter = filter;
+        }
+    }
+
+    /// Applies a new filter. The `changed` paths have had events. Those that count from now on are recorded as files
+    /// with unknown earlier contents, so that their events count as changes. Any other file that is found for the first
+    /// time counts as changed only if it changed after `since`.
+    pub(super) fn change_filter<'a>(
+        &mut self,
+        changed: impl Iterator<Item = &'a PathBuf>,
+        since: SystemTime,
+    ) {
+        self.renew_filter();
+        for path in changed {
+            // A build has read the files that it reports as inputs, even if they are already gone.
+            let inputs = self.spec.inputs.as_ref();
+            let is_input = inputs.is_some_and(|inputs| inputs.files.contains(path));
+            let exists = path.is_file() || path.is_symlink();
+            if is_input || exists && self.filter.counts(path) {
+                self.snapshot.add_earlier(path);
+            }
+        }
+        self.cover(since);
+        self.tree.prune(&mut self.filter);
+    }
+
+    /// Watches everything that passes the filter. A file found for the first time counts as changed only if it changed
+    /// after `since`.
+    pub(super) fn cover(&mut self, since: SystemTime) {
+        let mut files = self.tree.cover(&mut self.filter);
+        while self.follow() {
+            files.extend(self.tree.cover(&mut self.filter));
+        }
+        for file in files {
+            if self.snapshot.add(&file, since) && self.filter.counts(&file) {
+                self.touch(file);
+            }
+        }
+        self.unread = self.snapshot.unread();
+    }
+
+    /// Also watches the targets of the symbolic links that were found, unless they are watched anyway. Returns whether there
+    /// are any. A build reports the targets of its inputs itself.
+    fn follow(&mut self) -> bool {
+        if self.spec.inputs.is_some() {
+            return false;
+        }
+        let mut links = Vec::from_iter(self.tree.links.clone());
+        links.retain(|link| match link.is_dir() {
+            true => self.filter.covers(link),
+            false => self.filter.counts(link),
+        });
+        let before = self.targets.len();
+        for link in links {
+            let Ok(target) = link.canonicalize() else {
+                continue;
+            };
+            let mut roots = self.spec.roots.iter().chain(&self.targets);
+            // A directory that contains the link would be watched twice, and without end.
+            if !roots.any(|root| target.starts_with(root) || root.starts_with(&target)) {
+                self.targets.insert(target);
+            }
+        }
+        let found = self.targets.len() > before;
+        if found {
+            self.resolve();
+            self.renew_filter();
+        }
+        found
+    }
+
+    /// Follows the symbolic links on the way to what is watched.
+    pub(super) fn resolve(&mut self) {
+        let mut given = self.given.clone();
+        given.roots.extend(self.targets.iter().cloned());
+        self.spec = given.normalised();
+        self.git_locks = self.spec.named_paths().filter_map(git_lock).collect();
+    }
+
+    /// Watches a different set of files. A file that counts only from now on is reported as changed if it has had an
+    /// event since the build began.
+    pub(super) fn update(&mut self, update: WatchUpdate) {
+        let since = update.since;
+        let mut uncounted = std::mem::take(&mut self.uncounted);
+        uncounted.retain(|_, time| since <= *time);
+        let before = self.spec.clone();
+        self.given.roots = update.roots;
+        self.given.ignored_dirs = update.ignored_dirs;
+        self.given.inputs = update.inputs;
+        self.resolve();
+        let is_same = before.roots == self.spec.roots
+            && before.links == self.spec.links
+            && before.ignored_dirs == self.spec.ignored_dirs
+            && before.inputs == self.spec.inputs;
+        if !is_same {
+            self.change_filter(uncounted.keys(), since);
+        }
+        for path in &update.unread {
+            self.snapshot.forget_contents(path);
+        }
+        // The next build may already have begun.
+        self.build_began = self.build_began.filter(|began| since < *began);
+        for (path, time) in uncounted {
+            if self.filter.counts(&path) {
+                self.touch(path);
+            } else if self.build_began.is_some() {
+                self.uncounted.insert(path, time);
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Tests programs and builds that write beside their sources.
+
+use std::time::Duration;
+
+use crate::harness::{Project, Run, Running, apps};
+
+/// Many times the debounce: if nothing happens for this long, nothing will.
+const QUIET: Duration = Duration::from_millis(1500);
+
+/// Runs a server that writes its pid to a file, and keeps a log open, which it closes when it ends.
+fn run_writer(project: &Project, change: impl FnOnce(Run) -> Run) -> Running {
+    project.save("source", "v1\n");
+    let server = apps::std().server.display().to_string();
+    let start = format!(
+        "echo $$ > app.pid; exec 9>> app.log; date +%N >&9; exec '{server}' \"$(cat source)\""
+    );
+    change(project.run().listen())
+        .program(["sh", "-c", &start])
+        .spawn()
+}
+
+fn settle(run: &mut Running) -> usize {
+    run.wait_until_quiet(QUIET);
+    run.count("starting")
+}
+
+#[test]
+fn hc08_a_program_that_writes_a_log_and_a_pid_file_is_started_only_by_edits() {
+    let project = Project::new();
+    let mut run = run_writer(&project, |run| run);
+    run.live();
+    let first = settle(&mut run);
+    assert!(first <= 3, "{first} starts");
+    project.save("source", "v2\n");
+    run.wait_for_version("v2");
+    let second = settle(&mut run);
+    assert!(second <= first + 1, "the log was closed: {second} starts");
+    for (file, option) in [("app.pid", "--ignore 'app.pid'"), ("app.log", "--ignore '")] {
+        let names = |event: &&crate::harness::Event| event.mentions(file) && event.mentions(option);
+        assert_eq!(run.so_far().iter().filter(names).count(), 1, "{file}");
+    }
+    // A person edits a file that the program has written.
+    project.save("app.pid", "by hand\n");
+    run.expect("starting");
+    assert_eq!(settle(&mut run), second + 1);
+    project.save("source", "v3\n");
+    run.wait_for_version("v3");
+    assert_eq!(settle(&mut run), second + 2);
+    run.quit();
+}
+
+#[test]
+fn hc08_following_the_hint_about_files_that_a_program_writes_ends_the_starts() {
+    let project = Project::new();
+    let ignored = ["--ignore", "app.pid", "--ignore", "app.log"];
+    let mut run = run_writer(&project, |run| run.args(ignored));
+    run.live();
+    assert_eq!(settle(&mut run), 1);
+    project.save("source", "v2\n");
+    run.wait_for_version("v2");
+    assert_eq!(settle(&mut run), 2);
+    assert!(!run.so_far().iter().any(|event| event.mentions("app.")));
+    run.quit();
+}

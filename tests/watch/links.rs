@@ -1,0 +1,76 @@
+//! Tests symbolic links to and on the way to what is watched.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hotrun::watch::Poll;
+
+use super::watched::{Watched, tree, watch_as};
+
+/// Watches `roots` in a tree with two releases and shared files.
+fn watch_releases(roots: &[&str], poll: Poll) -> Watched {
+    let root = tree(&[
+        ("app/main.py", ""),
+        ("shared/lib/a.py", ""),
+        ("shared/conf.py", ""),
+        ("rel1/src/x", "1"),
+        ("rel2/src/x", "2"),
+    ]);
+    let path = root.path().canonicalize().expect("can resolve the path");
+    let link = |target: &str, link: &str| symlink(target, path.join(link)).expect("can link");
+    link("../shared/lib", "app/lib");
+    link("../shared/conf.py", "app/conf.py");
+    link("..", "app/circle");
+    link("rel1", "current");
+    let roots: Vec<PathBuf> = roots.iter().map(|root| path.join(root)).collect();
+    watch_as(root, |spec| {
+        spec.roots = roots;
+        spec.poll = poll;
+    })
+}
+
+#[track_caller]
+fn expect(watched: &mut Watched, names: &[&str]) {
+    let expected: Vec<PathBuf> = names.iter().map(|name| watched.path(name)).collect();
+    assert_eq!(watched.changed(), expected);
+}
+
+fn for_every_kind_of_watch(test: impl Fn(Poll)) {
+    test(Poll::IfNeeded);
+    test(Poll::Every(Duration::from_millis(50)));
+}
+
+#[test]
+fn what_a_link_in_a_watched_directory_points_to_is_watched() {
+    for_every_kind_of_watch(|poll| {
+        let mut watched = watch_releases(&["app"], poll);
+        watched.write("shared/lib/a.py", "edited");
+        expect(&mut watched, &["shared/lib/a.py"]);
+        watched.write("shared/conf.py", "edited");
+        assert!(watched.changed().contains(&watched.path("shared/conf.py")));
+        watched.write("shared/lib/new/b.py", "new");
+        expect(&mut watched, &["shared/lib/new/b.py"]);
+        watched.write("rel1/src/x", "not watched");
+        symlink("../rel1", watched.path("app/rel")).expect("can link");
+        expect(&mut watched, &["app/rel"]);
+        watched.write("rel1/src/x", "watched from now on");
+        expect(&mut watched, &["rel1/src/x"]);
+    });
+}
+
+#[test]
+fn a_link_on_the_way_to_what_is_watched_is_watched_too() {
+    for_every_kind_of_watch(|poll| {
+        for root in ["current", "current/src", "current/src/x"] {
+            let mut watched = watch_releases(&[root], poll);
+            let next = watched.path("next");
+            symlink("rel2", &next).expect("can link");
+            fs::rename(next, watched.path("current")).expect("can replace the link");
+            assert!(watched.changed().contains(&watched.path("current")));
+            watched.write("rel2/src/x", "edited");
+            expect(&mut watched, &["rel2/src/x"]);
+        }
+    });
+}

@@ -1,0 +1,74 @@
+//! Tests files that our own child processes write.
+
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+
+use hotrun::watch::WatchMessage;
+
+use super::watched::{Watched, watch};
+
+/// Starts a child that keeps `log` open, and appends each line that it reads.
+fn logger(watched: &Watched) -> Child {
+    let child = Command::new("sh")
+        .args([
+            "-c",
+            "exec 9>>log; while read -r line; do echo \"$line\" >&9; done",
+        ])
+        .current_dir(watched.path(""))
+        .stdin(Stdio::piped())
+        .spawn();
+    child.expect("can start the child")
+}
+
+fn log(child: &mut Child, line: &str) {
+    let input = child.stdin.as_mut().expect("the input is a pipe");
+    input.write_all(line.as_bytes()).expect("the child reads");
+}
+
+/// Expects that the next report says that the child has written `log`, and whether it has closed it.
+#[track_caller]
+fn expect_written(watched: &mut Watched, child: &Child, closed: bool) {
+    let WatchMessage::Written { written, .. } = watched.next() else {
+        panic!("the child's write is reported as a change")
+    };
+    let [file] = &written[..] else {
+        panic!("{written:?}")
+    };
+    let pid = i32::try_from(child.id()).expect("a pid is positive");
+    assert_eq!(
+        (&file.path, file.child, file.closed),
+        (&watched.path("log"), pid, closed)
+    );
+}
+
+#[test]
+fn hc08_what_a_child_writes_to_a_file_that_it_keeps_open_is_not_a_change() {
+    let mut watched = watch(&[("main.py", ""), ("log", "old\n")]);
+    let mut child = logger(&watched);
+    log(&mut child, "one\n");
+    // The child has not closed the file, so nothing is reported yet.
+    watched.expect_nothing();
+    // A save in place cannot be told from a write by the child.
+    watched.write("log", "by hand\n");
+    expect_written(&mut watched, &child, false);
+    // A save that replaces the file can.
+    watched.write("new", "replaced\n");
+    watched.rename("new", "log");
+    watched.expect_batch(&["log"]);
+    drop(child.stdin.take());
+    child.wait().expect("the child ends");
+    watched.expect_nothing();
+}
+
+#[test]
+fn hc08_a_child_that_ends_has_written_the_files_that_it_closes() {
+    let mut watched = watch(&[("main.py", ""), ("log", "old\n")]);
+    let mut child = logger(&watched);
+    log(&mut child, "one\n");
+    watched.expect_nothing();
+    drop(child.stdin.take());
+    child.wait().expect("the child ends");
+    expect_written(&mut watched, &child, true);
+    watched.write("log", "by hand\n");
+    watched.expect_batch(&["log"]);
+}
