@@ -31,10 +31,12 @@ impl CargoPlan {
     pub(super) fn new(run: CargoRun, color: bool, progress: bool) -> Result<Self, Failure> {
         let host = host(&run)?;
         let (config, target) = thread::scope(|scope| {
-            let config = scope.spawn(|| CargoConfig::read(&run, &host));
+            let config = thread::Builder::new();
+            let config = config.spawn_scoped(scope, || CargoConfig::read(&run, &host));
             let target = target::find(&run);
-            // An error means that the thread panicked.
-            (config.join().ok().flatten(), target)
+            // Without a thread, the plan is provisional.
+            let config = config.ok().and_then(|config| config.join().ok().flatten());
+            (config, target)
         });
         let target = target?;
         let is_provisional = config.is_none() || target.is_guess;

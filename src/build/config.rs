@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::slice;
 
@@ -167,7 +167,7 @@ impl Settings {
             });
             let names = items.filter_map(|item| item.get("path").unwrap_or(item).as_str());
             let dir = file.parent().unwrap_or(&self.directory);
-            let included: Vec<_> = names.map(|name| dir.join(name)).collect();
+            let included: Vec<_> = names.map(|name| resolved_path(&dir.join(name))).collect();
             if found.insert(file) {
                 waiting.extend(included);
             }
@@ -280,7 +280,9 @@ fn unstable(run: &CargoRun) -> Command {
         command.args(["--config", value]);
     }
     command.current_dir(run.directory());
+    // Kept out of cargo's cache, because with `RUSTC_BOOTSTRAP` rustc reports more.
     command.env("RUSTC_BOOTSTRAP", "1");
+    command.env("CARGO_CACHE_RUSTC_INFO", "0");
     command
 }
 
@@ -290,6 +292,17 @@ fn stdout(mut command: Command) -> Result<String, String> {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
+}
+
+/// The path without `..`, whether or not it exists.
+pub(super) fn resolved_path(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut whole, part| {
+        match part == Component::ParentDir {
+            true => drop(whole.pop()),
+            false => whole.push(part),
+        }
+        whole
+    })
 }
 
 #[cfg(test)]
@@ -326,12 +339,7 @@ term.color = "never" # --config cli option
         let run = CargoRun::parse(&command, dir.path(), |_, _| None).unwrap();
         let settings = Settings::parse("", dir.path().to_owned()).unwrap();
         let found = settings.files(&run);
-        for name in [
-            ".cargo/config.toml",
-            ".cargo/a.toml",
-            ".cargo/../b.toml",
-            "dev.toml",
-        ] {
+        for name in [".cargo/config.toml", ".cargo/a.toml", "b.toml", "dev.toml"] {
             assert!(found.contains(&dir.path().join(name)), "{name}: {found:?}");
         }
     }
@@ -359,5 +367,21 @@ term.color = "never" # --config cli option
         assert_eq!(settings.get(&["term", "color", "deeper"]), None);
         let nothing = Settings::parse("", "/w".into()).unwrap();
         assert_eq!(nothing.get(&["term", "color"]), None);
+    }
+
+    #[test]
+    fn fuzz_configuration() {
+        crate::fuzz::fuzz(
+            "cargo's configuration",
+            &[TEXT.as_bytes()],
+            &[" = ", " # /", "'"],
+            |input| {
+                if let Ok(settings) = Settings::parse(&String::from_utf8_lossy(input), "/w".into())
+                {
+                    let runner = settings.get(&["target", "cfg(target_os = \"linux\")", "runner"]);
+                    assert!(runner.is_none_or(|runner| runner.base.is_absolute()));
+                }
+            },
+        );
     }
 }

@@ -270,3 +270,35 @@ fn fuzz_progress() {
         },
     );
 }
+
+#[test]
+fn the_files_that_errors_name_are_noted() {
+    let mut output = BuildOutput::of_cargo(Vec::new());
+    for line in [
+        "error: failed to read `/w/new/Cargo.toml`, see `cargo help`",
+        "  \u{1b}[34m-->\u{1b}[0m ../other/Cargo.toml:2:6",
+        "  --> Cargo.toml:1:1",
+    ] {
+        output.stderr(line.as_bytes());
+    }
+    let message = r#"{"reason":"compiler-message","package_id":"path+file:///out#0.1.0",
+        "target":{"kind":["bin"],"crate_types":["bin"],"name":"a","src_path":"/out/src/main.rs",
+        "edition":"2024","doctest":false,"test":true},"message":{"message":"couldn't read `src/../../x`",
+        "code":null,"level":"LEVEL","spans":[],"children":[],"rendered":""}}"#;
+    let message = message.replace('\n', "");
+    output.stdout(message.replace("LEVEL", "error").as_bytes());
+    let ignored = message.replace("LEVEL", "warning").replace("../x", "../y");
+    output.stdout(ignored.as_bytes());
+    let expected = [
+        "/out/src/../../x",
+        "/w/new/Cargo.toml",
+        "../other/Cargo.toml",
+        "Cargo.toml",
+        "src/../../x",
+    ];
+    assert!(
+        output.named.iter().eq(expected.map(Path::new)),
+        "{:?}",
+        output.named
+    );
+}
