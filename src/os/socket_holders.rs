@@ -19,11 +19,18 @@ pub fn socket_holder(inode: u64) -> Option<Holder> {
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let holds = |sockets: HashMap<u32, u64>| sockets.values().any(|held| *held == inode);
     let pid = pids.find(|pid| sockets_of(*pid).is_ok_and(holds))?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(Holder {
         pid,
-        name: name.trim_end().to_owned(),
+        name: printable(&name),
     })
+}
+
+/// Removes control characters. A process chooses its own name, and may belong to another user (`PR_SET_NAME`,
+/// `prctl(2)`), who must not control our terminal.
+fn printable(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(name);
+    text.chars().filter(|one| !one.is_control()).collect()
 }
 
 /// Returns the inodes of the sockets that a process holds, by descriptor. The map is empty if the process has exited.
@@ -127,6 +134,13 @@ pub(crate) mod tests {
         assert!(copied.unwrap().success());
         fs::set_permissions(&program, fs::Permissions::from_mode(0o111)).unwrap();
         Command::new(&program).arg("60").spawn().unwrap()
+    }
+
+    #[test]
+    fn a_process_cannot_control_the_terminal_by_its_name() {
+        assert_eq!(printable(b"my server\n"), "my server");
+        assert_eq!(printable(b"\x1b[31mE\x07\n\x1b]0\n"), "[31mE]0");
+        assert_eq!(printable(b"\xff\xc2\x9b1m\n"), "\u{fffd}1m");
     }
 
     #[test]
