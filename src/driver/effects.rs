@@ -12,7 +12,7 @@ use crate::reload::{
 };
 use crate::socket::Address;
 use crate::socket::respond::Reason;
-use crate::ui::{Level, Report};
+use crate::ui::{Conflict, Level, Report};
 
 use super::state::{Driver, Outcome, Running};
 
@@ -186,25 +186,32 @@ impl Driver {
             let hint = "`--ready` sets a different condition, `--ready-timeout` allows more time";
             self.feed.error(reason, Some(hint.into()));
         }
-        if let (GenFailure::ExitedEarly(Ended::Code(_)), Some(live)) = (failure, live)
-            && self.may_conflict(id)
+        if let GenFailure::ExitedEarly(Ended::Code(_)) = failure
+            && !self.reported.explained.contains(&id)
+            && let Some((text, hint)) = self.conflict(id, live)
+            && !std::mem::replace(&mut self.reported.conflict, true)
         {
-            let text = format!(
-                "gen {id} may be unable to run beside gen {live}, for example because of a lock"
-            );
-            let hint = "if so, `--stop-first` stops the old generation first and holds connections in the meantime";
             self.feed.message(Level::Info, text, Some(hint.into()));
         }
     }
 
-    /// Whether a generation may have exited because it cannot run beside another one, and nothing else explains its exit.
-    /// Returns true at most once.
-    fn may_conflict(&mut self, id: GenId) -> bool {
+    /// If a generation may have exited because of the one before it, returns the likely reason and a hint.
+    fn conflict(&self, id: GenId, live: Option<GenId>) -> Option<(String, &'static str)> {
         let recent = self.feed.recent_output();
         let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.reported.explained.contains(&id)
-            && recent.may_conflict_with_another_instance(id)
-            && !std::mem::replace(&mut self.reported.stop_first, true)
+        match (recent.conflict(id)?, live) {
+            (Conflict::Port, _) if self.adopts => Some((
+                format!("gen {id} may have found its port in use because hotrun keeps it open"),
+                "if so, `--adopt never` frees the port before the next generation starts; connections are refused in the meantime",
+            )),
+            (Conflict::Port | Conflict::Other, Some(live)) => Some((
+                format!(
+                    "gen {id} may be unable to run beside gen {live}, for example because of a lock"
+                ),
+                "if so, `--stop-first` stops the old generation first and holds connections in the meantime",
+            )),
+            (Conflict::Port | Conflict::Other, None) => None,
+        }
     }
 
     /// The files that a guardian removes if hotrun is killed.

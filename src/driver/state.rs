@@ -254,8 +254,8 @@ pub(super) struct Ending {
 pub(super) struct Reported {
     /// The generations whose failure to start has been explained.
     pub(super) explained: BTreeSet<GenId>,
-    /// Whether hotrun has suggested `--stop-first`.
-    pub(super) stop_first: bool,
+    /// Whether hotrun has suggested how a program can be reloaded that conflicts with an earlier generation.
+    pub(super) conflict: bool,
     /// The files that hotrun has named because the program or the build writes them: by path, and by directory and
     /// extension, so that uploads are not named one by one.
     pub(super) written: BTreeSet<(PathBuf, OsString)>,

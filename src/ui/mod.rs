@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 pub use feed::Feed;
 pub use options::{Options, UiMode, Verbosity};
-pub use recent_output::RecentOutput;
+pub use recent_output::{Conflict, RecentOutput};
 pub use report::{Level, OutputStream, Report, UiCommand};
 pub use stdio::{Handles, print, print_error, supports_color, supports_live};
 pub use terminal_guard::{TerminalGuard, panic_for_test, restore_permanently, restore_terminal};

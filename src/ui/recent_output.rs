@@ -20,8 +20,19 @@ const MAX_LINE: usize = 1 << 10;
 const MAX_MESSAGE: usize = 8 << 10;
 /// Matches the output of programs that cannot run while another instance is running, but not compiler errors or panics.
 const OTHER_INSTANCE: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (one|instance|process|copy|server|program))\b";
+/// Matches the output of programs that have found their port in use.
+const PORT_IN_USE: &str = r"(?i)\b(EADDRINUSE|(port|address)\b.*\b(in use|used|busy|taken|occupied|not (free|available)|unavailable))\b";
 /// How many generations' output to keep.
 const GENERATIONS: usize = 4;
+
+/// How a program may conflict with another instance of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// It has found its port in use, and an earlier generation was live.
+    Port,
+    /// Something else, such as a lock.
+    Other,
+}
 
 /// The recent output of builds, programs and hotrun itself, which explains why no generation is live.
 #[derive(Debug, Default)]
@@ -106,12 +117,17 @@ impl RecentOutput {
         texts
     }
 
-    /// Whether the program may have failed because another instance is running: its output says so, or is empty.
-    pub fn may_conflict_with_another_instance(&self, id: GenId) -> bool {
+    /// Returns how the program may have conflicted with another instance, if its output says so or is empty.
+    pub fn conflict(&self, id: GenId) -> Option<Conflict> {
         static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OTHER_INSTANCE).ok());
+        static PORT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(PORT_IN_USE).ok());
         let text = self.program_output(id);
-        let matches = OTHER.as_ref().is_none_or(|other| other.is_match(&text));
-        matches || text.trim().is_empty()
+        let matches = |regex: &Option<Regex>| regex.as_ref().is_some_and(|one| one.is_match(&text));
+        if self.live.is_some() && matches(&PORT) {
+            Some(Conflict::Port)
+        } else {
+            (matches(&OTHER) || text.trim().is_empty()).then_some(Conflict::Other)
+        }
     }
 
     fn build_output(&self) -> Vec<String> {
@@ -264,10 +280,18 @@ mod tests {
 
     #[test]
     fn output_about_another_instance_is_recognized() {
-        let check = |text: &str| {
-            let id = GenId::FIRST;
-            recorded(&[printed(id, text)]).may_conflict_with_another_instance(id)
+        let recorded_after = |before: Option<Report>, text: &str| {
+            let reports: Vec<_> = before.into_iter().chain([printed(ID, text)]).collect();
+            recorded(&reports).conflict(ID)
         };
+        let check = |text: &str| recorded_after(None, text).is_some();
+        let took = std::time::Duration::ZERO;
+        let live = || Report::Notice(Notice::Generation(ID, GenNotice::Live { took }));
+        let beside = |text: &str| recorded_after(Some(live()), text);
+        for port in ["listen EADDRINUSE :::3000\n", "Port 80 is not free\n"] {
+            assert_eq!(beside(port), Some(Conflict::Port), "{port}");
+        }
+        assert_eq!(beside("port 80: file locked\n"), Some(Conflict::Other));
         assert!(check("sqlite3.OperationalError: database is locked\n"));
         assert!(check(
             "Error: Unable to acquire lock, is another process running?\n"

@@ -79,3 +79,40 @@ threading.Event().wait()
 fn a_programs_request_to_itself_is_answered_by_itself() {
     is_reloaded_under_load(WARMS_UP, &["--ready=log:warm"]);
 }
+
+/// Exits if the system's list of sockets contains a listener on its port. hotrun cannot answer this question.
+const LOOKS: &str = "
+if any(f':{port:04X} 00000000:0000 0A' in line for line in open('/proc/net/tcp')):
+    sys.exit(f'port {port} is already in use')
+serve(open_socket())
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn adopt_never_is_suggested_to_a_program_that_finds_its_port_in_use_and_helps() {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    let app = App::python(LOOKS);
+    let save = |generation| app.save(&format!("{LOOKS}# {generation}"));
+    for options in [&[][..], &["--stop-first"]] {
+        let mut run = app.run().args(options).spawn();
+        wait_until_serving(&mut run);
+        for generation in 2..=3 {
+            save(generation);
+            assert_eq!(run.expect("failed").generation(), generation);
+            run.wait_until_gone(generation);
+        }
+        let hints = run.so_far().iter();
+        let hints = hints.filter(|event| event.mentions("--adopt never"));
+        assert_eq!(hints.count(), 1, "{options:?}");
+        run.quit();
+    }
+    let mut run = app.run().args(["--adopt", "never"]).spawn();
+    wait_until_serving(&mut run);
+    for generation in 2..=3 {
+        save(generation);
+        assert_eq!(run.live(), generation);
+    }
+    run.quit();
+}
