@@ -70,7 +70,7 @@ pub struct Policy {
     pub stop_timeout: Duration,
     /// The minimum time between the switch and the stop signal.
     pub stop_delay_min: Duration,
-    /// The maximum time that the old generation gets to accept the connections in its queues.
+    /// How long the old generation may take to accept the connections in its queues.
     pub stop_delay_max: Duration,
     /// How often a live program must ping its watchdog, unless it sets its own period.
     pub watchdog: Option<Duration>,
@@ -82,7 +82,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The maximum time in which the old generation accepts the connections in its queues, in this mode.
+    /// How long the old generation may take to accept the connections in its queues, in this mode.
     pub const fn stop_delay_max(mode: Mode) -> Duration {
         match mode {
             // A long delay only keeps the old generation running a little longer.
