@@ -12,6 +12,7 @@
 //! | `commands.rs` | runs the commands of rules |
 //! | `state.rs`, `task_message.rs` | the driver's state, the messages from its tasks |
 
+mod addresses;
 mod build;
 mod build_task;
 mod changes;

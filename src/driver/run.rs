@@ -38,6 +38,7 @@ impl Driver {
         if let Some(log) = &self.log {
             log.begin(self.machine.policy());
         }
+        self.report_address_events();
         for listening in self.sockets.listening() {
             self.feed.report(Report::Listening {
                 name: listening.name,
@@ -90,6 +91,7 @@ impl Driver {
                 self.receive_notifications(id, Instant::now() + RECEIVE_TIMEOUT);
             }
             TaskMessage::Intercepted { id, event } => self.intercepted(id, event),
+            TaskMessage::Address { address, event } => self.address_event(address, event),
             TaskMessage::CommandEnded { line } => self.command_ended(&line),
             TaskMessage::Planned { number, planned } => self.planned(number, planned),
         }
@@ -140,6 +142,7 @@ impl Driver {
             for effect in reaction.effects {
                 events.extend(self.perform(effect));
             }
+            self.sockets.set_reloading(self.machine.is_busy());
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::socket::intercept::{self, InterceptEvent};
 use crate::socket::{Address, InUse, Joined, Route};
 use crate::ui::{Level, OutputStream, Report, UiMode};
 
+use super::addresses::AddressReporter;
 use super::program::{OutputTask, ProgramTask};
 use super::state::{Driver, Notify, ProgramTerminal, Running};
 use super::task_message::TaskMessage;
@@ -134,6 +135,7 @@ impl Driver {
         let adopter = self.sockets.adopter();
         let sender = self.sender.clone();
         let adopter = adopter.context("hotrun cannot adopt sockets on this system")?;
+        let adopter = adopter.expecting(self.config.cli.ready_timeout);
         let notify = move |event| sender.send(TaskMessage::Intercepted { id, event });
         let started = intercept::start(channel, id, adopter, move || control.pids(), notify);
         started.context("starting the thread that replies to `bind` and `listen`")
@@ -203,6 +205,7 @@ impl Driver {
                 let opened = adopter.opened(id);
                 ListenState {
                     listening: opened.inodes,
+                    addresses: opened.addresses,
                     datagram: opened.datagrams,
                     missing: opened.missing,
                     other_live: opened.beside,
@@ -223,7 +226,7 @@ impl Driver {
             lines,
             connect: connect(self.sockets.routes(id)),
             exec,
-            on_unready: running.unready_reason.recorder(),
+            on_unready: AddressReporter::new(id, self).recorder(running.unready_reason.recorder()),
         };
         let (spec, adopts) = (Arc::clone(&self.config.cli.ready), self.adopts);
         let (sender, feed) = (self.sender.clone(), self.feed.clone());
@@ -246,14 +249,19 @@ impl Driver {
     }
 }
 
-/// Returns a function that connects to the generation's listener on a port, or to its first listener if no port is given.
+/// Returns a function that connects to the generation's listener on a port, or to its listeners in turn if no port is
+/// given: the first one may be a debugger's.
 fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
+    let mut turn = 0_usize;
     Box::new(move |port| {
         let fits = |route: &Route| match &route.address {
             Address::Tcp(address) => port.is_none_or(|port| port == address.port()),
             Address::Unix(_) => port.is_none(),
         };
-        let route = routes().into_iter().find(fits);
+        let mut routes: Vec<Route> = routes().into_iter().filter(fits).collect();
+        let index = turn % routes.len().max(1);
+        turn = turn.wrapping_add(1);
+        let route = (!routes.is_empty()).then(|| routes.swap_remove(index));
         Box::pin(async move {
             let route = route.ok_or_else(|| match port {
                 Some(port) => {

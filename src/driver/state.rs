@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
@@ -259,6 +260,10 @@ pub(super) struct Reported {
     /// The files that hotrun has named because the program or the build writes them: by path, and by directory and
     /// extension, so that uploads are not named one by one.
     pub(super) written: BTreeSet<(PathBuf, OsString)>,
+    /// Whether hotrun has explained why it waits for an address.
+    pub(super) missing: Arc<AtomicBool>,
+    /// Whether hotrun has reported that the program restarts itself.
+    pub(super) restarts_itself: bool,
     /// Whether hotrun has reported that it does not store listeners.
     pub(super) listeners: bool,
     /// Whether hotrun has reported that it may not inspect the program.

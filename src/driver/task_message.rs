@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -8,6 +9,7 @@ use crate::artifact::Fingerprint;
 use crate::build::{BuildInputs, Launch, Plan, WatchRoots};
 use crate::error::Failure;
 use crate::reload::{Event, GenEvent, GenId};
+use crate::socket::AddressEvent;
 use crate::socket::intercept::InterceptEvent;
 
 /// A message from a task to the driver.
@@ -30,6 +32,11 @@ pub(super) enum TaskMessage {
     },
     /// A program has opened a socket, has failed to open one, or has one that hotrun cannot adopt.
     Intercepted { id: GenId, event: InterceptEvent },
+    /// Something happened to an address that a program opened.
+    Address {
+        address: SocketAddr,
+        event: AddressEvent,
+    },
     /// A rule's command has ended.
     CommandEnded { line: String },
     /// Cargo's configuration was read and the toolchain determined again.

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The request that an HTTP probe sends.
 ///
-/// A probe of `/path` connects to the first socket of the new generation. With `//host[:port]/path`, as in
+/// A probe of `/path` connects to the sockets of the new generation in turn. With `//host[:port]/path`, as in
 /// `http://localhost:3000/health`, the host is sent in the `Host` header and the port selects the socket. The host name
 /// is not resolved, because a probe connects only to the new generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl HttpProbe {
             .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// The port of the socket to connect to, or `None` for the first socket.
+    /// The port of the socket to connect to, or `None` for each in turn.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port

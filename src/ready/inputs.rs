@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 
 use super::UnreadyReason;
+use super::reason::Lack;
 
 /// A connection to the new generation.
 pub trait ProbeStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -17,7 +18,7 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A connection attempt.
 pub type Connecting = BoxFuture<io::Result<Box<dyn ProbeStream>>>;
 
-/// Connects to the new generation: to its socket with this port, or to its first socket if no port is given.
+/// Connects to the new generation: to its socket with this port, or to its sockets in turn if no port is given.
 pub type Connect = Box<dyn FnMut(Option<u16>) -> Connecting + Send>;
 
 /// Runs a shell command and returns whether it succeeded. Dropping the future kills the command.
@@ -53,6 +54,8 @@ pub struct ListenState {
     pub listening: Vec<u64>,
     /// Datagram sockets that are bound to an address.
     pub datagram: Vec<u64>,
+    /// The addresses that the generation listens on.
+    pub addresses: Vec<SocketAddr>,
     /// Addresses that the generation does not listen on, although the previous one does or connections are waiting
     /// there.
     pub missing: Vec<SocketAddr>,
@@ -63,6 +66,19 @@ pub struct ListenState {
 impl ListenState {
     pub(super) fn has_no_socket(&self) -> bool {
         self.listening.is_empty() && self.datagram.is_empty()
+    }
+
+    /// Returns the reason to wait for the missing addresses, if there are any. `otherwise_ready`: whether nothing else is
+    /// lacking.
+    pub(super) fn lack(&self, otherwise_ready: bool) -> Option<UnreadyReason> {
+        let lack = || {
+            UnreadyReason::Missing(Lack {
+                missing: self.missing.clone(),
+                addresses: self.addresses.clone(),
+                otherwise_ready,
+            })
+        };
+        (!self.missing.is_empty()).then(lack)
     }
 }
 

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{GenerationSockets, ListenState, OnUnready, ReadyReason, UnreadyReason};
+use super::{
+    GenerationSockets, ListenState, OnUnready, ReadyReason, SOCKETS_TIMEOUT, UnreadyReason,
+};
 use crate::os::{Accepting, accepting};
 
 /// If the system does not show whether a process is waiting on a socket, the process counts as waiting after this time.
 const UNKNOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// How long to wait, after the generation has opened its first socket, for the other addresses that the previous
-/// generation listens on, and for processes that wait on its datagram sockets.
-const MISSING_GRACE: Duration = Duration::from_secs(1);
+/// How long to wait, after the generation has opened its first socket, for processes that wait on its datagram sockets.
+const DATAGRAM_GRACE: Duration = Duration::from_secs(1);
 
 /// If connections are waiting for a program that opens no socket, and no other generation is live, the program is
 /// assumed after this time to need no socket. The connections keep waiting.
@@ -52,9 +53,9 @@ impl SocketState {
 
 impl GenerationSockets {
     /// Waits until the generation listens on every address of the previous one, and its processes are waiting for
-    /// connections on each of its sockets. One second after it has opened its first socket, missing addresses and its
-    /// datagram sockets no longer matter. `run_time`: how long a program that opens no socket must run to be ready;
-    /// `None` if it must open one.
+    /// connections on each of its sockets. One second after it has opened its first socket, its datagram sockets no
+    /// longer matter. `run_time`: how long a program that opens no socket must run to be ready; `None` if it must open
+    /// one.
     ///
     /// Each socket must have a process waiting on it, all in the same check, so a worker that serves one socket and
     /// dies before the next worker starts does not count. A process that holds a socket without waiting on it never
@@ -97,6 +98,20 @@ impl GenerationSockets {
             last_cost = cost;
         }
     }
+
+    /// Waits until the generation, which is ready otherwise, listens on every address of the previous one. If it opens one
+    /// only now, also waits for a while until it is waiting for connections there.
+    pub(super) async fn complete(&mut self, on_unready: &mut OnUnready) {
+        let mut waited = false;
+        while let Some(reason) = (self.state)().lack(true) {
+            on_unready(reason);
+            sleep(MAX_INTERVAL).await;
+            waited = true;
+        }
+        if waited {
+            let _ = timeout(SOCKETS_TIMEOUT, self.accepting(None, on_unready)).await;
+        }
+    }
 }
 
 fn no_socket(
@@ -104,13 +119,10 @@ fn no_socket(
     running: Duration,
     run_time: Option<Duration>,
 ) -> Result<ReadyReason, UnreadyReason> {
-    let (required, reason) = match state.missing.first() {
+    let (required, reason) = match state.lack(false) {
         None => (run_time, UnreadyReason::NoSocket),
-        Some(missing) if state.other_live => (None, UnreadyReason::Missing(*missing)),
-        Some(missing) => {
-            let required = run_time.and(Some(NO_SOCKET_GRACE));
-            (required, UnreadyReason::Missing(*missing))
-        }
+        Some(reason) if state.other_live => (None, reason),
+        Some(reason) => (run_time.and(Some(NO_SOCKET_GRACE)), reason),
     };
     match required.is_some_and(|required| running >= required) {
         true => Ok(ReadyReason::Running),
@@ -124,16 +136,15 @@ fn check(
     now: Instant,
     first_socket: Instant,
 ) -> Result<ReadyReason, UnreadyReason> {
-    let in_grace = now - first_socket < MISSING_GRACE;
-    if let Some(missing) = state.missing.first().filter(|_| in_grace) {
-        return Err(UnreadyReason::Missing(*missing));
-    }
+    let in_grace = now - first_socket < DATAGRAM_GRACE;
     let counts = |inode: &u64| known[inode].counts(now);
-    if let Some(index) = state.listening.iter().position(|inode| !counts(inode)) {
-        return Err(UnreadyReason::NotAccepting(index));
+    let mut waits = state.listening.iter().position(|inode| !counts(inode));
+    if waits.is_none() && in_grace && !state.datagram.iter().all(counts) {
+        waits = Some(state.listening.len());
     }
-    if in_grace && !state.datagram.iter().all(counts) {
-        return Err(UnreadyReason::NotAccepting(state.listening.len()));
+    let reason = state.lack(waits.is_none());
+    if let Some(reason) = reason.or(waits.map(UnreadyReason::NotAccepting)) {
+        return Err(reason);
     }
     let is_seen = |inode: &u64| known[inode].accepting == Accepting::Yes;
     match state.listening.iter().all(is_seen) {

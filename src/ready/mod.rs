@@ -25,7 +25,7 @@ pub use inputs::{
     Connect, Connecting, Exec, GenerationSockets, ListenState, NotifyState, OnUnready, ProbeStream,
     ReadyInputs,
 };
-pub use reason::{LastUnreadyReason, ReadyReason, UnreadyReason};
+pub use reason::{Lack, LastUnreadyReason, ReadyReason, UnreadyReason, list};
 pub use spec::{Pattern, ReadySpec};
 
 /// How long to wait, after `READY=1`, for the program to start waiting for connections. After that, it counts as ready.
@@ -36,8 +36,21 @@ const RUN_TIME: Duration = Duration::from_millis(500);
 
 /// Waits until the generation is ready. Call it when the generation starts, within a tokio runtime with time and I/O.
 ///
+/// Whatever the rule, the generation must also listen on every address of the previous one, unless it has sent `READY=1`:
+/// an address that nobody listens on after the switch is lost to its clients.
+///
 /// There is no timeout. Dropping the future stops all probes.
 pub async fn wait(spec: &ReadySpec, mut inputs: ReadyInputs) -> ReadyReason {
+    let reason = meets(spec, &mut inputs).await;
+    if reason != ReadyReason::Notified {
+        let sockets = &mut inputs.sockets;
+        sockets.complete(&mut inputs.on_unready).await;
+    }
+    reason
+}
+
+/// Waits until the rule is met.
+async fn meets(spec: &ReadySpec, inputs: &mut ReadyInputs) -> ReadyReason {
     let ReadyInputs {
         sockets,
         notify_state,
@@ -46,9 +59,9 @@ pub async fn wait(spec: &ReadySpec, mut inputs: ReadyInputs) -> ReadyReason {
         exec,
         on_unready,
         ..
-    } = &mut inputs;
+    } = inputs;
     match spec {
-        ReadySpec::Auto => auto(&mut inputs).await,
+        ReadySpec::Auto => auto(inputs).await,
         ReadySpec::Listen => sockets.accepting(None, on_unready).await,
         ReadySpec::Notify => notified(notify_state, on_unready).await,
         ReadySpec::Http(probe) => probe::http(probe, connect, on_unready).await,

@@ -56,6 +56,39 @@ impl fmt::Display for ReadyReason {
     }
 }
 
+/// The addresses that a generation does not listen on, although the previous generation does or connections are waiting
+/// there.
+#[derive(Clone, Debug)]
+pub struct Lack {
+    /// These addresses.
+    pub missing: Vec<SocketAddr>,
+    /// The addresses that the generation does listen on.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether the generation lacks nothing else, so that it can go live without these addresses.
+    pub otherwise_ready: bool,
+}
+
+/// Says what the generation does not do, as in "it does not listen on `127.0.0.1:80`".
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it does not listen on {}", list(&self.missing))?;
+        match self.addresses.is_empty() {
+            true => Ok(()),
+            false => write!(f, ", only on {}", list(&self.addresses)),
+        }
+    }
+}
+
+/// Lists addresses, as in "`127.0.0.1:80` and `127.0.0.1:81`".
+#[must_use]
+pub fn list(addresses: &[SocketAddr]) -> String {
+    let all: Vec<String> = addresses.iter().map(|one| format!("`{one}`")).collect();
+    match all.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        Some(_) | None => all.concat(),
+    }
+}
+
 /// Why a generation is not ready yet. Reported if the generation is not ready in time.
 #[derive(Debug)]
 pub enum UnreadyReason {
@@ -63,9 +96,8 @@ pub enum UnreadyReason {
     NotAccepting(usize),
     /// The program has not opened a socket.
     NoSocket,
-    /// The program does not listen on this address, although the previous generation does or connections are waiting
-    /// there.
-    Missing(SocketAddr),
+    /// The program does not listen on every address that it must listen on.
+    Missing(Lack),
     /// The program has sent notifications, but not `READY=1`.
     NotReady,
     /// The probe could not connect.
@@ -88,6 +120,28 @@ pub enum UnreadyReason {
     CommandNotStarted(io::Error),
 }
 
+impl UnreadyReason {
+    /// Returns the addresses that are missing, if that is the reason.
+    #[must_use]
+    pub fn lack(&self) -> Option<&Lack> {
+        if let Self::Missing(lack) = self {
+            Some(lack)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the index of the socket on which the program is not waiting, if that is the reason.
+    #[must_use]
+    pub fn not_accepting(&self) -> Option<usize> {
+        if let Self::NotAccepting(index) = self {
+            Some(*index)
+        } else {
+            None
+        }
+    }
+}
+
 impl fmt::Display for UnreadyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -96,7 +150,7 @@ impl fmt::Display for UnreadyReason {
                 write!(f, "it is not waiting for connections on socket {number}")
             }
             Self::NoSocket => f.write_str("it has not opened a socket"),
-            Self::Missing(address) => write!(f, "it does not listen on `{address}`"),
+            Self::Missing(lack) => lack.fmt(f),
             Self::NotReady => f.write_str("it sent notifications, but not `READY=1`"),
             Self::Unreachable(error) => write!(f, "the probe could not connect: {error}"),
             Self::Status(status) => write!(f, "the probe got status {status}"),

@@ -1,5 +1,6 @@
 //! Tests every readiness rule. The sockets are real: those of this process and of a Python server.
 
+mod missing;
 mod probes;
 mod real;
 

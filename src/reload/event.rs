@@ -117,6 +117,9 @@ pub enum GenEvent {
     IsServer,
     /// The program is ready: its readiness check has succeeded.
     Ready,
+    /// Whether the program now lacks nothing but addresses that the live generation listens on. If so at the ready
+    /// timeout, the program is taken to have moved to other addresses, and is ready. May be repeated.
+    LacksAddresses { otherwise_ready: bool },
     /// New connections go to this generation from now on.
     Switched,
     /// The switch was refused. The driver has reported why.

@@ -213,6 +213,12 @@ impl Kernel for Applier<'_> {
             }
             Op::SetPolicy { group, policy } => self.set_policy(group, policy),
             Op::Scan { group, handshakes } => self.scan(group, handshakes),
+            Op::Report { group, event } => {
+                if let Address::Tcp(address) = self.sockets.group(group)?.address {
+                    (self.sockets.on_event)(address, event);
+                }
+                Ok(())
+            }
             Op::RemoveGroup { group } => {
                 self.sockets.groups.remove(&group);
                 Ok(())

@@ -39,6 +39,7 @@
 //!   program as well.
 
 mod address;
+mod adopter;
 mod apply;
 mod drain;
 mod endpoint;
@@ -54,13 +55,15 @@ mod unclaimed;
 mod unix_path;
 
 pub use address::{Address, ListenSpec, Listening, ParseListenError};
+pub use adopter::Adopter;
 pub use drain::{DrainMonitor, InUse};
 pub use endpoint::{Endpoint, Transport};
 pub use forward::Connection;
 pub use open::OpenError;
 pub use opened::Sharing;
 use sockets::Diversion;
-pub use sockets::{Adopter, Passed, Route, Sockets};
+pub use sockets::{Passed, Route, Sockets};
+pub use table::AddressEvent;
 use thread::ReachedGroup;
 pub use thread::{Joined, Neighbours, Opened};
 

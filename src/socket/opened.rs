@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use super::address::Address;
 use super::drain::MonitoredListener;
 use super::endpoint::Endpoint;
-use super::table::{GroupId, ListenerId, TableInput, UnclaimedPolicy};
+use super::table::{AddressEvent, GroupId, ListenerId, TableInput, UnclaimedPolicy};
 use super::unclaimed::{ForwarderControl, Unclaimed};
 use super::unix_path::{SocketName, UnixPath, own_prefix};
 use crate::os;
@@ -86,6 +86,8 @@ pub(super) struct OpenSockets {
     started: Instant,
     /// Receives inputs from other threads and tasks.
     pub(super) report: Arc<dyn Fn(TableInput) + Send + Sync>,
+    /// Receives what happens to the addresses that programs opened.
+    pub(super) on_event: Box<dyn Fn(SocketAddr, AddressEvent) + Send>,
 }
 
 impl OpenSockets {
@@ -99,6 +101,7 @@ impl OpenSockets {
             unclaimed: Arc::new(Unclaimed::new(Handle::current())),
             started: Instant::now(),
             report,
+            on_event: Box::new(|_, _| {}),
         }
     }
 

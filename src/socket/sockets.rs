@@ -1,25 +1,23 @@
 //! The handles through which other modules use the sockets.
 
-use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use socket2::Socket;
 use tokio::net::{TcpSocket, UnixStream};
 
 use super::address::{Address, ListenSpec, Listening, name_all};
+use super::adopter::Adopter;
 use super::apply::Payload;
 use super::drain::DrainMonitor;
-use super::endpoint::Endpoint;
 use super::forward::Connection;
-use super::open::{self, OpenError, addresses, check_unix_path, exclusive_tcp, inherited_tcp};
+use super::open::{OpenError, addresses, check_unix_path, exclusive_tcp, inherited_tcp};
 use super::opened::Sharing;
 use super::respond::GetReason;
-use super::table::{GroupId, TableInput};
-use super::thread::{Joined, Neighbours, Opened, ReachedGroup, SocketInbox, SocketThread};
+use super::table::{AddressEvent, GroupId, TableInput};
+use super::thread::{SocketInbox, SocketThread};
 use super::unix_path::UnixPath;
 use crate::os::cleanup::Cleanup;
 use crate::reload::GenId;
@@ -44,6 +42,8 @@ pub struct Sockets {
     addresses: Vec<Listening>,
     sharing: Sharing,
     inbox: SocketInbox,
+    /// Whether a generation is being built or started.
+    reloading: bool,
 }
 
 impl Sockets {
@@ -60,6 +60,7 @@ impl Sockets {
             addresses: Vec::new(),
             sharing,
             inbox,
+            reloading: false,
         };
         let opened = addresses.iter().zip(specs);
         let opened = opened.map(|(address, spec)| sockets.add(address, spec.inherited));
@@ -104,10 +105,23 @@ impl Sockets {
         self.addresses.clone()
     }
 
+    /// Calls `on_event` with what happens to the addresses that programs open.
+    pub fn on_event(&self, on_event: impl Fn(SocketAddr, AddressEvent) + Send + 'static) {
+        let set = |thread: &mut SocketThread| thread.sockets.on_event = Box::new(on_event);
+        let _ = self.inbox.ask(set);
+    }
+
+    /// Records whether a generation is being built or started. Until it no longer is, the addresses that the live
+    /// generation closes are kept.
+    pub fn set_reloading(&mut self, reloading: bool) {
+        if std::mem::replace(&mut self.reloading, reloading) != reloading {
+            self.inbox.send(TableInput::Reloading(reloading));
+        }
+    }
+
     /// Returns a handle for adopting the sockets that programs open, or `None` where generations share their sockets.
     pub fn adopter(&self) -> Option<Adopter> {
-        let inbox = self.inbox.clone();
-        (self.sharing == Sharing::Steered).then(|| Adopter { inbox })
+        (self.sharing == Sharing::Steered).then(|| Adopter::new(self.inbox.clone()))
     }
 
     /// Returns the unix socket paths to remove if hotrun is killed. They never change.
@@ -220,76 +234,6 @@ impl Drop for Sockets {
     }
 }
 
-/// A handle for adopting the sockets that programs open themselves.
-#[derive(Clone)]
-pub struct Adopter {
-    inbox: SocketInbox,
-}
-
-impl Adopter {
-    /// Finds our listeners whose address overlaps this one.
-    #[must_use]
-    pub fn neighbours(&self, endpoint: Endpoint) -> Neighbours {
-        let neighbours = self.inbox.ask(move |thread| thread.neighbours(endpoint));
-        neighbours.unwrap_or_default()
-    }
-
-    /// Returns the groups that a connection of this generation may reach, or `None` once it is no longer starting.
-    pub(super) fn reached(&self, id: GenId, endpoint: Endpoint) -> Option<Vec<ReachedGroup>> {
-        let reached = self.inbox.ask(move |thread| thread.reached(id, endpoint));
-        reached.ok().flatten()
-    }
-
-    /// Diverts connections from this source port to this generation.
-    pub(super) fn divert(&self, group: GroupId, port: u16, id: GenId) -> io::Result<Diversion> {
-        Diversion::start(self.inbox.clone(), group, port, id)
-    }
-
-    /// Returns the inodes of all our listeners.
-    #[must_use]
-    pub fn inodes(&self) -> Vec<u64> {
-        let inodes = self.inbox.ask(|thread| thread.sockets.inodes());
-        inodes.unwrap_or_default()
-    }
-
-    /// Binds a program's datagram socket, and has it join the group of its address in the same step, so that no other
-    /// generation can mistake it for another process's socket. Fails like [`Self::join`].
-    pub fn bind_datagrams(
-        &self,
-        id: GenId,
-        socket: Socket,
-        endpoint: Endpoint,
-    ) -> io::Result<Joined> {
-        self.inbox.ask(move |thread| {
-            let shared = thread.neighbours(endpoint).ours;
-            open::bind_datagrams(&socket, endpoint, shared)?;
-            thread.join(id, socket, 0)
-        })?
-    }
-
-    /// Has a socket that this generation's program has bound join the group of its address, and makes it listen. Fails
-    /// with [`io::ErrorKind::AddrInUse`] if another process uses or shares the address, and with `ESRCH` if the
-    /// generation is gone.
-    pub fn join(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
-        self.inbox
-            .ask(move |thread| thread.join(id, socket, backlog))?
-    }
-
-    /// Orphans the listeners of this generation that none of its processes holds any longer. `held` contains the inodes
-    /// of all sockets that its processes hold.
-    pub fn orphan_unheld(&self, id: GenId, held: HashSet<u64>) -> io::Result<()> {
-        self.inbox
-            .ask(move |thread| thread.orphan_unheld(id, &held))?
-    }
-
-    /// Returns the sockets of this generation, including those from `--listen`.
-    #[must_use]
-    pub fn opened(&self, id: GenId) -> Opened {
-        let opened = self.inbox.ask(move |thread| thread.opened(id));
-        opened.unwrap_or_default()
-    }
-}
-
 /// A way to connect to a particular generation's listener on one address, regardless of which generation is live.
 #[derive(Clone)]
 pub struct Route {
@@ -355,7 +299,12 @@ pub(super) struct Diversion {
 }
 
 impl Diversion {
-    fn start(inbox: SocketInbox, group: GroupId, port: u16, to: GenId) -> io::Result<Self> {
+    pub(super) fn start(
+        inbox: SocketInbox,
+        group: GroupId,
+        port: u16,
+        to: GenId,
+    ) -> io::Result<Self> {
         let diversion = Self { inbox, group, port };
         diversion.inbox.handle(diversion.input(Some(to)))?;
         Ok(diversion)

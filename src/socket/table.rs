@@ -18,6 +18,7 @@ use nix::errno::Errno;
 
 pub(super) use closing::LONGEST_HANDSHAKE;
 pub(super) use group::Group;
+pub use types::AddressEvent;
 #[cfg(test)]
 pub(super) use types::Steering;
 use types::{Common, Env, ListenerPhase, Origin, Owner, does_not_listen};
@@ -57,6 +58,7 @@ impl Table {
             common: Common {
                 live: None,
                 responds: false,
+                reloading: false,
                 next: 0,
             },
             served: BTreeSet::new(),
@@ -130,10 +132,11 @@ impl Table {
                 env.common.responds = false;
                 self.on_each(env, Group::stop_responding)
             }
-            Input::Drain(id) => {
-                self.drain(id, env);
+            Input::Reloading(reloading) => {
+                env.common.reloading = reloading;
                 Ok(())
             }
+            Input::Drain(id) => self.drain(id, env),
             Input::Release(id) => self.release(id, env),
             Input::Divert { group, port, to } => self.divert(group, port, to, env),
             Input::ShutDown(listener) => {
@@ -163,7 +166,7 @@ impl Table {
     /// such as a program that waits in `listen`, need not wait for it. In this order:
     ///
     /// 1. Hide the addresses that the live generation covers with wider ones.
-    /// 2. Close the addresses that the live generation has not opened in time.
+    /// 2. Close the addresses that the live generation has not opened in time, unless it has closed them during a reload.
     /// 3. Set each group's policy for unclaimed connections. Do this before the forwarders start: one that accepts from
     ///    the target's listener must not forward to that listener.
     /// 4. Retry failed steering, and start the missing forwarders. If that fails, retry later.
@@ -275,7 +278,7 @@ impl Table {
         // First remove the listeners that were shut down, because that changes the indices.
         self.on_each(env, Group::refresh)?;
         // A generation must listen on every `--listen` address, but need not open every address that the previous one
-        // opened.
+        // opened: those are given up.
         let missing = |group: &Group| !group.is_adopted() && !group.may_serve(id);
         let has_sockets = self.groups.iter().any(|group| group.may_serve(id));
         // The generation was live before, but has since closed its sockets, or its groups are hidden.
@@ -306,8 +309,14 @@ impl Table {
         if has_sockets {
             self.served.insert(id);
         }
-        env.common.live = Some(id);
+        let before = env.common.live.replace(id);
         self.hide_covered(env);
+        let own = self.endpoints(id);
+        for group in &mut self.groups {
+            let covered = group.endpoint.is_some_and(|at| at.is_covered_by(&own));
+            let owed = group.is_owed(before) && !covered;
+            group.went_live(id, owed, env);
+        }
         Ok(())
     }
 
@@ -316,13 +325,24 @@ impl Table {
         self.on_each(env, |group, env| group.refresh(env).and(group.hold(env)))
     }
 
-    /// Records that a generation is about to be asked to stop.
-    fn drain(&mut self, id: GenId, env: &mut Env) {
+    /// Records that a generation is about to be asked to stop. Holds the connections to addresses that only it listens
+    /// on: it may stop accepting at any moment.
+    fn drain(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
         env.common.live = env.common.live.filter(|live| *live != id);
         self.draining.insert(id);
         let groups = self.groups.iter_mut();
         let listeners = groups.flat_map(|group| group.owned_mut(Owner::Generation(id)));
         listeners.for_each(|listener| listener.retired = true);
+        let Some(live) = env.common.live else {
+            return Ok(());
+        };
+        self.on_each(env, |group, env| {
+            let left = group.target == Owner::Generation(id) && !group.may_serve(live);
+            match left {
+                true => group.hold(env),
+                false => Ok(()),
+            }
+        })
     }
 
     fn divert(
@@ -369,7 +389,7 @@ impl Table {
         let mut next = None;
         self.groups.retain_mut(|group| match group.ends_at(env) {
             Some(at) if at <= env.now => {
-                group.remove(env);
+                group.end(env);
                 false
             }
             at => {

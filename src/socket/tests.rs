@@ -17,6 +17,7 @@ use crate::reload::GenId;
 mod adopting;
 mod answering;
 mod draining;
+mod giving_up;
 mod joining;
 mod moving;
 mod opening;

@@ -61,6 +61,8 @@ pub struct Opened {
     /// The addresses that this generation does not cover, although the live generation listens there or connections are
     /// waiting there.
     pub missing: Vec<SocketAddr>,
+    /// The addresses on which this generation can serve clients.
+    pub addresses: Vec<SocketAddr>,
     /// Whether another generation is live.
     pub beside: bool,
 }
@@ -254,12 +256,19 @@ impl SocketThread {
     }
 
     /// Turns a program's bound socket into a listener.
-    pub(super) fn join(&mut self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
+    pub(super) fn join(
+        &mut self,
+        id: GenId,
+        socket: Socket,
+        backlog: i32,
+        late: bool,
+    ) -> io::Result<Joined> {
         let endpoint = Endpoint::of(&socket)?;
         let joining = Joining {
             id,
             multipath: os::is_multipath(&socket),
             backlog,
+            late,
         };
         let first = self.table.find(endpoint).is_none();
         let input = TableInput::Join(endpoint, joining);
@@ -285,6 +294,7 @@ impl SocketThread {
             ..Opened::default()
         };
         let own = self.table.endpoints(id);
+        opened.addresses = own.iter().map(|endpoint| endpoint.address).collect();
         for group in self.table.groups() {
             let inodes = self.inodes(group, id);
             if let (true, Some(endpoint)) = (inodes.is_empty(), group.endpoint)

@@ -10,6 +10,9 @@
 //! * one of its threads sleeps in `poll` or `select` with the socket in the set (read through `/proc/PID/mem`, which
 //!   requires the same right as the `syscall` file).
 //!
+//! A `poll` or `select` with a short timeout may only test whether the address is free, so it makes the socket
+//! [`Accepting::Unknown`].
+//!
 //! A process with an io_uring may accept through it, which is not visible. Its sockets are [`Accepting::Unknown`].
 //!
 //! The result is a snapshot: a thread that happens to be running is reported as `running`, and a later check finds it
@@ -30,10 +33,14 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use self::proc_files::Sleep;
+use self::proc_files::{Sleep, Timeout};
 use crate::os::Accepting;
 use crate::os::socket_holders::socket_inode;
+
+/// A wait that ends this soon may belong to a test of the address. Servers wait longer.
+const BRIEF: Duration = Duration::from_millis(100);
 
 /// Returns, for each of `sockets` (inodes), whether one of `pids` is waiting on it. Processes that have ended are
 /// skipped. Returns `None` if the kernel does not provide this information: without `/proc`, or without its `syscall`
@@ -90,9 +97,9 @@ fn inspect(pid: i32, sockets: &[u64], seen: &mut [Accepting]) -> io::Result<()> 
         }
         let text = fs::read_to_string(thread?.path().join("syscall"));
         match text.and_then(|text| process.waits_on(&proc_files::parse(&text))) {
-            Ok(Some(fds)) => {
+            Ok(Some((fds, found))) => {
                 let waits = process.held.iter().filter(|(fd, _)| fds.contains(fd));
-                waits.for_each(|&(_, index)| seen[index] = Accepting::Yes);
+                waits.for_each(|&(_, index)| seen[index] = seen[index].max(found));
             }
             Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
                 // The thread has ended, or its set is gone. The next check reads the thread again.
@@ -157,19 +164,50 @@ impl SocketProcess {
         }
     }
 
-    /// Returns the descriptors that a thread is waiting on, or `None` if they are unknown.
-    fn waits_on(&self, sleep: &Sleep) -> io::Result<Option<Vec<i32>>> {
+    /// Returns the descriptors that a thread is waiting on and what that shows, or `None` if they are unknown.
+    fn waits_on(&self, sleep: &Sleep) -> io::Result<Option<(Vec<i32>, Accepting)>> {
         let memory = |address, size| -> io::Result<Vec<u8>> {
             let mut bytes = vec![0; size];
             File::open(format!("/proc/{}/mem", self.pid))?.read_exact_at(&mut bytes, address)?;
             Ok(bytes)
         };
-        Ok(match *sleep {
+        let shows = |timeout: &Timeout| -> io::Result<Accepting> {
+            let limit = match *timeout {
+                Timeout::Millis(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
+                Timeout::At { address: 0, .. } => None,
+                Timeout::At { address, parts } => {
+                    let bytes = memory(address, 16)?;
+                    let number =
+                        |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
+                    let seconds = number(0) as f64 + number(8) as f64 / parts as f64;
+                    Duration::try_from_secs_f64(seconds).ok()
+                }
+            };
+            Ok(match limit.is_some_and(|limit| limit <= BRIEF) {
+                true => Accepting::Unknown,
+                false => Accepting::Yes,
+            })
+        };
+        Ok(match sleep {
             Sleep::Resumed => None,
-            Sleep::Elsewhere => Some(Vec::new()),
-            Sleep::On(fd) => Some(vec![fd]),
-            Sleep::Poll { address, size } => Some(proc_files::polled(&memory(address, size)?)),
-            Sleep::Select { address, size } => Some(proc_files::selected(&memory(address, size)?)),
+            Sleep::Elsewhere => Some((Vec::new(), Accepting::No)),
+            Sleep::On(fd) => Some((vec![*fd], Accepting::Yes)),
+            Sleep::Poll {
+                address,
+                size,
+                timeout,
+            } => Some((
+                proc_files::polled(&memory(*address, *size)?),
+                shows(timeout)?,
+            )),
+            Sleep::Select {
+                address,
+                size,
+                timeout,
+            } => Some((
+                proc_files::selected(&memory(*address, *size)?),
+                shows(timeout)?,
+            )),
         })
     }
 }

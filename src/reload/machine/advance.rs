@@ -76,7 +76,7 @@ impl Machine {
     }
 
     /// Whether a generation is being built, is queued, or is starting.
-    pub(super) fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         self.building.is_some() || self.queued.is_some() || self.candidate().is_some()
     }
 

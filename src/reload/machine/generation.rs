@@ -6,8 +6,13 @@ use crate::reload::{ArtifactId, GenId, Phase, Policy, Time};
 /// The state of a started generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum GenState {
-    /// The program is not ready yet, and must be ready by `until`.
-    Starting { since: Time, until: Time },
+    /// The program is not ready yet, and must be ready by `until`. `moved`: whether it lacks nothing but addresses that
+    /// the live generation listens on.
+    Starting {
+        since: Time,
+        until: Time,
+        moved: bool,
+    },
     /// The program became ready at the time `at`, and the switch to it is in progress.
     Ready { at: Time },
     /// New connections go to the generation.
@@ -44,6 +49,7 @@ impl Generation {
             state: GenState::Starting {
                 since: now,
                 until: now.plus(policy.ready_timeout),
+                moved: false,
             },
             listens: false,
             is_server: policy.passes_sockets,

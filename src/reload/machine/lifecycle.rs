@@ -22,6 +22,13 @@ impl Machine {
         turn.effect(id, GenEffect::Switch);
     }
 
+    pub(super) fn lacks_addresses(&mut self, id: GenId, otherwise_ready: bool) {
+        let state = self.find_mut(id).map(|known| &mut known.state);
+        if let Some(GenState::Starting { moved, .. }) = state {
+            *moved = otherwise_ready;
+        }
+    }
+
     /// Makes a ready generation live, and starts draining the one that was live before.
     pub(super) fn switched(&mut self, id: GenId, turn: &mut Turn) {
         let (old, newer) = (self.live(), self.is_newest_queued());
@@ -106,13 +113,20 @@ impl Machine {
     }
 
     pub(super) fn ready_timeout(&mut self, turn: &mut Turn) {
-        let late = |known: &&Generation| match known.state {
-            GenState::Starting { until, .. } => turn.now >= until,
-            GenState::Ready { .. } | GenState::Live | GenState::Draining(_) => false,
+        let late = |known: &Generation| match known.state {
+            GenState::Starting { until, moved, .. } if turn.now >= until => {
+                Some((known.id, moved && !known.watchdog.fired))
+            }
+            GenState::Starting { .. } => None,
+            GenState::Ready { .. } | GenState::Live | GenState::Draining(_) => None,
         };
-        if let Some(id) = self.generations.iter().find(late).map(|late| late.id) {
-            self.stop_candidate(id, turn);
-            self.candidate_failed(id, GenFailure::ReadyTimeout, turn);
+        match self.generations.iter().find_map(late) {
+            Some((id, true)) => self.ready(id, turn),
+            Some((id, false)) => {
+                self.stop_candidate(id, turn);
+                self.candidate_failed(id, GenFailure::ReadyTimeout, turn);
+            }
+            None => {}
         }
     }
 

@@ -68,6 +68,9 @@ impl Machine {
                 GenEvent::Listening => self.recognised_as_server(id, true),
                 GenEvent::IsServer => self.recognised_as_server(id, false),
                 GenEvent::Ready => self.ready(id, &mut turn),
+                GenEvent::LacksAddresses { otherwise_ready } => {
+                    self.lacks_addresses(id, otherwise_ready)
+                }
                 GenEvent::Switched => self.switched(id, &mut turn),
                 GenEvent::SwitchFailed => self.switch_failed(id, &mut turn),
                 GenEvent::Quiescent => {

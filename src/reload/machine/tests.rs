@@ -63,7 +63,8 @@ impl Rename {
             },
             rolled_back: known.rolled_back && known.is_candidate(),
             state: match known.state {
-                GenState::Starting { until, .. } => GenState::Starting {
+                GenState::Starting { until, moved, .. } => GenState::Starting {
+                    moved,
                     since: Time::START,
                     until: self.time(until),
                 },

@@ -242,7 +242,10 @@ impl Budget {
             ) if matches!(action, Move::SendAndRefuse(_)) => &mut left.faults,
             Event::Generation(
                 _,
-                GenEvent::ExtendTimeout { .. } | GenEvent::StoredFds | GenEvent::Watchdog(_),
+                GenEvent::ExtendTimeout { .. }
+                | GenEvent::LacksAddresses { .. }
+                | GenEvent::StoredFds
+                | GenEvent::Watchdog(_),
             ) => &mut left.notifications,
             Event::Begin
             | Event::Generation(

@@ -1,6 +1,6 @@
 //! How an event changes the world. Each event is recorded before the machine gets it.
 
-use super::process::{DrainStage, Gen, Role, WatchdogState};
+use super::process::{DrainStage, Gen, Role, TreeState, WatchdogState};
 use super::world::{Quitting, World};
 use crate::reload::{Action, ArtifactId, BuildOutcome, Event, GenEvent, GenId, Request};
 
@@ -93,12 +93,30 @@ impl World {
                     self.switching = None;
                 }
             }
+            Event::Generation(id, GenEvent::LacksAddresses { otherwise_ready }) => {
+                if let Some(known) = self.find_mut(id) {
+                    known.moved = otherwise_ready;
+                    if known.tree == TreeState::Unknown {
+                        known.tree = TreeState::Running;
+                    }
+                }
+            }
             Event::Generation(id, GenEvent::ExtendTimeout { by }) => self.extended(id, by),
             Event::Generation(id, GenEvent::StoredFds) => self.stored(id),
             Event::Generation(id, GenEvent::Watchdog(message)) => {
                 self.watchdog_message(id, message);
             }
-            Event::Tick => {}
+            Event::Tick => {
+                let (now, watchdog) = (self.now, self.policy.watchdog);
+                let due = |known: &&mut Gen| known.moved && now >= known.until;
+                for known in self.gens.iter_mut().filter(due) {
+                    if known.role == Role::Candidate && !known.ready && !known.is_aborted() {
+                        known.ready = true;
+                        let until = watchdog.map(|period| WatchdogState::Until(now.plus(period)));
+                        known.watch = until.unwrap_or(known.watch);
+                    }
+                }
+            }
         }
     }
 

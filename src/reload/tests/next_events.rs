@@ -111,6 +111,7 @@ impl World {
                 id,
                 GenEvent::Listening
                 | GenEvent::IsServer
+                | GenEvent::LacksAddresses { .. }
                 | GenEvent::ExtendTimeout { .. }
                 | GenEvent::StoredFds
                 | GenEvent::Watchdog(_),
@@ -164,6 +165,12 @@ fn all_about(id: GenId) -> Vec<Event> {
     events.extend([
         Event::Generation(id, GenEvent::ExtendTimeout { by }),
         Event::Generation(id, GenEvent::StoredFds),
+        Event::Generation(
+            id,
+            GenEvent::LacksAddresses {
+                otherwise_ready: true,
+            },
+        ),
     ]);
     let messages = [
         WatchdogMessage::Ping,

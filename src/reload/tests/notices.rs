@@ -107,6 +107,7 @@ impl World {
                     | GenEvent::Listening
                     | GenEvent::IsServer
                     | GenEvent::Ready
+                    | GenEvent::LacksAddresses { .. }
                     | GenEvent::Quiescent
                     | GenEvent::StopSignalChecked { .. }
                     | GenEvent::Idle

@@ -3,14 +3,19 @@
 use super::ledger::{Ledger, Rule};
 use super::process::{Gen, Role, WatchdogState};
 use super::world::World;
-use crate::reload::{Action, Event, GenId, WatchdogMessage};
+use crate::reload::{Action, Event, GenEvent, GenId, WatchdogMessage};
 
 impl World {
-    /// The notifications that may arrive next.
+    /// The notifications that may arrive next, and what may turn out about the addresses that programs open.
     pub(super) fn notifications(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for known in &self.gens {
             known.may_send(self.now, &self.policy, &mut events);
+            if known.role == Role::Candidate && !known.ready {
+                let otherwise_ready = !known.moved;
+                let event = GenEvent::LacksAddresses { otherwise_ready };
+                events.push(Event::Generation(known.id, event));
+            }
         }
         events
     }

@@ -72,6 +72,7 @@ pub(super) struct Gen {
     pub(super) signal_by: Option<Time>,
     pub(super) watch: WatchdogState,
     pub(super) ready: bool,
+    pub(super) moved: bool,
     /// Whether the generation is known to listen on an address that others can share.
     pub(super) listens: bool,
     /// Whether something else has shown that the program is a server.
@@ -113,6 +114,7 @@ impl Gen {
             signal_by: None,
             watch: WatchdogState::Off,
             ready: false,
+            moved: false,
             listens: false,
             serves: false,
             to_be_killed: false,
@@ -299,6 +301,7 @@ impl Gen {
                 | GenEvent::BuildEnded(_)
                 | GenEvent::Switched
                 | GenEvent::SwitchFailed
+                | GenEvent::LacksAddresses { .. }
                 | GenEvent::ExtendTimeout { .. }
                 | GenEvent::StoredFds
                 | GenEvent::Watchdog(_),
@@ -379,6 +382,7 @@ impl Gen {
         self.signal_by = self.signal_by.map(|time| rename.time(time));
         self.since = keep(waits && !self.forwarded, self.since);
         let starts = self.role == Role::Candidate && !self.ready;
+        self.moved &= starts;
         self.until = keep(starts || draining && !self.killed, self.until);
         self.watch = match self.watch {
             _ if draining => WatchdogState::Off,

@@ -202,6 +202,7 @@ impl Walk {
                 | GenEvent::StartFailed
                 | GenEvent::Listening
                 | GenEvent::IsServer
+                | GenEvent::LacksAddresses { .. }
                 | GenEvent::Switched
                 | GenEvent::SwitchFailed
                 | GenEvent::Quiescent

@@ -144,6 +144,9 @@ fn generation(word: &str, words: &mut SplitWhitespace<'_>) -> Result<GenEvent, S
             },
             survivors: words.next() == Some("survivors"),
         },
+        "lacks-addresses" => GenEvent::LacksAddresses {
+            otherwise_ready: words.next() == Some("otherwise-ready"),
+        },
         "extend-timeout" => GenEvent::ExtendTimeout {
             by: duration(next(words))?,
         },

@@ -26,10 +26,25 @@ pub(super) enum Backend {
 pub(in crate::socket) struct Adopted {
     /// Whether the group is hidden from new connections.
     pub(super) hidden: bool,
-    /// Whether the live generation has closed its last socket here.
-    pub(super) closed_by_live: bool,
+    /// Whether the live generation has closed its last socket here, and when.
+    pub(super) closed: Closed,
+    /// Whether the address was opened so late that the next generation need not open it before it is ready.
+    pub(super) late: bool,
+    /// Whether a live generation has served the address, and hotrun has not reported since then that it is given up.
+    pub(super) served: bool,
     /// The time since which no running generation has listened here.
     pub(super) abandoned_since: Option<Time>,
+}
+
+/// Whether the live generation has closed an address that it opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Closed {
+    #[default]
+    No,
+    /// While no other generation was being built or started.
+    ByLive,
+    /// During a reload, or just before it. The program probably restarts itself, and will open the address again.
+    DuringReload,
 }
 
 /// When to check again whether a released listener can be closed.

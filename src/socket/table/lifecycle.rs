@@ -3,14 +3,17 @@
 use std::io;
 use std::time::Duration;
 
-use super::group::Group;
-use super::types::{Env, Joining, Listener, ListenerId, ListenerPhase, Op, Origin, Owner};
+use super::group::{Closed, Group};
+use super::types::{
+    AddressEvent, Env, Joining, Listener, ListenerId, ListenerPhase, Op, Origin, Owner,
+};
 use crate::reload::{GenId, Time};
 
 /// How long to keep an address that the previous generation had but the live one has not opened. A program may open its
 /// addresses one by one, and the clients of the last one wait in the meantime.
 pub(super) const LATE: Duration = Duration::from_secs(10);
-/// How long to keep an address that the live generation has closed.
+/// How long to keep an address that the live generation has closed, unless it did so during a reload. Programs that
+/// restart themselves often notice a change before hotrun does.
 pub(super) const CLOSED_BY_LIVE: Duration = Duration::from_secs(1);
 
 impl Group {
@@ -45,6 +48,7 @@ impl Group {
             id,
             multipath,
             backlog,
+            late,
         } = joining;
         let owner = Owner::Generation(id);
         if multipath {
@@ -77,7 +81,11 @@ impl Group {
             steered = self.steer(env);
         }
         if let Some(adopted) = &mut self.adopted {
-            adopted.closed_by_live = false;
+            adopted.late = late && (adopted.late || !adopted.served);
+            adopted.served |= live;
+            if live {
+                adopted.closed = Closed::No;
+            }
         }
         let passed = |one: &&Listener| {
             let next = one.owner == Owner::Next && !draining;
@@ -133,8 +141,10 @@ impl Group {
                 Origin::Anchor => ListenerPhase::Served,
             };
             listener.retired = true;
-            if let Some(adopted) = &mut self.adopted {
-                adopted.closed_by_live = live == Some(before);
+            if let Some(adopted) = &mut self.adopted
+                && live == Some(before)
+            {
+                adopted.closed = Closed::ByLive;
             }
         }
         self.steer(env)
@@ -245,31 +255,71 @@ impl Group {
         self.is_hidden() && self.of(id).any(|listener| !listener.retired)
     }
 
-    /// Whether clients expect the address to be served: the live generation listens there, or connections wait for the
-    /// next one.
+    /// Whether clients expect the address to be served: a live generation has served it, or connections wait for the next
+    /// generation.
+    pub(super) fn is_owed(&self, live: Option<GenId>) -> bool {
+        let waits = |one: &Listener| one.owner != Owner::Nobody;
+        let waiting = live.is_none() && self.listeners.iter().any(waits);
+        let served = self.adopted.as_ref().is_some_and(|adopted| adopted.served);
+        !self.is_hidden() && (served || waiting)
+    }
+
+    /// Whether the next generation must open the address before it is ready.
     pub(in crate::socket) fn is_expected(&self, live: Option<GenId>) -> bool {
-        let expected = |one: &Listener| match live {
-            Some(live) => one.owner == Owner::Generation(live) && !one.retired,
-            None => one.owner != Owner::Nobody,
-        };
-        !self.is_hidden() && self.listeners.iter().any(expected)
+        !self.adopted.as_ref().is_some_and(|adopted| adopted.late) && self.is_owed(live)
+    }
+
+    /// Records that another generation has become live. `owed`: whether clients expected the address until now, and no
+    /// other address of this generation covers it.
+    pub(super) fn went_live(&mut self, live: GenId, owed: bool, env: &mut Env) {
+        let serves = self.may_serve(live);
+        if let Some(adopted) = &mut self.adopted {
+            adopted.closed = Closed::No;
+            adopted.served = serves;
+            if owed && !serves {
+                self.report(AddressEvent::GivenUp, env);
+            }
+        }
+    }
+
+    fn report(&self, event: AddressEvent, env: &mut Env) {
+        let group = self.id;
+        let _ = env.kernel.perform(Op::Report { group, event });
     }
 
     /// Returns when to close a group that a program opened but where the live generation does not listen. The group is
-    /// kept while another generation still listens there.
-    pub(super) fn ends_at(&mut self, env: &Env) -> Option<Time> {
+    /// kept while another generation still listens there, and during a reload in which the live generation closed it.
+    pub(super) fn ends_at(&mut self, env: &mut Env) -> Option<Time> {
+        let serves = env.common.live.is_none_or(|live| self.may_serve(live));
+        if let Some(adopted) = &mut self.adopted
+            && adopted.closed == Closed::ByLive
+            && env.common.reloading
+            && !serves
+        {
+            adopted.closed = Closed::DuringReload;
+            self.report(AddressEvent::ClosedDuringReload, env);
+        }
         let left =
             |one: &Listener| one.is_released() || matches!(one.owner, Owner::Next | Owner::Nobody);
         let abandoned = env.common.live.is_some() && self.listeners.iter().all(left);
         let adopted = self.adopted.as_mut()?;
-        if !abandoned {
+        let returns = env.common.reloading && adopted.closed != Closed::No;
+        if !abandoned || returns {
             adopted.abandoned_since = None;
             return None;
         }
         let since = *adopted.abandoned_since.get_or_insert(env.now);
-        Some(since.plus(match adopted.closed_by_live {
-            true => CLOSED_BY_LIVE,
-            false => LATE,
+        Some(since.plus(match adopted.closed {
+            Closed::ByLive => CLOSED_BY_LIVE,
+            Closed::No | Closed::DuringReload => LATE,
         }))
+    }
+
+    /// Closes the address, because no generation opened it in time.
+    pub(super) fn end(&mut self, env: &mut Env) {
+        if self.adopted.as_ref().is_some_and(|adopted| adopted.served) {
+            self.report(AddressEvent::Closed, env);
+        }
+        self.remove(env);
     }
 }

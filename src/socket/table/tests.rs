@@ -1,9 +1,11 @@
 //! Checks the table's promises in the states that a few generations, listeners and clients can reach.
 
 mod canonical;
+mod clients;
 mod explore;
 mod kernel;
 mod moves;
+mod promises;
 mod rules;
 mod setting;
 mod world;
@@ -173,6 +175,23 @@ fn with_opened_addresses() -> Vec<Setting> {
             client,
         ),
         opened(
+            "addresses that are closed and moved",
+            &[&[WEB, OTHER], &[OTHER], &[WEB]],
+            Budget {
+                closes: 2,
+                returns: 1,
+                ..only(3)
+            },
+        ),
+        opened(
+            "an address that is closed during a reload",
+            &[&[WEB, WEB], &[WEB]],
+            Budget {
+                closes: 1,
+                ..client
+            },
+        ),
+        opened(
             "closed and opened again",
             &[&[WEB, WEB]],
             Budget {
@@ -272,6 +291,11 @@ fn exhaustive_new_connections_land_where_they_can_be_served() {
 #[test]
 fn exhaustive_hotrun_never_leaves_an_address_without_a_listener() {
     holds(Rule::NeverRefused);
+}
+
+#[test]
+fn exhaustive_no_address_that_was_live_is_refused_in_silence() {
+    holds(Rule::NotInSilence);
 }
 
 #[test]

@@ -124,6 +124,8 @@ pub(in crate::socket) enum TableInput {
     Respond,
     /// Stop responding, and hold connections again.
     StopResponding,
+    /// Whether a generation is being built or started.
+    Reloading(bool),
     /// A generation is about to be asked to stop.
     Drain(GenId),
     /// All processes of a generation are gone.
@@ -161,6 +163,20 @@ pub(in crate::socket) struct Joining {
     pub(in crate::socket) id: GenId,
     pub(in crate::socket) multipath: bool,
     pub(in crate::socket) backlog: i32,
+    /// Whether the program has been running for longer than it may take to become ready.
+    pub(in crate::socket) late: bool,
+}
+
+/// Something that happened to an address that a program opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AddressEvent {
+    /// The new live generation does not listen there, although clients expect it to. Unless it does so soon, connections
+    /// are refused.
+    GivenUp,
+    /// The live generation has closed the address, and connections are refused from now on.
+    Closed,
+    /// The live generation closed the address while another one was being built or started, or just before.
+    ClosedDuringReload,
 }
 
 /// The result of scanning the sockets of the whole machine.
@@ -245,6 +261,8 @@ pub(in crate::socket) enum Op {
     /// Scan, on another thread, for other processes' sockets on the address and, if `handshakes` is set, for unfinished
     /// handshakes. [`TableInput::Scanned`] follows.
     Scan { group: GroupId, handshakes: bool },
+    /// Report what happened to a group's address.
+    Report { group: GroupId, event: AddressEvent },
     /// Forget the group. Its listeners have already been closed.
     RemoveGroup { group: GroupId },
 }
@@ -268,6 +286,8 @@ pub(super) struct Common {
     pub(super) live: Option<GenId>,
     /// Whether hotrun responds in place of a program while no generation is live.
     pub(super) responds: bool,
+    /// Whether a generation is being built or started.
+    pub(super) reloading: bool,
     /// The number of the next listener or group.
     pub(super) next: u64,
 }

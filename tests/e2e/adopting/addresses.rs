@@ -14,7 +14,7 @@ fn hc32_a_generation_may_open_more_fewer_or_different_ports() {
     }
     let app = App::python("serve(open_socket())");
     let at = |n: u16| SocketAddr::from(([127, 0, 0, 1], app.port + n));
-    let mut run = app.run().spawn();
+    let mut run = app.run().args(["--ready-timeout", "3s"]).spawn();
     wait_until_serving(&mut run);
     let first = RequestLoop::start(at(0));
     app.save("serve_all(open_socket(), open_socket(port=port + 1))");

@@ -5,6 +5,7 @@ mod closing;
 mod crashes;
 mod datagrams;
 mod isolation;
+mod missing;
 mod own_address;
 mod parent_signals;
 mod process_trees;

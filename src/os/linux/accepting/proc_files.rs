@@ -22,14 +22,31 @@ pub(super) enum Sleep {
     /// A call that waits on this descriptor.
     On(i32),
     /// `poll`, with a set of `size` bytes at `address`.
-    Poll { address: u64, size: usize },
+    Poll {
+        address: u64,
+        size: usize,
+        timeout: Timeout,
+    },
     /// `select`, with a set of `size` bytes at `address`.
-    Select { address: u64, size: usize },
+    Select {
+        address: u64,
+        size: usize,
+        timeout: Timeout,
+    },
     /// A call that the kernel has restarted after a stop by `SIGSTOP` or a debugger (`restart_syscall(2)`). Which call
     /// it was is unknown.
     Resumed,
     /// No call, or a call that a new connection does not wake.
     Elsewhere,
+}
+
+/// How long a call waits at most.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Timeout {
+    /// This many milliseconds; negative: forever.
+    Millis(i32),
+    /// As long as the two 64-bit numbers at this address say: seconds, and parts of a second. 0: forever.
+    At { address: u64, parts: i64 },
 }
 
 /// Calls that wait on the descriptor in their first argument: `accept`, and those that receive from a datagram socket.
@@ -76,6 +93,8 @@ pub(super) fn parse(text: &str) -> Sleep {
     else {
         return Sleep::Elsewhere;
     };
+    let [third, _, fifth] = std::array::from_fn(|_| argument().unwrap_or_default());
+    let at = |address, parts| Timeout::At { address, parts };
     if ON_ONE.contains(&number) {
         // The register is 64 bits wide; the descriptor is its lower half.
         Sleep::On(first as i32)
@@ -84,12 +103,20 @@ pub(super) fn parse(text: &str) -> Sleep {
         Sleep::Poll {
             address: first,
             size: count as usize * POLLFD,
+            timeout: match number == libc::SYS_ppoll {
+                true => at(third, 1_000_000_000),
+                false => Timeout::Millis(third as i32),
+            },
         }
     } else if SELECT.contains(&number) {
         let limit = (first & u64::from(u32::MAX)).min(MOST_DESCRIPTORS);
         Sleep::Select {
             address: second,
             size: limit.div_ceil(WORD as u64 * 8) as usize * WORD,
+            timeout: match number == libc::SYS_pselect6 {
+                true => at(fifth, 1_000_000_000),
+                false => at(fifth, 1_000_000),
+            },
         }
     } else if number == libc::SYS_restart_syscall {
         Sleep::Resumed
@@ -161,19 +188,26 @@ mod tests {
 
     #[test]
     fn poll_and_select_sets_are_located_by_address_and_size() {
+        let timeout = Timeout::At {
+            address: 0,
+            parts: 1_000_000_000,
+        };
         let poll = Sleep::Poll {
             address: 0x7f94_baac_4770,
             size: 16,
+            timeout,
         };
         assert_eq!(parse(&line(libc::SYS_ppoll, "0x7f94baac4770 0x2")), poll);
         let select = Sleep::Select {
             address: 0x7f94_b9d9_58f0,
             size: WORD,
+            timeout: Timeout::At {
+                address: 0x11,
+                parts: 1_000_000_000,
+            },
         };
-        assert_eq!(
-            parse(&line(libc::SYS_pselect6, "0x7 0x7f94b9d958f0")),
-            select
-        );
+        let arguments = "0x7 0x7f94b9d958f0 0x0 0x0 0x11";
+        assert_eq!(parse(&line(libc::SYS_pselect6, arguments)), select);
     }
 
     #[test]

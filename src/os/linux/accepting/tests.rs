@@ -141,6 +141,25 @@ fn a_thread_in_select_waits_on_the_sockets_in_its_set() {
 }
 
 #[test]
+fn a_wait_as_brief_as_a_test_of_the_port_shows_nothing() {
+    let socket = listener();
+    let duplicate = socket.try_clone().expect("can duplicate the socket");
+    let (reader, writer) = std::io::pipe().expect("can create a pipe");
+    let thread = thread::spawn(move || {
+        let mut ended = false;
+        while !ended {
+            let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+            let mut set = [readable(reader.as_fd()), readable(duplicate.as_fd())];
+            ended = poll(&mut set, PollTimeout::from(50_u8)).expect("can poll") > 0;
+        }
+    });
+    while inspect(own(), &socket) == Accepting::No {}
+    assert_ne!(inspect(own(), &socket), Accepting::Yes);
+    drop(writer);
+    thread.join().expect("the thread does not panic");
+}
+
+#[test]
 fn a_socket_in_an_epoll_set_is_waited_on_only_if_registered_for_reading() {
     let socket = listener();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("can create an epoll set");

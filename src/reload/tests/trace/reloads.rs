@@ -308,3 +308,29 @@ fn a_change_that_needs_a_build_takes_precedence_over_one_that_needs_a_restart() 
         ",
     );
 }
+
+/// Its newer sources may have moved it to other addresses on purpose.
+#[test]
+fn at_the_readiness_timeout_a_generation_that_lacks_nothing_but_addresses_goes_live() {
+    check_serving(
+        &cargo(),
+        "
+         5000 changed build                     -> build 2 | building 2 change
+         6000 build-ended 2 built a2            -> start 2 a2 | built 2 1s, starting 2 change
+         6500 lacks-addresses 2 otherwise-ready -> nothing
+        66000 tick                              -> switch 2 | ready 2 60s
+        66000 switched 2                        -> await-quiescent 1 | live 2 0ns, draining 1 10s
+        66001 ready 2                           -> nothing
+        ",
+    );
+    check_serving(
+        &cargo(),
+        "
+         5000 changed build                     -> build 2 | building 2 change
+         6000 build-ended 2 built a2            -> start 2 a2 | built 2 1s, starting 2 change
+         6500 lacks-addresses 2 otherwise-ready -> nothing
+         6600 lacks-addresses 2                 -> nothing
+        66000 tick                              -> forward 2, stop 2 | failed 2 ready-timeout live 1
+        ",
+    );
+}

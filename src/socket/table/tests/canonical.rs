@@ -107,7 +107,7 @@ impl Rename {
                 for member in &mut array.members {
                     *member = member.map(|id| self.listener(id));
                 }
-                array.rename_linked(|id| self.listener(id));
+                array.linked = array.linked.map(|id| self.listener(id));
                 (self.group(id), array)
             })
             .collect();
@@ -139,8 +139,9 @@ impl Rename {
             }
         }
         model.probe = model.probe.map(|(group, id)| (self.group(group), id));
+        model.promises.rename(|group| self.group(group));
         model.fallible = 0;
         model.astray.clear();
-        model.checked = [0; 9];
+        model.checked = [0; 10];
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Report {
     pub(super) edges: u64,
     deepest: usize,
     took: Duration,
-    pub(super) checked: [u64; 9],
+    pub(super) checked: [u64; 10],
     pub(super) broken: Vec<(Rule, String)>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Exploration<'a> {
     /// For each state, the next state if all parties cooperate, or the state itself if it is at rest.
     cooperations: Vec<u32>,
     edges: u64,
-    checked: [u64; 9],
+    checked: [u64; 10],
     broken: Vec<(Rule, String)>,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Exploration<'a> {
             origins: Vec::new(),
             cooperations: Vec::new(),
             edges: 0,
-            checked: [0; 9],
+            checked: [0; 10],
             broken: Vec::new(),
         };
         let mut layer = Vec::new();

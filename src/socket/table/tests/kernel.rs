@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::promises::Promises;
 use super::rules::{Rule, Serving};
 use crate::os::Queue;
 use crate::reload::{GenId, Time};
 use crate::socket::table::Steering;
-use crate::socket::table::closing::{LONGEST_HANDSHAKE, REST};
+use crate::socket::table::closing::LONGEST_HANDSHAKE;
 use crate::socket::table::{GroupId, Kernel, ListenerId, Op, Sight, UnclaimedPolicy};
 use crate::socket::{Endpoint, Transport};
 
@@ -54,7 +55,6 @@ pub(super) struct Client {
     pub(super) step: Step,
 }
 
-/// A scan of all sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Scan {
     pub(super) group: GroupId,
@@ -90,18 +90,18 @@ pub(super) struct Model {
     /// Whether a forwarder could not be stopped, and no other listener could be opened. Connections then wait in the
     /// existing listener, and are forwarded later.
     pub(super) stuck: bool,
-    /// Whether steering has failed and has not been retried since.
+    /// Whether steering failed last.
     pub(super) unsteered: bool,
-    /// Which of the current move's fallible ops fail.
     pub(super) fails: Option<Failing>,
     pub(super) fallible: usize,
     /// The groups where a connection could already land in a stranger's socket before the current input.
     pub(super) astray: BTreeSet<GroupId>,
-    /// The group in which a waiting connection was lost, which is allowed only if the whole group is removed.
+    /// Where a waiting connection was lost, which is allowed only if the whole group is removed.
     pub(super) lost_in: Option<GroupId>,
     pub(super) emptied: Option<GroupId>,
+    pub(super) promises: Promises,
     pub(super) broken: Vec<(Rule, String)>,
-    pub(super) checked: [u64; 9],
+    pub(super) checked: [u64; 10],
 }
 
 pub(super) const PROBE_PORT: u16 = 4000;
@@ -110,10 +110,6 @@ impl Array {
     pub(super) fn is_udp(&self) -> bool {
         self.endpoint
             .is_some_and(|at| at.transport == Transport::Udp)
-    }
-
-    pub(super) fn rename_linked(&mut self, rename: impl Fn(ListenerId) -> ListenerId) {
-        self.linked = self.linked.map(rename);
     }
 }
 
@@ -136,8 +132,9 @@ impl Model {
             astray: BTreeSet::new(),
             lost_in: None,
             emptied: None,
+            promises: Promises::default(),
             broken: Vec::new(),
-            checked: [0; 9],
+            checked: [0; 10],
         }
     }
 
@@ -231,32 +228,6 @@ impl Model {
         self.arrays[&group].members.contains(&None)
     }
 
-    /// Lets time pass, after which the client's connection may become visible to scans, or complete its handshake.
-    pub(super) fn pass(&mut self, to: Time) {
-        self.now = to;
-        if let Some(client) = &mut self.client {
-            if let Step::Chosen { since } = client.step
-                && to.since(since) >= REST
-            {
-                client.step = appeared(&self.arrays, &self.socks[&client.at], since);
-            }
-            if let Step::HalfOpen { since } = client.step
-                && to.since(since) >= LONGEST_HANDSHAKE
-            {
-                client.step = Step::Queued;
-            }
-        }
-    }
-
-    /// Makes the client's connection visible to scans.
-    pub(super) fn appear(&mut self) {
-        if let Some(client) = &mut self.client
-            && let Step::Chosen { since } = client.step
-        {
-            client.step = appeared(&self.arrays, &self.socks[&client.at], since);
-        }
-    }
-
     /// Performs a scan, as the scanning thread does.
     pub(super) fn scan(&mut self, index: usize) {
         let scan = self.scans[index];
@@ -335,6 +306,7 @@ impl Model {
                 self.may_fail()?;
                 if let Some(sock) = self.socks.get_mut(&listener) {
                     sock.hidden = true;
+                    self.promises.hidden(sock.group);
                 }
             }
             Op::Forward { listener } => {
@@ -364,6 +336,7 @@ impl Model {
                 handshakes,
                 found: None,
             }),
+            Op::Report { group, event } => self.promises.reported(group, event),
             Op::RemoveGroup { group } => self.remove(group),
         }
         Ok(())
@@ -372,18 +345,11 @@ impl Model {
     fn remove(&mut self, group: GroupId) {
         let left = self.socks.values().any(|sock| sock.group == group);
         assert!(!left, "listeners are closed before their group");
-        self.arrays.remove(&group);
+        let endpoint = self.arrays.remove(&group).and_then(|array| array.endpoint);
+        self.is_refused(group, endpoint);
         self.lost_in = self.lost_in.filter(|lost| *lost != group);
         self.emptied = self.emptied.filter(|emptied| *emptied != group);
         self.probe = self.probe.filter(|(at, _)| *at != group);
-    }
-}
-
-/// Returns the step of a connection that has just become visible. A unix socket has no handshake.
-fn appeared(arrays: &BTreeMap<GroupId, Array>, sock: &Sock, since: Time) -> Step {
-    match arrays[&sock.group].endpoint {
-        None => Step::Queued,
-        Some(_) => Step::HalfOpen { since },
     }
 }
 

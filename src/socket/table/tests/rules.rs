@@ -19,6 +19,8 @@ pub(super) enum Rule {
     LandsWhereItIsServed,
     /// hotrun never leaves an address without a listener, unless it removes the whole group.
     NeverRefused,
+    /// An address that a live generation has served is refused only after hotrun has reported that it is given up.
+    NotInSilence,
     /// A probe reaches only the generation that it is meant for.
     ProbesReachTheirOwn,
     /// A switch changes every address or none.

@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Sends the table an input. Returns whether it succeeded.
-    fn tell(&mut self, input: TableInput) -> bool {
+    pub(super) fn tell(&mut self, input: TableInput) -> bool {
         let worked = self.handle(input);
         self.tidy();
         worked
@@ -95,12 +95,14 @@ impl World {
             }
             Move::Drain(id) => {
                 self.stops_serving(id);
+                self.reload_ends(id);
                 self.generation(id).draining = true;
                 self.tell(TableInput::Drain(id));
             }
             Move::Die(id) => self.die(id),
             Move::Release(id) => {
                 self.stops_serving(id);
+                self.reload_ends(id);
                 self.generation(id).life = Life::Gone;
                 self.tell(TableInput::Release(id));
             }
@@ -128,13 +130,7 @@ impl World {
             Move::Notice(listener) => {
                 self.tell(TableInput::ShutDown(listener));
             }
-            Move::Unhold(listener) => {
-                self.budget.closes -= 1;
-                if let Some(sock) = self.model.socks.get_mut(&listener) {
-                    sock.held = None;
-                }
-                self.tell(TableInput::Orphan(vec![listener]));
-            }
+            Move::Unhold(listener) => self.unhold(listener),
             Move::StrangerComes(_)
             | Move::StrangerGoes(_)
             | Move::Connect(_)
@@ -233,6 +229,7 @@ impl World {
     }
 
     fn prepare(&mut self) {
+        self.reload_begins();
         let id = Self::id(self.generations.len());
         self.generations.push(Generation {
             life: Life::Running,
@@ -273,6 +270,7 @@ impl World {
             id,
             multipath: setting.multipath,
             backlog: 5,
+            late: false,
         };
         let leaves = self.model.serving == Serving::Held && !self.get(id).draining;
         if leaves {
@@ -282,17 +280,13 @@ impl World {
         let before: Vec<ListenerId> = self.model.socks.keys().copied().collect();
         self.tell(TableInput::Join(endpoint, joining));
         self.model.joins = None;
-        let own = self
-            .model
-            .socks
-            .iter()
-            .find(|(id, sock)| sock.own && !before.contains(id));
-        if own.is_some() {
+        let mut socks = self.model.socks.iter();
+        let own = socks.find(|(id, sock)| sock.own && !before.contains(id));
+        if let Some((own, group)) = own.map(|(own, sock)| (*own, sock.group)) {
+            self.opened(id, group);
             // The program does not accept from the listener that it was passed for this address.
-            let group = self.table.find(endpoint).map(|group| group.id);
-            let own = own.map(|(id, _)| *id);
             for (listener, sock) in &mut self.model.socks {
-                if Some(sock.group) == group && Some(*listener) != own && !sock.own {
+                if sock.group == group && *listener != own && !sock.own {
                     sock.held = sock.held.filter(|held| *held != id);
                 }
             }
@@ -324,6 +318,7 @@ impl World {
         self.model.serving = Serving::Either(old, id);
         if self.handle(TableInput::Switch(id)) {
             self.model.serving = Serving::Live(id);
+            self.serves(id);
             self.generation(id).served = true;
             // The caller gets its reply before the table is tidied up.
             self.switched(id);

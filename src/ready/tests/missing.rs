@@ -1,0 +1,94 @@
+//! Addresses of the previous generation that the new one does not listen on.
+
+use super::*;
+
+const MISSING: &str = "it does not listen on `127.0.0.1:80`, only on `127.0.0.1:81`";
+
+/// The inputs for a generation that is waiting for connections on `socket`, and its other address, which is missing
+/// until the returned state says otherwise.
+fn lacking(socket: &TcpListener) -> (ReadyInputs, FakeProgram, Arc<Mutex<ListenState>>) {
+    let (mut inputs, program) = own_inputs(Some(socket));
+    let state = Arc::new(Mutex::new(ListenState {
+        listening: vec![inode(socket)],
+        addresses: vec![([127, 0, 0, 1], 81).into()],
+        missing: vec![([127, 0, 0, 1], 80).into()],
+        other_live: true,
+        ..ListenState::default()
+    }));
+    let shared = state.clone();
+    inputs.sockets.state = Box::new(move || shared.lock().expect("not poisoned").clone());
+    inputs.exec = Box::new(|_| Box::pin(async { Ok(true) }));
+    (inputs, program, state)
+}
+
+#[tokio::test]
+async fn every_rule_also_waits_for_the_addresses_of_the_previous_generation() {
+    for text in [
+        "auto",
+        "listen",
+        "http:/",
+        "tcp",
+        "log:x",
+        "exec:x",
+        "delay:1ms",
+    ] {
+        let socket = listener();
+        let (inputs, program, state) = lacking(&socket);
+        let waits = register(&socket);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = waits.accept().await {
+                let answer = b"HTTP/1.1 200 OK\r\n\r\n";
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut client, answer).await;
+            }
+        });
+        program
+            .lines
+            .send(b"x".to_vec())
+            .expect("the receiver exists");
+        let waiting = start(text, inputs);
+        program.reports(MISSING).await;
+        assert!(!waiting.is_finished(), "{text}");
+        state.lock().expect("not poisoned").missing.clear();
+        result(waiting).await;
+    }
+}
+
+#[tokio::test]
+async fn ready_1_ends_the_wait_for_missing_addresses() {
+    let socket = listener();
+    let _waits = register(&socket);
+    let (inputs, program, _state) = lacking(&socket);
+    program
+        .notify
+        .send_modify(|state| *state = state.after(true));
+    assert_eq!(result(start("notify", inputs)).await, ReadyReason::Notified);
+}
+
+/// The tests of the machine show what follows at the timeout.
+#[tokio::test]
+async fn a_program_lacks_only_addresses_once_it_waits_on_all_its_sockets() {
+    let socket = listener();
+    let (mut inputs, _program, _state) = lacking(&socket);
+    let (sender, mut lacks) = mpsc::unbounded_channel();
+    inputs.on_unready = Box::new(move |reason| {
+        let lack = reason.lack().map(|lack| lack.otherwise_ready);
+        let _ = sender.send(lack);
+    });
+    let waiting = start("auto", inputs);
+    assert_eq!(lacks.recv().await, Some(Some(false)));
+    let _waits = register(&socket);
+    while lacks.recv().await != Some(Some(true)) {}
+    assert!(!waiting.is_finished());
+    waiting.abort();
+}
+
+#[test]
+fn addresses_are_listed_as_in_a_sentence() {
+    let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let list = crate::ready::list;
+    assert_eq!(list(&[at(1)]), "`127.0.0.1:1`");
+    assert_eq!(
+        list(&[at(1), at(2), at(3)]),
+        "`127.0.0.1:1`, `127.0.0.1:2` and `127.0.0.1:3`"
+    );
+}

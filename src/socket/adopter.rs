@@ -1,0 +1,104 @@
+//! The handle through which a generation's sockets are adopted.
+
+use std::collections::HashSet;
+use std::io;
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+
+use super::endpoint::Endpoint;
+use super::open;
+use super::sockets::Diversion;
+use super::table::GroupId;
+use super::thread::{Joined, Neighbours, Opened, ReachedGroup, SocketInbox};
+use crate::reload::GenId;
+
+/// A handle for adopting the sockets that programs open themselves.
+#[derive(Clone)]
+pub struct Adopter {
+    inbox: SocketInbox,
+    /// The next generation need not open the addresses that programs open after this time.
+    until: Option<Instant>,
+}
+
+impl Adopter {
+    pub(super) const fn new(inbox: SocketInbox) -> Self {
+        Self { inbox, until: None }
+    }
+
+    /// Returns an adopter for a generation that has just been started. The next generation need not open the addresses
+    /// that this one opens later than `within`.
+    #[must_use]
+    pub fn expecting(self, within: Duration) -> Self {
+        let until = Instant::now().checked_add(within);
+        Self { until, ..self }
+    }
+
+    fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() > until)
+    }
+
+    /// Finds our listeners whose address overlaps this one.
+    #[must_use]
+    pub fn neighbours(&self, endpoint: Endpoint) -> Neighbours {
+        let neighbours = self.inbox.ask(move |thread| thread.neighbours(endpoint));
+        neighbours.unwrap_or_default()
+    }
+
+    /// Returns the groups that a connection of this generation may reach, or `None` once it is no longer starting.
+    pub(super) fn reached(&self, id: GenId, endpoint: Endpoint) -> Option<Vec<ReachedGroup>> {
+        let reached = self.inbox.ask(move |thread| thread.reached(id, endpoint));
+        reached.ok().flatten()
+    }
+
+    /// Diverts connections from this source port to this generation.
+    pub(super) fn divert(&self, group: GroupId, port: u16, id: GenId) -> io::Result<Diversion> {
+        Diversion::start(self.inbox.clone(), group, port, id)
+    }
+
+    /// Returns the inodes of all our listeners.
+    #[must_use]
+    pub fn inodes(&self) -> Vec<u64> {
+        let inodes = self.inbox.ask(|thread| thread.sockets.inodes());
+        inodes.unwrap_or_default()
+    }
+
+    /// Binds a program's datagram socket, and has it join the group of its address in the same step, so that no other
+    /// generation can mistake it for another process's socket. Fails like [`Self::join`].
+    pub fn bind_datagrams(
+        &self,
+        id: GenId,
+        socket: Socket,
+        endpoint: Endpoint,
+    ) -> io::Result<Joined> {
+        let late = self.is_late();
+        self.inbox.ask(move |thread| {
+            let shared = thread.neighbours(endpoint).ours;
+            open::bind_datagrams(&socket, endpoint, shared)?;
+            thread.join(id, socket, 0, late)
+        })?
+    }
+
+    /// Has a socket that this generation's program has bound join the group of its address, and makes it listen. Fails
+    /// with [`io::ErrorKind::AddrInUse`] if another process uses or shares the address, and with `ESRCH` if the
+    /// generation is gone.
+    pub fn join(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
+        let late = self.is_late();
+        self.inbox
+            .ask(move |thread| thread.join(id, socket, backlog, late))?
+    }
+
+    /// Orphans the listeners of this generation that none of its processes holds any longer. `held` contains the inodes
+    /// of all sockets that its processes hold.
+    pub fn orphan_unheld(&self, id: GenId, held: HashSet<u64>) -> io::Result<()> {
+        self.inbox
+            .ask(move |thread| thread.orphan_unheld(id, &held))?
+    }
+
+    /// Returns the sockets of this generation, including those from `--listen`.
+    #[must_use]
+    pub fn opened(&self, id: GenId) -> Opened {
+        let opened = self.inbox.ask(move |thread| thread.opened(id));
+        opened.unwrap_or_default()
+    }
+}

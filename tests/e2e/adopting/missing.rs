@@ -1,0 +1,109 @@
+//! New generations that do not listen on every address of the previous one, or not yet.
+
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
+use crate::harness::request_loop::RequestLoop;
+use crate::harness::{TIMEOUT, http};
+
+/// Opens a second port at once, and the main port when the file `open` exists.
+const SLOW: &str = "
+second = open_socket(port=port + 1)
+threading.Thread(target=serve, args=(second,), daemon=True).start()
+while generation > 1 and not os.path.exists('open'): time.sleep(.01)
+serve(open_socket())
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn the_old_generation_serves_until_the_new_one_has_opened_every_port() {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    let app = App::python(SLOW);
+    let mut run = app.run().args(["--ignore", "open"]).spawn();
+    wait_until_serving(&mut run);
+    let asking = RequestLoop::start(app.address());
+    // One generation crashes while hotrun waits for its main port.
+    let crash = SLOW.replace(
+        "while generation > 1",
+        "time.sleep(1.5)\nsys.exit(3)\nwhile generation > 1",
+    );
+    app.save(&crash);
+    run.expect_that("the missing port is named", TIMEOUT, |event| {
+        event.mentions(&format!("does not listen on `{}`, only on", app.address()))
+    });
+    run.expect("failed");
+    app.save(&format!("{SLOW}# again"));
+    run.expect_that("the missing port is named", TIMEOUT, |event| {
+        event.mentions(&format!("does not listen on `{}`, only on", app.address()))
+    });
+    asking.more(20);
+    assert_eq!(run.get("/"), "generation 1");
+    app.project.save("open", "");
+    assert_eq!(run.live(), 3);
+    run.wait_until_gone(1);
+    asking.more(20);
+    asking.assert_none_lost();
+    run.quit();
+}
+
+/// Restarts itself when its file changes, as the development servers of many frameworks do.
+const SELF_RESTARTING: &str = "
+time.sleep(.5)
+s = open_socket()
+threading.Thread(target=serve, args=(s,), daemon=True).start()
+before = os.stat(__file__).st_mtime_ns
+while os.stat(__file__).st_mtime_ns == before: time.sleep(.005)
+os.execv(sys.executable, [sys.executable] + sys.argv)
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_program_that_restarts_itself_during_a_reload_loses_no_request() {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    let app = App::python(SELF_RESTARTING);
+    let mut run = app.run().args(["--ready", "listen"]).spawn();
+    wait_until_serving(&mut run);
+    let asking = RequestLoop::start(app.address());
+    for generation in 2..=4 {
+        app.save(&format!("{SELF_RESTARTING}# {generation}"));
+        assert_eq!(run.live(), generation);
+        run.wait_until_gone(generation - 1);
+        asking.more(10);
+    }
+    asking.assert_none_lost();
+    run.quit();
+}
+
+/// Takes the first port on which nobody listens.
+const FREE_PORT: &str = "
+lines = [line.split() for line in open('/proc/net/tcp')]
+while any(line[3] == '0A' and line[1].endswith(f':{port:04X}') for line in lines): port += 1
+serve(open_socket(port=port))
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_port_that_is_given_up_is_reported_and_adopt_never_keeps_it() {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    let app = App::python(FREE_PORT);
+    let mut run = app.run().args(["--ready-timeout", "2s"]).spawn();
+    wait_until_serving(&mut run);
+    app.save(&format!("{FREE_PORT}# 2"));
+    assert_eq!(run.live(), 2);
+    run.expect_that("the port is given up, with a hint", TIMEOUT, |event| {
+        event.mentions("`--adopt never`") && event.mentions("are then refused")
+    });
+    run.quit();
+    let mut run = app.run().args(["--adopt", "never"]).spawn();
+    wait_until_serving(&mut run);
+    app.save(&format!("{FREE_PORT}# 3"));
+    assert_eq!(run.live(), 2);
+    crate::harness::until("the same port is served again", TIMEOUT, || {
+        (http::get(app.address(), "/").ok()? == "generation 2").then_some(())
+    });
+    run.quit();
+}
