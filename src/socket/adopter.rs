@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
+use super::diversion::Diversion;
 use super::endpoint::Endpoint;
 use super::open;
-use super::sockets::Diversion;
 use super::table::GroupId;
 use super::thread::{Joined, Neighbours, Opened, ReachedGroup, SocketInbox};
 use crate::reload::GenId;

@@ -41,6 +41,7 @@
 mod address;
 mod adopter;
 mod apply;
+mod diversion;
 mod drain;
 mod endpoint;
 mod forward;
@@ -56,12 +57,12 @@ mod unix_path;
 
 pub use address::{Address, ListenSpec, Listening, ParseListenError};
 pub use adopter::Adopter;
+use diversion::Diversion;
 pub use drain::{DrainMonitor, InUse};
 pub use endpoint::{Endpoint, Transport};
 pub use forward::Connection;
 pub use open::OpenError;
 pub use opened::Sharing;
-use sockets::Diversion;
 pub use sockets::{Passed, Route, Sockets};
 pub use table::AddressEvent;
 use thread::ReachedGroup;

@@ -11,6 +11,7 @@ use tokio::net::{TcpSocket, UnixStream};
 use super::address::{Address, ListenSpec, Listening, name_all};
 use super::adopter::Adopter;
 use super::apply::Payload;
+use super::diversion::Diversion;
 use super::drain::DrainMonitor;
 use super::forward::Connection;
 use super::open::{OpenError, addresses, check_unix_path, exclusive_tcp, inherited_tcp};
@@ -288,39 +289,5 @@ fn reserve(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
             reserve(Ipv6Addr::LOCALHOST.into()).or_else(|_: io::Error| reserve(v4))
         }
         IpAddr::V4(_) | IpAddr::V6(_) => reserve(address.ip()),
-    }
-}
-
-/// A source port that is diverted to one generation until the `Diversion` is dropped.
-pub(super) struct Diversion {
-    inbox: SocketInbox,
-    group: GroupId,
-    port: u16,
-}
-
-impl Diversion {
-    pub(super) fn start(
-        inbox: SocketInbox,
-        group: GroupId,
-        port: u16,
-        to: GenId,
-    ) -> io::Result<Self> {
-        let diversion = Self { inbox, group, port };
-        diversion.inbox.handle(diversion.input(Some(to)))?;
-        Ok(diversion)
-    }
-
-    fn input(&self, to: Option<GenId>) -> TableInput {
-        TableInput::Divert {
-            group: self.group,
-            port: self.port,
-            to,
-        }
-    }
-}
-
-impl Drop for Diversion {
-    fn drop(&mut self) {
-        self.inbox.send(self.input(None));
     }
 }

@@ -336,13 +336,7 @@ impl Table {
         let Some(live) = env.common.live else {
             return Ok(());
         };
-        self.on_each(env, |group, env| {
-            let left = group.target == Owner::Generation(id) && !group.may_serve(live);
-            match left {
-                true => group.hold(env),
-                false => Ok(()),
-            }
-        })
+        self.on_each(env, |group, env| group.hold_left_by(id, live, env))
     }
 
     fn divert(

@@ -69,7 +69,7 @@ impl Machine {
                 GenEvent::IsServer => self.recognised_as_server(id, false),
                 GenEvent::Ready => self.ready(id, &mut turn),
                 GenEvent::LacksAddresses { otherwise_ready } => {
-                    self.lacks_addresses(id, otherwise_ready)
+                    self.lacks_addresses(id, otherwise_ready);
                 }
                 GenEvent::Switched => self.switched(id, &mut turn),
                 GenEvent::SwitchFailed => self.switch_failed(id, &mut turn),

@@ -194,6 +194,15 @@ impl Group {
         true
     }
 
+    /// Holds connections if only this generation, which is about to be asked to stop, gets them.
+    pub(super) fn hold_left_by(&mut self, id: GenId, live: GenId, env: &mut Env) -> io::Result<()> {
+        let left = self.target == Owner::Generation(id) && !self.may_serve(live);
+        match left {
+            true => self.hold(env),
+            false => Ok(()),
+        }
+    }
+
     /// Releases the listeners of a generation whose process tree is gone, so that only hotrun holds them.
     pub(super) fn release(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
         let owner = Owner::Generation(id);
