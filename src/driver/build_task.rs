@@ -1,21 +1,24 @@
 //! The task that reads a build's output and finds out what the build produced.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use cargo_metadata::diagnostic::DiagnosticLevel;
+use nix::sys::signal::killpg;
+use nix::unistd::Pid;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::artifact::Fingerprint;
 use crate::build::{BuildInputs, BuildOutput, Launch, OutputLine, Plan, WatchRoots, take_progress};
 use crate::error::Failure;
-use crate::os::hint_for_errno;
+use crate::os::{hint_for_errno, terminal};
 use crate::process::output::{Lines, Piece};
-use crate::process::{Process, Signal};
+use crate::process::{Process, ProgramEvent, Refusal, Signal};
 use crate::reload::{Ended, GenId};
-use crate::ui::{Feed, Level, Report};
+use crate::ui::{self, Feed, Level, Report, UiCommand};
 use crate::watch::LockFileWindow;
 
 use super::task_message::{Built, Inputs, TaskMessage, TaskSender};
@@ -62,6 +65,8 @@ pub(super) struct BuildTask {
     pub(super) output: BuildOutput,
     /// Whether the build has printed nothing so far.
     pub(super) silent: bool,
+    /// Whether the build has the terminal.
+    pub(super) has_terminal: bool,
     /// The files whose changes led to this build.
     pub(super) changed: BTreeSet<PathBuf>,
     pub(super) lock_file: LockFileWindow,
@@ -90,8 +95,8 @@ impl BuildTask {
                 () = sleep_until(ended_at + OUTPUT_TIMEOUT), if end.is_some() => break,
                 piece = out.pieces.next(), if out.open => self.stdout(&mut out, piece).await,
                 piece = err.pieces.next(), if err.open => self.stderr(&mut err, piece).await,
-                exit = events.first_exit(), if end.is_none() => {
-                    end = Some(exit);
+                event = events.next(), if end.is_none() => {
+                    end = self.ended(event).await;
                     ended_at = Instant::now();
                 }
                 // Output that cargo has already written is read first, because the branches above are polled before this
@@ -123,6 +128,49 @@ impl BuildTask {
         // left behind have ended.
         drop(self);
         while events.next().await.is_some() {}
+    }
+
+    /// How the build has ended, if this event says so.
+    async fn ended(
+        &mut self,
+        event: Option<ProgramEvent>,
+    ) -> Option<Result<Option<Ended>, Refusal>> {
+        let end = match event {
+            Some(ProgramEvent::Started { .. }) => return None,
+            Some(ProgramEvent::NeedsTerminal { group }) => {
+                self.lend_terminal(group).await;
+                return None;
+            }
+            Some(ProgramEvent::Exited { ended, .. }) => Ok(Some(ended)),
+            Some(ProgramEvent::Refused { error }) => Err(error),
+            Some(ProgramEvent::Gone) | None => Ok(None),
+        };
+        // The guardian has taken the terminal back.
+        if std::mem::take(&mut self.has_terminal) {
+            let away = Duration::ZERO;
+            self.feed.command(UiCommand::Resume { away });
+        }
+        Some(end)
+    }
+
+    /// Gives the terminal to the build, which asks something, until the build ends.
+    async fn lend_terminal(&mut self, group: i32) {
+        let terminal = File::open("/dev/tty").and_then(terminal::in_foreground);
+        if !terminal.unwrap_or(false) {
+            let text = "the build waits for the terminal, and hotrun is in the background";
+            let hint = "bring hotrun to the foreground (`fg`), then save a file to build again";
+            self.feed.message(Level::Warning, text, Some(hint.into()));
+            return;
+        }
+        let text = "the build uses the terminal; keyboard input goes to it until it ends";
+        let last = Feed::text(Level::Info, text.into());
+        if !self.feed.release_terminal(Some(last)).await {
+            ui::restore_terminal();
+        }
+        self.has_terminal = true;
+        // Both fail only if the build has ended.
+        let _ = terminal::set_foreground(group);
+        let _ = killpg(Pid::from_raw(group), Signal::SIGCONT);
     }
 
     async fn stdout(&mut self, out: &mut BuildStream, piece: Option<Piece>) {

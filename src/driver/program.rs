@@ -17,7 +17,7 @@ use crate::process::output::{Lines, Piece};
 use crate::process::{Control, ProgramEvent, ProgramEvents, Pty, Refusal, StartStep};
 use crate::reload::{GenEvent, GenId};
 use crate::socket::InUse;
-use crate::ui::{Feed, OutputStream, Report};
+use crate::ui::{Feed, Level, OutputStream, Report};
 
 use super::task_message::{TaskMessage, TaskSender};
 
@@ -56,6 +56,11 @@ impl ProgramTask {
                     self.feed.report(Report::Spawned { id, pid, program });
                 }
                 ProgramEvent::Refused { error } => self.refused(error),
+                ProgramEvent::NeedsTerminal { .. } => {
+                    let text = format!("gen {id} is stopped: it waits for the terminal");
+                    let hint = "`--ui live --stdin program` passes keyboard input to it";
+                    self.feed.message(Level::Warning, text, Some(hint.into()));
+                }
                 ProgramEvent::Exited { ended, survivors } => {
                     // The process may have announced another main process before it exited.
                     self.receive_notifications().await;

@@ -130,7 +130,7 @@ impl Driver {
 
     /// Handles Ctrl-Z: stops everything until the shell continues hotrun, as with `cargo run`.
     async fn suspend(&mut self, terminal: &mut TerminalInput) {
-        if !self.feed.release_terminal().await {
+        if !self.feed.release_terminal(None).await {
             // The user interface's thread is blocked, because the terminal accepts no output.
             ui::restore_terminal();
         }

@@ -89,22 +89,31 @@ pub fn raise(fd: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
 pub enum Reaped {
     /// This child has exited, and its pid may now be reused.
     Ended(i32, ExitStatus),
+    /// This signal has stopped the child.
+    Stopped(i32, i32),
     /// The child is still running, or there are children but none of them has exited.
     Running,
     /// There is no such child.
     NoChild,
 }
 
-/// Reaps this child, or any child (`None`), if it has exited. Does not wait.
+/// Reaps this child, or any child (`None`), if it has exited or was stopped. Does not wait.
 ///
 /// nix's `waitpid` cannot be used: for a child killed by a real-time signal it returns `EINVAL` after it has reaped the
 /// child, so the pid is lost.
 pub fn reap(pid: Option<i32>) -> Reaped {
     let mut status = 0;
     // SAFETY: `status` has room for the result.
-    let result = unsafe { libc::waitpid(pid.unwrap_or(-1), &raw mut status, libc::WNOHANG) };
+    let result = unsafe {
+        libc::waitpid(
+            pid.unwrap_or(-1),
+            &raw mut status,
+            libc::WNOHANG | libc::WUNTRACED,
+        )
+    };
     match Errno::result(result) {
         Ok(0) => Reaped::Running,
+        Ok(pid) if libc::WIFSTOPPED(status) => Reaped::Stopped(pid, libc::WSTOPSIG(status)),
         Ok(pid) => Reaped::Ended(pid, ExitStatus::from_raw(status)),
         Err(Errno::EINTR) => reap(pid),
         Err(_) => Reaped::NoChild,

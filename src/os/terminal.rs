@@ -13,7 +13,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 use nix::sys::termios::InputFlags;
 use nix::sys::termios::{FlushArg, OutputFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr};
-use nix::unistd::{getpgrp, tcgetpgrp, ttyname};
+use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp, ttyname};
 use tokio::io::unix::AsyncFd;
 
 mod ioctl {
@@ -145,6 +145,15 @@ pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
         Err(Errno::ENOTTY) => Ok(true),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Puts a process group into the foreground of the controlling terminal (`tcsetpgrp(3)`). In the background, block
+/// `SIGTTOU` first.
+///
+/// # Errors
+/// As for `tcsetpgrp(3)`, most notably if there is no controlling terminal.
+pub fn set_foreground(group: i32) -> io::Result<()> {
+    Ok(tcsetpgrp(File::open("/dev/tty")?, Pid::from_raw(group))?)
 }
 
 /// Opens the same terminal again, in non-blocking mode. Setting `O_NONBLOCK` on an inherited descriptor would affect

@@ -178,7 +178,7 @@ impl ProgramEvents {
     pub async fn first_exit(&mut self) -> Result<Option<Ended>, Refusal> {
         while let Some(event) = self.next().await {
             match event {
-                ProgramEvent::Started { .. } => {}
+                ProgramEvent::Started { .. } | ProgramEvent::NeedsTerminal { .. } => {}
                 ProgramEvent::Exited { ended, .. } => return Ok(Some(ended)),
                 ProgramEvent::Refused { error } => return Err(error),
                 ProgramEvent::Gone => break,
@@ -223,6 +223,7 @@ impl GuardianTask {
             };
             match event {
                 ProgramEvent::Started { pid } => self.program = Some(pid),
+                ProgramEvent::NeedsTerminal { .. } => {}
                 ProgramEvent::Exited { .. } => self.exited = true,
                 ProgramEvent::Refused { .. } | ProgramEvent::Gone => return Some(event),
             }

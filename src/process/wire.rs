@@ -45,6 +45,12 @@ pub enum ProgramEvent {
         /// Whether other processes of the tree are still running.
         survivors: bool,
     },
+    /// The program was stopped because it uses the terminal from the background. Once its process group is in the
+    /// foreground and gets `SIGCONT`, it continues. The guardian takes the terminal back when the program has ended.
+    NeedsTerminal {
+        /// The process group.
+        group: i32,
+    },
     /// The whole process tree is gone, including the guardian.
     Gone,
 }
@@ -152,6 +158,7 @@ mod tests {
             ProgramEvent::Refused { error },
             exited(Ended::Code(3), false),
             exited(Ended::Signal(9), true),
+            ProgramEvent::NeedsTerminal { group: 42 },
             ProgramEvent::Gone,
         ] {
             let line = to_line(&event);

@@ -40,7 +40,7 @@ pub struct Feed {
 
 /// A request to release the terminal before any waiting report is shown. The thread confirms the release through the
 /// sender.
-type Release = Arc<Mutex<Option<oneshot::Sender<()>>>>;
+type Release = Arc<Mutex<Option<(oneshot::Sender<()>, Option<Report>)>>>;
 
 /// An item in the queue, with its permit if it has one. The permit is released once the item has been processed.
 type Item = (Content, Option<OwnedSemaphorePermit>);
@@ -128,9 +128,12 @@ fn release_terminal(ui: &mut Ui, release: &Release) -> std::io::Result<()> {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take();
-    let Some(done) = requested else {
+    let Some((done, last)) = requested else {
         return Ok(());
     };
+    if let Some(last) = last {
+        ui.report(&last)?;
+    }
     let released = ui.execute(UiCommand::ReleaseTerminal);
     // The receiver is gone if the release took too long.
     let _ = done.send(());
@@ -187,10 +190,10 @@ impl Feed {
     }
 
     /// Restores the terminal to the state in which hotrun found it, before any waiting report is shown. Returns whether
-    /// that succeeded within two seconds.
-    pub async fn release_terminal(&self) -> bool {
+    /// that succeeded within two seconds. Shows `last` first.
+    pub async fn release_terminal(&self, last: Option<Report>) -> bool {
         let (done, is_done) = oneshot::channel();
-        let request = |release: &mut Option<_>| *release = Some(done);
+        let request = |release: &mut Option<_>| *release = Some((done, last));
         request(&mut self.release.lock().unwrap_or_else(PoisonError::into_inner));
         // This wakes the thread.
         self.command(UiCommand::ReleaseTerminal);
@@ -313,7 +316,7 @@ mod tests {
                 bytes: [b"x".repeat(64 * 1024), b"\n".to_vec()].concat(),
             });
         }
-        let (released, ()) = tokio::join!(feed.release_terminal(), async {
+        let (released, ()) = tokio::join!(feed.release_terminal(None), async {
             // One write is already in progress, and another releases the terminal.
             for _ in 0..2 {
                 go.send(()).unwrap();

@@ -1,6 +1,6 @@
 //! Tests a complete session, screen by screen.
 
-use super::screen::{Project, Screen};
+use super::screen::{Project, Screen, until};
 
 /// A build whose course depends on `src/main`: it prints cargo's progress and waits for the file `go`, fails, or
 /// succeeds at once.
@@ -234,4 +234,30 @@ fn undo_rolls_back_to_the_previous_executable() {
             .contains("hotrun-")
     });
     assert_eq!(left.count(), 0, "hotrun should remove the kept executables");
+}
+
+#[test]
+fn a_build_that_asks_on_the_terminal_gets_the_answer() {
+    let build = "read answer </dev/tty; echo $answer >answer";
+    let run = "echo the answer is $(cat answer); while :; do sleep 0.02; done";
+    let project = Project::new(build, run);
+    let mut screen = Screen::start(&project.hotrun(&[]), 96, 14);
+    screen.until("hotrun to say so", |text| {
+        text.contains("keyboard input goes to it")
+    });
+    // The build's shell continues, in the foreground (`proc_pid_stat(5)`).
+    let reads = |stat: &String| {
+        let fields: Vec<&str> = stat.split(' ').collect();
+        fields[1] == "(sh)" && fields[2] != "T" && fields[4] == fields[7]
+    };
+    until("the build to get the terminal", || {
+        project.processes().iter().any(reads)
+    });
+    // Without the build, `q` would be a key.
+    screen.press("q\r");
+    screen.until("the program to be live", |text| {
+        text.contains("the answer is q") && text.contains("gen 1 live")
+    });
+    screen.press("q");
+    assert_eq!(screen.ended().code(), Some(0));
 }

@@ -13,6 +13,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdout, getpgid, getppid, setpgid, setsid};
 
 use self::channel::Channel;
@@ -50,6 +51,7 @@ pub fn main() -> io::Result<()> {
                 main: None,
                 tree: ProcessTree::new(program),
                 cleanup,
+                lent: None,
             };
             guardian.run();
         }
@@ -103,6 +105,8 @@ struct Guardian {
     tree: ProcessTree,
     /// The files to remove if hotrun is gone.
     cleanup: Vec<Cleanup>,
+    /// The process group that gets the terminal back, if the program needed the terminal.
+    lent: Option<Pid>,
 }
 
 impl Guardian {
@@ -154,6 +158,22 @@ impl Guardian {
         }
     }
 
+    /// Handles that a signal has stopped a process: one that the terminal sends to a background process that uses it
+    /// (`termios(3)`, "Job control"), or Ctrl-Z, after which no shell would continue the program.
+    fn stopped(&mut self, pid: Pid, signal: i32) {
+        let Ok(group) = getpgid(Some(pid)) else {
+            return;
+        };
+        if matches!(signal, libc::SIGTTIN | libc::SIGTTOU) {
+            self.lent = getpgid(Some(self.parent)).ok();
+            let group = group.as_raw();
+            self.channel.report(ProgramEvent::NeedsTerminal { group });
+        } else if signal == libc::SIGTSTP && self.lent.is_some() {
+            // Fails if the group has ended.
+            let _ = killpg(group, Signal::SIGCONT);
+        }
+    }
+
     /// Reaps ended processes. Returns whether the whole tree is gone.
     fn reap(&mut self) -> bool {
         let mut program = None;
@@ -167,11 +187,16 @@ impl Guardian {
                         program = Some(super::ended(status));
                     }
                 }
+                Reaped::Stopped(pid, signal) => self.stopped(Pid::from_raw(pid), signal),
                 Reaped::Running => break false,
                 Reaped::NoChild => break !self.tree.group_exists(),
             }
         };
         if let Some(ended) = program {
+            if let Some(hotrun) = self.lent.take() {
+                // Fails if the terminal is gone.
+                let _ = os::terminal::set_foreground(hotrun.as_raw());
+            }
             self.tree.program_ended = true;
             let survivors = !alone;
             self.channel
