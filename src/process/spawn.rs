@@ -127,7 +127,7 @@ impl Spawner {
         let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Pipe)?;
         let mut command = Command::new(&self.exe);
         command
-            // `pkill -f hotrun` must not find the guardian, which has to clean up.
+            // `pkill -f hotrun` must not find the guardian either (see `guardian::main`).
             .arg0("guardian")
             .arg(guardian::MODE)
             // In any other directory, the guardian would prevent that directory's file system from being unmounted.

@@ -37,7 +37,7 @@ pub const MODE: &str = "--guardian";
 pub fn main() -> io::Result<()> {
     let parent = getppid();
     os::close_from(3)?;
-    // Nor must `pkill hotrun` find it, which compares this name.
+    // `pkill hotrun` must not find the guardian, which has to clean up.
     set_name(c"guardian");
     let mut channel = Channel::take()?;
     match start(&channel) {

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Type};
 
 use super::*;
 use crate::socket::intercept::decision::ProgramSocket;
@@ -25,6 +26,23 @@ fn worker_socket(inode: u64) -> ProgramSocket {
     }
 }
 
+fn program(pid: i32, sockets: Vec<ProgramSocket>) -> InterceptedProgram {
+    let steered = Sockets::open(&[], Sharing::Steered).unwrap();
+    InterceptedProgram {
+        id: GenId::new(1),
+        adopter: steered.adopter().unwrap(),
+        pids: Box::new(move || vec![pid]),
+        sockets: ProgramSockets(sockets),
+        binding: Vec::new(),
+        ends: None,
+        notify: Box::new(drop),
+        hidden: false,
+        failed: false,
+        in_use: None,
+        connections: OwnConnections::default(),
+    }
+}
+
 fn exit_is_reported(program: &InterceptedProgram) -> bool {
     let ends = program.ends.as_ref().unwrap();
     let mut fds = [PollFd::new(ends.as_fd(), PollFlags::POLLIN)];
@@ -42,20 +60,7 @@ async fn a_workers_exit_is_reported_until_the_next_search() {
     // The `Command` holds a duplicate of the socket.
     drop(command);
     let pid = i32::try_from(worker.id()).unwrap();
-    let sockets = Sockets::open(&[], Sharing::Steered).unwrap();
-    let mut program = InterceptedProgram {
-        id: GenId::new(1),
-        adopter: sockets.adopter().unwrap(),
-        pids: Box::new(move || vec![pid]),
-        sockets: ProgramSockets(vec![worker_socket(inode), worker_socket(0)]),
-        binding: Vec::new(),
-        ends: None,
-        notify: Box::new(drop),
-        hidden: false,
-        failed: false,
-        in_use: None,
-        connections: OwnConnections::default(),
-    };
+    let mut program = program(pid, vec![worker_socket(inode), worker_socket(0)]);
     assert!(program.held().unwrap().contains(&inode));
     assert!(!exit_is_reported(&program));
     worker.kill().unwrap();
@@ -63,6 +68,57 @@ async fn a_workers_exit_is_reported_until_the_next_search() {
     assert!(exit_is_reported(&program));
     assert!(program.held().unwrap().is_empty());
     assert!(!exit_is_reported(&program));
+}
+
+#[tokio::test]
+async fn a_socket_counts_as_bound_only_if_the_kernel_has_bound_it() {
+    // No other test uses this address, so the port stays free.
+    let free = TcpListener::bind("127.0.77.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let own = nix::unistd::gettid().as_raw();
+    let mut program = program(own, Vec::new());
+    let prepare = |program: &mut InterceptedProgram| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        let one = BindingSocket {
+            socket: socket.try_clone().unwrap(),
+            binding: Binding::of(&socket, address).unwrap().unwrap(),
+            thread: own,
+        };
+        assert_eq!(program.prepare_stream(one, false), Reply::Continue);
+        assert!(!socket.reuse_port().unwrap(), "the bind is exclusive");
+        socket
+    };
+
+    let refused = prepare(&mut program);
+    program.settle(None);
+    assert_eq!(program.binding.len(), 1, "the bind may still be under way");
+    program.settle(Some(own + 1));
+    assert_eq!(
+        program.binding.len(),
+        1,
+        "another thread's call says nothing"
+    );
+    program.settle(Some(own));
+    assert!(program.binding.is_empty() && program.sockets.0.is_empty());
+    assert!(
+        refused.reuse_port().unwrap(),
+        "the program's own option is restored"
+    );
+
+    let elsewhere = prepare(&mut program);
+    let other: SocketAddr = "127.0.77.1:0".parse().unwrap();
+    elsewhere.bind(&other.into()).unwrap();
+    program.settle(None);
+    assert!(program.binding.is_empty() && program.sockets.0.is_empty());
+
+    let bound = prepare(&mut program);
+    bound.bind(&address.into()).unwrap();
+    program.await_bind(own);
+    assert!(program.binding.is_empty() && bound.reuse_port().unwrap());
+    let known = program.sockets.binding(os::cookie(&bound).unwrap());
+    assert_eq!(known.map(|known| known.endpoint.address), Some(address));
 }
 
 fn bytes(address: SocketAddr) -> Vec<u8> {
