@@ -29,7 +29,15 @@ impl Driver {
                     self.handle(Event::Begin);
                 }
             }
-            WatchMessage::Changed { paths, seen } => self.changed(paths, seen),
+            WatchMessage::Changed {
+                mut paths,
+                new,
+                seen,
+            } => {
+                let program = &self.builds.program;
+                paths.retain(|path| !program.makes(path, new.contains(path), !path.exists()));
+                self.changed(paths, seen);
+            }
             WatchMessage::Written { written, seen } => self.written(written, seen),
             WatchMessage::Trouble { text, hint } => {
                 self.feed.message(Level::Warning, text, Some(hint.into()));

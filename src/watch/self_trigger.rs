@@ -6,6 +6,7 @@
 //! the user's are not.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -103,6 +104,8 @@ pub struct SelfTrigger {
     own: BTreeMap<PathBuf, Duration>,
     /// How often the runs were seen to write a file that they do not keep open.
     caught: BTreeMap<PathBuf, usize>,
+    /// How many such files there are in a directory, by extension.
+    filled: BTreeMap<(PathBuf, OsString), usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -197,12 +200,25 @@ impl SelfTrigger {
     pub fn caught(&mut self, path: &Path, during: Option<Duration>, short: bool) {
         let caught = self.caught.entry(path.to_owned()).or_default();
         *caught += usize::from(short);
+        if short && *caught == 1 {
+            *self.filled.entry(kind(path)).or_default() += 1;
+        }
         let until = match *caught >= OFTEN {
             true => Duration::MAX,
             false => during.map_or(Duration::ZERO, |after| after + almost(after)),
         };
         let own = self.own.entry(path.to_owned()).or_default();
         *own = until.max(*own);
+    }
+
+    /// Whether the runs themselves make or remove such files: uploads with ever new names, or a pid file at the end.
+    pub fn makes(&self, path: &Path, is_new: bool, is_gone: bool) -> bool {
+        let fills = || {
+            self.filled
+                .get(&kind(path))
+                .is_some_and(|files| *files >= OFTEN)
+        };
+        is_new && fills() || is_gone && self.caught.get(path).is_some_and(|caught| *caught > 0)
     }
 
     /// Forgets what these files seemed to show, because something else must have written them.
@@ -280,6 +296,13 @@ impl SelfTrigger {
             Verdict::Now
         }
     }
+}
+
+/// The directory and the extension of a file.
+fn kind(path: &Path) -> (PathBuf, OsString) {
+    let dir = path.parent().unwrap_or(path);
+    let extension = path.extension().unwrap_or_default();
+    (dir.to_owned(), extension.to_owned())
 }
 
 /// By how much the times of two writes differ at most if both were made by runs that began after a pause, the first of

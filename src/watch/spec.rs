@@ -166,6 +166,8 @@ pub enum WatchMessage {
     Changed {
         /// The files, sorted. Never empty.
         paths: Vec<PathBuf>,
+        /// Those of the files that were not known before.
+        new: BTreeSet<PathBuf>,
         /// When the first and the last event for these files arrived.
         seen: (Instant, Instant),
     },

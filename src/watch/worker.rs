@@ -298,6 +298,8 @@ impl WatchWorker {
         if relinked || paths.iter().any(|path| self.filter.is_outdated_by(path)) {
             self.change_filter(paths.iter(), SystemTime::now());
         }
+        let unknown = paths.iter().filter(|path| !self.snapshot.knows(path));
+        let new: BTreeSet<PathBuf> = unknown.cloned().collect();
         let mut changed = BTreeSet::new();
         for path in paths {
             // A path that does not count may have been a directory with files that count.
@@ -318,7 +320,7 @@ impl WatchWorker {
             self.tree.send(WatchMessage::Written { written, seen });
         }
         if !paths.is_empty() {
-            self.tree.send(WatchMessage::Changed { paths, seen });
+            self.tree.send(WatchMessage::Changed { paths, new, seen });
         }
     }
 

@@ -273,6 +273,27 @@ fn a_person_who_saves_the_file_that_a_program_writes_sees_a_start_at_once() {
 }
 
 #[test]
+fn a_program_that_was_seen_writing_several_files_may_write_more_like_them() {
+    let mut history = SelfTrigger::of_program();
+    let path = |name: &str| PathBuf::from("uploads").join(name);
+    let makes = |history: &SelfTrigger, name| history.makes(&path(name), true, false);
+    for name in ["1.png", "2.png", "3.png"] {
+        assert!(!makes(&history, "new.png"));
+        history.caught(&path(name), None, true);
+        history.caught(&path(name), None, true);
+    }
+    assert!(makes(&history, "new.png") && !makes(&history, "new.py"));
+    assert!(
+        !history.makes(&path("1.png"), false, false),
+        "an edit counts"
+    );
+    assert!(
+        history.makes(&path("1.png"), false, true),
+        "it may remove its files"
+    );
+}
+
+#[test]
 fn a_program_that_was_seen_writing_a_file_several_times_may_write_it_at_any_time() {
     let mut history = SelfTrigger::of_program();
     let (path, later) = (PathBuf::from("data.json"), Some(SECOND * 9));
