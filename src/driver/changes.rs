@@ -289,6 +289,9 @@ impl Driver {
             files,
             unread,
         } = inputs;
+        for path in unread {
+            self.watch.watch.unread(path);
+        }
         // Asking cargo takes time, so a newer build may have finished in the meantime.
         if !self.config.cli.watch.is_empty() || self.watch.newest > Some(id) {
             return;
@@ -303,7 +306,6 @@ impl Driver {
             ignored_dirs: ignored_paths(&self.watch.roots),
             inputs,
             since: began,
-            unread,
         });
     }
 }

@@ -55,6 +55,7 @@ pub use rule::{ChangeRule, RuleAction, action_for};
 pub use self_trigger::{Batch, LockFileWindow, Moment, SelfTrigger, Verdict};
 pub use spec::{InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate, WrittenFile};
 
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 use std::time::SystemTime;
@@ -105,6 +106,11 @@ impl FileWatch {
     /// build began.
     pub fn update(&self, update: WatchUpdate) {
         self.send(WatchInput::Update(update));
+    }
+
+    /// Call this if a build has not read a changed file. Any event for the file counts as a change from now on.
+    pub fn unread(&self, path: PathBuf) {
+        self.send(WatchInput::Unread(path));
     }
 
     fn send(&self, input: WatchInput) {

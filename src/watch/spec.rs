@@ -137,8 +137,6 @@ pub struct WatchUpdate {
     pub inputs: Option<InputSet>,
     /// When the build began. A file that counts only from now on is reported as changed if it has changed since then.
     pub since: SystemTime,
-    /// Files that have changed but that the build has not read. Any event for them counts as a change.
-    pub unread: Vec<PathBuf>,
 }
 
 /// A file that was written by a process that hotrun has started.

@@ -26,6 +26,8 @@ pub(super) enum WatchInput {
     /// A build began at this time.
     Build(SystemTime),
     Update(WatchUpdate),
+    /// A build has not read this changed file.
+    Unread(PathBuf),
     /// The watch was dropped.
     Stop,
 }
@@ -102,6 +104,7 @@ impl WatchWorker {
                 }
                 Ok(WatchInput::Build(began)) => self.build_begins(began),
                 Ok(WatchInput::Update(update)) => self.update(update),
+                Ok(WatchInput::Unread(path)) => self.snapshot.forget_contents(&path),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(WatchInput::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }

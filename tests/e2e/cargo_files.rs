@@ -210,11 +210,19 @@ fn a_file_outside_the_package_that_only_the_failed_build_names_triggers_a_build(
 
 #[test]
 fn a_file_that_cargo_ignores_for_its_age_is_named_and_can_be_touched() {
+    for options in [&[][..], &["--watch", "src"]] {
+        assert_old_file_is_named(options);
+    }
+}
+
+#[track_caller]
+fn assert_old_file_is_named(options: &[&str]) {
     let project = package(&[]);
     let path = project.work().join("src/main.rs");
     let before = File::open(&path).and_then(|file| file.metadata()?.modified());
     let before = before.expect("can read the time") - Duration::from_secs(60);
-    let mut run = start(&project, "cargo run");
+    let run = Run::new(&project).args(options);
+    let mut run = run.program(["cargo", "run"]).spawn();
     assert_prints(&mut run, "one");
     let old = project.beside("old.rs");
     fs::write(&old, prints("old")).expect("can write the file");

@@ -109,9 +109,6 @@ impl WatchWorker {
         if !is_same {
             self.change_filter(uncounted.keys(), since);
         }
-        for path in &update.unread {
-            self.snapshot.forget_contents(path);
-        }
         // The next build may already have begun.
         self.build_began = self.build_began.filter(|began| since < *began);
         for (path, time) in uncounted {

@@ -25,7 +25,6 @@ fn failed(root: &Path, since: SystemTime) -> WatchUpdate {
         ignored_dirs: Vec::new(),
         inputs: None,
         since,
-        unread: Vec::new(),
     }
 }
 
@@ -61,7 +60,6 @@ fn an_input_removed_during_the_build_is_reported() {
         ignored_dirs: Vec::new(),
         inputs: Some(named),
         since,
-        unread: Vec::new(),
     };
     inputs.send(WatchInput::Update(update)).unwrap();
     assert!(
