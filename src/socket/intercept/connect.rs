@@ -10,9 +10,10 @@ use socket2::Socket;
 use crate::socket::Diversion;
 use crate::socket::endpoint::Endpoint;
 
-/// How long a source port stays diverted. On one machine, the kernel chooses the listener within a `connect` call or,
-/// under load, soon after it.
-const DIVERTED_FOR: Duration = Duration::from_millis(250);
+/// How long a source port stays diverted. On one machine, the kernel chooses the listener within the `connect` call, but
+/// under load the thread may make the call late. Once the program has closed the socket, a client may get the same port
+/// and reach the program early, so this must not be long.
+const DIVERTED_FOR: Duration = Duration::from_millis(100);
 /// The largest number of diverted source ports, which bounds the length of the steering program.
 const MAX_DIVERTED: usize = 16;
 
@@ -26,14 +27,19 @@ pub(super) struct OwnConnections {
 }
 
 impl OwnConnections {
-    pub(super) fn are_diverted(&self) -> bool {
-        !self.diverted.is_empty()
+    /// Returns how long to wait before [`Self::end_diversions`] has something to do.
+    pub(super) fn diverted_for(&self) -> Option<Duration> {
+        let (since, _) = self.diverted.front()?;
+        // Waiting has a resolution of one millisecond.
+        Some(DIVERTED_FOR.saturating_sub(since.elapsed()) + Duration::from_millis(1))
     }
 
-    /// Stops diverting the ports whose connections have been established.
-    pub(super) fn end_diversions(&mut self) {
+    /// Stops diverting the ports whose time is up. Returns whether there were any.
+    pub(super) fn end_diversions(&mut self) -> bool {
+        let before = self.diverted.len();
         self.diverted
             .retain(|(since, _)| since.elapsed() < DIVERTED_FOR);
+        self.diverted.len() < before
     }
 
     /// Diverts the source port of a program's socket, by calling `start` with it. Binds the socket to a free port if it

@@ -89,17 +89,21 @@ impl Interceptor {
         };
         loop {
             let listens = self.program.sockets.0.iter().any(|one| one.listens);
-            let searches = listens
-                || !self.program.binding.is_empty()
-                || self.program.connections.are_diverted();
+            let searches = listens || !self.program.binding.is_empty();
+            self.program.connections.end_diversions();
             let pause = self.search_at.saturating_duration_since(Instant::now());
             if searches && pause.is_zero() {
                 self.search();
                 continue;
             }
             let ends = self.program.ends.as_ref().map(AsFd::as_fd);
-            match calls.next(ends, searches.then_some(pause)) {
+            let timeouts = [
+                searches.then_some(pause),
+                self.program.connections.diverted_for(),
+            ];
+            match calls.next(ends, timeouts.into_iter().flatten().min()) {
                 Ok(Next::Call(call)) => self.handle(&calls, &call),
+                Ok(Next::Stopped) if self.program.connections.end_diversions() => {}
                 Ok(Next::Stopped) => self.search(),
                 Ok(Next::Ended) => return,
                 // The system is out of memory, which may be temporary. The caller waits until the next attempt.
@@ -113,7 +117,6 @@ impl Interceptor {
     fn search(&mut self) {
         let begun = Instant::now();
         self.program.settle(None);
-        self.program.connections.end_diversions();
         self.program.forget_closed();
         let pause = match self.program.sockets.several_share() {
             true => PAUSE,

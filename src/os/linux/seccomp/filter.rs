@@ -20,7 +20,8 @@ const LOAD_WORD: u16 = 0x20;
 /// to.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
-/// The offset of the lower half of the third argument, on a little-endian system. `connect` reads no more of it.
+/// The offset of the lower half of the third argument, on a little-endian system. The length that `connect` takes is an
+/// `int`.
 const THIRD_ARGUMENT: u32 = 32;
 
 /// The lengths of the IP addresses that programs pass to `connect`: `sockaddr_in`, `sockaddr_in6` and, from some C
