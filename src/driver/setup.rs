@@ -74,10 +74,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
         ui_thread.quit_on_panic(on_quit);
     }
     let builds = plan.build_command()?.is_some();
-    let mut artifacts = artifact::ArtifactStore::default();
-    if !builds {
-        artifacts.set_newest(ArtifactId::FIRST, plan.launch(&mut plan.output())?, None);
-    }
+    let artifacts = artifacts(&plan, builds)?;
     suggest_cargo_mode(&config, &feed);
     let adopts = adopts(&config, &sockets, &feed);
     let driver = Driver {
@@ -105,6 +102,15 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
         sources,
         ui_thread,
     })
+}
+
+/// Without a build, the first artifact is the command itself.
+fn artifacts(plan: &Plan, builds: bool) -> Result<artifact::ArtifactStore, Failure> {
+    let mut artifacts = artifact::ArtifactStore::default();
+    if !builds {
+        artifacts.set_newest(ArtifactId::FIRST, plan.launch(&mut plan.output())?, None);
+    }
+    Ok(artifacts)
 }
 
 /// Says what to type if the command wraps a `cargo run`.
