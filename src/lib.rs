@@ -56,7 +56,7 @@
 //! 5. The old generation accepts the connections that are already in its queue. It gets the stop signal once its
 //!    connections are closed or idle. If they do not become idle, it gets the signal at the stop timeout, or earlier if
 //!    it handles the signal.
-//! 6. Connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed.
+//! 6. TCP connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed.
 //!    Closing a listener makes the kernel renumber the group, so hotrun closes one only when every connection still lands
 //!    in a listener that serves or forwards it.
 //!

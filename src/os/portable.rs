@@ -52,6 +52,10 @@ pub fn tcp_listening(_: u16) -> io::Result<Vec<TcpListening>> {
     unsupported()
 }
 
+pub fn tcp_listening_at(_: SocketAddr) -> io::Result<Vec<TcpListening>> {
+    unsupported()
+}
+
 pub fn tcp_connections(_: SocketAddr) -> io::Result<Vec<TcpConnection>> {
     unsupported()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -11,6 +12,7 @@ use super::endpoint::Endpoint;
 use super::open;
 use super::table::GroupId;
 use super::thread::{Joined, Neighbours, Opened, ReachedGroup, SocketInbox};
+use crate::os::cleanup::FileId;
 use crate::reload::GenId;
 
 /// A handle for adopting the sockets that programs open themselves.
@@ -86,6 +88,18 @@ impl Adopter {
         let late = self.is_late();
         self.inbox
             .ask(move |thread| thread.join(id, socket, backlog, late))?
+    }
+
+    /// Adopts a unix socket on which this generation's program listens. `file` is the file at its path.
+    pub fn join_path(
+        &self,
+        id: GenId,
+        socket: Socket,
+        path: PathBuf,
+        file: FileId,
+    ) -> io::Result<()> {
+        self.inbox
+            .ask(move |thread| thread.join_path(id, socket, path, file))?
     }
 
     /// Orphans the listeners of this generation that none of its processes holds any longer. `held` contains the inodes

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Socket, Type};
 
 use crate::os::socket_holders::socket_holder;
-use crate::os::{Holder, TcpListening, tcp_listening};
+use crate::os::{Holder, TcpListening, tcp_listening, tcp_listening_at};
 
 /// The transport protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +71,15 @@ impl Endpoint {
         covered(own) && (!v4_too || covered(Ipv4Addr::UNSPECIFIED.into()))
     }
 
+    /// Whether clients of other endpoints might reach this one. A program may have thousands for which this is false, so
+    /// that comparing each with each takes seconds.
+    pub(super) fn may_cover_others(&self) -> bool {
+        match self.address.ip() {
+            IpAddr::V4(ip) => ip.is_unspecified(),
+            IpAddr::V6(_) => true,
+        }
+    }
+
     fn canonical(&self) -> IpAddr {
         self.address.ip().to_canonical()
     }
@@ -98,7 +107,12 @@ impl Endpoint {
     }
 
     fn overlapping(self, ours: &[u64]) -> Option<TcpListening> {
-        let mut others = self.others(ours);
+        let mut others = match self.address.port() {
+            0 => Vec::new(),
+            port => tcp_listening(port).unwrap_or_default(),
+        };
+        others.retain(|found| !ours.contains(&found.inode));
+        let mut others = others.into_iter();
         others.find(|found| endpoint_of(found).overlaps(&self))
     }
 
@@ -115,18 +129,14 @@ impl Endpoint {
     }
 
     fn sharing(self, ours: &[u64]) -> Option<TcpListening> {
-        let mut others = self.others(ours);
-        others.find(|found| is_same(endpoint_of(found), self))
-    }
-
-    /// Returns the listeners on the port except `ours`, if the system reports them.
-    fn others(self, ours: &[u64]) -> impl Iterator<Item = TcpListening> {
         let found = match self.address.port() {
             0 => Vec::new(),
-            port => tcp_listening(port).unwrap_or_default(),
+            _ => tcp_listening_at(self.address).unwrap_or_default(),
         };
-        let others = found.into_iter();
-        others.filter(|found| !ours.contains(&found.inode))
+        let mut others = found
+            .into_iter()
+            .filter(|found| !ours.contains(&found.inode));
+        others.find(|found| is_same(endpoint_of(found), self))
     }
 }
 
@@ -245,11 +255,16 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_on_the_same_address_is_a_stranger_unless_it_is_ours() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = Endpoint::from(listener.local_addr().unwrap());
-        let inode = crate::os::inode(&listener).unwrap();
-        assert!(!endpoint.has_stranger(&[inode]));
-        assert!(endpoint.has_stranger(&[7]));
+    fn a_listener_on_exactly_the_same_address_is_a_stranger_unless_it_is_ours() {
+        for at in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            let listener = std::net::TcpListener::bind(at).unwrap();
+            let endpoint = Endpoint::of(&listener.try_clone().unwrap().into()).unwrap();
+            let inode = crate::os::inode(&listener).unwrap();
+            assert!(!endpoint.has_stranger(&[inode]), "{at}");
+            assert!(endpoint.has_stranger(&[7]), "{at}");
+            let mut other = endpoint;
+            other.address.set_ip("127.0.0.9".parse().unwrap());
+            assert!(!other.has_stranger(&[7]), "{at}");
+        }
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of
 //!   the member that gets a new connection.
-//! - Unix: every listener has its own name next to the path, and the path is a hard link to one of them.
+//! - Unix: every listener has its own name next to the path, and the path is a hard link to one of them. That is also so
+//!   if programs bind the path themselves.
 //! - [`Sharing::Shared`]: all listeners are duplicates of one socket, for systems without steering.
 //!
 //! ```text

@@ -47,7 +47,8 @@ pub(super) enum At {
 /// A listener's open socket.
 pub(super) struct OpenListener {
     pub(super) group: GroupId,
-    /// Our descriptor. The program has a duplicate, which shares the file status flags.
+    /// Our descriptor. The program has a duplicate, which shares the file status flags. A stand-in if the program has
+    /// bound the socket to a path itself.
     pub(super) socket: Arc<Socket>,
     pub(super) sharing: Sharing,
     /// The inode of the socket itself, not that of its path.

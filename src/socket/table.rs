@@ -110,17 +110,16 @@ impl Table {
     ) -> io::Result<()> {
         use TableInput as Input;
         let starts_forwarders = input.starts_forwarders();
-        self.untidy = true;
-        if !matches!(input, Input::Tick | Input::Scanned { .. }) {
-            self.groups
-                .iter_mut()
-                .for_each(|group| group.sweep_soon(now));
-        }
+        self.mark_untidy(now, &input);
         let env = &mut self.env(now, kernel);
         let result = match input {
             Input::Add(endpoint) => self.add(endpoint, env),
             Input::Prepare(id) => self.prepare(id, env),
-            Input::Join(endpoint, joining) => self.join(endpoint, joining, env),
+            Input::Join(endpoint, joining) => {
+                let group = self.find(endpoint).map(|group| group.id);
+                self.join(group, Some(endpoint), joining, env)
+            }
+            Input::JoinPath(group, joining) => self.join(group, None, joining, env),
             Input::Orphan(ids) => self.on_each(env, |group, env| group.orphan(&ids, env)),
             Input::Switch(id) => self.switch(id, env),
             Input::Hold => self.hold(env),
@@ -182,14 +181,21 @@ impl Table {
         let env = &mut self.env(now, kernel);
         self.hide_covered(env);
         let mut deadlines = vec![self.remove_abandoned(env)];
-        self.groups
-            .iter_mut()
-            .for_each(|group| group.set_policy(env));
-        let steered = self.on_each(env, Group::steer);
-        let forwarding = self.on_each(env, Group::start_forwarding);
+        let untidy = |group: &&mut Group| group.untidy;
+        if self.groups.iter().any(|group| !group.untidy) {
+            deadlines.push(self.deadline);
+        }
+        let groups = self.groups.iter_mut().filter(untidy);
+        groups.for_each(|group| group.set_policy(env));
+        let (mut steered, mut forwarding) = (Ok(()), Ok(()));
+        for group in self.groups.iter_mut().filter(untidy) {
+            steered = group.steer(env).and(steered);
+            forwarding = group.start_forwarding(env).and(forwarding);
+        }
         let failed = steered.is_err() || forwarding.is_err();
         deadlines.push(failed.then(|| now.plus(AGAIN)));
-        for group in &mut self.groups {
+        for group in self.groups.iter_mut().filter(untidy) {
+            group.untidy = false;
             group.watch(env);
             // Most programs remove the path when they exit.
             if group.is_path() && !self.draining.is_empty() {
@@ -256,18 +262,23 @@ impl Table {
         Ok(())
     }
 
-    fn join(&mut self, endpoint: Endpoint, joining: Joining, env: &mut Env) -> io::Result<()> {
+    fn join(
+        &mut self,
+        group: Option<GroupId>,
+        endpoint: Option<Endpoint>,
+        joining: Joining,
+        env: &mut Env,
+    ) -> io::Result<()> {
         // The generation is gone, so its listener would never be released.
         if self.gone.contains(&joining.id) {
             return Err(Errno::ESRCH.into());
         }
         let draining = self.draining.contains(&joining.id);
-        let found = self.find(endpoint).map(|group| group.id);
-        if let Some(group) = found.and_then(|id| self.group(id)) {
+        if let Some(group) = group.and_then(|id| self.group(id)) {
             group.refresh(env)?;
             return group.join(joining, draining, env);
         }
-        let mut group = Group::new(Some(endpoint), true, env);
+        let mut group = Group::new(endpoint, true, env);
         let joined = group.join(joining, draining, env);
         self.keep(group, joined, env)
     }

@@ -1,6 +1,8 @@
 //! Accepts TCP connections that no program accepts, and handles each of them by its group's [`UnclaimedPolicy`]: it
 //! waits, gets a response, or is forwarded.
 
+mod pending;
+
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net;
@@ -12,14 +14,13 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep_until};
 
+use self::pending::{ClientEvent, PendingConnection};
 use super::forward::forward;
-use super::respond::{GetReason, HttpRequest, Reason, may_see_reason, response, send};
+use super::respond::{GetReason, Reason, send};
 use super::table::UnclaimedPolicy;
 
 /// How many connections hotrun handles at the same time. Each of them occupies one place. A forwarded connection uses
@@ -27,13 +28,8 @@ use super::table::UnclaimedPolicy;
 const PLACES: usize = 256;
 /// How long a forwarder waits before it retries if all places or all descriptors are in use.
 const CROWDED: Duration = Duration::from_millis(50);
-/// How many clients that have shut down their sending side may wait without a place.
-const MOST_HALF_CLOSED: u64 = 64;
-/// hotrun stops reading a request once it has read this many bytes. Servers accept 8 to 64 kilobytes of headers.
-const MOST_READ: usize = 32 << 10;
-/// How long hotrun keeps reading a request after its first byte has arrived. A slow client occupies a place for which
-/// others may be waiting.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many clients may wait without a place.
+const MOST_WITHOUT_PLACE: u64 = 256;
 
 /// The state that the unclaimed connections of all addresses share. Connections beyond the limits wait in the accept
 /// queues.
@@ -42,8 +38,8 @@ pub(super) struct Unclaimed {
     pub(super) runtime: Handle,
     /// One permit for each connection that may be handled at the same time.
     places: Arc<Semaphore>,
-    /// How many clients have shut down their sending side so far.
-    half_closed: watch::Sender<u64>,
+    /// How many clients have given up their places so far.
+    without_place: watch::Sender<u64>,
     reason: watch::Sender<Arc<GetReason>>,
 }
 
@@ -53,9 +49,26 @@ impl Unclaimed {
         Self {
             runtime,
             places: Arc::new(Semaphore::new(PLACES)),
-            half_closed: watch::Sender::default(),
+            without_place: watch::Sender::default(),
             reason: watch::Sender::new(unknown),
         }
+    }
+
+    /// Numbers a client that gives up its place.
+    fn number(&self) -> u64 {
+        self.without_place.send_modify(|count| *count += 1);
+        *self.without_place.borrow()
+    }
+
+    /// Returns when too many clients have given up their places after the one with this number.
+    async fn outnumbered(&self, number: Option<u64>) {
+        let Some(number) = number else {
+            return std::future::pending().await;
+        };
+        let mut count = self.without_place.subscribe();
+        let _ = count
+            .wait_for(|count| *count >= number + MOST_WITHOUT_PLACE)
+            .await;
     }
 
     /// Sets the reason that is given to clients while the policy is [`UnclaimedPolicy::Respond`].
@@ -241,9 +254,9 @@ async fn handle(
         until: None,
         may_respond: true,
         place: Some(place),
-        half_closed: None,
-        unclaimed,
+        reason: unclaimed.reason.subscribe(),
     };
+    let mut number = None;
     loop {
         let responds = match *policy.borrow_and_update() {
             UnclaimedPolicy::Forward => break,
@@ -255,16 +268,22 @@ async fn handle(
             changed = policy.changed() => if changed.is_err() {
                 return;
             },
-            response = client.wait(responds) => {
-                if let Some(response) = response {
+            () = unclaimed.outnumbered(number) => return,
+            event = client.wait(responds) => match event {
+                ClientEvent::Request(response) => {
                     let _ = send(client.stream, &response).await;
+                    return;
                 }
-                return;
-            }
+                ClientEvent::Gone => return,
+                ClientEvent::Unanswerable => {
+                    client.place = None;
+                    number = Some(unclaimed.number());
+                }
+            },
         }
     }
     if client.place.is_none() {
-        let places = client.unclaimed.places.clone();
+        let places = unclaimed.places.clone();
         client.place = places.acquire_owned().await.ok();
     }
     let _ = forward(client.stream, &client.received).await;
@@ -274,113 +293,4 @@ fn accepted(socket: Socket) -> io::Result<TcpStream> {
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     TcpStream::from_std(socket.into())
-}
-
-/// An accepted connection that is not forwarded yet.
-struct PendingConnection {
-    stream: TcpStream,
-    /// The bytes that have been read so far. They are forwarded first.
-    received: Vec<u8>,
-    /// When to stop reading.
-    until: Option<Instant>,
-    /// Whether the client may still get a response.
-    may_respond: bool,
-    place: Option<OwnedSemaphorePermit>,
-    /// The client's number among those that have shut down their sending side.
-    half_closed: Option<u64>,
-    unclaimed: Arc<Unclaimed>,
-}
-
-impl PendingConnection {
-    /// Waits until the client has sent an HTTP request, if `responds` is set, or until it has gone. Returns the response
-    /// to the request. Cancel safe.
-    async fn wait(&mut self, responds: bool) -> Option<Vec<u8>> {
-        if responds && self.may_respond {
-            match self.response().await {
-                Ok(None) => self.may_respond = false,
-                Ok(Some(response)) => return Some(response),
-                Err(_) => return None,
-            }
-        }
-        self.gone().await;
-        None
-    }
-
-    /// Returns when the client has gone. A client that has only shut down its sending side may still be waiting for a
-    /// response. It gives up its place, and of all such clients only the newest are kept. Cancel safe.
-    async fn gone(&mut self) {
-        let number = loop {
-            if let Some(number) = self.half_closed {
-                break number;
-            }
-            if self.received.len() >= MOST_READ {
-                return std::future::pending().await;
-            }
-            match self.read().await {
-                Ok(0) => {
-                    let half_closed = &self.unclaimed.half_closed;
-                    half_closed.send_modify(|count| *count += 1);
-                    self.half_closed = Some(*half_closed.borrow());
-                    self.place = None;
-                }
-                Ok(_) => {}
-                Err(_) => return,
-            }
-        };
-        let mut count = self.unclaimed.half_closed.subscribe();
-        let _ = count
-            .wait_for(|count| *count >= number + MOST_HALF_CLOSED)
-            .await;
-    }
-
-    /// Reads the request. Returns the response, or `None` if the protocol is not HTTP. Cancel safe.
-    async fn response(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut last = false;
-        loop {
-            if !self.received.is_empty() {
-                match HttpRequest::parse(&self.received, last) {
-                    HttpRequest::Http { page, body, local } => {
-                        let reason = self.unclaimed.reason.borrow().clone();
-                        let reason = match may_see_reason(&self.stream, local) {
-                            true => reason(),
-                            false => Reason::hidden(),
-                        };
-                        return Ok(Some(response(&reason, page, body)));
-                    }
-                    HttpRequest::OtherProtocol => return Ok(None),
-                    HttpRequest::Incomplete => {}
-                }
-            }
-            last = self.read_more().await?;
-        }
-    }
-
-    /// Reads more of the request. Returns whether no more will be read.
-    async fn read_more(&mut self) -> io::Result<bool> {
-        let read = match self.until {
-            None => self.read().await?,
-            Some(until) => tokio::select! {
-                // Take bytes that have arrived, even after the deadline.
-                biased;
-                read = self.read() => read?,
-                () = sleep_until(until) => return Ok(true),
-            },
-        };
-        if self.received.is_empty() {
-            // The connection was closed before its first byte.
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(read == 0 || self.received.len() >= MOST_READ)
-    }
-
-    async fn read(&mut self) -> io::Result<usize> {
-        let room = (MOST_READ - self.received.len()) as u64;
-        let mut limited = (&mut self.stream).take(room);
-        let read = limited.read_buf(&mut self.received).await?;
-        if read > 0 {
-            self.until
-                .get_or_insert_with(|| Instant::now() + READ_TIMEOUT);
-        }
-        Ok(read)
-    }
 }

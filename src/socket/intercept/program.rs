@@ -116,6 +116,8 @@ pub(super) struct InterceptedProgram {
     pub(super) pids: Box<dyn Fn() -> Vec<i32> + Send>,
     pub(super) sockets: ProgramSockets,
     pub(super) binding: Vec<BindingSocket>,
+    /// The socket whose `listen` was left to the kernel, which may be a unix socket.
+    pub(super) path: Option<Socket>,
     /// Reports when a process that holds one of the sockets exits. Set while several sockets share an address.
     pub(super) ends: Option<ProcessEnds>,
     pub(super) notify: Box<dyn FnMut(InterceptEvent) + Send>,
@@ -145,7 +147,10 @@ impl InterceptedProgram {
                     Reply::Continue
                 }
             },
-            Syscall::Listen { .. } if self.sockets.0.is_empty() && !self.hidden => Reply::Continue,
+            Syscall::Listen { fd, .. } if self.sockets.0.is_empty() && !self.hidden => {
+                self.path = caller.socket(fd).ok();
+                Reply::Continue
+            }
             Syscall::Listen { fd, backlog } => self.listen(caller, fd, backlog),
             Syscall::Connect { .. } if self.connections.started => Reply::Continue,
             Syscall::Connect {
@@ -221,7 +226,10 @@ impl InterceptedProgram {
         let decision = self.sockets.on_listen(cookie, listens);
         tracing::debug!("gen {}: listen: {decision:?}", self.id);
         match decision {
-            OnListen::PassOn => Reply::Continue,
+            OnListen::PassOn => {
+                self.path = Some(socket);
+                Reply::Continue
+            }
             OnListen::InUse => Reply::Errno(libc::EADDRINUSE),
             OnListen::Again => match open::listen(&socket, backlog) {
                 Ok(()) => Reply::Success,
@@ -366,5 +374,6 @@ impl InterceptedProgram {
 }
 
 mod bind;
+mod path;
 #[cfg(test)]
 mod tests;

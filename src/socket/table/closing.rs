@@ -18,8 +18,9 @@
 
 use std::time::Duration;
 
+use super::Table;
 use super::group::{Group, Sweep};
-use super::types::{Env, Listener, ListenerId, Op, Sight};
+use super::types::{Env, Listener, ListenerId, Op, Sight, TableInput};
 use crate::reload::Time;
 use crate::socket::Transport;
 
@@ -32,9 +33,28 @@ pub(in crate::socket) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3)
 /// The longest pause between two scans: connections in a queue may have to wait for a live generation for a long time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+impl Table {
+    /// Marks the groups in which an input may have changed something. A program that opens thousands of addresses must not
+    /// wait until all groups are tidied up for each of them.
+    pub(super) fn mark_untidy(&mut self, now: Time, input: &TableInput) {
+        self.untidy = true;
+        let due = self.deadline.is_some_and(|deadline| deadline <= now);
+        if input.concerns_one_group(self.common.live) && !due {
+            return;
+        }
+        for group in &mut self.groups {
+            group.untidy = true;
+            if !matches!(input, TableInput::Tick | TableInput::Scanned { .. }) {
+                group.sweep_soon(now);
+            }
+        }
+    }
+}
+
 impl Group {
     /// Scans again soon, because an input may have changed something.
     pub(super) fn sweep_soon(&mut self, now: Time) {
+        self.untidy = true;
         if let Some(sweep) = &mut self.sweep {
             sweep.at = now;
             sweep.pause = REST;

@@ -71,6 +71,8 @@ pub(in crate::socket) struct Group {
     /// Set if the address was opened by a program and is not a `--listen` address.
     pub(super) adopted: Option<Adopted>,
     pub(super) policy: UnclaimedPolicy,
+    /// Whether something has changed since the last [`Table::tidy`](super::Table::tidy).
+    pub(super) untidy: bool,
     /// Set while there are listeners to close.
     pub(super) sweep: Option<Sweep>,
 }
@@ -91,6 +93,7 @@ impl Group {
             },
             adopted: adopted.then(Adopted::default),
             policy: UnclaimedPolicy::default(),
+            untidy: true,
             sweep: None,
         }
     }
@@ -112,6 +115,11 @@ impl Group {
     /// Whether this is the group of a unix socket's path.
     pub(in crate::socket) fn is_path(&self) -> bool {
         self.endpoint.is_none()
+    }
+
+    /// Whether programs bind the path themselves. The next program will not accept from another socket than its own.
+    pub(in crate::socket) fn is_own_path(&self) -> bool {
+        self.is_path() && self.is_adopted()
     }
 
     pub(in crate::socket) fn is_adopted(&self) -> bool {
@@ -258,9 +266,9 @@ impl Group {
                 reuseport.attached = Some(steering);
             }
             Backend::Path { linked } => {
-                let mut listeners = self.listeners.iter();
-                let target = listeners.find(|one| one.owner == self.target);
-                let target = target.map(|one| one.id);
+                // A program may have closed its socket and opened another one.
+                let own = self.listeners.iter().filter(|one| one.owner == self.target);
+                let target = own.map(|one| one.id).max();
                 let Some(listener) = target.filter(|target| *linked != Some(*target)) else {
                     return Ok(());
                 };
@@ -334,11 +342,16 @@ impl Group {
         self.steer(env)
     }
 
-    /// Restores a path that a program has removed.
+    /// Restores a path that a program has removed, except if it is its own, as most programs do when they exit.
     pub(super) fn restore_path(&self, env: &mut Env) {
+        let own = |one: &Listener| self.is_own_path() && one.retired;
         if let Backend::Path {
             linked: Some(listener),
         } = self.backend
+            && !self
+                .listeners
+                .iter()
+                .any(|one| one.id == listener && own(one))
         {
             let _ = env.kernel.perform(Op::RestorePath { listener });
         }
@@ -380,8 +393,8 @@ impl Group {
     /// Starts watching the new listeners. If a program shuts down the target's listener, connections are refused or
     /// reach the wrong generation until the table reacts.
     pub(super) fn watch(&mut self, env: &mut Env) {
-        // A shutdown does not remove a datagram socket from its group.
-        if self.carries_datagrams() {
+        // A shutdown does not remove a datagram socket from its group, and hotrun does not hold a program's unix socket.
+        if self.carries_datagrams() || self.is_own_path() {
             return;
         }
         for listener in self.listeners.iter_mut().filter(|one| !one.watched) {

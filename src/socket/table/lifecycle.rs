@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::group::{Closed, Group};
+use super::group::{Backend, Closed, Group};
 use super::types::{
     AddressEvent, Env, Joining, Listener, ListenerId, ListenerPhase, Op, Origin, Owner,
 };
@@ -54,6 +54,7 @@ impl Group {
         if multipath {
             self.anchor(env)?;
         }
+        self.sweep_soon(env.now);
         let (group, listener) = (self.id, ListenerId(env.common.number()));
         env.kernel.perform(Op::Join {
             group,
@@ -76,8 +77,12 @@ impl Group {
         let is_next = self.is_unserved() && owner > self.target;
         let wanted = !draining && (live || self.target == owner || is_next);
         let mut steered = Ok(());
-        if wanted || !self.target_has_listener() {
+        self.bound(listener);
+        let targeted = wanted || !self.target_has_listener();
+        if targeted {
             self.target = owner;
+        }
+        if targeted || self.is_path() {
             steered = self.steer(env);
         }
         if let Some(adopted) = &mut self.adopted {
@@ -96,6 +101,13 @@ impl Group {
         let orphaned = self.orphan(&passed, env);
         self.close_deferred(env);
         steered.and(orphaned)
+    }
+
+    /// Records that the path leads to this listener, because its program has bound it.
+    fn bound(&mut self, listener: ListenerId) {
+        if let Backend::Path { linked } = &mut self.backend {
+            *linked = Some(listener);
+        }
     }
 
     /// Keeps or opens one of our sockets, so that the steering program can be attached through it.
@@ -124,8 +136,8 @@ impl Group {
     /// are forwarded, and then they are closed. While one of them is the target's only listener, new connections still
     /// arrive in it, and wait. Ignores listeners of other groups.
     pub(super) fn orphan(&mut self, ids: &[ListenerId], env: &mut Env) -> io::Result<()> {
-        // A datagram socket has no waiting connections.
-        if self.carries_datagrams() {
+        // A datagram socket has no waiting connections, and those that wait in a program's unix socket are lost.
+        if self.carries_datagrams() || self.is_own_path() {
             let closed = ids.iter().map(|id| self.close(*id, env));
             return closed.fold(Ok(()), io::Result::and);
         }
@@ -161,7 +173,7 @@ impl Group {
             self.target = newest;
             return self.steer(env);
         }
-        if self.carries_datagrams() {
+        if self.carries_datagrams() || self.is_own_path() {
             return Ok(());
         }
         if self.keep_queue() {
@@ -181,7 +193,10 @@ impl Group {
     /// The connections that wait in it cannot move to another queue. Returns whether there is such a socket.
     fn keep_queue(&mut self) -> bool {
         let kept = match self.is_path() {
-            true => self.owned_mut(self.target).find(|one| one.retired),
+            true => {
+                let mut own = self.owned_mut(self.target);
+                own.find(|one| one.retired && one.origin == Origin::Hotrun)
+            }
             false => None,
         };
         let Some(listener) = kept else {
@@ -211,6 +226,11 @@ impl Group {
             listener.retired = true;
             let listener = listener.id;
             let _ = env.kernel.perform(Op::SetNonblocking { listener });
+        }
+        if self.is_own_path() {
+            let ids: Vec<ListenerId> = self.of(id).map(|one| one.id).collect();
+            let closed = ids.into_iter().map(|id| self.close(id, env));
+            return closed.fold(Ok(()), io::Result::and);
         }
         match self.target == owner {
             true => self.hold(env),

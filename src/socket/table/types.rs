@@ -114,6 +114,9 @@ pub(in crate::socket) enum TableInput {
     Prepare(GenId),
     /// A program has bound a socket to this address and wants to listen on it.
     Join(Endpoint, Joining),
+    /// A program listens on a unix socket that it has bound itself. The path leads to the socket, and belongs to this
+    /// group or to none.
+    JoinPath(Option<GroupId>, Joining),
     /// No process holds these sockets any longer.
     Orphan(Vec<ListenerId>),
     /// Switch new connections to this generation.
@@ -147,6 +150,28 @@ pub(in crate::socket) enum TableInput {
 }
 
 impl TableInput {
+    /// Whether the input changes nothing in groups other than that of its address.
+    pub(super) fn concerns_one_group(&self, live: Option<GenId>) -> bool {
+        match self {
+            Self::Join(_, joining) | Self::JoinPath(_, joining) => live != Some(joining.id),
+            Self::Add(_)
+            | Self::Prepare(_)
+            | Self::Orphan(_)
+            | Self::Switch(_)
+            | Self::Hold
+            | Self::Respond
+            | Self::StopResponding
+            | Self::Drain(_)
+            | Self::Release(_)
+            | Self::Divert { .. }
+            | Self::ShutDown(_)
+            | Self::Scanned { .. }
+            | Self::Reloading(_)
+            | Self::Tick
+            | Self::Close => false,
+        }
+    }
+
     /// Whether the input succeeds only if the missing forwarders start, so that the reply must wait for
     /// [`Table::tidy`](super::Table::tidy).
     pub(super) fn starts_forwarders(&self) -> bool {
@@ -228,8 +253,8 @@ pub(in crate::socket) enum Op {
         group: GroupId,
         listener: ListenerId,
     },
-    /// Start listening on the program's socket that comes with the input. It becomes the last member. Fails if another
-    /// process shares the address.
+    /// Start listening on the program's socket that comes with the input, unless it is a unix socket, on which the
+    /// program listens already. It becomes the last member. Fails if another process shares the address.
     Join {
         group: GroupId,
         listener: ListenerId,

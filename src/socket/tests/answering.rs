@@ -163,20 +163,23 @@ async fn a_client_that_sends_a_body_can_read_the_response() {
     assert_eq!(sent.join().unwrap(), NOBODY);
 }
 
-/// There are more clients than hotrun handles at the same time. Silent ones hold up the others only until a program is
-/// live.
+/// There are more clients than hotrun handles at the same time.
 #[tokio::test]
-async fn silent_clients_hold_up_others_only_until_a_program_is_live() {
+async fn silent_clients_and_other_protocols_give_up_their_places_and_still_wait() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
     start_responding(&mut sockets);
-    let silent = connect(&to, 300);
-    let asking = connect(&to, 5);
+    let mut other = connect(&to, 150);
+    say(&mut other, OTHER);
+    let mut silent = connect(&to, 106);
+    assert_eq!(ask(connect(&to, 20), REQUEST).await, [NOBODY; 20]);
     sockets.stop_responding().unwrap();
     let programs = start(&mut sockets, 1, Style::NonBlocking);
     sockets.switch(id(1)).unwrap();
-    let all = silent.into_iter().chain(asking).collect();
-    assert_eq!(ask(all, REQUEST).await, [1; 305]);
+    // The program handles one connection at a time, and waits for a request on each.
+    say(&mut silent, REQUEST);
+    assert_eq!(read(other).await, [1; 150]);
+    assert_eq!(read(silent).await, [1; 106]);
     programs.iter().for_each(Program::ask_to_stop);
 }
 
@@ -205,7 +208,7 @@ async fn clients_that_have_left_occupy_no_place() {
     assert_eq!(ask(connect(&to, 5), REQUEST).await, [NOBODY; 5]);
     let mut old = half_closed(&sockets, 5);
     assert_eq!(ask(connect(&to, 5), REQUEST).await, [NOBODY; 5]);
-    let new = half_closed(&sockets, 64);
+    let new = half_closed(&sockets, 256);
     let ended = thread::spawn(move || {
         old.iter_mut()
             .all(|stream| matches!(stream.read(&mut [0]), Ok(0)))
@@ -215,7 +218,7 @@ async fn clients_that_have_left_occupy_no_place() {
     sockets.stop_responding().unwrap();
     let programs = start(&mut sockets, 1, Style::NonBlocking);
     sockets.switch(id(1)).unwrap();
-    assert_eq!(read(new).await, [1; 64]);
+    assert_eq!(read(new).await, [1; 256]);
     programs.iter().for_each(Program::ask_to_stop);
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::kernel::{Model, Step};
+use super::kernel::Model;
 use super::setting::LONG;
+use super::setting::Step;
 use super::world::World;
 use crate::reload::Time;
 use crate::socket::table::closing::{LONGEST_HANDSHAKE, REST};

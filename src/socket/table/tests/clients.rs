@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::kernel::{Array, Model, Sock, Step};
+use super::kernel::{Array, Model, Sock};
+use super::setting::Step;
 use crate::reload::Time;
 use crate::socket::table::GroupId;
 use crate::socket::table::closing::{LONGEST_HANDSHAKE, REST};

@@ -6,9 +6,8 @@ use std::collections::hash_map::Entry;
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use super::kernel::Failing;
 use super::rules::Rule;
-use super::setting::{Move, Setting};
+use super::setting::{Failing, Move, Setting};
 use super::world::World;
 
 /// The result of an exploration.

@@ -5,6 +5,7 @@ use std::io;
 
 use super::promises::Promises;
 use super::rules::{Rule, Serving};
+use super::setting::{Client, Failing, Step};
 use crate::os::Queue;
 use crate::reload::{GenId, Time};
 use crate::socket::table::Steering;
@@ -38,23 +39,7 @@ pub(super) struct Sock {
     pub(super) listening: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Step {
-    /// The kernel has chosen a listener for the connection, but no scan can see it yet.
-    Chosen { since: Time },
-    /// The handshake has begun.
-    HalfOpen { since: Time },
-    /// The connection is waiting to be accepted.
-    Queued,
-}
-
-/// A client that is connecting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Client {
-    pub(super) at: ListenerId,
-    pub(super) step: Step,
-}
-
+/// A scan of all sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Scan {
     pub(super) group: GroupId,
@@ -62,14 +47,6 @@ pub(super) struct Scan {
     handshakes: bool,
     /// The result, once the scan has been done.
     pub(super) found: Option<Sight>,
-}
-
-/// Which of a move's fallible ops fail, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Failing {
-    Only(usize),
-    /// This op and all later ones, as when no descriptors are left.
-    From(usize),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -176,10 +153,13 @@ impl Model {
         let Some(sock) = self.socks.get(&listener) else {
             return;
         };
-        let (group, listened) = (sock.group, sock.listening);
+        // A program's own unix socket ends with its program.
+        let expected = !sock.own || self.arrays[&sock.group].endpoint.is_some();
+        let (group, listened) = (sock.group, sock.listening && expected);
         if self.client.is_some_and(|client| client.at == listener) {
             let array = &self.arrays[&group];
-            let left_behind = array.endpoint.is_none() && array.linked != Some(listener);
+            let leads_here = array.linked == Some(listener);
+            let left_behind = array.endpoint.is_none() && (sock.own || !leads_here);
             if !left_behind || sock.held.is_some() {
                 self.lost_in = Some(group);
             }
@@ -187,6 +167,9 @@ impl Model {
         }
         self.remove_member(listener);
         self.socks.remove(&listener);
+        if let Some(array) = self.arrays.get_mut(&group) {
+            array.linked = array.linked.filter(|linked| *linked != listener);
+        }
         let array = &self.arrays[&group];
         if listened && array.members.is_empty() && !array.is_udp() && !self.disturbed {
             self.emptied = Some(group);
@@ -281,6 +264,10 @@ impl Model {
                 }
                 let joins = self.joins.take();
                 self.add(group, listener, joins);
+                // The program's bind has made the path lead to its socket.
+                if let Some(array) = self.arrays.get_mut(&group) {
+                    array.linked = array.endpoint.is_none().then_some(listener);
+                }
             }
             Op::Attach { via, steering } => {
                 self.may_fail()?;

@@ -1,8 +1,7 @@
 //! The moves that are possible in a world, and the next move if all parties cooperate.
 
-use super::kernel::{Client, Step};
-use super::rules::Serving;
-use super::setting::{Life, Move, Setting};
+use super::rules::{Rule, Serving};
+use super::setting::{Client, Life, Move, Setting, Step};
 use super::world::World;
 use crate::reload::GenId;
 use crate::socket::table::{ListenerId, UnclaimedPolicy};
@@ -207,5 +206,22 @@ impl World {
     /// Whether this generation was live, and another one is live now.
     fn is_superseded(&self, id: GenId) -> bool {
         matches!(self.model.serving, Serving::Live(live) if live != id) && self.get(id).served
+    }
+
+    /// Checks what must hold when there is nothing left to do.
+    pub(super) fn at_rest(&mut self) {
+        let Serving::Live(live) = self.model.serving else {
+            return;
+        };
+        let waits = self.table.deadline().is_some();
+        self.model
+            .check(Rule::ComesToRest, !waits, |_| "a deadline is left".into());
+        let client = self.model.client;
+        let mut groups = self.model.arrays.keys();
+        let serves = groups.any(|group| self.model.listens(*group, live));
+        self.model
+            .check(Rule::ComesToRest, client.is_none() || !serves, |_| {
+                format!("{client:?} is never served")
+            });
     }
 }

@@ -59,6 +59,10 @@ impl Model {
             promises.served.remove(&group),
             promises.given_up.remove(&group),
         );
+        // A path that a program binds itself ends with the program, as without hotrun.
+        if endpoint.is_none() {
+            return;
+        }
         // Nothing can wait in the place of a datagram socket.
         let holds = endpoint.is_none_or(|at| at.transport == Transport::Tcp);
         let returns = promises.closed.remove(&group) && promises.reloading && holds;

@@ -126,7 +126,10 @@ impl Model {
                 continue;
             }
             let landings = self.landings(group);
-            let fine = landings.iter().all(|member| self.may_land(group, *member));
+            // A program's bind makes the path lead to its own socket. hotrun notices that when the program listens.
+            let bound = matches!(*when, Op::Join { group: at, .. } if at == group);
+            let bound = bound && self.arrays[&group].endpoint.is_none();
+            let fine = bound || landings.iter().all(|one| self.may_land(group, *one));
             self.check(Rule::LandsWhereItIsServed, fine, |this| {
                 format!("after {when:?}: {landings:?}, {:?}", this.serving)
             });
@@ -171,6 +174,13 @@ impl Model {
                 continue;
             }
             let landings = self.landings(group);
+            if let Serving::Live(id) = self.serving {
+                let dead = self.listens(group, id) && landings.is_empty();
+                let fine = !dead || self.disturbed || self.unsteered;
+                self.check(Rule::NeverRefused, fine, |_| {
+                    format!("{id} listens in {group:?}, where no client arrives")
+                });
+            }
             if self.serving == Serving::Held && !self.arrays[&group].is_udp() {
                 let waits = landings.iter().all(|member| self.may_wait(group, *member));
                 let waits = waits || self.disturbed || self.unsteered || self.stuck;

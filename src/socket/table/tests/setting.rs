@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::reload::GenId;
+use crate::reload::{GenId, Time};
 use crate::socket::Endpoint;
 use crate::socket::table::{GroupId, ListenerId};
 
@@ -12,8 +12,8 @@ pub(super) struct Setting {
     pub(super) name: &'static str,
     /// The `--listen` addresses.
     pub(super) listed: Vec<Option<Endpoint>>,
-    /// The addresses that the programs open, for each generation.
-    pub(super) opened: Vec<Vec<Endpoint>>,
+    /// The addresses that the programs open, for each generation. `None` is a unix socket.
+    pub(super) opened: Vec<Vec<Option<Endpoint>>>,
     pub(super) multipath: bool,
     pub(super) budget: Budget,
 }
@@ -92,6 +92,31 @@ pub(super) enum Move {
     Pass,
     /// Enough time passes for every timeout to expire.
     PassLong,
+}
+
+/// Which of a move's fallible ops fail, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Failing {
+    Only(usize),
+    /// This op and all later ones, as when no descriptors are left.
+    From(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    /// The kernel has chosen a listener for the connection, but no scan can see it yet.
+    Chosen { since: Time },
+    /// The handshake has begun.
+    HalfOpen { since: Time },
+    /// The connection is waiting to be accepted.
+    Queued,
+}
+
+/// A client that is connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Client {
+    pub(super) at: ListenerId,
+    pub(super) step: Step,
 }
 
 /// Longer than any timeout.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::kernel::{Client, Model, PROBE_PORT, Step};
+use super::kernel::{Model, PROBE_PORT};
 use super::rules::{Rule, Serving};
-use super::setting::{Budget, Generation, LONG, Life, Move, Setting};
+use super::setting::{Budget, Client, Generation, LONG, Life, Move, Setting, Step};
 use crate::reload::GenId;
 use crate::socket::table::closing::REST;
 use crate::socket::table::{GroupId, Joining, ListenerId, Table, TableInput};
@@ -278,7 +278,12 @@ impl World {
         }
         self.model.joins = Some(id);
         let before: Vec<ListenerId> = self.model.socks.keys().copied().collect();
-        self.tell(TableInput::Join(endpoint, joining));
+        let mut groups = self.table.groups().iter();
+        let path = groups.find(|group| group.is_path()).map(|group| group.id);
+        self.tell(match endpoint {
+            Some(endpoint) => TableInput::Join(endpoint, joining),
+            None => TableInput::JoinPath(path, joining),
+        });
         self.model.joins = None;
         let mut socks = self.model.socks.iter();
         let own = socks.find(|(id, sock)| sock.own && !before.contains(id));
@@ -366,23 +371,6 @@ impl World {
     pub(super) fn ids(&self) -> impl Iterator<Item = (GenId, Generation)> {
         let numbered = self.generations.iter().enumerate();
         numbered.map(|(index, generation)| (Self::id(index), *generation))
-    }
-
-    /// Checks what must hold when there is nothing left to do.
-    pub(super) fn at_rest(&mut self) {
-        let Serving::Live(live) = self.model.serving else {
-            return;
-        };
-        let waits = self.table.deadline().is_some();
-        self.model
-            .check(Rule::ComesToRest, !waits, |_| "a deadline is left".into());
-        let client = self.model.client;
-        let mut groups = self.model.arrays.keys();
-        let serves = groups.any(|group| self.model.listens(*group, live));
-        self.model
-            .check(Rule::ComesToRest, client.is_none() || !serves, |_| {
-                format!("{client:?} is never served")
-            });
     }
 }
 
