@@ -388,22 +388,6 @@ impl Table {
             }
         }
     }
-
-    /// Closes the abandoned groups whose time is up. Returns when to close the next one.
-    fn remove_abandoned(&mut self, env: &mut Env) -> Option<Time> {
-        let mut next = None;
-        self.groups.retain_mut(|group| match group.ends_at(env) {
-            Some(at) if at <= env.now => {
-                group.end(env);
-                false
-            }
-            at => {
-                next = next.into_iter().chain(at).min();
-                true
-            }
-        });
-        next
-    }
 }
 
 #[cfg(test)]

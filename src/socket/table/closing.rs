@@ -49,9 +49,40 @@ impl Table {
             }
         }
     }
+
+    /// Closes the abandoned groups whose time is up. Returns when to close the next one.
+    pub(super) fn remove_abandoned(&mut self, env: &mut Env) -> Option<Time> {
+        let mut next = None;
+        self.groups.retain_mut(|group| match group.ends_at(env) {
+            Some(at) if at <= env.now => {
+                group.end(env);
+                false
+            }
+            at => {
+                next = next.into_iter().chain(at).min();
+                true
+            }
+        });
+        next
+    }
 }
 
 impl Group {
+    /// Starts watching the new listeners. If a program shuts down the target's listener, connections are refused or
+    /// reach the wrong generation until the table reacts.
+    pub(super) fn watch(&mut self, env: &mut Env) {
+        // A shutdown does not remove a datagram socket from its group, and hotrun does not hold a program's unix socket.
+        if self.carries_datagrams() || self.is_own_path() {
+            return;
+        }
+        for listener in self.listeners.iter_mut().filter(|one| !one.watched) {
+            let id = listener.id;
+            // If the listener cannot be watched, `refresh` finds out whether it has been shut down.
+            let watching = env.kernel.perform(Op::Watch { listener: id });
+            listener.watched = watching.is_ok();
+        }
+    }
+
     /// Scans again soon, because an input may have changed something.
     pub(super) fn sweep_soon(&mut self, now: Time) {
         self.untidy = true;

@@ -389,19 +389,4 @@ impl Group {
         }
         result
     }
-
-    /// Starts watching the new listeners. If a program shuts down the target's listener, connections are refused or
-    /// reach the wrong generation until the table reacts.
-    pub(super) fn watch(&mut self, env: &mut Env) {
-        // A shutdown does not remove a datagram socket from its group, and hotrun does not hold a program's unix socket.
-        if self.carries_datagrams() || self.is_own_path() {
-            return;
-        }
-        for listener in self.listeners.iter_mut().filter(|one| !one.watched) {
-            let id = listener.id;
-            // If the listener cannot be watched, `refresh` finds out whether it has been shut down.
-            let watching = env.kernel.perform(Op::Watch { listener: id });
-            listener.watched = watching.is_ok();
-        }
-    }
 }
