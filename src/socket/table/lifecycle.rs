@@ -85,13 +85,7 @@ impl Group {
         if targeted || self.is_path() {
             steered = self.steer(env);
         }
-        if let Some(adopted) = &mut self.adopted {
-            adopted.late = late && (adopted.late || !adopted.served);
-            adopted.served |= live;
-            if live {
-                adopted.closed = Closed::No;
-            }
-        }
+        self.opened(live, late);
         let passed = |one: &&Listener| {
             let next = one.owner == Owner::Next && !draining;
             next || one.owner == owner && one.origin != Origin::Program
@@ -101,6 +95,18 @@ impl Group {
         let orphaned = self.orphan(&passed, env);
         self.close_deferred(env);
         steered.and(orphaned)
+    }
+
+    /// Records that a program, which may be `live`, has opened the adopted address, perhaps too late for the next
+    /// generation to be expected there.
+    fn opened(&mut self, live: bool, late: bool) {
+        if let Some(adopted) = &mut self.adopted {
+            adopted.late = late && (adopted.late || !adopted.served);
+            adopted.served |= live;
+            if live {
+                adopted.closed = Closed::No;
+            }
+        }
     }
 
     /// Records that the path leads to this listener, because its program has bound it.

@@ -1,3 +1,5 @@
+mod counting;
+
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::process::Command;
@@ -112,122 +114,6 @@ async fn quiescence_waits_for_the_queue_and_for_the_first_byte() {
     let (_server, _) = served.listener.accept().unwrap();
     drop(client);
     becomes_quiescent(&monitor).await;
-}
-
-#[tokio::test]
-async fn connections_of_other_processes_are_ignored() {
-    let mut served = served();
-    let monitor = served.sockets.drain_monitor(id(1));
-    let _client = connect_to_first(&mut served);
-    let (_server, _) = served.listener.accept().unwrap();
-    assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1);
-    assert_eq!(monitor.connection_count(&[]).unwrap(), 0);
-    timeout(DEADLINE, monitor.quiescent(Vec::new))
-        .await
-        .unwrap();
-}
-
-/// A monitor of generation 1 and its count of connections in use.
-fn counting(served: &Served) -> (DrainMonitor, impl Fn() -> u32) {
-    let in_use = Arc::new(InUse::default());
-    let monitor = served.sockets.drain_monitor(id(1)).count_in(&in_use);
-    let count = move || in_use.count().map_or(0, NonZeroU32::get);
-    (monitor, count)
-}
-
-#[tokio::test]
-async fn a_connection_is_in_use_from_its_request_to_its_response() {
-    let mut served = served();
-    let mut client = connect_to_first(&mut served);
-    let (mut server, _) = served.listener.accept().unwrap();
-    let (monitor, count) = counting(&served);
-    drop(monitor.observe(own_pid));
-    assert_eq!(count(), 0);
-    client.write_all(b"?").unwrap();
-    drop(monitor.observe(own_pid));
-    assert_eq!(count(), 1);
-    server.read_exact(&mut [0]).unwrap();
-    server.write_all(b"!").unwrap();
-    drop(monitor.observe(own_pid));
-    assert_eq!(count(), 0);
-}
-
-#[tokio::test]
-async fn a_connection_still_counts_as_in_use_after_its_process_has_ended() {
-    let mut served = served();
-    let mut client = connect_to_first(&mut served);
-    let (server, _) = served.listener.accept().unwrap();
-    let mut program = Command::new("sleep")
-        .arg("1000")
-        .stdin(OwnedFd::from(server))
-        .spawn()
-        .unwrap();
-    let pid = program.id() as i32;
-    client.write_all(b"?").unwrap();
-    let (monitor, count) = counting(&served);
-    let observing = monitor.observe(move || vec![pid]);
-    assert_eq!(count(), 1);
-    program.kill().unwrap();
-    program.wait().unwrap();
-    let _ = timeout(SEVERAL_POLLS, observing).await;
-    assert_eq!(count(), 1);
-}
-
-#[test]
-fn a_generation_with_a_process_that_may_not_be_inspected_is_never_idle() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut child = crate::os::socket_holders::tests::hidden(directory.path());
-    let pid = i32::try_from(child.id()).unwrap();
-    // Run in a thread as another user, because root may inspect every process (`setfsuid(2)`).
-    let watching = thread::spawn(move || {
-        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        runtime.unwrap().block_on(async {
-            let mut served = served();
-            let monitor = served.sockets.drain_monitor(id(1));
-            let client = connect_to_first(&mut served);
-            let (_server, _) = served.listener.accept().unwrap();
-            drop(client);
-            let error = monitor.connection_count(&[pid]).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-            let idle = timeout(SEVERAL_POLLS, monitor.idle(|| vec![pid]));
-            assert!(
-                idle.await.is_err(),
-                "the generation is not reported as idle"
-            );
-        });
-    });
-    let watched = watching.join();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    watched.unwrap();
-}
-
-/// Each poll queries the kernel only once for each port, however many listeners it has.
-#[tokio::test]
-async fn a_connection_is_counted_once_however_many_listeners_share_its_port() {
-    let mut sockets = open(&["127.0.0.1:0"]);
-    let first = tcp(&sockets, 0);
-    let adopter = sockets.adopter().unwrap();
-    let listeners: Vec<_> = (0..3)
-        .map(|_| {
-            let socket = super::adopting::bound(first, socket2::Protocol::TCP);
-            let duplicate = socket.try_clone().unwrap();
-            adopter.join(id(1), duplicate, 5).unwrap();
-            TcpListener::from(socket)
-        })
-        .collect();
-    sockets.switch(id(1)).unwrap();
-    let _client = TcpStream::connect(first).unwrap();
-    let accept = |listener: &TcpListener| {
-        listener.set_nonblocking(true).unwrap();
-        listener.accept().ok()
-    };
-    let _accepted: Vec<_> = listeners.iter().filter_map(accept).collect();
-    let monitor = sockets.drain_monitor(id(1));
-    assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1);
 }
 
 #[tokio::test]
