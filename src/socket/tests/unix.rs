@@ -134,7 +134,7 @@ fn accept(passed: Passed, count: usize) -> Vec<Option<std::path::PathBuf>> {
 }
 
 #[tokio::test]
-async fn connections_that_wait_while_nothing_is_live_reach_the_next_program_without_being_forwarded() {
+async fn connections_that_wait_while_nothing_is_live_are_left_to_the_next_program() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let names: Vec<_> = (0..4)
