@@ -175,8 +175,7 @@ impl Settings {
         found
     }
 
-    /// The value of a setting. The environment variable for it overrides files, and `--config KEY=VALUE` overrides
-    /// both.
+    /// Returns a setting. Its environment variable overrides files, and `--config KEY=VALUE` overrides both.
     pub(super) fn get(&self, keys: &[&str]) -> Option<Setting> {
         let value = find(&self.values, keys);
         let origin = find(&self.origins, keys).and_then(Value::as_str);

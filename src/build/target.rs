@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_manifest_and_every_input_that_the_build_names_may_mend_it() {
+    fn every_manifest_and_every_input_that_a_failed_build_names_is_watched() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         std::fs::create_dir_all(root.join("ws/new")).unwrap();

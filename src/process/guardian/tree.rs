@@ -88,7 +88,7 @@ impl ProcessTree {
         self.stopped.extend(&sent - &readers);
     }
 
-    /// Sends the stop signal to the readers of pipes once they have not ended in time after everything else.
+    /// Sends the stop signal to the remaining readers of pipes once it is due.
     pub(super) fn stop_due_readers(&mut self) {
         let due = |at: &mut Instant| Instant::now() >= *at;
         if let (Some(_), Some(signal)) = (self.readers_due.take_if(due), self.stop) {

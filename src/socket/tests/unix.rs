@@ -211,7 +211,7 @@ async fn a_path_that_programs_open_themselves_leads_to_the_live_generation() {
     sockets.switch(id(1)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
     let second = open_own_path(&adopter, 2, &path);
-    assert_eq!(to.ask().unwrap(), 1, "generation 1 is reached until the switch");
+    assert_eq!(to.ask().unwrap(), 1, "generation 1 is still live");
     sockets.switch(id(2)).unwrap();
     assert_eq!(to.ask().unwrap(), 2);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o620);
@@ -234,7 +234,7 @@ async fn a_path_that_programs_open_themselves_leads_to_the_live_generation() {
     until("the program exits", || second.is_gone()).await;
     fs::remove_file(&path).unwrap();
     sockets.release(id(2)).unwrap();
-    assert!(!path.exists(), "a path that the last program removes is not restored");
+    assert!(!path.exists(), "the last program's removal is respected");
     let third = open_own_path(&adopter, 3, &path);
     sockets.switch(id(3)).unwrap();
     assert_eq!(to.ask().unwrap(), 3);
