@@ -174,7 +174,7 @@ impl Table {
     ///    safe (see [`closing`]).
     /// 6. Set the deadline, which is the time of the next step.
     ///
-    /// Fails if a forwarder cannot be started.
+    /// Steps 3 to 5 skip the groups in which nothing has changed. Fails if a forwarder cannot be started.
     pub(super) fn tidy(&mut self, now: Time, kernel: &mut dyn Kernel) -> io::Result<()> {
         if !std::mem::take(&mut self.untidy) {
             return Ok(());

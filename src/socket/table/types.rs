@@ -188,7 +188,8 @@ pub(in crate::socket) struct Joining {
     pub(in crate::socket) id: GenId,
     pub(in crate::socket) multipath: bool,
     pub(in crate::socket) backlog: i32,
-    /// Whether the program has been running for longer than it may take to become ready.
+    /// Whether the next generation need not open the address: it is a unix path, or the program has been running for
+    /// longer than it may take to become ready.
     pub(in crate::socket) late: bool,
 }
 
