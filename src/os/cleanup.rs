@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// How the names of every hotrun's own socket files begin, in the directory of a unix socket's path. The pid and a dash
-/// follow.
+/// The prefix with which every hotrun names its own socket files, in the directory of a unix socket's path. The pid and
+/// a dash follow.
 pub const PREFIX: &str = ".hotrun-";
 
 /// Device and inode, which identify a file.

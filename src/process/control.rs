@@ -121,7 +121,7 @@ impl Control {
         process_tree::descendants(self.0.guardian)
     }
 
-    /// The guardian of the process tree, which is a child of this process.
+    /// Returns the pid of the process tree's guardian, which is a child of this process.
     pub fn guardian(&self) -> i32 {
         self.0.guardian
     }

@@ -49,7 +49,7 @@ pub enum ProgramEvent {
     /// foreground and gets `SIGCONT`, it continues. The guardian gives the terminal back to hotrun when the program has
     /// ended.
     NeedsTerminal {
-        /// The process group.
+        /// The stopped process's group.
         group: i32,
     },
     /// The whole process tree is gone, including the guardian.

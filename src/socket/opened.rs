@@ -87,7 +87,7 @@ pub(super) struct OpenSockets {
     started: Instant,
     /// Receives inputs from other threads and tasks.
     pub(super) report: Arc<dyn Fn(TableInput) + Send + Sync>,
-    /// Called with each event and the address that it concerns, which a program opened.
+    /// Called with each event at an address that a program opened.
     pub(super) on_event: Box<dyn Fn(SocketAddr, AddressEvent) + Send>,
 }
 
