@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The prefix with which every hotrun names its own socket files, in the directory of a unix socket's path. The pid and
-/// a dash follow.
+/// The prefix of the names that every hotrun gives its own socket files, in the directory of a unix socket's path. The
+/// pid and a dash follow.
 pub const PREFIX: &str = ".hotrun-";
 
 /// Device and inode, which identify a file.
