@@ -47,7 +47,7 @@ struct Newest {
     id: ArtifactId,
     launch: Launch,
     fingerprint: Option<Fingerprint>,
-    /// The executable when the build ended; `None` if it is unknown.
+    /// The state of the executable at the end of the build; `None` if it is unknown.
     stamp: Option<OutputStamp>,
 }
 
@@ -80,7 +80,7 @@ impl ArtifactStore {
         id
     }
 
-    /// Sets the newest artifact, which is started from its original path unless something else replaces it there.
+    /// Sets the newest artifact, which is started from its original path unless something else has replaced it there.
     pub fn set_newest(&mut self, id: ArtifactId, launch: Launch, fingerprint: Option<Fingerprint>) {
         self.newest = Some(Newest {
             id,
@@ -179,7 +179,7 @@ fn expected_executable(launch: &Launch) -> Option<PathBuf> {
     path.or_else(|| Some(launch.workdir.join(command?)))
 }
 
-/// Replaces the executable with another one.
+/// Replaces the executable in the launch with another one.
 fn with_executable(mut launch: Launch, other: &Path) -> Launch {
     let named = expected_executable(&launch);
     // If the user has configured a runner for cargo, the executable is not the first word.

@@ -65,7 +65,7 @@ fn the_newest_artifact_is_started_from_its_original_path() {
 }
 
 #[test]
-fn the_newest_artifact_is_started_from_its_link_if_something_else_is_at_its_path() {
+fn the_newest_artifact_is_started_from_its_link_if_its_original_path_was_replaced() {
     let (_root, app) = place();
     replace(&app, "one");
     let mut store = ArtifactStore::default();
@@ -79,7 +79,7 @@ fn the_newest_artifact_is_started_from_its_link_if_something_else_is_at_its_path
     replace(&app, "another program");
     let started = argv(&store, 1);
     assert_eq!(fs::read(&started[0]).unwrap(), b"one");
-    assert_eq!(started[1], "--other", "the newest launch counts");
+    assert_eq!(started[1], "--other", "the newest launch is used");
     fs::remove_file(&app).unwrap();
     assert_eq!(argv(&store, 1), started, "nothing is at the original path");
     // Without the link, there is nothing better than the original path.

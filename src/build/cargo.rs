@@ -8,8 +8,8 @@ use super::target::{self, CargoTarget};
 use super::{SEPARATE_BUILD, runner};
 use crate::error::Failure;
 
-/// The settings that make cargo print its progress without a terminal. They are not set as environment variables, because
-/// the program inherits cargo's environment.
+/// The settings that make cargo print its progress without a terminal. They are not set through environment variables,
+/// because the program inherits cargo's environment.
 const PROGRESS: [&str; 2] = ["term.progress.when=\"always\"", "term.progress.width=60"];
 
 /// How to build and start the program of a `cargo run`.
@@ -18,7 +18,7 @@ pub struct CargoPlan {
     pub(super) run: CargoRun,
     pub(super) config: CargoConfig,
     pub(super) target: CargoTarget,
-    /// Whether cargo could not read the package or its configuration, so that the next build needs a new plan.
+    /// Whether cargo could not read the package or its configuration. If so, the next build needs a new plan.
     pub(super) is_provisional: bool,
     color: bool,
     progress: bool,
@@ -26,15 +26,15 @@ pub struct CargoPlan {
 
 impl CargoPlan {
     /// Reads cargo's configuration, and checks that there is a package with exactly one program to run, unless its
-    /// manifest is broken. `color` tells
-    /// whether the build's output may be colored, `progress` whether cargo should print its progress.
+    /// manifest is broken. `color` tells whether the build's output may be colored, and `progress` whether cargo should
+    /// print its progress.
     pub(super) fn new(run: CargoRun, color: bool, progress: bool) -> Result<Self, Failure> {
         let host = host(&run)?;
         let (config, target) = thread::scope(|scope| {
             let config = thread::Builder::new();
             let config = config.spawn_scoped(scope, || CargoConfig::read(&run, &host));
             let target = target::find(&run);
-            // Without a thread, the plan is provisional.
+            // If no thread can be started, the plan is provisional.
             let config = config.ok().and_then(|config| config.join().ok().flatten());
             (config, target)
         });
@@ -78,7 +78,7 @@ impl CargoPlan {
         if self.color && run.color.is_none() {
             argv.push("--color=always".into());
         }
-        // Cargo ignores `--config` before `run` if there is one after it, so all of them go here.
+        // Cargo ignores `--config` options before `run` if there is one after it, so all of them go here.
         let given = run.config.iter().map(OsString::from);
         let ours = self.settings()?;
         argv.extend(

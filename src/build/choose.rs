@@ -61,8 +61,8 @@ fn packages<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<Vec<&'a Packag
     Ok(members)
 }
 
-/// Whether a package ID specification selects this package: `NAME`, `NAME@VERSION`, or a URL that a `#` with either of
-/// these or a version may follow (see "Package ID Specifications" in the Cargo book).
+/// Whether a package ID specification selects this package: `NAME`, `NAME@VERSION`, or a URL. After a URL, `#` and one
+/// of these or a version may follow (see "Package ID Specifications" in the Cargo book).
 fn selects(spec: &str, package: &Package) -> bool {
     let (url, rest) = match spec.contains("://") {
         true => spec
@@ -121,7 +121,7 @@ fn targets<'a>(package: &'a Package, kind: &TargetKind) -> impl Iterator<Item = 
     targets.map(|target| target.name.as_str())
 }
 
-/// How many names a message lists.
+/// How many names a message lists at most.
 const LISTED: usize = 5;
 
 /// Lists the known names, the ones most like `typed` first.
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_id_specification_selects_as_in_cargo() {
+    fn a_package_id_specification_selects_the_same_packages_as_in_cargo() {
         let package = |id: &str| {
             let package = serde_json::json!({
                 "name": "app", "version": "0.1.2", "id": id, "manifest_path": "/w/app/Cargo.toml",
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_most_like_the_typed_one_are_listed() {
+    fn the_names_most_like_the_typed_one_are_listed_first() {
         let names: Vec<_> = (0..50).map(|number| format!("package-{number}")).collect();
         let known = names.iter().map(String::as_str).chain(["example-hello"]);
         let hint = available("-p", "exmple-hello", known).unwrap();

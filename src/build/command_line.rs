@@ -38,7 +38,7 @@ pub(super) struct CargoRun {
     pub(super) toolchain: Option<OsString>,
     /// The options before the subcommand, without `--config`.
     pub(super) globals: Vec<OsString>,
-    /// The options of `run`, without `--config` and `--message-format`.
+    /// The options of `run`, without `--config` or `--message-format`.
     pub(super) options: Vec<OsString>,
     /// The program's arguments, with the `--` before them, if any.
     pub(super) program: Vec<OsString>,
@@ -59,7 +59,7 @@ pub(super) struct CargoRun {
 
 impl CargoRun {
     /// Parses a command. Returns `None` if the command is not a `cargo run`. `alias` looks up an alias in the
-    /// configuration, given what is parsed so far. Cargo looks there without `--config`, too.
+    /// configuration, given what has been parsed so far. Like cargo, it ignores the `--config` options.
     pub(super) fn parse(
         command: &[OsString],
         workdir: &Path,
@@ -78,8 +78,8 @@ impl CargoRun {
         if arguments.first()?.as_bytes().starts_with(b"+") {
             run.toolchain = Some(arguments.remove(0));
         }
-        // Cargo uses the `--config` values before the first alias, and those around `run`: of the latter, only the ones
-        // after `run` if there are any (`expand_aliases` and `configure_gctx` in `bin/cargo/cli.rs` in its sources).
+        // Cargo uses the `--config` values before the first alias. It also uses those after `run` or, if there are
+        // none, those before `run` (`expand_aliases` and `configure_gctx` in `bin/cargo/cli.rs` in cargo's sources).
         let mut before_alias = None;
         for _ in 0..MAX_ALIASES {
             let (globals, rest) = run.parse_options(&arguments);
@@ -118,7 +118,7 @@ impl CargoRun {
         self.workdir.join(&self.change_dir)
     }
 
-    /// Parses the options at the start of `arguments`. Returns the options without `--config` and `--message-format`,
+    /// Parses the options at the start of `arguments`. Returns the options without `--config` or `--message-format`,
     /// and the remaining arguments.
     fn parse_options<'a>(
         &mut self,

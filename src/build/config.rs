@@ -27,13 +27,13 @@ pub(super) struct CargoConfig {
     pub(super) color: Option<bool>,
     /// `build.dep-info-basedir`
     pub(super) dep_info_basedir: Option<PathBuf>,
-    /// The files from which cargo reads it.
+    /// The files from which cargo reads its configuration.
     pub(super) files: BTreeSet<PathBuf>,
 }
 
 impl CargoConfig {
-    /// Reads the configuration that applies in cargo's working directory. `host` is the toolchain's own target. Returns
-    /// `None` if cargo can't read it; then the build fails with cargo's message.
+    /// Reads the configuration that applies in cargo's working directory. `host` is the toolchain's host triple.
+    /// Returns `None` if cargo can't read it; then the build fails with cargo's message.
     pub(super) fn read(run: &CargoRun, host: &str) -> Option<Self> {
         let settings = Settings::read(run).ok()?;
         let word = |setting: Setting| setting.words.into_iter().next();
@@ -77,8 +77,8 @@ pub(super) fn alias(run: &CargoRun, name: &str) -> Option<Vec<String>> {
     Some(settings.get(&["alias", name])?.words)
 }
 
-/// The configuration that `cargo config get` reports: that of all files, including those that `include` and `--config`
-/// name, and of `--config KEY=VALUE`, but not of environment variables.
+/// The configuration that `cargo config get` reports: from all files, including those that `include` and `--config`
+/// name, and from `--config KEY=VALUE`, but not from environment variables.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     values: Table,
@@ -90,20 +90,20 @@ pub(super) struct Settings {
     directory: PathBuf,
 }
 
-/// A setting.
+/// The value of a setting.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Setting {
     /// The items of an array, or the words of a string.
     pub(super) words: Vec<String>,
     /// Whether `cargo config get` reports a string, whatever the environment says.
     pub(super) is_string: bool,
-    /// The directory to which a path is relative.
+    /// The directory that the setting is relative to if it is a path.
     base: PathBuf,
 }
 
 impl Settings {
-    /// Asks cargo. `cargo config` is unstable, so other tools that need it, such as rust-analyzer, also set
-    /// `RUSTC_BOOTSTRAP`, which makes cargo accept `-Z`.
+    /// Asks cargo. `cargo config` is unstable, so this sets `RUSTC_BOOTSTRAP`, which makes cargo accept `-Z`. Other
+    /// tools that need the command, such as rust-analyzer, do the same.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Settings {
             directory,
             ..Self::default()
         };
-        // Cargo writes `KEY = VALUE # ORIGIN`, or the items of an array in lines of their own, each with its origin.
+        // Cargo writes `KEY = VALUE # ORIGIN`, or the items of an array on lines of their own, each with its origin.
         let mut key = None;
         let mut origins = String::new();
         for line in text.lines().take_while(|line| !line.starts_with('#')) {
@@ -145,8 +145,8 @@ impl Settings {
         Ok(found)
     }
 
-    /// The files that set a value, those that `--config` names, and those that these include. Such a file may set nothing
-    /// now.
+    /// The files that set a value, the `.cargo/config.toml` files that apply, the files that `--config` names, and
+    /// those that any of these include. A file is listed even if it sets nothing yet.
     pub(super) fn files(&self, run: &CargoRun) -> BTreeSet<PathBuf> {
         let near = self
             .directory
@@ -175,7 +175,7 @@ impl Settings {
         found
     }
 
-    /// A setting. The environment variable for it overrides files, and `--config KEY=VALUE` overrides both.
+    /// Returns a setting. Its environment variable overrides files, and `--config KEY=VALUE` overrides both.
     pub(super) fn get(&self, keys: &[&str]) -> Option<Setting> {
         let value = find(&self.values, keys);
         let origin = find(&self.origins, keys).and_then(Value::as_str);
@@ -203,7 +203,7 @@ impl Settings {
     }
 
     /// The runner for a target triple: the one that is configured for exactly this triple, or the one for a matching
-    /// `cfg(…)`. Of several matching ones, none, because cargo refuses them.
+    /// `cfg(…)`. If several match, there is none, because cargo refuses them.
     pub(super) fn runner(&self, run: &CargoRun, triple: &str) -> Option<Setting> {
         if let Some(exact) = self.get(&["target", triple, "runner"]) {
             return Some(exact);
@@ -232,7 +232,7 @@ impl Settings {
 }
 
 impl Setting {
-    /// The words, the first of which is a program: a path if it contains a `/`.
+    /// The setting as a command, whose first word is a path if it contains a `/`.
     pub(super) fn command(mut self) -> Vec<String> {
         if let Some(program) = self
             .words
@@ -267,7 +267,7 @@ fn cfgs(run: &CargoRun, triple: &str) -> Vec<Cfg> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// A cargo that accepts unstable options, with the same toolchain, working directory and configuration.
+/// A cargo command that accepts unstable options and uses the toolchain, working directory and configuration of `run`.
 fn unstable(run: &CargoRun) -> Command {
     let mut command = Command::new(&run.cargo);
     command.args(&run.toolchain).arg("-Zunstable-options");
@@ -280,7 +280,7 @@ fn unstable(run: &CargoRun) -> Command {
         command.args(["--config", value]);
     }
     command.current_dir(run.directory());
-    // Kept out of cargo's cache, because with `RUSTC_BOOTSTRAP` rustc reports more.
+    // Keep rustc's output out of cargo's cache, because with `RUSTC_BOOTSTRAP` rustc reports more.
     command.env("RUSTC_BOOTSTRAP", "1");
     command.env("CARGO_CACHE_RUSTC_INFO", "0");
     command

@@ -27,8 +27,8 @@ pub struct BuildInputs {
 }
 
 impl BuildInputs {
-    /// Those of the `changed` files that cargo has ignored because they are older than the executable: it compares
-    /// modification times ("Fingerprint" in cargo's `core/compiler/fingerprint`).
+    /// Returns those of the `changed` files that cargo has ignored because they are older than the executable: cargo
+    /// compares modification times ("Fingerprint" in cargo's `core/compiler/fingerprint`).
     pub fn ignored_for_age(
         &self,
         changed: &BTreeSet<PathBuf>,
@@ -54,7 +54,8 @@ impl BuildInputs {
 ///
 /// # Errors
 ///
-/// Cargo does not report them; then any file may be an input. If it reports one that does not exist, returns its path.
+/// Cargo does not report the inputs; then any file may be one. If it reports one that does not exist, the error is its
+/// path.
 pub(super) fn of(
     plan: &CargoPlan,
     output: &BuildOutput,

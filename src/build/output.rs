@@ -56,7 +56,7 @@ pub struct BuildOutput {
     pub(super) script_dirs: BTreeMap<String, PathBuf>,
     /// Shared libraries that local packages produced.
     libraries: Vec<PathBuf>,
-    /// The directories of the local packages of which something was compiled.
+    /// The directories of the local packages that were compiled, at least in part.
     pub(super) compiled_dirs: BTreeSet<PathBuf>,
     /// The files that errors name.
     pub(super) named: BTreeSet<PathBuf>,

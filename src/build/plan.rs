@@ -178,7 +178,7 @@ impl Plan {
         }
     }
 
-    /// Whether cargo could not read the package or its configuration, so that the next build needs a new plan.
+    /// Whether cargo could not read the package or its configuration. If so, the next build needs a new plan.
     pub const fn is_provisional(&self) -> bool {
         match self {
             Self::Cargo(plan) => plan.is_provisional,

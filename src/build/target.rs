@@ -30,7 +30,7 @@ pub(super) struct CargoTarget {
     /// The directory for intermediate files, if cargo reports one.
     pub(super) build_dir: Option<PathBuf>,
     pub(super) package_id: String,
-    /// Whether cargo could not read the package. Then there is no package ID.
+    /// Whether all this is a guess because cargo could not read the package. If so, there is no package ID.
     pub(super) is_guess: bool,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn find(run: &CargoRun) -> Result<CargoTarget, Failure> {
     })
 }
 
-/// The target if the nearest manifest is that of the package. `None` if there is no manifest.
+/// The target, assuming that the nearest manifest is the package's. `None` if there is no manifest.
 fn guess(run: &CargoRun) -> Option<CargoTarget> {
     let directory = run.directory();
     let manifest = match &run.manifest_path {
@@ -278,7 +278,7 @@ pub(super) fn to_mend(
             Some(dir) if dir.is_dir() && dir.parent().is_some_and(is_in_workspace) => {
                 found.extend([dir.to_owned(), path.clone()]);
             }
-            // Not the contents of a directory, which may be large.
+            // Do not watch the contents of a directory, which may be large.
             Some(_) | None => drop(found.insert(match path.is_dir() {
                 true => path.join("Cargo.toml"),
                 false => path.clone(),
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_mends_a_build_is_what_it_names_and_every_manifest() {
+    fn every_manifest_and_every_input_that_a_failed_build_names_is_watched() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         std::fs::create_dir_all(root.join("ws/new")).unwrap();

@@ -3,8 +3,8 @@ use std::path::Path;
 
 use super::command_line::CargoRun;
 
-/// The hotrun command to use instead of a `cargo run` that is wrapped in a shell or in `env`, so that it is not
-/// recognized as one. `None` if the command is something else.
+/// Returns the hotrun command to use instead of a `cargo run` that hotrun does not recognize because it is wrapped in a
+/// shell or in `env`. Returns `None` for any other command.
 pub fn unwrapped(command: &[OsString]) -> Option<String> {
     let words: Option<Vec<&str>> = command.iter().map(|word| word.to_str()).collect();
     let mut words = words?;
@@ -25,7 +25,7 @@ pub fn unwrapped(command: &[OsString]) -> Option<String> {
     if run == command || CargoRun::parse(&run, Path::new("/"), |_, _| None).is_none() {
         return None;
     }
-    // `-E` sets a variable for the program only. Those of cargo and rustc matter for the build.
+    // `-E` sets a variable for the program only, but those of cargo and rustc affect the build.
     let (mut build, mut program) = (String::new(), String::new());
     for pair in wrappers.iter().filter(|word| word.contains('=')) {
         match pair.starts_with("CARGO") || pair.starts_with("RUST") {

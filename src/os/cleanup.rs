@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// How the names of every hotrun's own socket files begin, in the directory of a unix socket's path. The pid and a dash
-/// follow.
+/// The prefix of the names that every hotrun gives its own socket files, in the directory of a unix socket's path. The
+/// pid and a dash follow.
 pub const PREFIX: &str = ".hotrun-";
 
 /// Device and inode, which identify a file.
@@ -37,8 +37,8 @@ pub enum Cleanup {
     Files(OsString),
 }
 
-/// Removes the files of one hotrun, and no others. For a unix socket, these are the files with one of its names in the
-/// directory of its path, and the path itself if it is still that hotrun's own file.
+/// Removes the files of one hotrun, and no others. For a unix socket, these are the socket files in the directory of
+/// its path whose names begin with `names`, and the path itself if it is still that hotrun's own file.
 ///
 /// Call this when that hotrun is gone and nothing listens on its sockets. Calling it again does no harm. Files that
 /// cannot be removed are left in place.

@@ -89,15 +89,15 @@ pub fn raise(fd: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
 pub enum Reaped {
     /// This child has exited, and its pid may now be reused.
     Ended(i32, ExitStatus),
-    /// This signal has stopped the child.
+    /// This child has been stopped by this signal.
     Stopped(i32, i32),
-    /// The child is still running, or there are children but none of them has exited.
+    /// The child is still running, or there are children but none of them has exited or been stopped.
     Running,
     /// There is no such child.
     NoChild,
 }
 
-/// Reaps this child, or any child (`None`), if it has exited or was stopped. Does not wait.
+/// Reaps this child, or any child (`None`), if it has exited, or reports that it was stopped. Does not wait.
 ///
 /// nix's `waitpid` cannot be used: for a child killed by a real-time signal it returns `EINVAL` after it has reaped the
 /// child, so the pid is lost.

@@ -26,8 +26,8 @@ pub fn socket_holder(inode: u64) -> Option<Holder> {
     })
 }
 
-/// Removes control characters. A process chooses its own name, and may belong to another user (`PR_SET_NAME`,
-/// `prctl(2)`), who must not control our terminal.
+/// Removes control characters. A process chooses its own name (`PR_SET_NAME`, `prctl(2)`) and may belong to another
+/// user, who must not control our terminal.
 fn printable(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     text.chars().filter(|one| !one.is_control()).collect()
@@ -137,7 +137,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_process_cannot_control_the_terminal_by_its_name() {
+    fn a_process_cannot_control_the_terminal_through_its_name() {
         assert_eq!(printable(b"my server\n"), "my server");
         assert_eq!(printable(b"\x1b[31mE\x07\n\x1b]0\n"), "[31mE]0");
         assert_eq!(printable(b"\xff\xc2\x9b1m\n"), "\u{fffd}1m");

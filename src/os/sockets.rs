@@ -160,8 +160,8 @@ pub struct Datagram {
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// Whether the thread may bind this port: low ports require a privilege (`ip_unprivileged_port_start`, `ip(7)`), and not
-/// in a user namespace of the thread's own (`user_namespaces(7)`). Returns `true` if unknown.
+/// Whether the thread may bind this port: low ports require a privilege (`ip_unprivileged_port_start`, `ip(7)`). A
+/// privilege in another user namespace than ours does not count (`user_namespaces(7)`). Returns `true` if unknown.
 pub fn may_bind(thread: i32, port: u16) -> bool {
     /// `CAP_NET_BIND_SERVICE` (`include/uapi/linux/capability.h`).
     const BIND_SERVICE: u32 = 10;

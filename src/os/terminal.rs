@@ -147,8 +147,8 @@ pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
     }
 }
 
-/// Puts a process group into the foreground of the controlling terminal (`tcsetpgrp(3)`). In the background, block
-/// `SIGTTOU` first.
+/// Puts a process group into the foreground of the controlling terminal (`tcsetpgrp(3)`). A caller in the background
+/// must block `SIGTTOU` first.
 ///
 /// # Errors
 /// As for `tcsetpgrp(3)`, most notably if there is no controlling terminal.

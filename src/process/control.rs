@@ -121,7 +121,7 @@ impl Control {
         process_tree::descendants(self.0.guardian)
     }
 
-    /// The guardian of the process tree, which is a child of this process.
+    /// Returns the pid of the process tree's guardian, which is a child of this process.
     pub fn guardian(&self) -> i32 {
         self.0.guardian
     }
@@ -132,7 +132,7 @@ impl Control {
     /// holds one. (`npm` catches `TERM` only to pass it on to a server that may not catch it.) If no process holds a
     /// socket, it is enough that any process of the tree catches the signal. A process that hotrun cannot inspect is
     /// assumed to hold a socket and not to catch the signal. Go's runtime catches every signal, even if the program
-    /// does not, so a Go program counts as not catching it: the caller then waits longer until no request is in flight,
+    /// does not, so a Go program counts as not catching it: the caller then waits longer for the requests in flight,
     /// which is right in both cases.
     ///
     /// Outside Linux, hotrun cannot tell, and the result is `true`.

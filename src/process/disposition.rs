@@ -36,8 +36,8 @@ fn member(pid: i32, signal: i32) -> Option<TreeMember> {
     })
 }
 
-/// Whether the process ends at the end of its input, as `cat` in `server | cat` does: it reads a pipe, holds no socket,
-/// and does not handle the signal, which would end it while the server still writes to the pipe.
+/// Whether the process probably ends when its input ends, like `cat` in `server | cat`: its input is a pipe, it holds
+/// no socket, and it does not handle the signal, which would end it while the server is still writing to the pipe.
 pub(super) fn is_reader(pid: i32, signal: i32) -> bool {
     let reads = |member: TreeMember| !member.holds_socket && !member.catches;
     process_tree::reads_pipe(pid) && member(pid, signal).is_some_and(reads)
@@ -60,8 +60,8 @@ pub(super) fn is_caught(disposition: Disposition) -> bool {
 
 /// Runtimes that always catch `TERM`, for example to restore the terminal (node) or to run exit hooks (java). If the
 /// program itself has no handler, they exit while requests are in flight. Programs with and without a handler look the
-/// same from outside, so they count as not handling the signal, and the caller waits longer until no request is in
-/// flight, which is right for both.
+/// same from outside, so they count as not handling the signal, and the caller waits longer for the requests in flight,
+/// which is right for both.
 const RUNTIMES: &[&str] = &[
     "beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "ruby",
 ];

@@ -20,8 +20,8 @@
 //!   it was started with, and the program gets only 0, 1, 2 and the descriptors in its [`Spec`].
 //! - *A stop signal arrives once.* If a process catches the signal, its descendants do not get it, because the process
 //!   is responsible for notifying them. Otherwise, its children also get the signal, so it reaches the server inside
-//!   `sh -c 'a; b'`. The readers of pipes, such as `cat` in `server | cat`, end with their input. Those that do not end
-//!   get the signal a second after everything else has ended.
+//!   `sh -c 'a; b'`. The readers of pipes, such as `cat` in `server | cat`, usually end with their input. Any that are
+//!   still running a second after everything else has ended get the signal.
 //!
 //! Systems other than Linux have neither subreapers nor `/proc`. There, the tree is the program's process group, and
 //! hotrun cannot reach processes that leave the group.

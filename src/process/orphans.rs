@@ -21,7 +21,8 @@ use crate::reload::Ended;
 /// The longest pause between two attempts to kill the remaining orphans.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The maximum number of entries in [`Children::ended`]: nothing asks for those of orphans that were no programs.
+/// The maximum number of entries in [`Children::ended`]: entries for orphans that were not programs are never looked
+/// up.
 const MOST_ENDED: usize = 256;
 
 static CHILDREN: Mutex<Children> = Mutex::new(Children {
@@ -97,7 +98,7 @@ fn kill_once() -> bool {
     !orphans.is_empty()
 }
 
-/// Reaps those orphans that have ended, by pid, because other parts of hotrun wait for the other children.
+/// Reaps the orphans that have ended, each by its pid, because other parts of hotrun wait for the other children.
 fn reap_each(orphans: &[i32]) {
     for orphan in orphans {
         if let Reaped::Ended(pid, status) = reap(Some(*orphan)) {
@@ -110,7 +111,7 @@ fn reap_each(orphans: &[i32]) {
     }
 }
 
-/// Reaps the orphans that end on their own, forever. As pid 1 of a container, hotrun gets the orphans of every process
+/// Keeps reaping the orphans that end on their own. As pid 1 of a container, hotrun gets the orphans of every process
 /// (`pid_namespaces(7)`). Requires a tokio runtime with I/O.
 pub async fn reap_ended() {
     let Ok(mut ends) = signal(SignalKind::child()) else {

@@ -46,9 +46,10 @@ pub enum ProgramEvent {
         survivors: bool,
     },
     /// The program was stopped because it uses the terminal from the background. Once its process group is in the
-    /// foreground and gets `SIGCONT`, it continues. The guardian takes the terminal back when the program has ended.
+    /// foreground and gets `SIGCONT`, it continues. The guardian gives the terminal back to hotrun when the program has
+    /// ended.
     NeedsTerminal {
-        /// The process group.
+        /// The stopped process's group.
         group: i32,
     },
     /// The whole process tree is gone, including the guardian.

@@ -37,7 +37,7 @@ pub struct ListenSpec {
     pub name: Option<String>,
     /// The address to listen on.
     pub address: Address,
-    /// The listening socket that hotrun was started with.
+    /// The descriptor of a listening socket for this address, if hotrun was started with one.
     pub inherited: Option<RawFd>,
 }
 

@@ -29,7 +29,7 @@ impl Adopter {
     }
 
     /// Returns an adopter for a generation that has just been started. The next generation need not open the addresses
-    /// that this one opens later than `within`.
+    /// that this one opens after `within` has passed.
     #[must_use]
     pub fn expecting(self, within: Duration) -> Self {
         let until = Instant::now().checked_add(within);
@@ -47,7 +47,8 @@ impl Adopter {
         neighbours.unwrap_or_default()
     }
 
-    /// Returns the groups that a connection of this generation may reach, or `None` once it is no longer starting.
+    /// Returns the groups that this generation's connections to `endpoint` may reach, or `None` once the generation is
+    /// no longer starting.
     pub(super) fn reached(&self, id: GenId, endpoint: Endpoint) -> Option<Vec<ReachedGroup>> {
         let reached = self.inbox.ask(move |thread| thread.reached(id, endpoint));
         reached.ok().flatten()

@@ -26,7 +26,7 @@ pub(super) enum Payload {
     Path(UnixPath),
     /// A socket that a program has bound.
     Bound(Socket),
-    /// A unix socket on which a program listens, its path, and the file there.
+    /// A unix socket on which a program listens, its path, and the file at that path.
     Named {
         at: PathBuf,
         file: FileId,

@@ -71,8 +71,8 @@ impl Endpoint {
         covered(own) && (!v4_too || covered(Ipv4Addr::UNSPECIFIED.into()))
     }
 
-    /// Whether clients of other endpoints might reach this one. A program may have thousands for which this is false, so
-    /// that comparing each with each takes seconds.
+    /// Whether this endpoint might cover others. A program may have thousands of endpoints that cannot, and comparing
+    /// each of them with every other one would take seconds.
     pub(super) fn may_cover_others(&self) -> bool {
         match self.address.ip() {
             IpAddr::V4(ip) => ip.is_unspecified(),

@@ -99,8 +99,9 @@ async fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-/// Connects from the client's address, with another port, if it is a loopback address. The kernel sends packets from
-/// other machines' addresses only for privileged processes, and sends the replies to those machines.
+/// Connects to `to`. If the client's address is a loopback address, connects from it, with another port, so that the
+/// server sees it. The kernel lets only privileged processes send from another machine's address, and sends the replies
+/// to that machine.
 async fn connect_once(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = match to {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,

@@ -7,8 +7,8 @@
 //!
 //! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of
 //!   the member that gets a new connection.
-//! - Unix: every listener has its own name next to the path, and the path is a hard link to one of them. That is also so
-//!   if programs bind the path themselves.
+//! - Unix: every listener has its own name next to the path, and the path is a hard link to one of them. This is also
+//!   true if programs bind the path themselves.
 //! - [`Sharing::Shared`]: all listeners are duplicates of one socket, for systems without steering.
 //!
 //! ```text
@@ -26,7 +26,7 @@
 //!   machine's sockets, and accept and forward connections. It replies to a request before it tidies up.
 //! - `apply` performs the ops on real sockets (`opened`). `unclaimed` accepts TCP connections that no program accepts.
 //!   Each of them waits, gets a response ([`respond`]), or is forwarded (`forward`). Unix connections stay in their
-//!   queue, because a forwarded one would have hotrun's identity.
+//!   queues, because a forwarded one would have hotrun's identity.
 //! - `drain` finds out whether a generation has finished.
 //! - [`intercept`] replies to the `bind`, `listen` and `connect` calls of programs.
 //!

@@ -207,7 +207,7 @@ pub(super) fn exclusive_tcp(
 /// address.
 ///
 /// The kernel adds a socket that began to listen without `SO_REUSEPORT` to a group only when another one joins
-/// (`reuseport_add_sock` in `net/core/sock_reuseport.c`), so another one joins for a moment.
+/// (`reuseport_add_sock` in `net/core/sock_reuseport.c`), so this makes another one join for a moment.
 pub(super) fn inherited_tcp(fd: RawFd, reuse_port: bool) -> io::Result<(Socket, Endpoint)> {
     let socket = Socket::from(os::take_inherited(fd)?);
     listen(&socket, 0)?;
@@ -255,7 +255,7 @@ pub(super) fn bind_datagrams(socket: &Socket, endpoint: Endpoint, shared: bool) 
     bound.inspect_err(|_| drop(socket.set_reuse_port(before)))
 }
 
-/// Fails as the bind of this socket would without `SO_REUSEPORT`. Binds a separate socket to find out.
+/// Fails as binding this socket without `SO_REUSEPORT` would. Binds a separate socket to find out.
 pub(super) fn check_unused(socket: &Socket, endpoint: Endpoint) -> io::Result<()> {
     let Endpoint { address, .. } = endpoint;
     let domain = Domain::for_address(address);

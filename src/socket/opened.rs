@@ -47,8 +47,8 @@ pub(super) enum At {
 /// A listener's open socket.
 pub(super) struct OpenListener {
     pub(super) group: GroupId,
-    /// Our descriptor. The program has a duplicate, which shares the file status flags. A stand-in if the program has
-    /// bound the socket to a path itself.
+    /// Our descriptor. The program has a duplicate, which shares the file status flags. If the program has bound the
+    /// socket to a path itself, this is an unrelated socket that stands in for it.
     pub(super) socket: Arc<Socket>,
     pub(super) sharing: Sharing,
     /// The inode of the socket itself, not that of its path.
@@ -87,7 +87,7 @@ pub(super) struct OpenSockets {
     started: Instant,
     /// Receives inputs from other threads and tasks.
     pub(super) report: Arc<dyn Fn(TableInput) + Send + Sync>,
-    /// Receives what happens to the addresses that programs opened.
+    /// Called with each event at an address that a program opened.
     pub(super) on_event: Box<dyn Fn(SocketAddr, AddressEvent) + Send>,
 }
 

@@ -70,7 +70,7 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// Opens an address, or takes the `inherited` socket. Returns the address with the actual port if port 0 was
+    /// Opens an address, or takes over the `inherited` socket. Returns the address with the actual port if port 0 was
     /// requested.
     fn add(&self, address: &Address, inherited: Option<RawFd>) -> Result<Address, OpenError> {
         let add = |endpoint, payload| {
@@ -106,14 +106,14 @@ impl Sockets {
         self.addresses.clone()
     }
 
-    /// Calls `on_event` with what happens to the addresses that programs open.
+    /// Sets the function that is called with each event at an address that a program opened.
     pub fn on_event(&self, on_event: impl Fn(SocketAddr, AddressEvent) + Send + 'static) {
         let set = |thread: &mut SocketThread| thread.sockets.on_event = Box::new(on_event);
         let _ = self.inbox.ask(set);
     }
 
-    /// Records whether a generation is being built or started. Until it no longer is, the addresses that the live
-    /// generation closes are kept.
+    /// Records whether a generation is being built or started. While one is, addresses that the live generation closes
+    /// are kept.
     pub fn set_reloading(&mut self, reloading: bool) {
         if std::mem::replace(&mut self.reloading, reloading) != reloading {
             self.inbox.send(TableInput::Reloading(reloading));
@@ -184,7 +184,8 @@ impl Sockets {
     /// are forwarded or left to the next generation, and the listeners are closed as soon as that is safe. Steps that
     /// fail are retried.
     ///
-    /// Connections to a unix socket cannot be forwarded. Returns the paths at which some are closed, and their number.
+    /// Connections to a unix socket cannot be forwarded. Returns each path at which connections are closed, and how
+    /// many.
     pub fn release(&mut self, id: GenId) -> io::Result<Vec<(Address, u32)>> {
         self.inbox.ask(move |thread| thread.release(id))?
     }

@@ -77,7 +77,7 @@ impl Table {
         self.common.live
     }
 
-    /// Whether this generation may still go live, but has not been live yet.
+    /// Whether this generation may still become live, but has not been live yet.
     pub(super) fn is_starting(&self, id: GenId) -> bool {
         let known = [&self.served, &self.draining, &self.gone];
         self.live() != Some(id) && !known.iter().any(|known| known.contains(&id))
@@ -165,7 +165,8 @@ impl Table {
     /// such as a program that waits in `listen`, need not wait for it. In this order:
     ///
     /// 1. Hide the addresses that the live generation covers with wider ones.
-    /// 2. Close the addresses that the live generation has not opened in time, unless it has closed them during a reload.
+    /// 2. Close the addresses that the live generation has not opened in time. Those that it closed during a reload are
+    ///    kept until the reload ends.
     /// 3. Set each group's policy for unclaimed connections. Do this before the forwarders start: one that accepts from
     ///    the target's listener must not forward to that listener.
     /// 4. Retry failed steering, and start the missing forwarders. If that fails, retry later.
@@ -173,7 +174,7 @@ impl Table {
     ///    safe (see [`closing`]).
     /// 6. Set the deadline, which is the time of the next step.
     ///
-    /// Fails if a forwarder cannot be started.
+    /// Steps 3 to 5 skip the groups in which nothing has changed. Fails if a forwarder cannot be started.
     pub(super) fn tidy(&mut self, now: Time, kernel: &mut dyn Kernel) -> io::Result<()> {
         if !std::mem::take(&mut self.untidy) {
             return Ok(());
@@ -289,7 +290,7 @@ impl Table {
         // First remove the listeners that were shut down, because that changes the indices.
         self.on_each(env, Group::refresh)?;
         // A generation must listen on every `--listen` address, but need not open every address that the previous one
-        // opened: those are given up.
+        // opened. An address that it does not open is given up.
         let missing = |group: &Group| !group.is_adopted() && !group.may_serve(id);
         let has_sockets = self.groups.iter().any(|group| group.may_serve(id));
         // The generation was live before, but has since closed its sockets, or its groups are hidden.
@@ -336,8 +337,8 @@ impl Table {
         self.on_each(env, |group, env| group.refresh(env).and(group.hold(env)))
     }
 
-    /// Records that a generation is about to be asked to stop. Holds the connections to addresses that only it listens
-    /// on: it may stop accepting at any moment.
+    /// Records that a generation is about to be asked to stop. Holds the connections to addresses on which only it
+    /// listens: it may stop accepting at any moment.
     fn drain(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
         env.common.live = env.common.live.filter(|live| *live != id);
         self.draining.insert(id);

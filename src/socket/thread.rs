@@ -40,15 +40,15 @@ pub struct Neighbours {
     pub listed: Option<Endpoint>,
 }
 
-/// A group where the clients of some endpoint may arrive.
+/// A group in which connections to a certain endpoint may arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReachedGroup {
     pub(super) group: GroupId,
     /// The group's address, which covers that endpoint.
     pub(super) endpoint: Endpoint,
-    /// Whether the generation in question listens here.
+    /// Whether the connecting generation listens here.
     pub(super) listens: bool,
-    /// Whether new connections reach that generation.
+    /// Whether new connections here reach that generation.
     pub(super) is_target: bool,
 }
 
@@ -181,8 +181,8 @@ impl SocketThread {
         }
     }
 
-    /// Releases a generation's listeners. Returns the unix sockets in which connections are waiting that no program will
-    /// accept, and how many they are.
+    /// Releases a generation's listeners. Returns the addresses of the unix sockets whose waiting connections no
+    /// program will accept, and how many are waiting in each.
     pub(super) fn release(&mut self, id: GenId) -> io::Result<Vec<(Address, u32)>> {
         let paths = self.table.groups().iter().filter(|group| group.is_path());
         let listeners = paths.flat_map(|group| group.of(id).map(|one| (group.id, one.id)));
@@ -241,8 +241,8 @@ impl SocketThread {
         neighbours
     }
 
-    /// Returns the groups where clients of this endpoint may arrive. Returns `None` if the generation is not starting, so
-    /// that its connections are like those of any client.
+    /// Returns the groups in which connections to this endpoint may arrive. Returns `None` if the generation is not
+    /// starting: its connections are then treated like those of any client.
     pub(super) fn reached(&self, id: GenId, endpoint: Endpoint) -> Option<Vec<ReachedGroup>> {
         let groups = self.table.groups().iter().filter(|one| !one.is_hidden());
         let reached = groups.filter_map(|group| {
@@ -279,7 +279,7 @@ impl SocketThread {
         Ok(Joined { address, first })
     }
 
-    /// Turns a unix socket on which a program listens into a listener. `file` is the file at the path.
+    /// Adopts a unix socket on which a program listens. `file` is the file at the path `at`.
     pub(super) fn join_path(
         &mut self,
         id: GenId,

@@ -28,7 +28,7 @@ use super::table::UnclaimedPolicy;
 const PLACES: usize = 256;
 /// How long a forwarder waits before it retries if all places or all descriptors are in use.
 const CROWDED: Duration = Duration::from_millis(50);
-/// How many clients may wait without a place.
+/// How many clients may wait without a place. If there are more, only the newest are kept.
 const MOST_WITHOUT_PLACE: u64 = 256;
 
 /// The state that the unclaimed connections of all addresses share. Connections beyond the limits wait in the accept

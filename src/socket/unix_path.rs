@@ -67,7 +67,7 @@ impl UnixPath {
             let id = fs::symlink_metadata(&file).map(|metadata| file_id(&metadata));
             match listening.and(id) {
                 Ok(id) => return Ok((socket, SocketName { file, bound, id })),
-                // Another hotrun found the socket before it listened, and took it for a leftover.
+                // Another hotrun found the socket before it was listening, and removed it as a leftover.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let _ = fs::remove_file(&file);
@@ -77,7 +77,8 @@ impl UnixPath {
         }
     }
 
-    /// Gives a program's listener another name. `id` is its file, to which the path led a moment ago.
+    /// Gives a program's listener another name, next to the path. `id` identifies its file, to which the path led a
+    /// moment ago.
     pub(super) fn name(&self, socket: &Socket, id: FileId) -> io::Result<SocketName> {
         let bound = socket.local_addr()?;
         let bound = bound.as_pathname().ok_or(io::ErrorKind::InvalidInput)?;
@@ -101,8 +102,9 @@ impl UnixPath {
         Ok(socket)
     }
 
-    /// Makes the path lead to this listener, with the mode and the owner that a program has given to the path. `rename`
-    /// does nothing if both names already refer to the same file, so the temporary second name is always removed.
+    /// Makes the path lead to this listener. The path keeps its mode and owner, which a program may have changed.
+    /// `rename` does nothing if both names already refer to the same file, so the temporary second name is always
+    /// removed.
     pub(super) fn link(&mut self, name: &SocketName) -> io::Result<()> {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if file_id(&metadata) == name.id => {}
@@ -177,14 +179,16 @@ impl Drop for UnixPath {
     }
 }
 
-/// How the names of this hotrun's socket files begin. Another hotrun may have the same pid in another pid namespace.
+/// How the names of this hotrun's socket files begin. They contain a random number, because another hotrun may have the
+/// same pid in another pid namespace.
 pub(super) fn own_prefix() -> &'static str {
     static OWN: LazyLock<String> =
         LazyLock::new(|| format!("{PREFIX}{}-{:08x}-", process::id(), random()));
     &OWN
 }
 
-/// Returns a name that nobody can guess: in a sticky directory, a file of another user at that name could not be removed.
+/// Returns a name that nobody can guess. Otherwise, another user could create a file with that name in a sticky
+/// directory, where hotrun could not remove it.
 fn fresh_name() -> String {
     format!("{}{:08x}", own_prefix(), random())
 }
@@ -209,8 +213,8 @@ fn copy_access(from: &Metadata, to: &Path) -> io::Result<()> {
     )
 }
 
-/// Removes the socket files that a killed hotrun left in this directory. That no process listens on them is certain even
-/// if the pid belongs to another pid namespace.
+/// Removes the socket files that a killed hotrun left in this directory. Checks that no process listens on them,
+/// because the pid in a name may be from another pid namespace.
 fn remove_leftovers(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -232,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_keeps_its_mode_and_group_when_it_leads_to_another_listener() {
+    fn a_path_keeps_its_mode_and_owner_when_it_leads_to_another_listener() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
         let mut at = UnixPath::new(&path).unwrap();
@@ -251,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_on_which_somebody_listens_is_no_leftover_whatever_its_name() {
+    fn a_socket_on_which_a_process_listens_is_not_removed_as_a_leftover() {
         let directory = tempfile::tempdir().unwrap();
         let name = |name: &str| directory.path().join(format!("{PREFIX}99999999-{name}"));
         let _live = std::os::unix::net::UnixListener::bind(name("live")).unwrap();

@@ -10,8 +10,8 @@
 //! * one of its threads sleeps in `poll` or `select` with the socket in the set (read through `/proc/PID/mem`, which
 //!   requires the same right as the `syscall` file).
 //!
-//! A `poll` or `select` with a short timeout may only test whether the address is free, so it makes the socket
-//! [`Accepting::Unknown`].
+//! A thread in `poll` or `select` with a short timeout may just be testing whether the address is free, so the socket
+//! is [`Accepting::Unknown`].
 //!
 //! A process with an io_uring may accept through it, which is not visible. Its sockets are [`Accepting::Unknown`].
 //!
@@ -39,7 +39,7 @@ use self::proc_files::{Sleep, Timeout};
 use crate::os::Accepting;
 use crate::os::socket_holders::socket_inode;
 
-/// A wait that ends this soon may belong to a test of the address. Servers wait longer.
+/// The longest timeout with which a thread may just be testing whether the address is free. Servers wait longer.
 const BRIEF: Duration = Duration::from_millis(100);
 
 /// Returns, for each of `sockets` (inodes), whether one of `pids` is waiting on it. Processes that have ended are
@@ -164,7 +164,8 @@ impl SocketProcess {
         }
     }
 
-    /// Returns the descriptors that a thread is waiting on and what that shows, or `None` if they are unknown.
+    /// Returns the descriptors that a thread is waiting on and what that shows about them, or `None` if they are
+    /// unknown.
     fn waits_on(&self, sleep: &Sleep) -> io::Result<Option<(Vec<i32>, Accepting)>> {
         let memory = |address, size| -> io::Result<Vec<u8>> {
             let mut bytes = vec![0; size];

@@ -1,4 +1,4 @@
-//! Finds out whether a file is open for writing, and whether which child has it open.
+//! Finds out whether a file is open for writing, which child has it open, and whether processes have written to files.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
@@ -37,8 +37,9 @@ pub fn is_being_written(path: &Path) -> bool {
     control(F_SETSIG, SIGURG) && !control(F_SETLEASE, F_RDLCK) && Errno::last() == Errno::EAGAIN
 }
 
-/// Returns the child of this process that has the file with this device and inode number open for writing, itself or in
-/// a process below it. The file may be deleted. A descriptor that we may not inspect does not count (`proc_pid_fd(5)`).
+/// Returns the child of this process that has the file with this device and inode number open for writing, or that has
+/// a descendant which does. The file may have been deleted. A descriptor that we may not inspect does not count
+/// (`proc_pid_fd(5)`).
 pub fn child_that_writes(file: (u64, u64)) -> Option<i32> {
     let own = i32::try_from(std::process::id()).ok()?;
     let writes = |pid: i32| {
@@ -66,8 +67,9 @@ fn is_writable(pid: i32, descriptor: &str) -> bool {
 }
 
 /// Whether any of these processes may have written to a file since it started. `write_bytes` counts the pages that a
-/// process has made dirty (`folio_account_dirtied` in `mm/page-writeback.c`, `proc_pid_io(5)`), so sockets and pipes are not
-/// included. The result is `true` if unknown, and for a `path` in memory, where the kernel does not count.
+/// process has made dirty (`folio_account_dirtied` in `mm/page-writeback.c`, `proc_pid_io(5)`), so writes to sockets
+/// and pipes are not included. The result is `true` if it is unknown, or if `path` is on a tmpfs, where the kernel does
+/// not count writes.
 pub fn may_have_written(path: &Path, pids: &[i32]) -> bool {
     let has_written = |pid: &i32| {
         let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_a_child_keeps_open_is_found_even_after_its_removal() {
+    fn a_child_that_writes_to_a_file_is_found_even_after_the_files_removal() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         for name in ["written", "read"] {

@@ -58,8 +58,8 @@ pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
     Ok(found)
 }
 
-/// Like [`tcp_listening`], but only sockets bound to exactly this address. With thousands of listeners on one port, this
-/// takes a fraction of the time, because the kernel describes only the sockets that match.
+/// Like [`tcp_listening`], but returns only sockets bound to exactly this address. With thousands of listeners on one
+/// port, this takes a fraction of the time, because the kernel describes only the sockets that match.
 pub fn tcp_listening_at(at: SocketAddr) -> io::Result<Vec<TcpListening>> {
     let mut found = Vec::new();
     dump(at, &[LISTEN], 0, &only_from(at.ip()), |socket| {
@@ -84,8 +84,8 @@ fn listening(socket: &DiagResponse<'_>) -> Option<TcpListening> {
     })
 }
 
-/// Builds an attribute that restricts a dump to one local address: a program of one `struct inet_diag_bc_op`, which is
-/// followed by its `struct inet_diag_hostcond` and jumps past the end unless the address matches (`inet_diag_bc_run` in
+/// Builds an attribute that restricts a dump to one local address: a program of one `struct inet_diag_bc_op`, followed
+/// by its `struct inet_diag_hostcond`. It jumps past the end unless the address matches (`inet_diag_bc_run` in
 /// `net/ipv4/inet_diag.c`).
 fn only_from(ip: IpAddr) -> Vec<u8> {
     const REQ_BYTECODE: u16 = 1;
@@ -106,7 +106,8 @@ fn only_from(ip: IpAddr) -> Vec<u8> {
     attribute
 }
 
-/// Returns the TCP connections whose local port is `address.port()` or, if that is 0, all, in the family of `address`.
+/// Returns the TCP connections in the family of `address` whose local port is `address.port()`, or all in that family
+/// if the port is 0.
 pub fn tcp_connections(address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
     let mut found = Vec::new();
     let info = 1 << (INET_DIAG_INFO - 1);
@@ -116,7 +117,7 @@ pub fn tcp_connections(address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
     Ok(found)
 }
 
-/// Returns the age of the oldest unfinished handshake on the port (if it is 0, any port) and in the family of `address`.
+/// Returns the age of the oldest unfinished handshake on the port (any port if it is 0) and in the family of `address`.
 /// The kernel does not report which listener a handshake belongs to.
 pub fn tcp_half_open(address: SocketAddr) -> io::Result<Option<Duration>> {
     let mut oldest = None;
@@ -127,7 +128,7 @@ pub fn tcp_half_open(address: SocketAddr) -> io::Result<Option<Duration>> {
 }
 
 /// Requests all sockets in these states that have the family and local port of `address`. The kernel filters by state,
-/// family and port, and by an `attribute` (`inet_diag_dump_icsk` in `net/ipv4/inet_diag.c`). Port 0 means all ports.
+/// family, port and `attribute` (`inet_diag_dump_icsk` in `net/ipv4/inet_diag.c`). Port 0 means all ports.
 fn dump(
     address: SocketAddr,
     states: &[u8],

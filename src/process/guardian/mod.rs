@@ -105,7 +105,7 @@ struct Guardian {
     tree: ProcessTree,
     /// The files to remove if hotrun is gone.
     cleanup: Vec<Cleanup>,
-    /// The process group that gets the terminal back, if the program needed the terminal.
+    /// hotrun's process group, which gets the terminal back. Set once the program has needed the terminal.
     lent: Option<Pid>,
 }
 
@@ -158,8 +158,8 @@ impl Guardian {
         }
     }
 
-    /// Handles that a signal has stopped a process: one that the terminal sends to a background process that uses it
-    /// (`termios(3)`, "Job control"), or Ctrl-Z, after which no shell would continue the program.
+    /// Handles a process that a signal has stopped. The terminal sends such a signal to a background process that uses
+    /// it (`termios(3)`, "Job control"), and on Ctrl-Z, after which no shell would continue the program.
     fn stopped(&mut self, pid: Pid, signal: i32) {
         let Ok(group) = getpgid(Some(pid)) else {
             return;

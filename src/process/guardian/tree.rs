@@ -37,7 +37,7 @@ pub(super) struct ProcessTree {
     stop: Option<i32>,
     /// The processes that have been sent the stop signal.
     stopped: HashSet<PidIdentity>,
-    /// When the readers of pipes that are left get the stop signal.
+    /// When the remaining readers of pipes get the stop signal.
     readers_due: Option<Instant>,
     pause: Duration,
     /// The pids of the program and of every process that was found while killing. A process group whose id is one of
@@ -76,7 +76,7 @@ impl ProcessTree {
     }
 
     /// Like [`ProcessTree::signal`], but no process gets the signal twice, processes that are orphaned later also get
-    /// it, and the readers of pipes get it only if they do not end.
+    /// it, and the readers of pipes get it only if they do not end on their own.
     pub(super) fn stop(&mut self, signal: i32) {
         self.stop = Some(signal);
         let (readers, others) = split_readers(signal);
@@ -88,7 +88,7 @@ impl ProcessTree {
         self.stopped.extend(&sent - &readers);
     }
 
-    /// Sends the stop signal to the readers of pipes that have not ended although everything else has.
+    /// Sends the stop signal to the remaining readers of pipes once it is due.
     pub(super) fn stop_due_readers(&mut self) {
         let due = |at: &mut Instant| Instant::now() >= *at;
         if let (Some(_), Some(signal)) = (self.readers_due.take_if(due), self.stop) {

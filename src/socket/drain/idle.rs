@@ -57,7 +57,7 @@ impl IdleDetector {
         }
     }
 
-    /// Whether the client has certainly not got a response to its last request.
+    /// Whether the client is certainly still waiting for a response to its last request.
     pub(super) fn awaits_response(&mut self, now: &TcpConnection) -> bool {
         let last = self.observe(now);
         let open = matches!(now.state, TcpState::Open | TcpState::PeerClosed);
@@ -179,7 +179,7 @@ mod tests {
     fn a_client_awaits_a_response_until_one_is_sent() {
         let awaits = |now: &TcpConnection| IdleDetector::new(QUIET).awaits_response(now);
         assert!(awaits(&connection(80, 0, 60_000, 70_000)));
-        assert!(!awaits(&connection(80, 90, 8, 4)), "it has just been sent");
+        assert!(!awaits(&connection(80, 90, 8, 4)), "a response was sent");
         assert!(!awaits(&connection(80, 90, 8, 8)), "the order is unknown");
         assert!(!awaits(&connection(0, 0, 8, 8)), "there is no request");
     }

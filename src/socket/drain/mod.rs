@@ -51,18 +51,18 @@ pub(super) enum MonitoredListener {
     },
 }
 
-/// How many of a generation's connections are in use: over TCP those whose client awaits a response, and over unix sockets
-/// all that the client has not closed, because the kernel reports too little about them.
+/// How many of a generation's connections are in use: the TCP connections whose client awaits a response, and all unix
+/// connections that the client has not closed, because the kernel reports too little about those.
 #[derive(Debug, Default)]
 pub struct InUse {
-    /// At the last poll.
+    /// The number at the last poll.
     open: AtomicU32,
-    /// Those that were in use at one poll, and whose process had ended by the next one.
+    /// The number of those that were in use at one poll, and whose process had ended by the next one.
     lost: AtomicU32,
 }
 
 impl InUse {
-    /// Returns the number of connections that are in use, or were when their process ended.
+    /// Returns the number of connections that are in use, or were in use when their process ended. `None` means zero.
     pub fn count(&self) -> Option<NonZeroU32> {
         let (open, lost) = (&self.open, &self.lost);
         NonZeroU32::new(open.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed))
@@ -91,15 +91,15 @@ impl DrainMonitor {
         }
     }
 
-    /// Counts the connections that are in use here, at every poll.
+    /// Updates `in_use` at every poll.
     #[must_use]
     pub fn count_in(self, in_use: &Arc<InUse>) -> Self {
         let in_use = in_use.clone();
         Self { in_use, ..self }
     }
 
-    /// Only counts the connections in use: once before it returns, then until the returned future is dropped or the system
-    /// fails to report the connections.
+    /// Only counts the connections in use: once before returning, and then repeatedly until the returned future is
+    /// dropped or the system fails to report the connections.
     pub fn observe<P: Fn() -> Vec<i32>>(&self, pids: P) -> impl Future<Output = ()> + use<P> {
         let mut polls = self.polls();
         let first = polls.connections(&pids());
@@ -129,8 +129,8 @@ impl DrainMonitor {
     /// closed or idle. A connection is idle if every request has its response, no data is queued in either direction,
     /// and it has been quiet for the [set time](Self::quiet_for), or for at least 2.5 s if it is unused or if the order
     /// of the last request and response is unknown. The kernel reports too little about unix sockets, so their
-    /// connections must be closed. The accept queues of TCP do not matter: connections that the program does not accept
-    /// are forwarded.
+    /// connections must be closed and their accept queues must be empty. The accept queues of TCP listeners do not
+    /// matter: connections that the program does not accept are forwarded.
     ///
     /// Never returns if the system does not report this; the drain then ends with its timeout. On a shared socket,
     /// returns after at most 1 s, because the generation keeps accepting connections.
@@ -167,7 +167,7 @@ pub(super) struct Polls {
     since: Instant,
     owners: ConnectionOwners,
     idle: IdleDetector,
-    /// The connections that were in use at the last poll.
+    /// The inodes of the connections that were in use at the last poll.
     awaiting: HashSet<u64>,
     in_use: Arc<InUse>,
 }
@@ -339,7 +339,7 @@ const SEARCHES: u32 = 2;
 /// while a connection's holder is unknown.
 #[derive(Default)]
 struct ConnectionOwners {
-    /// The pid of a process that holds the connection.
+    /// For each socket that the generation holds, the pid of a process that holds it.
     ours: HashMap<u64, i32>,
     /// For each of the other sockets, how many searches did not find it in the generation's processes.
     missed: HashMap<u64, u32>,

@@ -10,17 +10,17 @@ use socket2::Socket;
 use crate::socket::Diversion;
 use crate::socket::endpoint::Endpoint;
 
-/// How long a source port stays diverted. On one machine, the kernel chooses the listener within the `connect` call, but
-/// under load the thread may make the call late. Once the program has closed the socket, a client may get the same port
-/// and reach the program early, so this must not be long.
+/// How long a source port stays diverted. For a local connection, the kernel chooses the listener during the `connect`
+/// call, but under load the thread may resume the call late. Once the program has closed the socket, a client may get
+/// the same port and reach the program before the switch, so this must not be long.
 const DIVERTED_FOR: Duration = Duration::from_millis(100);
-/// The largest number of diverted source ports, which bounds the length of the steering program.
+/// The largest number of source ports diverted for one generation, which bounds the length of the steering program.
 const MAX_DIVERTED: usize = 16;
 
 /// A program's connections to itself.
 #[derive(Default)]
 pub(super) struct OwnConnections {
-    /// Whether the generation is no longer starting, so that the kernel handles all its connections.
+    /// Whether the generation is no longer starting. If so, the kernel handles all its connections.
     pub(super) started: bool,
     /// The diverted source ports, and when each was diverted.
     diverted: VecDeque<(Instant, Diversion)>,
@@ -72,7 +72,7 @@ impl OwnConnections {
     }
 }
 
-/// Whether this is an address of this machine, because only those can be bound (`ip(7)`).
+/// Whether the address belongs to this machine: only such addresses can be bound (`ip(7)`).
 pub(super) fn is_of_this_machine(mut address: SocketAddr) -> bool {
     address.set_port(0);
     UdpSocket::bind(address).is_ok()

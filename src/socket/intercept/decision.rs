@@ -16,8 +16,8 @@
 //! | `listen` | already listening | hotrun applies the new backlog, but does not shorten the queue |
 //! | `listen` | conflicts with another listening socket of the program | `EADDRINUSE` |
 //! | `listen` | any other | hotrun makes the socket listen and adds it to the group of its address |
-//! | `connect` | UDP, or of a generation that is or was live or is draining | the kernel handles the call |
-//! | `connect` | to another machine, or to an address of this one that no hotrun listener covers | the kernel handles the call |
+//! | `connect` | UDP, or of a generation that is no longer starting | the kernel handles the call |
+//! | `connect` | to another machine, or to a local address that no hotrun listener covers | the kernel handles the call |
 //! | `connect` | new connections to the address reach the generation anyway | the kernel handles the call |
 //! | `connect` | the generation has a listener in the group that gets these connections | hotrun diverts the socket's source port to that listener, and the kernel handles the call |
 //! | `connect` | the generation listens on a wider address | the kernel handles the call, and another generation answers |
@@ -26,8 +26,9 @@
 //! A UDP socket joins its group when it is bound, so hotrun performs its bind. The kernel handles every `bind` or
 //! `connect` to port 0 or to an address that is not an IP address, and all other calls.
 //!
-//! The rows of `connect` give a starting generation the answers that it would get if no other generation existed, for
-//! example when it asks whether its port is free, or warms itself up.
+//! Apart from the one about a wider address, the `connect` rows give a starting generation the results that it would
+//! get if no other generation existed, for example when it checks whether its port is free or sends itself requests to
+//! warm up.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -85,14 +86,14 @@ fn transport(socket: &Socket) -> io::Result<Option<Transport>> {
     })
 }
 
-/// A socket whose `bind` was left to the kernel.
+/// A socket that a thread of the program is binding.
 pub(super) struct BindingSocket {
     pub(super) socket: Socket,
     pub(super) binding: Binding,
     pub(super) thread: i32,
 }
 
-/// A socket that was bound in such a way that the next generation's can share its address.
+/// A bound socket whose address the next generation's sockets can share.
 #[derive(Debug)]
 pub(super) struct ProgramSocket {
     /// The socket's `SO_COOKIE`. Unlike a descriptor or an inode, it is never reused.
@@ -104,7 +105,7 @@ pub(super) struct ProgramSocket {
     pub(super) thread: i32,
 }
 
-/// The sockets of one generation that others can share an address with.
+/// One generation's sockets whose addresses other sockets can share.
 ///
 /// The kernel does not report when a program closes a socket. So before reporting a conflict with one of these sockets,
 /// remove those that no process holds.
@@ -130,18 +131,17 @@ pub(super) struct BindCall {
 pub(super) enum OnBind {
     /// Let the kernel handle the call.
     PassOn,
-    /// Report success: the thread is repeating a call that was already performed.
+    /// Report success: the thread is repeating a call that has already been performed.
     Repeated,
     /// Report that the address is in use, as the kernel would if no other generation existed.
     InUse,
     /// Report that the address is in use, because this `--listen` address overlaps it.
     Listed(Endpoint),
-    /// Bind the socket so that the next generation's can share the address.
+    /// Have the socket bound so that the next generation's sockets can share the address.
     Bind {
         /// Whether the bind needs `SO_REUSEPORT`, because the address overlaps that of one of our listeners. Otherwise
-        /// the bind is exclusive and hotrun sets the option afterwards, even if the program has set it. If the
-        /// socket shared a group with a stranger's, such as another hotrun's, each side would break the other's
-        /// steering.
+        /// the bind is exclusive, even if the program has set the option, and hotrun sets it afterwards. If the socket
+        /// shared a group with a stranger's, such as another hotrun's, each side would break the other's steering.
         shared: bool,
     },
 }

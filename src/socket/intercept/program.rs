@@ -68,8 +68,8 @@ impl Caller<'_> {
         }
     }
 
-    /// Reads the address from the caller's memory. Returns `None` if it is not an IP address or its port is 0. Fails only
-    /// if hotrun may not read the memory.
+    /// Reads the address from the caller's memory. Returns `None` if it is not an IP address, its port is 0, or it
+    /// cannot be read. Fails only if hotrun lacks the permission to read the memory.
     fn address(self, at: u64, length: u32) -> io::Result<Option<SocketAddr>> {
         if length > LONGEST_ADDRESS {
             return Ok(None);
@@ -116,12 +116,12 @@ pub(super) struct InterceptedProgram {
     pub(super) pids: Box<dyn Fn() -> Vec<i32> + Send>,
     pub(super) sockets: ProgramSockets,
     pub(super) binding: Vec<BindingSocket>,
-    /// The socket whose `listen` was left to the kernel, which may be a unix socket.
+    /// The socket of a `listen` call that is being left to the kernel. It may be a unix socket.
     pub(super) path: Option<Socket>,
     /// Reports when a process that holds one of the sockets exits. Set while several sockets share an address.
     pub(super) ends: Option<ProcessEnds>,
     pub(super) notify: Box<dyn FnMut(InterceptEvent) + Send>,
-    /// Whether the program has bound a socket while hotrun was not allowed to inspect it.
+    /// Whether the program has called `bind` while hotrun lacked the permission to read its memory.
     pub(super) hidden: bool,
     /// Whether [`InterceptEvent::NotAdopted`] has been reported, which happens only once.
     pub(super) failed: bool,
@@ -141,7 +141,7 @@ impl InterceptedProgram {
             } => match caller.address(address, length) {
                 Ok(Some(address)) => self.bind(caller, fd, address),
                 Ok(None) => Reply::Continue,
-                // This may be any socket, even a client's, so only a `listen` reports it.
+                // This may be any socket, even a client's, so the failure is reported only on `listen`.
                 Err(_) => {
                     self.hidden = true;
                     Reply::Continue
@@ -259,7 +259,8 @@ impl InterceptedProgram {
     }
 
     /// Refuses the connection, or diverts it to the program's own listener. If anything fails, the kernel handles the
-    /// call unchanged. Another thread may change the address after hotrun has read it, but only deceives its own program.
+    /// call unchanged. Another thread may change the address after hotrun has read it, but can deceive only its own
+    /// program.
     fn connect(&mut self, caller: Caller<'_>, fd: i32, address: SocketAddr) -> Reply {
         let to = destination(address);
         let mut reached = self.adopter.reached(self.id, to.into());

@@ -13,8 +13,8 @@
 //! 5. The change of indices sends no connection to the wrong listener, or only to listeners that forward it
 //!    (`Group::may_leave`).
 //! 6. No connection is waiting in it (`Group::is_empty`). This is checked last: a connection that was on its way during
-//!    the scan is in the queue now. Connections that wait in a unix socket are closed with it, because no program will
-//!    accept them and hotrun cannot forward them (`Group::may_accept`).
+//!    the scan is in the queue now. Unix sockets are exempt: connections that wait in one are closed with it, because
+//!    no program will accept them and hotrun cannot forward them (`Group::may_accept`).
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ pub(in crate::socket) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3)
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Table {
-    /// Marks the groups in which an input may have changed something. A program that opens thousands of addresses must not
-    /// wait until all groups are tidied up for each of them.
+    /// Marks all groups, unless the input concerns only one group, which then marks itself. A program that opens
+    /// thousands of addresses must not have to wait for all groups to be tidied up each time.
     pub(super) fn mark_untidy(&mut self, now: Time, input: &TableInput) {
         self.untidy = true;
         let due = self.deadline.is_some_and(|deadline| deadline <= now);
@@ -71,7 +71,8 @@ impl Group {
     /// Starts watching the new listeners. If a program shuts down the target's listener, connections are refused or
     /// reach the wrong generation until the table reacts.
     pub(super) fn watch(&mut self, env: &mut Env) {
-        // A shutdown does not remove a datagram socket from its group, and hotrun does not hold a program's unix socket.
+        // A shutdown does not remove a datagram socket from its group, and hotrun does not hold a program's own unix
+        // socket.
         if self.carries_datagrams() || self.is_own_path() {
             return;
         }

@@ -30,7 +30,7 @@ pub(in crate::socket) struct Adopted {
     pub(super) closed: Closed,
     /// Whether the address was opened so late that the next generation need not open it before it is ready.
     pub(super) late: bool,
-    /// Whether a live generation has served the address, and hotrun has not reported since then that it is given up.
+    /// Whether a live generation has served the address, and hotrun has not reported it as given up since.
     pub(super) served: bool,
     /// The time since which no running generation has listened here.
     pub(super) abandoned_since: Option<Time>,
@@ -41,9 +41,10 @@ pub(in crate::socket) struct Adopted {
 pub(super) enum Closed {
     #[default]
     No,
-    /// While no other generation was being built or started.
+    /// It did so while no other generation was being built or started.
     ByLive,
-    /// During a reload, or just before it. The program probably restarts itself, and will open the address again.
+    /// It did so during a reload or just before one. The program probably restarts itself, and will open the address
+    /// again.
     DuringReload,
 }
 
@@ -105,8 +106,8 @@ impl Group {
     }
 
     /// Whether hotrun may accept connections here, to forward them or respond to them. A unix connection that hotrun
-    /// forwarded would carry hotrun's identity instead of its client's (`SO_PEERCRED`, `unix(7)`), so a client could pass
-    /// for root. It waits in its queue until a program accepts it.
+    /// forwarded would carry hotrun's identity instead of its client's (`SO_PEERCRED`, `unix(7)`), so a client could
+    /// pass for hotrun's user, such as root. Instead, the connection waits in its queue until a program accepts it.
     pub(in crate::socket) fn may_accept(&self) -> bool {
         let transport = self.endpoint.map(|endpoint| endpoint.transport);
         transport == Some(Transport::Tcp)
@@ -117,7 +118,7 @@ impl Group {
         self.endpoint.is_none()
     }
 
-    /// Whether programs bind the path themselves. The next program will not accept from another socket than its own.
+    /// Whether programs bind the path themselves. If so, the next program accepts only from its own socket.
     pub(in crate::socket) fn is_own_path(&self) -> bool {
         self.is_path() && self.is_adopted()
     }
@@ -342,7 +343,8 @@ impl Group {
         self.steer(env)
     }
 
-    /// Restores a path that a program has removed, except if it is its own, as most programs do when they exit.
+    /// Restores a path that a program has removed. Does nothing if the path led to a program's own socket and that
+    /// program has been asked to stop: most programs remove their path when they exit.
     pub(super) fn restore_path(&self, env: &mut Env) {
         let own = |one: &Listener| self.is_own_path() && one.retired;
         if let Backend::Path {

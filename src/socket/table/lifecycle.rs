@@ -97,8 +97,8 @@ impl Group {
         steered.and(orphaned)
     }
 
-    /// Records that a program, which may be `live`, has opened the adopted address, perhaps too late for the next
-    /// generation to be expected there.
+    /// Records that a program has opened the adopted address. `live`: whether its generation is live. `late`: whether
+    /// it opened the address so late that the next generation need not.
     fn opened(&mut self, live: bool, late: bool) {
         if let Some(adopted) = &mut self.adopted {
             adopted.late = late && (adopted.late || !adopted.served);
@@ -109,7 +109,7 @@ impl Group {
         }
     }
 
-    /// Records that the path leads to this listener, because its program has bound it.
+    /// Records that the path leads to this listener, because its program has bound the path.
     fn bound(&mut self, listener: ListenerId) {
         if let Backend::Path { linked } = &mut self.backend {
             *linked = Some(listener);
@@ -142,7 +142,7 @@ impl Group {
     /// are forwarded, and then they are closed. While one of them is the target's only listener, new connections still
     /// arrive in it, and wait. Ignores listeners of other groups.
     pub(super) fn orphan(&mut self, ids: &[ListenerId], env: &mut Env) -> io::Result<()> {
-        // A datagram socket has no waiting connections, and those that wait in a program's unix socket are lost.
+        // A datagram socket has no waiting connections, and those in a program's own unix socket are lost.
         if self.carries_datagrams() || self.is_own_path() {
             let closed = ids.iter().map(|id| self.close(*id, env));
             return closed.fold(Ok(()), io::Result::and);
@@ -215,7 +215,8 @@ impl Group {
         true
     }
 
-    /// Holds connections if only this generation, which is about to be asked to stop, gets them.
+    /// Holds new connections if they reach this generation, which is about to be asked to stop, and the live one does
+    /// not listen here.
     pub(super) fn hold_left_by(&mut self, id: GenId, live: GenId, env: &mut Env) -> io::Result<()> {
         let left = self.target == Owner::Generation(id) && !self.may_serve(live);
         match left {
@@ -299,13 +300,13 @@ impl Group {
         !self.is_hidden() && (served || waiting)
     }
 
-    /// Whether the next generation must open the address before it is ready.
+    /// Whether the next generation must open the address before it counts as ready.
     pub(in crate::socket) fn is_expected(&self, live: Option<GenId>) -> bool {
         !self.adopted.as_ref().is_some_and(|adopted| adopted.late) && self.is_owed(live)
     }
 
     /// Records that another generation has become live. `owed`: whether clients expected the address until now, and no
-    /// other address of this generation covers it.
+    /// other address of the new generation covers it.
     pub(super) fn went_live(&mut self, live: GenId, owed: bool, env: &mut Env) {
         let serves = self.may_serve(live);
         if let Some(adopted) = &mut self.adopted {

@@ -305,7 +305,7 @@ fn exhaustive_hotrun_never_leaves_an_address_without_a_listener() {
 }
 
 #[test]
-fn exhaustive_no_address_that_was_live_is_refused_in_silence() {
+fn exhaustive_no_served_address_is_refused_without_a_report() {
     holds(Rule::NotInSilence);
 }
 

@@ -114,8 +114,8 @@ pub(in crate::socket) enum TableInput {
     Prepare(GenId),
     /// A program has bound a socket to this address and wants to listen on it.
     Join(Endpoint, Joining),
-    /// A program listens on a unix socket that it has bound itself. The path leads to the socket, and belongs to this
-    /// group or to none.
+    /// A program listens on a unix socket that it has bound itself. The path leads to the socket. The group is that of
+    /// the path, if it already has one.
     JoinPath(Option<GroupId>, Joining),
     /// No process holds these sockets any longer.
     Orphan(Vec<ListenerId>),
@@ -150,7 +150,7 @@ pub(in crate::socket) enum TableInput {
 }
 
 impl TableInput {
-    /// Whether the input changes nothing in groups other than that of its address.
+    /// Whether the input changes nothing outside the group of its address.
     pub(super) fn concerns_one_group(&self, live: Option<GenId>) -> bool {
         match self {
             Self::Join(_, joining) | Self::JoinPath(_, joining) => live != Some(joining.id),
@@ -188,15 +188,16 @@ pub(in crate::socket) struct Joining {
     pub(in crate::socket) id: GenId,
     pub(in crate::socket) multipath: bool,
     pub(in crate::socket) backlog: i32,
-    /// Whether the program has been running for longer than it may take to become ready.
+    /// Whether the next generation need not open the address: it is a unix path, or the program has been running for
+    /// longer than it may take to become ready.
     pub(in crate::socket) late: bool,
 }
 
 /// Something that happened to an address that a program opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AddressEvent {
-    /// The new live generation does not listen there, although clients expect it to. Unless it does so soon, connections
-    /// are refused.
+    /// The new live generation does not listen there, although clients expect it to. Unless it starts listening soon,
+    /// connections will be refused.
     GivenUp,
     /// The live generation has closed the address, and connections are refused from now on.
     Closed,
@@ -254,7 +255,7 @@ pub(in crate::socket) enum Op {
         listener: ListenerId,
     },
     /// Start listening on the program's socket that comes with the input, unless it is a unix socket, on which the
-    /// program listens already. It becomes the last member. Fails if another process shares the address.
+    /// program listens already. The socket becomes the last member. Fails if another process shares the address.
     Join {
         group: GroupId,
         listener: ListenerId,

@@ -165,7 +165,7 @@ async fn a_client_that_sends_a_body_can_read_the_response() {
 
 /// There are more clients than hotrun handles at the same time.
 #[tokio::test]
-async fn silent_clients_and_other_protocols_give_up_their_places_and_still_wait() {
+async fn silent_clients_and_clients_of_other_protocols_give_up_their_places_but_keep_waiting() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
     start_responding(&mut sockets);

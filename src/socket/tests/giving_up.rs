@@ -27,7 +27,7 @@ async fn an_address_that_the_next_generation_does_not_open_is_reported_at_the_sw
     sockets.switch(id(2)).unwrap();
     let given_up = (dropped.address, AddressEvent::GivenUp);
     assert_eq!(events.try_recv(), Ok(given_up));
-    // From the moment that generation 1 is about to be asked to stop, connections wait.
+    // Once generation 1 is about to be asked to stop, connections wait.
     leave(&mut sockets, 1, &kept).await;
     let waiting = answers(vec![To::Tcp(dropped.address).connect().unwrap()]);
     dropped.program.ask_to_stop();
@@ -69,7 +69,7 @@ async fn an_address_that_is_closed_during_a_reload_is_kept_until_the_reload_ends
     sockets.switch(id(1)).unwrap();
     first.program.ask_to_stop();
     until("the program closes its socket", || first.program.is_gone()).await;
-    // hotrun notices the change a moment after the program.
+    // hotrun notices the change a moment after the program does.
     adopter.orphan_unheld(id(1), HashSet::new()).unwrap();
     sockets.set_reloading(true);
     assert_eq!(adopter.opened(id(2)).missing, [first.address]);
@@ -86,7 +86,7 @@ async fn an_address_that_is_closed_during_a_reload_is_kept_until_the_reload_ends
 }
 
 #[tokio::test]
-async fn an_address_that_the_live_generation_closes_is_soon_refused_and_that_is_reported() {
+async fn an_address_that_the_live_generation_closes_is_reported_and_soon_refused() {
     let (mut sockets, adopter) = none();
     let events = events(&sockets);
     let first = open_own(&adopter, 1, ANY.parse().unwrap());

@@ -85,11 +85,10 @@ async fn an_address_that_is_not_local_is_refused() {
     );
 }
 
-/// Constructs the error, because root may bind any port and would not get it from the kernel.
 #[tokio::test]
 async fn an_inherited_socket_keeps_its_connections_and_is_switched_like_any_other() {
     for sharing in [Sharing::Steered, Sharing::Shared] {
-        // Unlike our own sockets, it began to listen without `SO_REUSEPORT`.
+        // Unlike our own sockets, this one began to listen without `SO_REUSEPORT`.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let waiting = TcpStream::connect(address).unwrap();
@@ -110,6 +109,7 @@ async fn an_inherited_socket_keeps_its_connections_and_is_switched_like_any_othe
     }
 }
 
+/// Constructs the error, because root may bind any port and would not get it from the kernel.
 #[test]
 fn the_error_for_a_privileged_port_suggests_a_fix() {
     let denied = io::Error::from_raw_os_error(nix::libc::EACCES);

@@ -78,11 +78,11 @@ async fn a_probe_of_a_generation_that_is_gone_fails() {
     programs.iter().for_each(Program::ask_to_stop);
 }
 
-/// Whether the generation is starting and, if so, whether it listens on the address and gets its connections.
+/// If the generation is starting: whether it listens on the address, and whether it gets the connections.
 fn reached(adopter: &Adopter, number: u32, address: SocketAddr) -> Option<(bool, bool)> {
     let reached = adopter.reached(id(number), address.into())?;
     let [one] = reached[..] else {
-        panic!("not one group: {reached:?}");
+        panic!("expected one group: {reached:?}");
     };
     Some((one.listens, one.is_target))
 }
@@ -106,6 +106,6 @@ async fn only_the_connections_of_a_starting_generation_are_examined() {
     assert_eq!(reached(&adopter, 1, at), None, "it was live");
     leave(&mut sockets, 1, &first).await;
     sockets.drain(id(3)).unwrap();
-    assert_eq!(reached(&adopter, 3, at), None, "it cannot go live any more");
+    assert_eq!(reached(&adopter, 3, at), None, "it cannot become live");
     second.program.ask_to_stop();
 }

@@ -134,7 +134,7 @@ fn accept(passed: Passed, count: usize) -> Vec<Option<std::path::PathBuf>> {
 }
 
 #[tokio::test]
-async fn connections_that_wait_while_nothing_is_live_reach_the_next_program_as_they_are() {
+async fn connections_that_wait_while_nothing_is_live_are_left_to_the_next_program() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let names: Vec<_> = (0..4)
@@ -165,7 +165,7 @@ async fn connections_that_wait_while_nothing_is_live_reach_the_next_program_as_t
 }
 
 #[tokio::test]
-async fn connections_that_a_program_leaves_behind_beside_a_live_one_are_closed_and_counted() {
+async fn connections_that_a_program_leaves_behind_while_another_is_live_are_closed_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);
@@ -184,7 +184,7 @@ async fn connections_that_a_program_leaves_behind_beside_a_live_one_are_closed_a
     programs.iter().for_each(Program::ask_to_stop);
 }
 
-/// Opens a program's own unix socket, as most programs do: it removes the file that is there, binds and listens.
+/// Opens a program's own unix socket, as most programs do: it removes the file at the path, binds and listens.
 fn open_own_path(adopter: &Adopter, number: u32, path: &Path) -> Program {
     let _ = fs::remove_file(path);
     let listener = UnixListener::bind(path).unwrap();
@@ -202,7 +202,7 @@ fn open_own_path(adopter: &Adopter, number: u32, path: &Path) -> Program {
 }
 
 #[tokio::test]
-async fn a_path_that_programs_open_themselves_leads_to_the_live_one() {
+async fn a_path_that_programs_open_themselves_leads_to_the_live_generation() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("own.sock");
     let to = To::Unix(path.clone());
@@ -211,7 +211,7 @@ async fn a_path_that_programs_open_themselves_leads_to_the_live_one() {
     sockets.switch(id(1)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
     let second = open_own_path(&adopter, 2, &path);
-    assert_eq!(to.ask().unwrap(), 1, "until the switch");
+    assert_eq!(to.ask().unwrap(), 1, "generation 1 is still live");
     sockets.switch(id(2)).unwrap();
     assert_eq!(to.ask().unwrap(), 2);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o620);
@@ -234,7 +234,7 @@ async fn a_path_that_programs_open_themselves_leads_to_the_live_one() {
     until("the program exits", || second.is_gone()).await;
     fs::remove_file(&path).unwrap();
     sockets.release(id(2)).unwrap();
-    assert!(!path.exists(), "the last program's own removal stays");
+    assert!(!path.exists(), "the last program's removal is respected");
     let third = open_own_path(&adopter, 3, &path);
     sockets.switch(id(3)).unwrap();
     assert_eq!(to.ask().unwrap(), 3);

@@ -37,13 +37,13 @@ pub(super) enum ClientEvent {
     /// It has sent an HTTP request, which gets this response.
     Request(Vec<u8>),
     /// It may never get a response: it uses another protocol, is silent, or has shut down its sending side. It keeps
-    /// waiting, but gives up its place, since others would be answered at once.
+    /// waiting, but gives up its place, because hotrun could answer other clients at once.
     Unanswerable,
     Gone,
 }
 
 impl PendingConnection {
-    /// Waits for the client. Responds only if `responds` is set. Cancel safe.
+    /// Waits for the client's next event. Looks for an HTTP request only if `responds` is set. Cancel safe.
     pub(super) async fn wait(&mut self, responds: bool) -> ClientEvent {
         loop {
             let silent = self.place.is_some() && self.received.is_empty();

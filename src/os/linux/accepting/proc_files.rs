@@ -45,7 +45,8 @@ pub(super) enum Sleep {
 pub(super) enum Timeout {
     /// This many milliseconds; negative: forever.
     Millis(i32),
-    /// As long as the two 64-bit numbers at this address say: seconds, and parts of a second. 0: forever.
+    /// As long as the two 64-bit numbers at this address say: seconds, and units of 1/`parts` second. Address 0:
+    /// forever.
     At { address: u64, parts: i64 },
 }
 

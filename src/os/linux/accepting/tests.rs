@@ -141,7 +141,7 @@ fn a_thread_in_select_waits_on_the_sockets_in_its_set() {
 }
 
 #[test]
-fn a_wait_as_brief_as_a_test_of_the_port_shows_nothing() {
+fn a_thread_that_polls_with_a_short_timeout_does_not_count_as_accepting() {
     let socket = listener();
     let duplicate = socket.try_clone().expect("can duplicate the socket");
     let (reader, writer) = std::io::pipe().expect("can create a pipe");

@@ -49,7 +49,7 @@ impl InterceptedCalls {
             return match (count, i32::from_ne_bytes(bytes), fds.pop()) {
                 (0, ..) => Err(io::ErrorKind::UnexpectedEof.into()),
                 (4, 0, Some(listener)) => {
-                    // An older kernel refuses this, and is only slower.
+                    // An older kernel refuses this, and interception is just slower.
                     // SAFETY: the call touches no memory.
                     let _ = unsafe { set_flags(listener.as_raw_fd(), SYNC_WAKE_UP) };
                     Ok(Ok(Self(listener)))

@@ -1,8 +1,9 @@
 //! The filter: classic BPF over `struct seccomp_data` (`seccomp(2)`).
 //!
 //! The filter examines a call's architecture and number, and the address length of a `connect`. When a filter is
-//! installed, the kernel determines which calls it allows whatever their arguments are, and does not run the filter for
-//! those (`seccomp_cache_prepare` in `kernel/seccomp.c`, since 5.11). So it runs only for the three calls named here.
+//! installed, the kernel determines which calls the filter allows whatever their arguments are, and does not run it for
+//! those (`seccomp_cache_prepare` in `kernel/seccomp.c`, since 5.11). So this filter runs only for the three
+//! intercepted calls.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -20,8 +21,8 @@ const LOAD_WORD: u16 = 0x20;
 /// to.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
-/// The offset of the lower half of the third argument, on a little-endian system. The length that `connect` takes is an
-/// `int`.
+/// The offset of the lower half of the third argument, on a little-endian system. The address length that `connect`
+/// takes is an `int`.
 const THIRD_ARGUMENT: u32 = 32;
 
 /// The lengths of the IP addresses that programs pass to `connect`: `sockaddr_in`, `sockaddr_in6` and, from some C
@@ -69,7 +70,8 @@ pub(super) const NATIVE: Option<Architecture> = None;
 /// from this architecture's own table. It allows every other call.
 ///
 /// A call from another table (i386's `int 0x80`, 32-bit calls on aarch64) is allowed, whatever its number means there.
-/// x32 calls have the architecture of x86-64 but an extra bit in the number, so their numbers match no call.
+/// x32 calls have the architecture of x86-64 but an extra bit in the number, so their numbers match none of the three
+/// calls.
 fn filter(architecture: Architecture) -> [Instruction; 12] {
     let Architecture {
         audit,

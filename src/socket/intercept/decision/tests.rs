@@ -213,8 +213,8 @@ fn only_tcp_and_udp_sockets_are_handled() {
     assert_eq!(binding(Domain::UNIX, Type::STREAM, None), None);
 }
 
-/// A group of another generation, numbered by its position. `own` means that the starting generation listens there too,
-/// and `target` that it gets the connections.
+/// The groups in which another generation listens, numbered by their position. `own` means that the starting generation
+/// listens there too, and `target` that it gets the connections.
 fn reached(groups: &[&str]) -> Vec<ReachedGroup> {
     let groups = groups.iter().zip(0..).map(|(text, number)| {
         let mut words = text.split(' ');
@@ -270,7 +270,7 @@ fn the_most_specific_address_gets_the_connection() {
     assert_eq!(check("127.0.0.1:80", &own_exact), itself(1));
     let own_v4 = ["[::]:80", "0.0.0.0:80 own"];
     assert_eq!(check("127.0.0.1:80", &own_v4), itself(1));
-    // The other generation's listener is preferred, and cannot be steered to this generation's.
+    // The kernel prefers the other generation's group, from which connections cannot be diverted to this generation.
     let own_wider = ["0.0.0.0:80 own", "127.0.0.1:80"];
     assert_eq!(check("127.0.0.1:80", &own_wider), OnConnect::PassOn);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Binds a program's sockets.
+//! Prepares or performs a program's `bind` calls.
 
 use std::thread;
 use std::time::Duration;
@@ -12,15 +12,16 @@ use crate::socket::intercept::decision::{BindingSocket, ProgramSocket};
 use crate::socket::open::check_unused;
 
 impl InterceptedProgram {
-    /// Leaves the bind of a TCP socket to the kernel, which knows what the program may bind: Landlock, other security
-    /// modules and namespaces may forbid it what hotrun may do. The bind is exclusive unless one of our sockets has the
-    /// address (`shared`).
+    /// Leaves the bind of a TCP socket to the kernel, which knows what the program may bind: Landlock, another security
+    /// module or a namespace may forbid the program an address that hotrun may bind. The bind is exclusive unless one
+    /// of our sockets has the address (`shared`).
     ///
     /// If the address is in use but no other process is listening there, then a generation has bound the address without
     /// listening, or a listener there is about to be closed. Such an address can be shared.
     pub(super) fn prepare_stream(&mut self, socket: BindingSocket, mut shared: bool) -> Reply {
         let endpoint = socket.binding.endpoint;
-        // Other errors need not concern the program's socket, which has other options than ours.
+        // Ignore other errors: they need not affect the program's socket, whose options differ from those of the test
+        // socket.
         if !shared
             && let Err(error) = check_unused(&socket.socket, endpoint)
             && error.raw_os_error() == Some(libc::EADDRINUSE)
@@ -37,8 +38,8 @@ impl InterceptedProgram {
         Reply::Continue
     }
 
-    /// Binds a datagram socket, which joins its group with the bind. So hotrun must perform it, and checks the privilege
-    /// that the kernel requires of the program.
+    /// Binds a datagram socket. It joins its group when it is bound, so hotrun must perform the bind, and first checks
+    /// whether the program has the privilege that the kernel requires.
     pub(super) fn bind_datagrams(&mut self, socket: &BindingSocket) -> Reply {
         let endpoint = socket.binding.endpoint;
         if !os::may_bind(socket.thread, endpoint.address.port()) {
@@ -73,9 +74,9 @@ impl InterceptedProgram {
         });
     }
 
-    /// Waits until the kernel has performed the bind that the reply to this thread has left to it, which takes
-    /// microseconds. A failed bind is known only when the thread calls again, so this waits at most two milliseconds;
-    /// [`settle`](Self::settle) finds the bind of a thread that gets no processor time for longer.
+    /// Waits until the kernel has performed this thread's bind, which takes microseconds. That a bind has failed is
+    /// known only when the thread makes another call, so this waits for about two milliseconds at most. If the thread
+    /// gets no processor time for longer, a later [`settle`](Self::settle) finds its bind.
     pub(in super::super) fn await_bind(&mut self, thread: i32) {
         for microseconds in [5, 10, 20, 40, 80, 160, 320, 640] {
             self.settle(None);
@@ -86,8 +87,9 @@ impl InterceptedProgram {
         }
     }
 
-    /// Adds the sockets that the kernel has bound, which our other sockets can then share the address with. Drops those
-    /// that it has not bound and never will, because their thread is making another call (`caller`) or has ended.
+    /// Adds the sockets that the kernel has bound as requested, so that our other sockets can share their addresses.
+    /// Drops those that are bound elsewhere, and those whose bind has failed: their thread is making another call
+    /// (`caller`) or has ended.
     pub(in super::super) fn settle(&mut self, caller: Option<i32>) {
         for one in std::mem::take(&mut self.binding) {
             let wanted = one.binding.endpoint.address;

@@ -1,8 +1,8 @@
 //! Adopts the unix sockets that a program binds to a path.
 //!
-//! The kernel performs both calls, so the file has the owner and the mode that the program gives it, and clients see the
-//! identity of the program (`SO_PEERCRED`, `unix(7)`). The bind makes the path lead to the new socket. Once the program
-//! listens, hotrun makes the path lead to the live generation's socket again, until the switch.
+//! The kernel performs both `bind` and `listen`, so the file has the owner and the mode that the program gives it, and
+//! clients see the identity of the program (`SO_PEERCRED`, `unix(7)`). The bind makes the path lead to the new socket.
+//! Once the program listens, hotrun makes the path lead to the live generation's socket again, until the switch.
 
 use std::fs;
 use std::path::PathBuf;
@@ -49,7 +49,8 @@ impl InterceptedProgram {
     }
 }
 
-/// Returns the path that a unix stream socket is bound to. The path may be relative to the working directory.
+/// Returns the absolute path that a unix stream socket is bound to. The program may have passed a path relative to its
+/// working directory.
 fn path_of(socket: &Socket, thread: i32) -> Option<PathBuf> {
     let bound = socket.local_addr().ok()?.as_pathname()?.to_owned();
     let workdir = fs::read_link(format!("/proc/{thread}/cwd")).ok()?;

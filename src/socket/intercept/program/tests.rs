@@ -99,7 +99,7 @@ async fn a_socket_counts_as_bound_only_if_the_kernel_has_bound_it() {
     assert_eq!(
         program.binding.len(),
         1,
-        "another thread's call says nothing"
+        "another thread's call does not settle the bind"
     );
     program.settle(Some(own));
     assert!(program.binding.is_empty() && program.sockets.0.is_empty());

@@ -67,13 +67,13 @@ pub(super) struct Model {
     /// Whether a forwarder could not be stopped, and no other listener could be opened. Connections then wait in the
     /// existing listener, and are forwarded later.
     pub(super) stuck: bool,
-    /// Whether steering failed last.
+    /// Whether the last attempt to steer failed.
     pub(super) unsteered: bool,
     pub(super) fails: Option<Failing>,
     pub(super) fallible: usize,
     /// The groups where a connection could already land in a stranger's socket before the current input.
     pub(super) astray: BTreeSet<GroupId>,
-    /// Where a waiting connection was lost, which is allowed only if the whole group is removed.
+    /// The group in which a waiting connection was lost, which is allowed only if the whole group is removed.
     pub(super) lost_in: Option<GroupId>,
     pub(super) emptied: Option<GroupId>,
     pub(super) promises: Promises,

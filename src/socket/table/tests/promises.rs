@@ -59,11 +59,11 @@ impl Model {
             promises.served.remove(&group),
             promises.given_up.remove(&group),
         );
-        // A path that a program binds itself ends with the program, as without hotrun.
+        // A path that a program binds itself goes away with the program, as it would without hotrun.
         if endpoint.is_none() {
             return;
         }
-        // Nothing can wait in the place of a datagram socket.
+        // hotrun cannot hold an address with a datagram socket.
         let holds = endpoint.is_none_or(|at| at.transport == Transport::Tcp);
         let returns = promises.closed.remove(&group) && promises.reloading && holds;
         self.check(Rule::NotInSilence, !served || given_up || covered, |_| {
@@ -92,7 +92,7 @@ impl World {
         self.tell(TableInput::Reloading(true));
     }
 
-    /// A generation that was not live yet is live, or is being stopped.
+    /// A generation that has not been live before becomes live or is stopped.
     pub(super) fn reload_ends(&mut self, id: GenId) {
         if self.model.promises.reloading && !self.get(id).served {
             self.model.promises.reloading = false;
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// The live generation has opened a socket.
+    /// A generation has opened a socket.
     pub(super) fn opened(&mut self, id: GenId, group: GroupId) {
         if self.model.serving == Serving::Live(id) {
             self.model.promises.serves(group);

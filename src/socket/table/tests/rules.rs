@@ -9,8 +9,8 @@ use crate::socket::table::{GroupId, Op, UnclaimedPolicy};
 /// A promise that every op must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Rule {
-    /// No connection is lost because hotrun closes a listener. The exception is a unix connection that the program left
-    /// behind although its path already led to another listener.
+    /// No connection is lost because hotrun closes a listener. The exceptions are unix connections that were left
+    /// behind in a program's own socket, or in one to which the path no longer leads.
     NothingLost,
     /// hotrun never accepts a unix connection, because forwarding would give it hotrun's identity.
     IdentityKept,

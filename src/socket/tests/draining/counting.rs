@@ -1,4 +1,4 @@
-//! Which connections count as in use.
+//! Which connections are counted, and which of them are in use.
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn connections_of_other_processes_are_ignored() {
         .unwrap();
 }
 
-/// A monitor of generation 1 and its count of connections in use.
+/// Returns a monitor of generation 1, and a function that returns how many connections are in use.
 fn counting(served: &Served) -> (DrainMonitor, impl Fn() -> u32) {
     let in_use = Arc::new(InUse::default());
     let monitor = served.sockets.drain_monitor(id(1)).count_in(&in_use);
