@@ -60,7 +60,7 @@ impl fmt::Display for ReadyReason {
 /// there.
 #[derive(Clone, Debug)]
 pub struct Lack {
-    /// These addresses.
+    /// The missing addresses.
     pub missing: Vec<SocketAddr>,
     /// The addresses that the generation does listen on.
     pub addresses: Vec<SocketAddr>,

@@ -22,7 +22,7 @@
 //! | --- | --- |
 //! | reads and changes of the file mode do not count | `os::fs_event::translate` |
 //! | for a new or replaced directory, each of its files is checked | `WatchWorker::touched` |
-//! | a symbolic link among what is watched counts, and so does its target if it is not watched anyway | `WatchWorker::follow` |
+//! | a symbolic link in a watched directory counts, and its target is watched, too | `WatchWorker::follow` |
 //! | the last matching `--on` rule decides: `ignore` excludes a file, any other action includes it | [`action_for`] |
 //! | temporary files of editors, and files that a crash leaves behind, do not count | `filter::is_temporary` |
 //! | once a build has reported its inputs, no other files count | `Filter::counts` |
