@@ -96,7 +96,9 @@ pub fn check_variables(names: impl IntoIterator<Item = OsString>) -> Result<(), 
         let Some(rest) = rest.filter(|rest| !rest.starts_with("TEST_")) else {
             continue;
         };
-        let failure = Failure::usage(format!("the environment variable `{name}` belongs to no option"));
+        let failure = Failure::usage(format!(
+            "the environment variable `{name}` belongs to no option"
+        ));
         let long = format!("--{}", rest.to_lowercase().replace('_', "-"));
         let error = command
             .clone()
