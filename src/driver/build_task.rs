@@ -157,12 +157,12 @@ impl BuildTask {
     async fn lend_terminal(&mut self, group: i32) {
         let terminal = File::open("/dev/tty").and_then(terminal::in_foreground);
         if !terminal.unwrap_or(false) {
-            let text = "the build waits for the terminal, and hotrun is in the background";
+            let text = "the build is waiting for the terminal, but hotrun is in the background";
             let hint = "bring hotrun to the foreground (`fg`), then save a file to build again";
             self.feed.message(Level::Warning, text, Some(hint.into()));
             return;
         }
-        let text = "the build uses the terminal and gets keyboard input until it ends";
+        let text = "the build is using the terminal and gets keyboard input until it ends";
         let last = Feed::text(Level::Info, text.into());
         if !self.feed.release_terminal(Some(last)).await {
             ui::restore_terminal();

@@ -64,7 +64,7 @@ pub struct Lack {
     pub missing: Vec<SocketAddr>,
     /// The addresses that the generation does listen on.
     pub addresses: Vec<SocketAddr>,
-    /// Whether the generation lacks nothing else, so that it can go live without these addresses.
+    /// Whether the generation lacks nothing else. If so, it goes live without these addresses at the timeout.
     pub otherwise_ready: bool,
 }
 

@@ -1,9 +1,9 @@
 //! Detects self-triggered runs: a build, a rule's command or a program that writes a file that triggers its next run
 //! would be run again and again. This module has no clock and reads no files: the caller passes the times.
 //!
-//! A run writes its files at about the same time after each start. So may a user who saves at regular intervals. To
-//! tell them apart, the second such run is postponed: the run's own writes then come later by the same amount of time,
-//! and the user's do not.
+//! A run writes its files at about the same time after each start. A user who saves at regular intervals may do the
+//! same. To tell them apart, the second such run is postponed: the run's own writes then come later by the same amount
+//! of time, and the user's do not.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
