@@ -354,7 +354,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Erro
     Ok(cli)
 }
 
-/// The guide page that the command line asks for, or the common options and the topics.
+/// The guide page that the command line asks for. Without a topic, the common options and the list of topics.
 ///
 /// `None` if the first argument is not `help`. `hotrun -- help` runs a program called `help`.
 pub fn guide(args: &[OsString], color: bool) -> Option<Result<String, Failure>> {
@@ -370,7 +370,8 @@ pub fn generate(what: Generate) -> std::io::Result<Vec<u8>> {
     help::generate(what, command())
 }
 
-/// The options whose variables hold one value on each line. Without the variable, a value may contain line breaks.
+/// The options whose variables hold one value on each line. If the variable is not set, a value on the command line may
+/// contain line breaks.
 const SPLIT_BY_LINE: [&str; 4] = ["watch", "ignore", "on", "listen"];
 
 /// Gives an option its environment variable. An empty variable counts as unset, so that users can disable it for one

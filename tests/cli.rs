@@ -215,7 +215,7 @@ fn an_unknown_variable_is_an_error_that_names_a_similar_one() {
     let hint = check("HOTRUN_XQZ").unwrap_err().first_hint();
     assert_eq!(
         hint.as_deref(),
-        Some("to ignore it, run `unset HOTRUN_XQZ`")
+        Some("to remove it, run `unset HOTRUN_XQZ`")
     );
 }
 

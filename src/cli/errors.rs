@@ -23,7 +23,7 @@ pub fn explain(error: &clap::Error) -> Failure {
     Failure::usage(message.trim_end()).hints(hints)
 }
 
-/// The text of this kind in the error.
+/// The error's context of this kind, if it is text.
 fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text),
@@ -31,7 +31,7 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-/// A valid value that is similar to the invalid one.
+/// Suggests a valid value that is similar to the invalid one.
 fn spelling(error: &clap::Error) -> Option<String> {
     const READY: [&str; 6] = [
         "listen",
@@ -76,12 +76,12 @@ pub fn variable(long: &str) -> String {
     format!("HOTRUN_{}", long.replace('-', "_").to_uppercase())
 }
 
-/// Checks that each of these variables that begins with `HOTRUN_` is an option's. hotrun itself sets
-/// `HOTRUN_GENERATION` for programs, which may run another hotrun.
+/// Checks that each of these variables whose name begins with `HOTRUN_` belongs to an option. `HOTRUN_GENERATION` is
+/// allowed, too: hotrun sets it for programs, which may run another hotrun.
 ///
 /// # Errors
 ///
-/// There is no such option.
+/// A variable belongs to no option.
 pub fn check_variables(names: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     let command = command();
     let is_known = |name: &str| {
@@ -96,7 +96,9 @@ pub fn check_variables(names: impl IntoIterator<Item = OsString>) -> Result<(), 
         let Some(rest) = rest.filter(|rest| !rest.starts_with("TEST_")) else {
             continue;
         };
-        let failure = Failure::usage(format!("no option has the environment variable `{name}`"));
+        let failure = Failure::usage(format!(
+            "the environment variable `{name}` belongs to no option"
+        ));
         let long = format!("--{}", rest.to_lowercase().replace('_', "-"));
         let error = command
             .clone()
@@ -108,7 +110,7 @@ pub fn check_variables(names: impl IntoIterator<Item = OsString>) -> Result<(), 
         return Err(
             match similar.and_then(|similar| similar.strip_prefix("--")) {
                 Some(long) => failure.hint(format!("a similar one is `{}`", variable(long))),
-                None => failure.hint(format!("to ignore it, run `unset {name}`")),
+                None => failure.hint(format!("to remove it, run `unset {name}`")),
             },
         );
     }

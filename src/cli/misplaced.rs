@@ -1,4 +1,4 @@
-//! Finds commands and options of cargo and of other watchers, and suggests the command line to use instead.
+//! Finds commands and options of cargo and cargo-watch, and suggests the command line to use instead.
 
 use std::ffi::{OsStr, OsString};
 
@@ -9,20 +9,20 @@ use crate::error::Failure;
 
 /// Commands of cargo. `watch` is followed by options of cargo-watch.
 const COMMANDS: &str = "run build check test watch";
-/// Options of `cargo run`.
+/// Options of `cargo run` that take no value.
 const FLAGS: &str = "--release --all-features --no-default-features --locked --offline --frozen";
 /// Options of `cargo run` that take a value.
 const SETTINGS: &str = "--bin --example -p --package -F --features --profile --target \
                         --target-dir --manifest-path -j --jobs";
-/// Options of cargo-watch and watchexec that take a cargo command or a shell command.
+/// Options of cargo-watch that take a cargo command or a shell command.
 const RUNNERS: &str = "-x --exec -s --shell";
 
 fn is_one_of(words: &str, word: &str) -> bool {
     words.split(' ').any(|known| known == word)
 }
 
-/// The error for a command line that contains a command or an option of cargo or of another watcher. Its hint is a
-/// command line that hotrun accepts. Returns `None` if there is no such word, or if something else is wrong too.
+/// The error for a command line that contains a command or an option of cargo or cargo-watch. Its hint is a command
+/// line that hotrun accepts. Returns `None` if there is no such word, or if something else is wrong too.
 ///
 /// After `--`, every word is the program's.
 pub fn misplaced(args: &[OsString]) -> Option<Failure> {
@@ -84,7 +84,8 @@ fn unknown(word: &str) -> String {
     format!("`{word}` is not a command of hotrun")
 }
 
-/// Removes the option with this name, and its value, from the command line. Returns `None` for an unknown option.
+/// Removes the option with this name, and its value, from the command line, and returns both. Returns `None` if the
+/// option is unknown or its value is missing.
 fn take(args: &mut Vec<OsString>, name: &str) -> Option<Vec<OsString>> {
     let has_value = is_one_of(SETTINGS, name) || is_one_of(RUNNERS, name);
     if !has_value && !is_one_of(FLAGS, name) {
@@ -99,7 +100,7 @@ fn take(args: &mut Vec<OsString>, name: &str) -> Option<Vec<OsString>> {
     (at + count <= args.len()).then(|| args.drain(at..at + count).collect())
 }
 
-/// The command that an option of cargo-watch or watchexec runs.
+/// The command that an option of cargo-watch runs.
 fn run(name: &str, value: &OsStr) -> String {
     let value = value.to_string_lossy();
     let value = value

@@ -7,7 +7,7 @@ use nix::sys::socket::{SockaddrStorage, getsockname};
 use crate::error::Failure;
 use crate::socket::{Address, ListenSpec};
 
-/// The number of the first socket (`SD_LISTEN_FDS_START`).
+/// The descriptor of the first socket (`SD_LISTEN_FDS_START`).
 const FIRST: i32 = 3;
 
 /// The sockets that another program, such as `systemd-socket-activate`, has opened for hotrun.

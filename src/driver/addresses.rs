@@ -13,10 +13,10 @@ use crate::ui::{Feed, Level};
 use super::state::Driver;
 use super::task_message::{TaskMessage, TaskSender};
 
-/// How long a starting generation may listen on some of its addresses before hotrun reports that others are missing.
+/// How long hotrun waits before it reports that a starting generation lacks an address or does not use one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What helps a program that looks for a free port.
+/// The hint for a program that looks for a free port.
 const FREE_PORT: &str =
     "if the program looks for a free port, `--adopt never` lets it find the same one again";
 
@@ -90,7 +90,7 @@ impl AddressReporter {
         self.feed.message(Level::Info, text, hint);
     }
 
-    /// Says that the program opens its own sockets and does not use the one that it inherited, if that is so.
+    /// Returns a message if the program opens its own sockets and does not use one that it inherited.
     fn unused(&self, reason: &UnreadyReason) -> Option<String> {
         // The `--listen` sockets come first.
         let unused = self.listed.get(reason.not_accepting()?)?;
@@ -106,7 +106,7 @@ impl AddressReporter {
 }
 
 impl Driver {
-    /// Has what happens to addresses sent to the main loop.
+    /// Has address events sent to the main loop.
     pub(super) fn report_address_events(&self) {
         let sender = self.sender.clone();
         self.sockets.on_event(move |address, event| {

@@ -182,14 +182,14 @@ impl Driver {
         });
     }
 
-    /// Uses the new plan for the build that waits for it, unless a newer one has been requested. Of two requests, the
+    /// Uses the new plan for the build that waits for it, unless a newer plan has been requested. Of two requests, the
     /// older one may finish last.
     pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, Failure>) {
         if number < self.builds.plan_requests {
             return;
         }
         self.builds.is_planning = false;
-        // The next build can't be expected to work with a plan that is not final.
+        // A plan that is not final is renewed before the next build.
         let mut is_final = false;
         match planned {
             Ok(plan) => {

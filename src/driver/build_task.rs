@@ -67,7 +67,7 @@ pub(super) struct BuildTask {
     pub(super) silent: bool,
     /// Whether the build has the terminal.
     pub(super) has_terminal: bool,
-    /// The files whose changes led to this build.
+    /// The files that have changed since the last successful build.
     pub(super) changed: BTreeSet<PathBuf>,
     pub(super) lock_file: LockFileWindow,
     /// The fingerprints of the running generations.
@@ -153,16 +153,16 @@ impl BuildTask {
         Some(end)
     }
 
-    /// Gives the terminal to the build, which asks something, until the build ends.
+    /// Gives the terminal to the build, which is trying to read from it, until the build ends.
     async fn lend_terminal(&mut self, group: i32) {
         let terminal = File::open("/dev/tty").and_then(terminal::in_foreground);
         if !terminal.unwrap_or(false) {
-            let text = "the build waits for the terminal, and hotrun is in the background";
+            let text = "the build is waiting for the terminal, but hotrun is in the background";
             let hint = "bring hotrun to the foreground (`fg`), then save a file to build again";
             self.feed.message(Level::Warning, text, Some(hint.into()));
             return;
         }
-        let text = "the build uses the terminal; keyboard input goes to it until it ends";
+        let text = "the build is using the terminal and gets keyboard input until it ends";
         let last = Feed::text(Level::Info, text.into());
         if !self.feed.release_terminal(Some(last)).await {
             ui::restore_terminal();
@@ -279,7 +279,7 @@ impl BuildTask {
         }))
     }
 
-    /// The changed files that cargo has ignored because of their age. Reports them.
+    /// Returns the changed files that cargo has ignored because of their age, and reports them.
     fn ignored_for_age(&self, inputs: &BuildInputs, launch: &Launch) -> Vec<PathBuf> {
         let executable = launch.executable.as_deref();
         let ignored = executable.map_or_else(Vec::new, |executable| {
@@ -298,7 +298,8 @@ impl BuildTask {
         ignored
     }
 
-    /// Asks cargo, in a blocking thread, which files the next build may read. `to_mend`: what else to watch.
+    /// Asks cargo, in a blocking thread, which files the next build may read. `to_mend`: further files to watch,
+    /// because a mistake in one of them may have to be fixed.
     fn ask_cargo(&self, to_mend: Vec<PathBuf>) {
         let (id, began, sender) = (self.id, self.lock_file.started, self.sender.clone());
         let plan = self.plan.clone();

@@ -57,7 +57,7 @@ impl Driver {
             let action = action.unwrap_or(&RuleAction::Build).clone();
             actions.entry(action).or_default().push(path.clone());
         }
-        // Even if the build is postponed.
+        // Recorded even if the build is postponed.
         self.builds.plan_is_outdated |= self.builds.plan.is_outdated_by(&paths);
         let built = actions.get(&RuleAction::Build).into_iter().flatten();
         self.builds.changed.extend(built.cloned());
@@ -92,9 +92,9 @@ impl Driver {
         })
     }
 
-    /// Handles files that were written by processes that hotrun has started. What the program writes does not count. What
-    /// a build writes counts the first time, because the build may have read the file before. What a rule's command writes
-    /// may be a source.
+    /// Handles files that were written by processes that hotrun has started. What the program writes does not count.
+    /// What a build writes counts the first time, because the build may have read the file before. What a rule's
+    /// command writes may be a source.
     fn written(&mut self, written: Vec<WrittenFile>, seen: (Instant, Instant)) {
         let commands = self.commands.values();
         let commands: Vec<_> = commands.filter_map(|command| command.guardian).collect();
@@ -135,7 +135,7 @@ impl Driver {
         }
         if !new.is_empty() {
             let named = self.named(&new);
-            let text = format!("the program or the build writes {named}; that triggers nothing");
+            let text = format!("the program or the build writes {named}; such changes are ignored");
             let hint = format!(
                 "{} ignores changes by others, too",
                 self.ignore_option(&new[0])
@@ -174,8 +174,8 @@ impl Driver {
         }
     }
 
-    /// Whether to build or start because of these changes. A change during a build may be the build's, any other change may
-    /// be the program's.
+    /// Whether to build or start because of these changes. A change during a build may be the build's own; any other
+    /// change may be the program's.
     fn needs_start(&mut self, rule: &RuleAction, action: Action, batch: &Batch<'_>) -> bool {
         let (builds, now) = (&mut self.builds, Instant::now());
         let is_explained = |path: &PathBuf| {

@@ -195,7 +195,8 @@ impl Driver {
         }
     }
 
-    /// If a generation may have exited because of the one before it, returns the likely reason and a hint.
+    /// If a generation may have exited because of a conflict with hotrun or with the live generation, returns the
+    /// likely reason and a hint.
     fn conflict(&self, id: GenId, live: Option<GenId>) -> Option<(String, &'static str)> {
         let recent = self.feed.recent_output();
         let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);

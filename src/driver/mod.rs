@@ -8,8 +8,9 @@
 //! | --- | --- |
 //! | `setup.rs`, `run.rs` | prepares the loop, runs it |
 //! | `changes.rs`, `requests.rs`, `notify.rs` | handle changed files, keys and signals, notifications |
-//! | `effects.rs` | performs effects: `build.rs` builds, `start.rs` starts a program, `program.rs` accompanies it |
+//! | `effects.rs` | performs effects: `build.rs` and `build_task.rs` build, `start.rs` starts a program, `program.rs` accompanies it |
 //! | `commands.rs` | runs the commands of rules |
+//! | `addresses.rs` | reports missing, released and closed addresses |
 //! | `state.rs`, `task_message.rs` | the driver's state, the messages from its tasks |
 
 mod addresses;

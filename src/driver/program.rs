@@ -57,7 +57,7 @@ impl ProgramTask {
                 }
                 ProgramEvent::Refused { error } => self.refused(error),
                 ProgramEvent::NeedsTerminal { .. } => {
-                    let text = format!("gen {id} is stopped: it waits for the terminal");
+                    let text = format!("gen {id} is stopped: it is waiting for the terminal");
                     let hint = "`--ui live --stdin program` passes keyboard input to it";
                     self.feed.message(Level::Warning, text, Some(hint.into()));
                 }

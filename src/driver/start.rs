@@ -235,7 +235,7 @@ impl Driver {
             let text = format!("gen {id} is ready: {how}");
             // Reported only for the first generation, because later ones open the same sockets.
             if how == ReadyReason::Running && adopts && id == GenId::FIRST {
-                let text = text + ", but hotrun has seen no socket of it so far";
+                let text = text + ", but hotrun has not seen it open a socket so far";
                 let hint = "if it opens one later, `--ready listen` waits for it";
                 feed.message(Level::Info, text, Some(hint.into()));
             } else {

@@ -76,7 +76,7 @@ pub(super) struct Running {
     pub(super) connections: Option<usize>,
     /// How many connections were in use at the last check. Updated while the generation drains.
     pub(super) in_use: Arc<InUse>,
-    /// Whether the waiting task checks that.
+    /// Whether the waiting task updates `in_use`.
     pub(super) observed: bool,
     /// The task that waits until the generation is ready or, while it drains, quiescent or idle.
     pub(super) waiting: JoinSet<()>,
@@ -155,20 +155,20 @@ pub(super) struct Builds {
     pub(super) plan_is_outdated: bool,
     /// How many times a new plan was requested.
     pub(super) plan_requests: u32,
-    /// Whether the newest request has no result yet.
+    /// Whether the newest plan that was requested is not available yet.
     pub(super) is_planning: bool,
     /// The build that waits for the new plan.
     pub(super) waiting: Option<GenId>,
     /// The files that have changed since the last successful build.
     pub(super) changed: BTreeSet<PathBuf>,
     pub(super) active: Option<ActiveBuild>,
-    /// The guardian of the newest build.
+    /// The pid of the newest build's guardian.
     pub(super) guardian: Option<i32>,
-    /// The files that builds have been seen to write.
+    /// The files that builds have been seen writing.
     pub(super) made: BTreeSet<PathBuf>,
     /// Detects builds that write their own inputs.
     pub(super) trigger: SelfTrigger,
-    /// Detects programs that write the files that start them.
+    /// Detects a program that writes files whose changes restart it.
     pub(super) program: SelfTrigger,
     /// What to do when a postponed start is due.
     pub(super) postponed: Action,
@@ -208,7 +208,7 @@ pub(super) struct Command {
     pub(super) control: Option<Control>,
     /// Whether to run the command once its current run has ended and hotrun is not paused.
     pub(super) pending: bool,
-    /// The guardian of the newest run.
+    /// The pid of the newest run's guardian.
     pub(super) guardian: Option<i32>,
     /// Detects a command that writes the files that trigger it.
     pub(super) trigger: SelfTrigger,
@@ -255,7 +255,7 @@ pub(super) struct Ending {
 pub(super) struct Reported {
     /// The generations whose failure to start has been explained.
     pub(super) explained: BTreeSet<GenId>,
-    /// Whether hotrun has suggested how a program can be reloaded that conflicts with an earlier generation.
+    /// Whether hotrun has suggested how to reload a program that conflicts with an earlier generation.
     pub(super) conflict: bool,
     /// The files that hotrun has named because the program or the build writes them: by path, and by directory and
     /// extension, so that uploads are not named one by one.

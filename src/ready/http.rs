@@ -22,7 +22,7 @@ impl HttpProbe {
             .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// The port of the socket to connect to, or `None` for each in turn.
+    /// The port of the socket to connect to, or `None` to try the sockets in turn.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port

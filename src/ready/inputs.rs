@@ -68,8 +68,8 @@ impl ListenState {
         self.listening.is_empty() && self.datagram.is_empty()
     }
 
-    /// Returns the reason to wait for the missing addresses, if there are any. `otherwise_ready`: whether nothing else is
-    /// lacking.
+    /// Returns the reason to wait for the missing addresses, if there are any. `otherwise_ready`: whether the
+    /// generation lacks nothing else.
     pub(super) fn lack(&self, otherwise_ready: bool) -> Option<UnreadyReason> {
         let lack = || {
             UnreadyReason::Missing(Lack {

@@ -99,8 +99,9 @@ impl GenerationSockets {
         }
     }
 
-    /// Waits until the generation, which is ready otherwise, listens on every address of the previous one. If it opens one
-    /// only now, also waits for a while until it is waiting for connections there.
+    /// Waits until the generation, which is otherwise ready, listens on every address of the previous one. If an
+    /// address was missing, also waits up to [`SOCKETS_TIMEOUT`] until its processes are waiting for connections on its
+    /// sockets.
     pub(super) async fn complete(&mut self, on_unready: &mut OnUnready) {
         let mut waited = false;
         while let Some(reason) = (self.state)().lack(true) {

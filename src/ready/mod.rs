@@ -36,8 +36,8 @@ const RUN_TIME: Duration = Duration::from_millis(500);
 
 /// Waits until the generation is ready. Call it when the generation starts, within a tokio runtime with time and I/O.
 ///
-/// Whatever the rule, the generation must also listen on every address of the previous one, unless it has sent `READY=1`:
-/// an address that nobody listens on after the switch is lost to its clients.
+/// Whatever the rule, the generation must also listen on every address of the previous one, unless it has sent
+/// `READY=1`: after the switch, clients could not connect to an address that nothing listens on.
 ///
 /// There is no timeout. Dropping the future stops all probes.
 pub async fn wait(spec: &ReadySpec, mut inputs: ReadyInputs) -> ReadyReason {

@@ -60,11 +60,11 @@ impl fmt::Display for ReadyReason {
 /// there.
 #[derive(Clone, Debug)]
 pub struct Lack {
-    /// These addresses.
+    /// The missing addresses.
     pub missing: Vec<SocketAddr>,
     /// The addresses that the generation does listen on.
     pub addresses: Vec<SocketAddr>,
-    /// Whether the generation lacks nothing else, so that it can go live without these addresses.
+    /// Whether the generation lacks nothing else. If so, it goes live without these addresses at the timeout.
     pub otherwise_ready: bool,
 }
 

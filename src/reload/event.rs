@@ -118,7 +118,7 @@ pub enum GenEvent {
     /// The program is ready: its readiness check has succeeded.
     Ready,
     /// Whether the program now lacks nothing but addresses that the live generation listens on. If so at the ready
-    /// timeout, the program is taken to have moved to other addresses, and is ready. May be repeated.
+    /// timeout, the program is taken to have moved to other addresses, and counts as ready. May be repeated.
     LacksAddresses { otherwise_ready: bool },
     /// New connections go to this generation from now on.
     Switched,
@@ -133,8 +133,8 @@ pub enum GenEvent {
     Idle,
     /// The program's first process ended. `survivors`: whether other processes of its tree are still running.
     Exited { ended: Ended, survivors: bool },
-    /// No process of the generation's tree is left. This is the last event of a started generation. `in_use`: how many of
-    /// its connections were in use at the last check.
+    /// No process of the generation's tree is left. This is the last event of a started generation. `in_use`: how many
+    /// of its connections were in use at the last check, if any.
     Gone { in_use: Option<NonZeroU32> },
     /// From now on, the program needs this much time to start or to stop (`EXTEND_TIMEOUT_USEC`).
     ExtendTimeout { by: Duration },

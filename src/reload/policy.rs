@@ -101,11 +101,11 @@ impl Policy {
         }
     }
 
-    /// How long the stop signal waits for requests in progress if the program handles the signal. What remains of the stop
-    /// timeout is for programs that shut down gracefully. By default that is 6 s, because many of them allow 5 s for
-    /// connections that do not end on their own, such as WebSockets (the default of http-terminator and ory/graceful, and
-    /// the usual value in Go). `live`: whether another generation is live. If not,
-    /// new connections wait in the meantime.
+    /// How long hotrun delays the stop signal for requests in progress if the program handles the signal. What remains
+    /// of the stop timeout is for programs that shut down gracefully. By default that is 6 s, because many of them
+    /// allow 5 s for connections that do not end on their own, such as WebSockets (the default of http-terminator and
+    /// ory/graceful, and the usual value in Go). `live`: whether another generation is live. If not, new connections
+    /// wait in the meantime.
     pub(super) fn longest_wait_for_idle(&self, live: bool) -> Duration {
         match live {
             true => self.stop_timeout * 2 / 5,

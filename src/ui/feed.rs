@@ -38,8 +38,8 @@ pub struct Feed {
     release: Release,
 }
 
-/// A request to release the terminal before any waiting report is shown. The thread confirms the release through the
-/// sender.
+/// A request to release the terminal before any waiting report is shown. The thread shows the report, if there is one,
+/// then releases the terminal and confirms that through the sender.
 type Release = Arc<Mutex<Option<(oneshot::Sender<()>, Option<Report>)>>>;
 
 /// An item in the queue, with its permit if it has one. The permit is released once the item has been processed.
@@ -160,7 +160,7 @@ impl Feed {
         let _ = self.items.send((content, room));
     }
 
-    /// Whether to show this. Adds to a warning how many like it were not shown before.
+    /// Returns whether to show this. Appends to a warning how many similar ones were left out before it.
     fn admits(&self, content: &mut Content) -> bool {
         let Content::Report(Report::Message { level, text, .. }) = content else {
             return true;
@@ -189,8 +189,8 @@ impl Feed {
         self.send(Content::Command(command), None);
     }
 
-    /// Restores the terminal to the state in which hotrun found it, before any waiting report is shown. Returns whether
-    /// that succeeded within two seconds. Shows `last` first.
+    /// Shows `last`, then restores the terminal to the state in which hotrun found it, before any waiting report is
+    /// shown. Returns whether that succeeded within two seconds.
     pub async fn release_terminal(&self, last: Option<Report>) -> bool {
         let (done, is_done) = oneshot::channel();
         let request = |release: &mut Option<_>| *release = Some((done, last));

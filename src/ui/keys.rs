@@ -45,8 +45,8 @@ const SUBSTITUTE: u8 = 0x1a;
 /// Finds keys in terminal input, no matter how the input is split into reads.
 ///
 /// Letters in escape sequences (arrows, mouse reports, a terminal's replies to queries) and in pasted text are not
-/// keys. Neither are letters that arrive in one read with other characters: these are the rest of a sequence whose
-/// start was lost, or text pasted into a terminal that does not mark it.
+/// keys. Neither are letters that arrive in the same read as characters that are not keys: such letters are the rest of
+/// a sequence whose start was lost, or text pasted into a terminal that does not mark it.
 #[derive(Default)]
 pub struct KeyParser {
     parser: Parser,
@@ -113,7 +113,7 @@ impl KeyCollector {
         }
     }
 
-    /// Ends a sequence, after which this many characters still belong to it.
+    /// Ends a sequence, except that this many more characters belong to it.
     fn end(&mut self, skip: u8) {
         self.skip = skip;
         self.unfinished.take_if(|_| skip == 0);

@@ -1,18 +1,19 @@
-//! Limits how often warnings of one kind are shown, because a program, a client or another user may cause them without
-//! end.
+//! Limits how often warnings of one kind are shown, because a program, a client or another user may trigger them
+//! endlessly.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How many warnings of one kind are all shown.
+/// How many warnings of one kind are shown before any is skipped.
 const BURST: u32 = 5;
-/// After the [`BURST`], one warning of the kind is shown in each such period. After a quiet one, all are shown again.
+/// After the [`BURST`], at most one warning of the kind is shown per period. After a period without any, the next
+/// [`BURST`] is shown again.
 const PERIOD: Duration = Duration::from_secs(10);
 /// The maximum number of kinds that are remembered.
 const KINDS: usize = 64;
 
 /// The recent warnings of each kind. Texts that differ only in numbers (pids, ports) are of the same kind, except that
-/// every generation has its own.
+/// every generation has its own kinds.
 #[derive(Debug, Default)]
 pub(super) struct Repeats(HashMap<String, Kind>);
 
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_not_part_of_a_kind_except_that_of_the_generation() {
+    fn numbers_other_than_the_generation_are_not_part_of_a_kind() {
         assert_eq!(
             kind("gen 12: process 7 of user 99"),
             "gen 12  process  of user "
@@ -122,7 +123,7 @@ mod tests {
         }
 
         #[test]
-        fn memory_is_bounded(texts in prop::collection::vec("[a-z]{2}", 0..200)) {
+        fn the_number_of_remembered_kinds_is_bounded(texts in prop::collection::vec("[a-z]{2}", 0..200)) {
             let (mut repeats, now) = (Repeats::default(), Instant::now());
             for text in texts {
                 let _ = repeats.admit(&text, now);

@@ -24,8 +24,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Collects changed paths until no event has arrived for a while. Has no clock: the time is passed as an argument.
 ///
 /// The quiet period depends on the events. For a single complete file, a quarter of the default period is enough: if
-/// there were more files, an event for the second one would arrive sooner. With many files, the period is longer. A file that is
-/// still being written is held back until it is complete, and does not delay any other file.
+/// there were more files, an event for the second one would arrive sooner. With many files, the period is longer. A
+/// file that is still being written is held back until it is complete, and does not delay any other file.
 #[derive(Debug)]
 pub(super) struct Debounce {
     quiet: Duration,
@@ -33,7 +33,7 @@ pub(super) struct Debounce {
     /// Files that are still being written, each with the time of its last event.
     writing: BTreeMap<PathBuf, Instant>,
     times: Option<Times>,
-    /// The latest file that was taken after a short period, and when.
+    /// The first file of the latest batch, and when the batch was taken.
     hurried: Option<(PathBuf, Instant)>,
     /// Files that were written again right after they were taken. For these, the short period is too short.
     rewritten: BTreeSet<PathBuf>,
@@ -127,7 +127,8 @@ impl Debounce {
         }
     }
 
-    /// Whether a single complete file waits for less than the quiet period. A period that the user has chosen is kept.
+    /// Whether a single complete file waits for less than the quiet period. A quiet period that the user has chosen is
+    /// not shortened.
     fn hurries(&self) -> bool {
         self.quiet == DEFAULT && !self.paths.keys().any(|path| self.rewritten.contains(path))
     }
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_period_that_the_user_has_set_is_kept() {
+    fn a_quiet_period_that_the_user_has_set_is_not_shortened() {
         let start = Instant::now();
         let mut debounce = Debounce::new(millis(1_000));
         debounce.touch("a".into(), Complete, start);
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_written_twice_in_a_row_has_the_full_quiet_period_from_then_on() {
+    fn a_file_that_is_written_twice_in_a_row_gets_the_full_quiet_period_from_then_on() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
         let mut write = |path: &str, at| {

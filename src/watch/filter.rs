@@ -56,7 +56,7 @@ const TEMPORARY: &[&str] = &[
     "hs_err_pid*.log",
     "replay_pid*.log",
     "npm-debug.log*",
-    // Reports of crashes of the Rust compiler (`rustc_driver_impl`), and TypeScript's record of what it has built.
+    // The Rust compiler's crash reports (`rustc_driver_impl`), and TypeScript's record of what it has built.
     "rustc-ice-*.txt",
     "*.tsbuildinfo",
 ];
@@ -233,7 +233,7 @@ fn is_ignored(repository: &Path, dir: &Path) -> bool {
     builder.hidden(false).require_git(false).parents(false);
     let mut ignore = builder.build_matchers().swap_remove(0);
     let mut dirs = below.ancestors().filter(|dir| *dir != Path::new(""));
-    // No ignore file mentions this name.
+    // A name that no ignore file mentions.
     let file = below.join("hotrun-probe.hotrun");
     dirs.any(|dir| ignore.matched(dir, true).is_ignore()) || ignore.matched(file, false).is_ignore()
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::spec::WrittenFile;
 use crate::os;
 
-/// The files that processes started by hotrun have been seen to hold open for writing: logs, databases, uploads.
+/// The files that processes started by hotrun have been seen holding open for writing: logs, databases, uploads.
 ///
-/// A program keeps such files open for long, and closes them when it ends. If that counted as a change, each start would
-/// trigger the next one.
+/// A program keeps such files open for a long time, and closes them when it ends. If that counted as a change, each
+/// start would trigger the next one.
 #[derive(Debug, Default)]
 pub(super) struct HeldFiles {
     held: BTreeMap<PathBuf, Holder>,
@@ -19,22 +19,22 @@ pub(super) struct HeldFiles {
 
 #[derive(Clone, Copy, Debug)]
 struct Holder {
-    /// The device and the inode of the file.
+    /// The device number and the inode number of the file.
     file: (u64, u64),
     /// The pid of our child whose process tree holds the file.
     child: i32,
 }
 
 impl HeldFiles {
-    /// Records that someone writes to this file.
+    /// Records that a process is writing to this file.
     pub(super) fn written(&mut self, path: &Path) {
         if !self.held.contains_key(path) {
             self.unknown.insert(path.to_owned());
         }
     }
 
-    /// Finds out who writes to one of the files. Must be called soon, because most writers close a file at once. Returns
-    /// whether there was such a file.
+    /// Finds out which process writes to one of the files whose writer is unknown. Must be called soon, because most
+    /// writers close a file at once. Returns `false` if there is no such file.
     pub(super) fn identify(&mut self) -> bool {
         let Some(path) = self.unknown.pop_first() else {
             return false;
@@ -47,8 +47,8 @@ impl HeldFiles {
 
     /// Returns the file if one of our children made its latest change. The file may be gone.
     ///
-    /// A file that replaces the one that is held was not written by the holder: editors save like this. Neither was a
-    /// file removed by its holder if that still holds it.
+    /// A file that replaces a held file was not written by the holder: editors save in this way. If a file is gone, but
+    /// its holder still has it open, something else removed it.
     pub(super) fn writer(&mut self, path: &Path) -> Option<WrittenFile> {
         let known = self.held.remove(path);
         let now = holder(path);
@@ -76,7 +76,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 fn holder(path: &Path) -> Option<Holder> {
-    // This check is cheap.
+    // Checked first, because it is cheaper than looking for the process.
     let file = identity(path).filter(|_| os::is_being_written(path))?;
     let child = os::child_that_writes(file)?;
     Some(Holder { file, child })

@@ -22,22 +22,22 @@
 //! | --- | --- |
 //! | reads and changes of the file mode do not count | `os::fs_event::translate` |
 //! | for a new or replaced directory, each of its files is checked | `WatchWorker::touched` |
-//! | a symbolic link among what is watched counts, and so does its target if it is not watched anyway | `WatchWorker::follow` |
+//! | a symbolic link in a watched directory counts, and its target is watched, too | `WatchWorker::follow` |
 //! | the last matching `--on` rule decides: `ignore` excludes a file, any other action includes it | [`action_for`] |
 //! | temporary files of editors, and files that a crash leaves behind, do not count | `filter::is_temporary` |
 //! | once a build has reported its inputs, no other files count | `Filter::counts` |
-//! | `--exts`, `--ignore`, ignore files, version control directories and cargo's output restrict what counts | `Filter::would_count` |
+//! | `--exts`, `--ignore`, ignore files, version control and `__pycache__` directories and cargo's output restrict what counts | `Filter::would_count` |
 //! | a root that is a file counts regardless of `--exts`, and so do cargo's own files | `Filter::counts` |
 //! | a file that turns out to be an input of the build counts if it has had an event since the build began | `WatchWorker::update` |
 //! | a changed ignore file applies to the batch that contains it | `Filter::is_outdated_by` |
 //! | a file that is being written waits until its writer has closed it | `Debounce::touch` |
 //! | the batch waits until no more events arrive and git has finished | `Debounce::take` |
 //! | the contents must have changed or, if they are unknown, the metadata | `Snapshot::update` |
+//! | a change by a process of hotrun's that holds the file open for writing is reported separately | `HeldFiles::writer` |
 //! | a `Cargo.lock` that cargo itself wrote during a build does not count | [`LockFileWindow::contains`] |
-//! | a file that the program or the build holds open for writing does not count | `HeldFiles::writer` |
 //! | a file that a build, a command or the program rewrites on every run does not count | [`SelfTrigger::judge`] |
 //!
-//! The driver applies the last three rules before it acts on a batch.
+//! The driver applies the last two rules before it acts on a batch.
 
 mod debounce;
 mod filter;

@@ -28,15 +28,15 @@ pub(super) fn normalise(path: &Path) -> PathBuf {
     found.unwrap_or_else(|_| path.components().collect())
 }
 
-/// The same, but with a link to a directory resolved, too: the kernel reports the events in a directory under only one of
-/// its paths (`inotify_add_watch(2)`: the watch belongs to the inode).
+/// Like [`normalise`], but also resolves a link to a directory: the kernel reports the events in a directory under only
+/// one of its paths (`inotify_add_watch(2)`: the watch belongs to the inode).
 pub(super) fn resolve_dir(path: &Path) -> PathBuf {
     let dir = path.canonicalize().ok().filter(|dir| dir.is_dir());
     dir.unwrap_or_else(|| normalise(path))
 }
 
-/// The symbolic links on the way to `path`, as they appear in events: `path` itself, directories above it, and what other
-/// links point to.
+/// The symbolic links on the way to `path`, as they appear in events: `path` itself, directories above it, and links
+/// that other links lead through.
 pub(super) fn links_to(path: &Path) -> BTreeSet<PathBuf> {
     let (mut links, mut real) = (BTreeSet::new(), PathBuf::new());
     for component in path.components() {
@@ -48,7 +48,7 @@ pub(super) fn links_to(path: &Path) -> BTreeSet<PathBuf> {
         let Ok(target) = fs::read_link(&real) else {
             continue;
         };
-        // Fails if the link is dangling or part of a circle.
+        // Fails if the link is dangling or part of a loop.
         let found = real.canonicalize();
         links.insert(real.clone());
         if let Ok(found) = found {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_links_on_the_way_are_found() {
+    fn all_links_on_the_way_to_a_path_are_found() {
         let dir = TempDir::new().unwrap();
         let root = dir.path().canonicalize().unwrap();
         fs::create_dir_all(root.join("rel/src")).unwrap();

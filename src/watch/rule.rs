@@ -27,7 +27,7 @@ pub enum RuleAction {
 /// with wildcards, but without `/` and `**`, matches file names in every watched directory.
 #[derive(Clone, Debug)]
 pub struct ChangeRule {
-    /// The place as it was given.
+    /// `place` before symbolic links were resolved.
     given: PathBuf,
     /// The file that matches or, with a glob, the directory below which it matches.
     place: PathBuf,
@@ -79,7 +79,8 @@ impl ChangeRule {
         }
     }
 
-    /// Returns the same rule for paths as they appear in events now, because its directory may be a symbolic link.
+    /// Returns the same rule with its paths as they currently appear in events, because its directory may be a symbolic
+    /// link.
     #[must_use]
     pub fn normalised(&self) -> Self {
         Self {

@@ -1,9 +1,9 @@
-//! Detects self-triggered runs: a build, a rule's command or a program that writes a file that triggers the next run
-//! would run forever. This module has no clock and reads no files: the caller passes the times.
+//! Detects self-triggered runs: a build, a rule's command or a program that writes a file that triggers its next run
+//! would be run again and again. This module has no clock and reads no files: the caller passes the times.
 //!
-//! What a run writes, it writes at about the same time after each start. But so does a user who saves at regular
-//! intervals. To tell them apart, the second such run is postponed: the run's own writes are then late by as much, and
-//! the user's are not.
+//! A run writes its files at about the same time after each start. A user who saves at regular intervals may do the
+//! same. To tell them apart, the second such run is postponed: the run's own writes then come later by the same amount
+//! of time, and the user's do not.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,27 +13,30 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::os::KERNEL_TICK;
 
-/// If a file changes in this many runs in a row, at almost the same times after each start, it is taken to be written by
+/// If a file changes in this many runs in a row, at almost the same time after each start, it is taken to be written by
 /// the runs themselves, because the last run began after a pause.
 const ALIKE: usize = 3;
 
-/// The same for a file that changes at varying times. It may change in `OFTEN` runs in a row
-/// and still trigger the next run at once, because users save during builds, too. After that, the next run is postponed.
+/// A file that changes at less regular times may change in this many runs in a row and still trigger the next run at
+/// once, because users save during builds, too. After that, the next run is postponed. This is also how often a program
+/// must be seen writing a file, or new files of one kind, before it may do so at any time.
 const OFTEN: usize = 3;
+/// If such a file changes in this many runs in a row, it is taken to be written by the runs themselves.
 const PROVEN: usize = OFTEN + 3;
 
-/// A program runs until the next one starts, so a change long after its start is not part of the start.
+/// How long after the start of a program a change may be part of the start. A limit is needed because a program runs
+/// until the next one starts.
 const PROGRAM_STARTS: Duration = Duration::from_secs(10);
 
 /// Runs that write a file do so at about the same time after each start: from one run to the next, the time differs by
 /// at most this plus a quarter of the earlier time. Sooner or later, the times at which a user saves differ by more.
 const ABOUT: Duration = Duration::from_millis(500);
 
-/// Like [`ABOUT`], but for two runs that both began after a pause, and with a twentieth instead of a quarter.
+/// Like [`ABOUT`], but for times that are almost the same, and with a twentieth instead of a quarter.
 const ALMOST: Duration = Duration::from_millis(150);
 
-/// How long a run is postponed the first time if its writes vary. Each further time, the pause doubles, up to
-/// [`LONGEST_PAUSE`].
+/// How long a run is postponed the first time if the times of its writes vary. Each further time, the pause doubles, up
+/// to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 
@@ -75,7 +78,7 @@ pub enum Verdict {
     Now,
     /// Let the current run end, then wait for this long and run again (see [`SelfTrigger::due`]).
     Later(Duration),
-    /// The same. The runs seem to write these files all the time, so the pause doubles each time. Report this.
+    /// Like `Later`, but the runs seem to write these files all the time, so the pause doubles each time. Report this.
     LaterAndLater(Duration),
     /// Do not run, because the runs themselves write these files. Report this, for the first time.
     SelfTriggered,
@@ -89,7 +92,7 @@ pub struct SelfTrigger {
     /// Whether these are the generations of the program, which do not end before the next one starts.
     endless: bool,
     runs: u32,
-    /// How long after its predecessor the newest run started; `None` if there was none.
+    /// How long after the start of the previous run the newest run started; `None` if there was no previous run.
     gap: Option<Duration>,
     newest: Option<LatestRun>,
     /// The pause between the end of the current run and the postponed one.
@@ -100,11 +103,11 @@ pub struct SelfTrigger {
     seen: BTreeMap<PathBuf, FileHistory>,
     /// The last two runs in which any file changed.
     last_two: [Option<u32>; 2],
-    /// The files that were reported as self-triggered, and until when after a start their changes are ignored.
+    /// The files that the runs are known to write, and how long after a start changes to them are ignored.
     own: BTreeMap<PathBuf, Duration>,
-    /// How often the runs were seen to write a file that they do not keep open.
+    /// For each file that the runs were seen writing, how often they had it open only for a moment.
     caught: BTreeMap<PathBuf, usize>,
-    /// How many such files there are in a directory, by extension.
+    /// How many files the runs had open only for a moment, by directory and extension.
     filled: BTreeMap<(PathBuf, OsString), usize>,
 }
 
@@ -121,17 +124,19 @@ struct FileHistory {
     run: u32,
     /// The number of runs in a row in which the first change came at almost the same time after the start.
     alike: usize,
-    /// Whether in the last two runs before the newest one, the last change came at almost the same time, too, and no more
-    /// changes followed until the next start. A user who saves quickly and regularly goes on while that is postponed.
+    /// Whether the last change came at almost the same time in both runs before the newest one, and no change came
+    /// shortly before the newest run started. A user who saves quickly and regularly continues to do so while a run is
+    /// postponed.
     settled: bool,
     /// The number of runs in a row in which the file changed, each time at about the same time after the start.
     times: usize,
     /// How many times the file postponed the next run.
     pauses: u32,
-    /// How long after the start of the newest run the file changed first.
+    /// How long after the start of the newest run the file first changed.
     after: Duration,
-    /// The same for the last change, and for the last change in the run before.
+    /// How long after the start of the newest run the file last changed.
     last: Duration,
+    /// The same for the previous run in which the file changed.
     last_before: Duration,
 }
 
@@ -179,15 +184,16 @@ impl SelfTrigger {
         verdict
     }
 
-    /// How long after the start of the newest run these files changed; `None` unless all of them changed during that run.
+    /// How long after the start of the newest run these files changed; `None` unless all of them changed during that
+    /// run. Long after a program's start, changes do not count as made during its run.
     pub fn during(&self, batch: &Batch<'_>) -> Option<Duration> {
         let after = self.newest.and_then(|run| run.saw(batch));
         let is_start = |after: &Duration| *after < PROGRAM_STARTS || self.due.is_some();
         after.filter(|after| !self.endless || is_start(after))
     }
 
-    /// Whether this file is known to be written by the runs themselves, and has changed when they write it. `during`: how
-    /// long after the start of the newest run it changed, if it changed during that run.
+    /// Whether this file is known to be written by the runs themselves, and has changed at a time when they write it.
+    /// `during`: how long after the start of the newest run it changed, if it changed during that run.
     pub fn explains(&self, path: &Path, during: Option<Duration>) -> bool {
         self.own.get(path).is_some_and(|until| {
             let always = self.endless && *until == Duration::MAX;
@@ -195,8 +201,8 @@ impl SelfTrigger {
         })
     }
 
-    /// Records that the newest run was seen to write this file. `short`: it opened the file only for a moment, so it may
-    /// do so again without being seen.
+    /// Records that the newest run was seen writing this file. `short`: it had the file open only for a moment, so it
+    /// may write it again without being seen.
     pub fn caught(&mut self, path: &Path, during: Option<Duration>, short: bool) {
         let caught = self.caught.entry(path.to_owned()).or_default();
         *caught += usize::from(short);
@@ -211,7 +217,8 @@ impl SelfTrigger {
         *own = until.max(*own);
     }
 
-    /// Whether the runs themselves make or remove such files: uploads with ever new names, or a pid file at the end.
+    /// Whether the runs themselves create files like this one, such as uploads with ever new names, or remove this
+    /// file, such as a pid file at the end.
     pub fn makes(&self, path: &Path, is_new: bool, is_gone: bool) -> bool {
         let fills = || {
             self.filled
@@ -221,7 +228,7 @@ impl SelfTrigger {
         is_new && fills() || is_gone && self.caught.get(path).is_some_and(|caught| *caught > 0)
     }
 
-    /// Forgets what these files seemed to show, because something else must have written them.
+    /// Forgets that the runs seemed to write these files, because something else must have written them.
     pub fn forgive(&mut self, paths: &[PathBuf]) {
         self.cancel();
         for path in paths {
@@ -266,7 +273,7 @@ impl SelfTrigger {
         }
         let seen = || unexplained.iter().filter_map(|path| self.seen.get(path));
         let alike = seen().map(|seen| seen.alike).min().unwrap_or(0);
-        // A user who saves while the program runs must not be taken for the program.
+        // A user who saves while the program runs must not be mistaken for the program.
         let times = seen().map(|seen| seen.times).min();
         let times = times.filter(|_| !self.endless).unwrap_or(0);
         let is_settled = seen().all(|seen| seen.settled);
@@ -305,8 +312,8 @@ fn kind(path: &Path) -> (PathBuf, OsString) {
     (dir.to_owned(), extension.to_owned())
 }
 
-/// By how much the times of two writes differ at most if both were made by runs that began after a pause, the first of
-/// them this long after its start.
+/// By how much the times of two writes in consecutive runs may differ and still count as almost the same. The first
+/// write came this long after the start of its run.
 fn almost(after: Duration) -> Duration {
     ALMOST + after / 20
 }
@@ -340,8 +347,8 @@ impl FileHistory {
         }
     }
 
-    /// Records another change to the file. Several changes during one run count once. `gap`: how long after its predecessor
-    /// the run started.
+    /// Records another change to the file. Several changes during one run count once. `gap`: how long after the start
+    /// of the previous run this run started.
     fn again(&mut self, run: u32, after: Duration, gap: Duration) {
         if self.run == run {
             self.last = after;

@@ -12,8 +12,8 @@ pub struct WatchSpec {
     /// Absolute paths of directories, with everything in them, or of single files. They need not exist yet. Roots count
     /// even if an ignore file above them ignores them.
     pub roots: Vec<PathBuf>,
-    /// The symbolic links on the way to what is watched. A link that changes is a change, and what it then points to is
-    /// watched. Found by the watch itself.
+    /// The symbolic links in the paths of what is watched. If one of them changes, that counts as a change, and its new
+    /// target is watched. The watch itself finds these links.
     pub links: BTreeSet<PathBuf>,
     /// The absolute path of the directory to which patterns in `ignores` that contain a `/` are relative.
     pub base: PathBuf,
@@ -79,7 +79,7 @@ impl Default for WatchSpec {
 }
 
 impl WatchSpec {
-    /// Returns the same spec, with paths as they appear in events now.
+    /// Returns the same spec, with paths as they currently appear in events.
     pub(super) fn normalised(&self) -> Self {
         let rules: Vec<_> = self.rules.iter().map(ChangeRule::normalised).collect();
         let roots = self.roots.iter().flat_map(|root| links_to(root));

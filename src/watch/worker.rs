@@ -118,8 +118,8 @@ impl WatchWorker {
         }
     }
 
-    /// Waits for an input or the next deadline. If a file's writer is unknown, or there are files to read ahead, examines
-    /// one of them instead of waiting.
+    /// Waits for an input or the next deadline. If there are files whose writer is unknown or that are to be read
+    /// ahead, examines one of them instead of waiting.
     fn next(&mut self) -> Result<WatchInput, RecvTimeoutError> {
         if let Some(input) = self.peeked.take() {
             return Ok(input);

@@ -243,7 +243,7 @@ fn a_build_that_asks_on_the_terminal_gets_the_answer() {
     let project = Project::new(build, run);
     let mut screen = Screen::start(&project.hotrun(&[]), 96, 14);
     screen.until("hotrun to say so", |text| {
-        text.contains("keyboard input goes to it")
+        text.contains("gets keyboard input until it ends")
     });
     // The build's shell continues, in the foreground (`proc_pid_stat(5)`).
     let reads = |stat: &String| {

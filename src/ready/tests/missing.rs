@@ -1,11 +1,11 @@
-//! Addresses of the previous generation that the new one does not listen on.
+//! Tests how readiness depends on addresses that only the previous generation listens on.
 
 use super::*;
 
 const MISSING: &str = "it does not listen on `127.0.0.1:80`, only on `127.0.0.1:81`";
 
-/// The inputs for a generation that is waiting for connections on `socket`, and its other address, which is missing
-/// until the returned state says otherwise.
+/// The inputs for a generation that listens on `socket`. Its other address is missing until the returned state is
+/// changed.
 fn lacking(socket: &TcpListener) -> (ReadyInputs, FakeProgram, Arc<Mutex<ListenState>>) {
     let (mut inputs, program) = own_inputs(Some(socket));
     let state = Arc::new(Mutex::new(ListenState {
@@ -64,7 +64,7 @@ async fn ready_1_ends_the_wait_for_missing_addresses() {
     assert_eq!(result(start("notify", inputs)).await, ReadyReason::Notified);
 }
 
-/// The tests of the machine show what follows at the timeout.
+/// The state machine's tests check what happens at the timeout.
 #[tokio::test]
 async fn a_program_lacks_only_addresses_once_it_waits_on_all_its_sockets() {
     let socket = listener();

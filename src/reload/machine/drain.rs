@@ -115,8 +115,9 @@ impl Drain {
         &[GenEffect::CheckStopSignal]
     }
 
-    /// Waits until the generation is idle: most programs that handle the stop signal finish their requests first, but
-    /// many just exit. `live`: whether another generation is live, so that nothing is waiting for this one to end.
+    /// Waits until the generation is idle, even if it handles the stop signal: many programs that do exit without
+    /// finishing their requests. `live`: whether another generation is live, so that nothing is waiting for this one to
+    /// end.
     pub(super) fn stop_signal_checked(
         &mut self,
         handled: bool,
@@ -128,7 +129,8 @@ impl Drain {
             return &[];
         }
         self.progress = Progress::AwaitingIdle;
-        // Without a handler, the signal kills the program whatever it is doing, so it waits as long as possible.
+        // Without a handler, the signal kills the program whatever it is doing, so hotrun delays the signal as long as
+        // possible.
         let longest = match handled {
             true => policy.longest_wait_for_idle(live),
             false => Duration::MAX,

@@ -6,7 +6,7 @@ use super::world::World;
 use crate::reload::{Action, Event, GenEvent, GenId, WatchdogMessage};
 
 impl World {
-    /// The notifications that may arrive next, and what may turn out about the addresses that programs open.
+    /// The notifications that may arrive next, and the events about missing addresses.
     pub(super) fn notifications(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for known in &self.gens {

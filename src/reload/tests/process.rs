@@ -68,7 +68,8 @@ pub(super) struct Gen {
     pub(super) since: Time,
     /// The time by which the generation must be ready or, once it drains, be killed.
     pub(super) until: Time,
-    /// The latest time for the stop signal, if the program handles the signal and is waiting to become idle.
+    /// The latest time for the stop signal, if the program handles the signal and the machine is waiting for it to
+    /// become idle.
     pub(super) signal_by: Option<Time>,
     pub(super) watch: WatchdogState,
     pub(super) ready: bool,

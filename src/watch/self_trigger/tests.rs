@@ -210,7 +210,8 @@ fn the_lock_file_window_ends_at_cargos_first_message() {
 }
 
 /// Simulates a program that writes a file at these times after each start, and a person who saves the file at the times
-/// in `saves`. Every start takes a moment. Returns the times of the starts, and whether the program was found out.
+/// in `saves`. A start follows a change after 20 ms. Returns the times of the starts, and whether the file was found to
+/// be written by the program. All times are in milliseconds.
 fn starts(writes: &[u64], saves: &[u64], until: u64) -> (Vec<u64>, bool) {
     let mut history = SelfTrigger::of_program();
     let clock = Moment::now().monotonic;
@@ -289,7 +290,7 @@ fn a_program_that_was_seen_writing_several_files_may_write_more_like_them() {
     );
     assert!(
         history.makes(&path("1.png"), false, true),
-        "it may remove its files"
+        "the program may remove its own files"
     );
 }
 
@@ -308,7 +309,7 @@ fn a_program_that_was_seen_writing_a_file_several_times_may_write_it_at_any_time
 }
 
 #[test]
-fn a_person_who_saves_regularly_is_not_taken_for_the_program() {
+fn a_person_who_saves_regularly_is_not_mistaken_for_the_program() {
     for pause in (20..9_000).step_by(47) {
         let saves = Vec::from_iter((1..=30).map(|n| n * pause));
         let last = saves[saves.len() - 1];
@@ -325,7 +326,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_save_starts_the_program_unless_it_was_named_and_its_own_writes_start_it_a_bounded_number_of_times(
+    fn every_save_starts_the_program_unless_it_is_found_to_write_the_file_and_the_number_of_starts_is_bounded(
         writes in proptest::collection::vec(1_u64..3_000, 0..3),
         saves in proptest::collection::btree_set(1_u64..30_000, 0..12),
     ) {

@@ -53,8 +53,8 @@ impl WatchWorker {
         self.unread = self.snapshot.unread();
     }
 
-    /// Also watches the targets of the symbolic links that were found, unless they are watched anyway. Returns whether there
-    /// are any. A build reports the targets of its inputs itself.
+    /// Also watches the targets of the symbolic links that were found, unless they are watched anyway. Returns whether
+    /// it found any. A build reports the targets of its inputs itself.
     fn follow(&mut self) -> bool {
         if self.spec.inputs.is_some() {
             return false;
@@ -70,7 +70,8 @@ impl WatchWorker {
                 continue;
             };
             let mut roots = self.spec.roots.iter().chain(&self.targets);
-            // A directory that contains the link would be watched twice, and without end.
+            // A link to a directory that contains a root is not followed: that directory may contain the link itself,
+            // and following it would never end.
             if !roots.any(|root| target.starts_with(root) || root.starts_with(&target)) {
                 self.targets.insert(target);
             }
@@ -83,7 +84,7 @@ impl WatchWorker {
         found
     }
 
-    /// Follows the symbolic links on the way to what is watched.
+    /// Resolves the symbolic links in the paths of what is watched.
     pub(super) fn resolve(&mut self) {
         let mut given = self.given.clone();
         given.roots.extend(self.targets.iter().cloned());

@@ -81,7 +81,7 @@ fn a_longer_stop_timeout_gives_requests_more_time_before_the_stop_signal() {
 }
 
 #[test]
-fn while_nothing_is_live_the_stop_signal_waits_half_as_long() {
+fn while_no_generation_is_live_the_stop_signal_waits_half_as_long() {
     check_serving(
         &stop_first(&command()),
         "

@@ -309,7 +309,7 @@ fn a_change_that_needs_a_build_takes_precedence_over_one_that_needs_a_restart() 
     );
 }
 
-/// Its newer sources may have moved it to other addresses on purpose.
+/// The newer version may use other addresses on purpose.
 #[test]
 fn at_the_readiness_timeout_a_generation_that_lacks_nothing_but_addresses_goes_live() {
     check_serving(
