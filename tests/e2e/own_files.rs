@@ -34,7 +34,10 @@ fn hc08_a_program_that_writes_a_log_and_a_pid_file_is_soon_started_only_by_edits
     project.save("source", "v2\n");
     run.wait_for_version("v2");
     let second = settle(&mut run);
-    assert!(second <= first + 1, "closing the log must not start the program: {second} starts");
+    assert!(
+        second <= first + 1,
+        "closing the log must not start the program: {second} starts"
+    );
     for (file, option) in [("app.pid", "--ignore 'app.pid'"), ("app.log", "--ignore '")] {
         let names = |event: &&crate::harness::Event| event.mentions(file) && event.mentions(option);
         assert_eq!(run.so_far().iter().filter(names).count(), 1, "{file}");

@@ -19,7 +19,8 @@ fn watch_releases(roots: &[&str], poll: Poll) -> Watched {
         ("rel2/src/x", "2"),
     ]);
     let path = root.path().canonicalize().expect("can resolve the path");
-    let link = |target: &str, link: &str| symlink(target, path.join(link)).expect("can create the link");
+    let link =
+        |target: &str, link: &str| symlink(target, path.join(link)).expect("can create the link");
     link("../shared/lib", "app/lib");
     link("../shared/conf.py", "app/conf.py");
     link("..", "app/circle");

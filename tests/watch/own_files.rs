@@ -22,7 +22,7 @@ fn logger(watched: &Watched) -> Child {
 
 fn log(child: &mut Child, line: &str) {
     let input = child.stdin.as_mut().expect("the input is a pipe");
-    input.write_all(line.as_bytes()).expect("the child reads its input");
+    input.write_all(line.as_bytes()).expect("can send the line");
 }
 
 /// Expects the next report to say that the child has written `log`. `closed`: whether the child has closed the file.

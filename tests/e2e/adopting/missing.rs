@@ -94,7 +94,7 @@ fn a_port_that_is_given_up_is_reported_and_is_kept_with_adopt_never() {
     wait_until_serving(&mut run);
     app.save(&format!("{FREE_PORT}# 2"));
     assert_eq!(run.live(), 2);
-    run.expect_that("a warning with a hint about the port that is given up", TIMEOUT, |event| {
+    run.expect_that("a hint about the port that is given up", TIMEOUT, |event| {
         event.mentions("`--adopt never`") && event.mentions("are then refused")
     });
     run.quit();
