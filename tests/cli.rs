@@ -195,7 +195,7 @@ fn the_changelog_lists_unreleased_changes_and_then_this_version() {
 }
 
 #[test]
-fn an_unknown_variable_is_an_error_that_names_a_similar_one() {
+fn an_unknown_variable_is_an_error_that_names_a_similar_one_if_there_is_one() {
     let check = |name: &str| cli::check_variables([OsString::from(name)]);
     for name in [
         "HOTRUN",
@@ -219,7 +219,7 @@ fn an_unknown_variable_is_an_error_that_names_a_similar_one() {
     );
 }
 
-/// What bash offers for the last of these words.
+/// The completions that bash offers for the last of these words.
 fn completed(words: &[&str]) -> Vec<String> {
     let script = root().join("completions/hotrun.bash");
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
@@ -240,7 +240,7 @@ fn completed(words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn bash_completes_values_and_commands() {
+fn bash_completes_options_values_and_commands() {
     assert_eq!(completed(&["hotrun", "--ui", "=", "p"]), ["plain"]);
     assert_eq!(
         completed(&["hotrun", "--color", "="]),
@@ -257,7 +257,7 @@ fn bash_completes_values_and_commands() {
 }
 
 #[test]
-fn the_man_page_has_the_usual_sections_and_unfilled_examples() {
+fn the_man_page_has_the_usual_sections_and_keeps_the_line_breaks_of_examples() {
     let page = String::from_utf8(cli::generate(Generate::Man).unwrap()).unwrap();
     for section in ["EXAMPLES", "ENVIRONMENT", "SIGNALS"] {
         assert!(page.contains(&format!(".SH {section}\n")), "{section}");

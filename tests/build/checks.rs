@@ -177,7 +177,7 @@ fn hc09_unused_members_are_watched_only_if_the_graph_cannot_be_resolved() {
 }
 
 #[test]
-fn the_target_directory_of_the_command_line_is_ignored() {
+fn a_target_directory_set_on_the_command_line_is_not_watched() {
     let package = Package::new();
     let ignored = |line: &str| {
         let plan = package.plan(line).expect("can plan the build");

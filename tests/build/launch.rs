@@ -60,7 +60,7 @@ fn the_environment_is_the_same_as_with_cargo_run() {
 }
 
 #[test]
-fn config_values_before_run_and_in_aliases_apply() {
+fn config_values_before_run_and_in_aliases_apply_unless_run_has_its_own() {
     let package = Package::new();
     package.write(
         ".cargo/config.toml",
@@ -84,7 +84,7 @@ fn config_values_before_run_and_in_aliases_apply() {
 }
 
 #[test]
-fn the_environment_has_no_trace_of_the_progress_that_hotrun_asks_for() {
+fn the_program_does_not_inherit_the_variables_that_make_cargo_show_progress() {
     let package = Package::new();
     let command = [OsString::from("cargo"), "run".into()];
     let options = PlanOptions {
@@ -271,7 +271,7 @@ fn a_runner_on_the_command_line_is_kept() {
 }
 
 #[test]
-fn an_included_configuration_counts() {
+fn an_included_configuration_file_applies_and_is_watched() {
     let triple = host();
     let package = Package::new();
     package.write(".cargo/config.toml", "include = [\"more.toml\"]\n");
@@ -299,7 +299,7 @@ fn an_included_configuration_counts() {
 }
 
 #[test]
-fn a_runner_for_a_cfg_counts_only_if_the_cfg_is_set() {
+fn a_runner_for_a_cfg_applies_only_if_the_cfg_is_set() {
     let package = Package::new();
     package.write(
         ".cargo/config.toml",

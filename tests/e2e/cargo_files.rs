@@ -1,4 +1,4 @@
-//! Where cargo reads and writes, and when that counts as a change.
+//! The files that cargo reads and writes, and which changes to them trigger a build or a restart.
 
 use std::fs::{self, File};
 use std::process::Command;
@@ -35,7 +35,7 @@ fn start(project: &Project, line: &str) -> Running {
     run.spawn()
 }
 
-/// Waits until a generation is live that prints this line.
+/// Waits until a program prints this line.
 #[track_caller]
 fn assert_prints(run: &mut Running, line: &str) {
     let prints = |event: &crate::harness::Event| event.is("output") && event.text("text") == line;
@@ -47,12 +47,12 @@ fn assert_fails(run: &mut Running) {
     run.expect_that("the build to fail", BUILD_TIMEOUT, |event| {
         event.is("failed")
     });
-    // Until what mends the build is watched.
+    // Wait until the files that may fix the build are watched.
     run.wait_until_quiet(Duration::from_millis(500));
 }
 
 #[test]
-fn the_target_directory_of_the_command_line_is_no_source() {
+fn a_target_directory_set_on_the_command_line_triggers_no_build() {
     // Cargo runs this script again after any change in the package.
     let script = "fn main() { println!(\"cargo::rustc-env=X=1\"); }\n";
     let project = package(&[("build.rs", script)]);
@@ -68,7 +68,7 @@ fn the_target_directory_of_the_command_line_is_no_source() {
 }
 
 #[test]
-fn a_restart_starts_the_last_build_whatever_else_was_built_since() {
+fn a_restart_starts_hotruns_last_build_even_if_another_build_replaced_the_executable() {
     let main =
         "fn main() { println!(\"{}\", cfg!(feature = \"fa\")); loop { std::thread::park() } }\n";
     let manifest = format!("{MANIFEST}[features]\nfa = []\n");
@@ -139,13 +139,13 @@ fn the_hint_for_a_wrapped_cargo_run_leads_to_cargo_mode() {
 }
 
 #[test]
-fn a_manifest_that_is_broken_at_the_start_is_waited_for() {
+fn a_manifest_that_is_broken_at_the_start_triggers_a_build_when_it_is_fixed() {
     let project = package(&[("Cargo.toml", "[package\n")]);
     let mut run = start(&project, "cargo run");
     assert_fails(&mut run);
     write(&project, "Cargo.toml", MANIFEST);
     assert_prints(&mut run, "one");
-    // The plan is complete now, so other files do not count.
+    // The plan is no longer provisional, so changes to other files do not count.
     write(&project, "README.md", "");
     run.wait_until_quiet(Duration::from_millis(500));
     run.assert_count("building", 2);
@@ -153,7 +153,7 @@ fn a_manifest_that_is_broken_at_the_start_is_waited_for() {
 }
 
 #[test]
-fn a_broken_manifest_of_an_unused_member_triggers_a_build_when_it_is_mended() {
+fn a_broken_manifest_of_an_unused_member_triggers_a_build_when_it_is_fixed() {
     let workspace = format!("{MANIFEST}[workspace]\nmembers = ['crates/*']\n");
     let other = MANIFEST.replace("small", "other");
     let project = package(&[
@@ -168,7 +168,7 @@ fn a_broken_manifest_of_an_unused_member_triggers_a_build_when_it_is_mended() {
     assert_fails(&mut run);
     write(&project, "crates/other/Cargo.toml", &other);
     assert_prints(&mut run, "two");
-    // A new member without sources.
+    // A new member without sources breaks the build, too.
     write(
         &project,
         "crates/new/Cargo.toml",
@@ -192,13 +192,13 @@ fn a_file_outside_the_package_that_only_the_failed_build_names_triggers_a_build(
         project.beside("outside.rs"),
         "#[path = \"other.rs\"] mod other;",
     )
-    .expect("can write");
+    .expect("can write the file");
     assert_fails(&mut run);
-    fs::write(project.beside("other.rs"), "syntax error").expect("can write");
+    fs::write(project.beside("other.rs"), "syntax error").expect("can write the file");
     assert_fails(&mut run);
-    fs::write(project.beside("other.rs"), "").expect("can write");
+    fs::write(project.beside("other.rs"), "").expect("can write the file");
     assert_fails(&mut run);
-    fs::write(project.beside("outside.rs"), prints("outside")).expect("can write");
+    fs::write(project.beside("outside.rs"), prints("outside")).expect("can write the file");
     assert_prints(&mut run, "outside");
     write(&project, "src/main.rs", &main);
     write(&project, "Cargo.toml", MANIFEST);
@@ -209,7 +209,7 @@ fn a_file_outside_the_package_that_only_the_failed_build_names_triggers_a_build(
 }
 
 #[test]
-fn a_file_that_cargo_ignores_for_its_age_is_named_and_can_be_touched() {
+fn a_file_that_cargo_ignores_because_it_is_old_is_named_and_triggers_a_build_when_touched() {
     for options in [&[][..], &["--watch", "src"]] {
         assert_old_file_is_named(options);
     }
@@ -220,7 +220,7 @@ fn assert_old_file_is_named(options: &[&str]) {
     let project = package(&[]);
     let path = project.work().join("src/main.rs");
     let before = File::open(&path).and_then(|file| file.metadata()?.modified());
-    let before = before.expect("can read the time") - Duration::from_secs(60);
+    let before = before.expect("can read the modification time") - Duration::from_secs(60);
     let run = Run::new(&project).args(options);
     let mut run = run.program(["cargo", "run"]).spawn();
     assert_prints(&mut run, "one");
@@ -232,9 +232,9 @@ fn assert_old_file_is_named(options: &[&str]) {
             .open(path)
             .and_then(|file| file.set_modified(time))
     };
-    set(&old, before).expect("can set the time");
+    set(&old, before).expect("can set the modification time");
     fs::rename(&old, &path).expect("can move the file");
-    let said = run.expect_that("a warning", BUILD_TIMEOUT, |event| {
+    let said = run.expect_that("a warning about the old file", BUILD_TIMEOUT, |event| {
         event.mentions("cargo ignored")
     });
     assert!(
@@ -249,7 +249,7 @@ fn assert_old_file_is_named(options: &[&str]) {
 }
 
 #[test]
-fn inputs_are_known_with_a_base_directory_for_dep_info() {
+fn only_inputs_trigger_builds_even_with_a_base_directory_for_dep_info() {
     let project = package(&[(".cargo/config.toml", "[build]\ndep-info-basedir = 'src'\n")]);
     let mut run = start(&project, "cargo run");
     assert_prints(&mut run, "one");

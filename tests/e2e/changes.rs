@@ -181,8 +181,9 @@ fn hc08_self_triggered_builds_are_reported_and_do_not_go_on_forever() {
     let named = run.expect_that("a warning about `generated`", TIMEOUT, |event| {
         event.is("message") && event.mentions("generated")
     });
-    // There are three builds: the first one, one that cancels it, and one that is postponed. If hotrun sees the build
-    // write the file, there are two. On a busy machine, where the build writes it at varying times, there may be more.
+    // There are usually three builds: the first one, one that cancels it, and one that is postponed. If hotrun sees the
+    // build write the file, there are two. On a busy machine, where the build writes the file at varying times, there
+    // may be more.
     let builds = run.count("building");
     assert!(builds >= 2, "{builds} builds before {named}");
     run.wait_until_quiet(QUIET);

@@ -1,4 +1,4 @@
-//! Tests programs and builds that write beside their sources.
+//! Tests programs that write files beside their sources.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::harness::{Project, Run, Running, apps};
 /// Many times the debounce: if nothing happens for this long, nothing will.
 const QUIET: Duration = Duration::from_millis(1500);
 
-/// Runs a server that writes its pid to a file, and keeps a log open, which it closes when it ends.
+/// Runs a server that writes its pid to a file and keeps a log file open until it ends.
 fn run_writer(project: &Project, change: impl FnOnce(Run) -> Run) -> Running {
     project.save("source", "v1\n");
     let server = apps::std().server.display().to_string();
@@ -25,7 +25,7 @@ fn settle(run: &mut Running) -> usize {
 }
 
 #[test]
-fn hc08_a_program_that_writes_a_log_and_a_pid_file_is_started_only_by_edits() {
+fn hc08_a_program_that_writes_a_log_and_a_pid_file_is_soon_started_only_by_edits() {
     let project = Project::new();
     let mut run = run_writer(&project, |run| run);
     run.live();
@@ -34,7 +34,10 @@ fn hc08_a_program_that_writes_a_log_and_a_pid_file_is_started_only_by_edits() {
     project.save("source", "v2\n");
     run.wait_for_version("v2");
     let second = settle(&mut run);
-    assert!(second <= first + 1, "the log was closed: {second} starts");
+    assert!(
+        second <= first + 1,
+        "closing the log must not start the program: {second} starts"
+    );
     for (file, option) in [("app.pid", "--ignore 'app.pid'"), ("app.log", "--ignore '")] {
         let names = |event: &&crate::harness::Event| event.mentions(file) && event.mentions(option);
         assert_eq!(run.so_far().iter().filter(names).count(), 1, "{file}");
@@ -50,7 +53,7 @@ fn hc08_a_program_that_writes_a_log_and_a_pid_file_is_started_only_by_edits() {
 }
 
 #[test]
-fn hc08_following_the_hint_about_files_that_a_program_writes_ends_the_starts() {
+fn hc08_files_that_a_program_writes_trigger_no_start_if_they_are_ignored_as_the_hint_says() {
     let project = Project::new();
     let ignored = ["--ignore", "app.pid", "--ignore", "app.log"];
     let mut run = run_writer(&project, |run| run.args(ignored));

@@ -143,8 +143,8 @@ fn hc19_an_open_request_delays_only_the_drain_of_its_own_generation() {
     run.quit();
 }
 
-/// Reloads a server that exits as soon as it gets the stop signal, during a request that takes `millis`. Returns the
-/// event for its end, and the response.
+/// Reloads a server that exits as soon as it gets the stop signal, during a request that takes this many milliseconds.
+/// Returns the `gone` event of the first generation, and the response.
 fn reload_a_hasty_server(
     stop_timeout: &str,
     millis: u32,
@@ -176,7 +176,7 @@ fn a_server_that_exits_at_once_on_the_stop_signal_gets_it_after_the_response() {
 }
 
 #[test]
-fn a_server_that_exits_at_once_during_a_request_is_not_called_drained() {
+fn a_server_that_exits_during_a_request_is_not_reported_as_drained() {
     let (gone, response) = reload_a_hasty_server("1s", 60_000);
     assert!(gone.contains("unfinished"), "{gone}");
     assert!(gone.contains(r#""connections_in_use":1"#), "{gone}");

@@ -129,7 +129,7 @@ async fn helper_inherits_an_orphan() {
 }
 
 #[test]
-fn orphans_of_other_processes_are_reaped() {
+fn hotrun_reaps_the_orphans_that_it_inherits() {
     assert_helper_succeeds("kills::helper_inherits_an_orphan");
 }
 

@@ -71,7 +71,7 @@ async fn the_reader_of_a_pipe_gets_no_stop_signal_and_reads_everything() {
 }
 
 #[tokio::test]
-async fn the_reader_of_a_pipe_that_ignores_the_end_of_its_input_gets_the_stop_signal() {
+async fn a_pipe_reader_that_ignores_the_end_of_its_input_gets_the_stop_signal() {
     let mark = Mark::new();
     let mut running = shell(&mark, "sleep 1000 | (echo up; exec sleep 1000)");
     running.started().await;

@@ -237,15 +237,15 @@ fn undo_rolls_back_to_the_previous_executable() {
 }
 
 #[test]
-fn a_build_that_asks_on_the_terminal_gets_the_answer() {
+fn a_build_that_reads_an_answer_from_the_terminal_gets_it() {
     let build = "read answer </dev/tty; echo $answer >answer";
     let run = "echo the answer is $(cat answer); while :; do sleep 0.02; done";
     let project = Project::new(build, run);
     let mut screen = Screen::start(&project.hotrun(&[]), 96, 14);
-    screen.until("hotrun to say so", |text| {
+    screen.until("a message that the build uses the terminal", |text| {
         text.contains("gets keyboard input until it ends")
     });
-    // The build's shell continues, in the foreground (`proc_pid_stat(5)`).
+    // Whether this is the build's shell, in the foreground and not stopped (`proc_pid_stat(5)`).
     let reads = |stat: &String| {
         let fields: Vec<&str> = stat.split(' ').collect();
         fields[1] == "(sh)" && fields[2] != "T" && fields[4] == fields[7]
@@ -253,7 +253,7 @@ fn a_build_that_asks_on_the_terminal_gets_the_answer() {
     until("the build to get the terminal", || {
         project.processes().iter().any(reads)
     });
-    // Without the build, `q` would be a key.
+    // If hotrun were reading the keyboard, `q` would quit.
     screen.press("q\r");
     screen.until("the program to be live", |text| {
         text.contains("the answer is q") && text.contains("gen 1 live")

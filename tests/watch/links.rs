@@ -1,4 +1,4 @@
-//! Tests symbolic links to and on the way to what is watched.
+//! Tests symbolic links in watched directories and in the paths of watch roots.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -19,7 +19,8 @@ fn watch_releases(roots: &[&str], poll: Poll) -> Watched {
         ("rel2/src/x", "2"),
     ]);
     let path = root.path().canonicalize().expect("can resolve the path");
-    let link = |target: &str, link: &str| symlink(target, path.join(link)).expect("can link");
+    let link =
+        |target: &str, link: &str| symlink(target, path.join(link)).expect("can create the link");
     link("../shared/lib", "app/lib");
     link("../shared/conf.py", "app/conf.py");
     link("..", "app/circle");
@@ -43,7 +44,7 @@ fn for_every_kind_of_watch(test: impl Fn(Poll)) {
 }
 
 #[test]
-fn what_a_link_in_a_watched_directory_points_to_is_watched() {
+fn the_target_of_a_link_in_a_watched_directory_is_watched() {
     for_every_kind_of_watch(|poll| {
         let mut watched = watch_releases(&["app"], poll);
         watched.write("shared/lib/a.py", "edited");
@@ -53,7 +54,7 @@ fn what_a_link_in_a_watched_directory_points_to_is_watched() {
         watched.write("shared/lib/new/b.py", "new");
         expect(&mut watched, &["shared/lib/new/b.py"]);
         watched.write("rel1/src/x", "not watched");
-        symlink("../rel1", watched.path("app/rel")).expect("can link");
+        symlink("../rel1", watched.path("app/rel")).expect("can create the link");
         expect(&mut watched, &["app/rel"]);
         watched.write("rel1/src/x", "watched from now on");
         expect(&mut watched, &["rel1/src/x"]);
@@ -61,12 +62,12 @@ fn what_a_link_in_a_watched_directory_points_to_is_watched() {
 }
 
 #[test]
-fn a_link_on_the_way_to_what_is_watched_is_watched_too() {
+fn a_link_in_the_path_of_a_watch_root_is_watched() {
     for_every_kind_of_watch(|poll| {
         for root in ["current", "current/src", "current/src/x"] {
             let mut watched = watch_releases(&[root], poll);
             let next = watched.path("next");
-            symlink("rel2", &next).expect("can link");
+            symlink("rel2", &next).expect("can create the link");
             fs::rename(next, watched.path("current")).expect("can replace the link");
             assert!(watched.changed().contains(&watched.path("current")));
             watched.write("rel2/src/x", "edited");

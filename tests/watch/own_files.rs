@@ -7,7 +7,7 @@ use hotrun::watch::WatchMessage;
 
 use super::watched::{Watched, watch};
 
-/// Starts a child that keeps `log` open, and appends each line that it reads.
+/// Starts a child that keeps `log` open and appends each line of its input to it.
 fn logger(watched: &Watched) -> Child {
     let child = Command::new("sh")
         .args([
@@ -22,19 +22,19 @@ fn logger(watched: &Watched) -> Child {
 
 fn log(child: &mut Child, line: &str) {
     let input = child.stdin.as_mut().expect("the input is a pipe");
-    input.write_all(line.as_bytes()).expect("the child reads");
+    input.write_all(line.as_bytes()).expect("can send the line");
 }
 
-/// Expects that the next report says that the child has written `log`, and whether it has closed it.
+/// Expects the next report to say that the child has written `log`. `closed`: whether the child has closed the file.
 #[track_caller]
 fn expect_written(watched: &mut Watched, child: &Child, closed: bool) {
     let WatchMessage::Written { written, .. } = watched.next() else {
-        panic!("the child's write is reported as a change")
+        panic!("the child's write must not be reported as a change")
     };
     let [file] = &written[..] else {
         panic!("{written:?}")
     };
-    let pid = i32::try_from(child.id()).expect("a pid is positive");
+    let pid = i32::try_from(child.id()).expect("a pid fits into an i32");
     assert_eq!(
         (&file.path, file.child, file.closed),
         (&watched.path("log"), pid, closed)
@@ -42,16 +42,16 @@ fn expect_written(watched: &mut Watched, child: &Child, closed: bool) {
 }
 
 #[test]
-fn hc08_what_a_child_writes_to_a_file_that_it_keeps_open_is_not_a_change() {
+fn hc08_writes_by_a_child_to_a_file_that_it_keeps_open_are_not_changes() {
     let mut watched = watch(&[("main.py", ""), ("log", "old\n")]);
     let mut child = logger(&watched);
     log(&mut child, "one\n");
     // The child has not closed the file, so nothing is reported yet.
     watched.expect_nothing();
-    // A save in place cannot be told from a write by the child.
+    // A save in place cannot be told apart from a write by the child.
     watched.write("log", "by hand\n");
     expect_written(&mut watched, &child, false);
-    // A save that replaces the file can.
+    // A save that replaces the file can be told apart from one.
     watched.write("new", "replaced\n");
     watched.rename("new", "log");
     watched.expect_batch(&["log"]);
@@ -61,7 +61,7 @@ fn hc08_what_a_child_writes_to_a_file_that_it_keeps_open_is_not_a_change() {
 }
 
 #[test]
-fn hc08_a_child_that_ends_has_written_the_files_that_it_closes() {
+fn hc08_a_file_that_a_child_closes_when_it_ends_is_reported_as_written_by_the_child() {
     let mut watched = watch(&[("main.py", ""), ("log", "old\n")]);
     let mut child = logger(&watched);
     log(&mut child, "one\n");

@@ -98,7 +98,7 @@ serve(open_socket())
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_that_hotrun_may_not_inspect_is_reported_once_and_the_capability_in_the_hint_helps() {
+fn a_program_that_hotrun_may_not_inspect_is_reported_once_and_the_suggested_capability_helps() {
     if !installed_or_skip(PYTHON) || !installed_or_skip("setpriv") || !root_or_skip() {
         return;
     }
@@ -108,7 +108,7 @@ fn a_program_that_hotrun_may_not_inspect_is_reported_once_and_the_capability_in_
         .complete(Run::through(&app.project, line), [PYTHON, "app.py"])
         .spawn();
     let warned = |event: &Event| event.mentions("does not let hotrun inspect the program");
-    let report = run.expect_that("the reason", TIMEOUT, warned);
+    let report = run.expect_that("the reason why nothing is adopted", TIMEOUT, warned);
     assert!(report.text("hint").contains("CAP_SYS_PTRACE"), "{report}");
     wait_until_serving(&mut run);
     app.save(&format!("{ANOTHER_USER}# 2"));

@@ -1,10 +1,10 @@
-//! New generations that do not listen on every address of the previous one, or not yet.
+//! New generations that do not listen, or do not listen yet, on every address of the previous one.
 
 use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{TIMEOUT, http};
 
-/// Opens a second port at once, and the main port when the file `open` exists.
+/// Opens a second port at once. From generation 2 on, opens the main port only when the file `open` exists.
 const SLOW: &str = "
 second = open_socket(port=port + 1)
 threading.Thread(target=serve, args=(second,), daemon=True).start()
@@ -22,18 +22,18 @@ fn the_old_generation_serves_until_the_new_one_has_opened_every_port() {
     let mut run = app.run().args(["--ignore", "open"]).spawn();
     wait_until_serving(&mut run);
     let asking = RequestLoop::start(app.address());
-    // One generation crashes while hotrun waits for its main port.
+    // Generation 2 crashes while hotrun waits for its main port.
     let crash = SLOW.replace(
         "while generation > 1",
         "time.sleep(1.5)\nsys.exit(3)\nwhile generation > 1",
     );
     app.save(&crash);
-    run.expect_that("the missing port is named", TIMEOUT, |event| {
+    run.expect_that("a message that names the missing port", TIMEOUT, |event| {
         event.mentions(&format!("does not listen on `{}`, only on", app.address()))
     });
     run.expect("failed");
     app.save(&format!("{SLOW}# again"));
-    run.expect_that("the missing port is named", TIMEOUT, |event| {
+    run.expect_that("a message that names the missing port", TIMEOUT, |event| {
         event.mentions(&format!("does not listen on `{}`, only on", app.address()))
     });
     asking.more(20);
@@ -76,7 +76,7 @@ fn a_program_that_restarts_itself_during_a_reload_loses_no_request() {
     run.quit();
 }
 
-/// Takes the first port on which nobody listens.
+/// Listens on the first free port, starting at `port`.
 const FREE_PORT: &str = "
 lines = [line.split() for line in open('/proc/net/tcp')]
 while any(line[3] == '0A' and line[1].endswith(f':{port:04X}') for line in lines): port += 1
@@ -85,7 +85,7 @@ serve(open_socket(port=port))
 
 #[test]
 #[ignore = "needs python3"]
-fn a_port_that_is_given_up_is_reported_and_adopt_never_keeps_it() {
+fn a_port_that_is_given_up_is_reported_and_is_kept_with_adopt_never() {
     if !installed_or_skip(PYTHON) {
         return;
     }
@@ -94,7 +94,7 @@ fn a_port_that_is_given_up_is_reported_and_adopt_never_keeps_it() {
     wait_until_serving(&mut run);
     app.save(&format!("{FREE_PORT}# 2"));
     assert_eq!(run.live(), 2);
-    run.expect_that("the port is given up, with a hint", TIMEOUT, |event| {
+    run.expect_that("a hint about the port that is given up", TIMEOUT, |event| {
         event.mentions("`--adopt never`") && event.mentions("are then refused")
     });
     run.quit();

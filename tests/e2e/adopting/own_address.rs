@@ -5,7 +5,7 @@ use crate::harness::request_loop::RequestLoop;
 
 /// Saves the program several times under load. After each save, the new generation must answer, and none of the requests
 /// may fail.
-fn is_reloaded_under_load(text: &str, options: &[&str]) {
+fn assert_reloads_under_load(text: &str, options: &[&str]) {
     if !installed_or_skip(PYTHON) {
         return;
     }
@@ -34,17 +34,17 @@ serve(open_socket('0.0.0.0'))
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_that_connects_to_its_port_first_is_refused_while_another_generation_is_live() {
-    is_reloaded_under_load(EXITS, &[]);
+fn a_program_that_first_connects_to_its_port_finds_it_free_while_another_generation_is_live() {
+    assert_reloads_under_load(EXITS, &[]);
 }
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_that_connects_to_its_port_first_is_refused_while_hotrun_holds_the_port() {
-    is_reloaded_under_load(EXITS, &["--stop-first"]);
+fn a_program_that_first_connects_to_its_port_finds_it_free_while_hotrun_holds_the_port() {
+    assert_reloads_under_load(EXITS, &["--stop-first"]);
 }
 
-/// Takes the next port if something accepts connections on its own.
+/// Tries the next port as long as something accepts connections on the current one.
 const MOVES: &str = "
 s = socket.socket(socket.AF_INET6)
 s.settimeout(5)
@@ -56,10 +56,10 @@ serve(open_socket(port=port))
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_connects_to_find_a_free_port_keeps_its_port() {
-    is_reloaded_under_load(MOVES, &[]);
+    assert_reloads_under_load(MOVES, &[]);
 }
 
-/// Sends requests to itself, from another process and before any client's request can arrive.
+/// Sends requests to itself from a child process, before any client's request can arrive.
 const WARMS_UP: &str = "
 import subprocess
 ASK = '''import sys, urllib.request
@@ -76,11 +76,12 @@ threading.Event().wait()
 
 #[test]
 #[ignore = "needs python3"]
-fn a_programs_request_to_itself_is_answered_by_itself() {
-    is_reloaded_under_load(WARMS_UP, &["--ready=log:warm"]);
+fn a_starting_programs_requests_to_itself_reach_it() {
+    assert_reloads_under_load(WARMS_UP, &["--ready=log:warm"]);
 }
 
-/// Exits if the system's list of sockets contains a listener on its port. hotrun cannot answer this question.
+/// Exits if the system's list of sockets contains a listener on its port. hotrun cannot hide the listener from this
+/// check.
 const LOOKS: &str = "
 if any(f':{port:04X} 00000000:0000 0A' in line for line in open('/proc/net/tcp')):
     sys.exit(f'port {port} is already in use')
@@ -89,7 +90,7 @@ serve(open_socket())
 
 #[test]
 #[ignore = "needs python3"]
-fn adopt_never_is_suggested_to_a_program_that_finds_its_port_in_use_and_helps() {
+fn adopt_never_is_suggested_for_a_program_that_finds_its_port_in_use_and_helps() {
     if !installed_or_skip(PYTHON) {
         return;
     }

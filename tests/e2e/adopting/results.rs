@@ -159,7 +159,7 @@ fn an_unprivileged_program_cannot_bind_a_privileged_port() {
     }
 }
 
-/// Forbids itself to bind any port but two (`landlock(7)`), and tries both kinds.
+/// Forbids itself to bind all but two ports (`landlock(7)`), and tries to bind allowed and forbidden ones.
 const LANDLOCKED: &str = "
 import ctypes, struct
 libc = ctypes.CDLL(None)
@@ -179,7 +179,7 @@ print('done', flush=True)
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_cannot_bind_what_landlock_forbids_it_and_is_reloaded_on_what_it_allows() {
+fn every_generation_can_bind_exactly_the_ports_that_landlock_allows() {
     if !installed_or_skip(PYTHON) {
         return;
     }

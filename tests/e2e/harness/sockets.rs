@@ -1,4 +1,4 @@
-//! Free ports, and information about connections from the kernel.
+//! Free ports, and what the kernel reports about connections.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -35,7 +35,7 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// A loopback address with a [`free_port`].
+/// A loopback address with a port from [`free_port`].
 pub(crate) fn free_address() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, free_port()).into()
 }

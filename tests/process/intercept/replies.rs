@@ -178,7 +178,7 @@ for family, host in [(socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')]:
 print(socket.socket(socket.AF_UNIX).connect_ex('/nowhere'))
 ";
 
-/// Whether the socket blocks or not, it gets the error from the call itself.
+/// The call itself returns the error, even if the socket is nonblocking.
 #[tokio::test]
 async fn only_connections_to_ip_addresses_are_intercepted() {
     if !python_or_skip() {
