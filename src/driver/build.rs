@@ -75,7 +75,6 @@ impl Driver {
             known: self.generations.iter().filter_map(known).collect(),
             output: plan.output(),
             silent: true,
-            has_terminal: false,
             changed: self.builds.changed.clone(),
             plan,
             sender: self.sender.clone(),

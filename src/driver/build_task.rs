@@ -65,8 +65,6 @@ pub(super) struct BuildTask {
     pub(super) output: BuildOutput,
     /// Whether the build has printed nothing so far.
     pub(super) silent: bool,
-    /// Whether the build has the terminal.
-    pub(super) has_terminal: bool,
     /// The files that have changed since the last successful build.
     pub(super) changed: BTreeSet<PathBuf>,
     pub(super) lock_file: LockFileWindow,
@@ -145,11 +143,6 @@ impl BuildTask {
             Some(ProgramEvent::Refused { error }) => Err(error),
             Some(ProgramEvent::Gone) | None => Ok(None),
         };
-        // The guardian has taken the terminal back.
-        if std::mem::take(&mut self.has_terminal) {
-            let away = Duration::ZERO;
-            self.feed.command(UiCommand::Resume { away });
-        }
         Some(end)
     }
 
@@ -167,10 +160,12 @@ impl BuildTask {
         if !self.feed.release_terminal(Some(last)).await {
             ui::restore_terminal();
         }
-        self.has_terminal = true;
         // Both fail only if the build has ended.
         let _ = terminal::set_foreground(group);
         let _ = killpg(Pid::from_raw(group), Signal::SIGCONT);
+        // Until hotrun is in the foreground again, the user interface only prints lines.
+        let away = Duration::ZERO;
+        self.feed.command(UiCommand::Resume { away });
     }
 
     async fn stdout(&mut self, out: &mut BuildStream, piece: Option<Piece>) {

@@ -147,6 +147,14 @@ pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
     }
 }
 
+/// Returns the process group in the foreground of the controlling terminal (`tcgetpgrp(3)`).
+///
+/// # Errors
+/// As for `tcgetpgrp(3)`, most notably if there is no controlling terminal.
+pub fn foreground() -> io::Result<i32> {
+    Ok(tcgetpgrp(File::open("/dev/tty")?)?.as_raw())
+}
+
 /// Puts a process group into the foreground of the controlling terminal (`tcsetpgrp(3)`). A caller in the background
 /// must block `SIGTTOU` first.
 ///

@@ -42,7 +42,8 @@ const RUN_TIME: Duration = Duration::from_millis(500);
 /// There is no timeout. Dropping the future stops all probes.
 pub async fn wait(spec: &ReadySpec, mut inputs: ReadyInputs) -> ReadyReason {
     let reason = meets(spec, &mut inputs).await;
-    if reason != ReadyReason::Notified {
+    // A program that counts as ready without a socket is not expected to open one.
+    if !matches!(reason, ReadyReason::Notified | ReadyReason::Running) {
         let sockets = &mut inputs.sockets;
         sockets.complete(&mut inputs.on_unready).await;
     }

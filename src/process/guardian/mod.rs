@@ -105,8 +105,9 @@ struct Guardian {
     tree: ProcessTree,
     /// The files to remove if hotrun is gone.
     cleanup: Vec<Cleanup>,
-    /// hotrun's process group, which gets the terminal back. Set once the program has needed the terminal.
-    lent: Option<Pid>,
+    /// The process group of the program that last needed the terminal. If hotrun has lent it the terminal, hotrun gets
+    /// the terminal back.
+    borrower: Option<Pid>,
 }
 
 impl Guardian {
@@ -165,13 +166,18 @@ impl Guardian {
             return;
         };
         if matches!(signal, libc::SIGTTIN | libc::SIGTTOU) {
-            self.lent = getpgid(Some(self.parent)).ok();
+            self.borrower = Some(group);
             let group = group.as_raw();
             self.channel.report(ProgramEvent::NeedsTerminal { group });
-        } else if signal == libc::SIGTSTP && self.lent.is_some() {
+        } else if signal == libc::SIGTSTP && self.has_terminal(group) {
             // Fails if the group has ended.
             let _ = killpg(group, Signal::SIGCONT);
         }
+    }
+
+    /// Whether this process group is in the terminal's foreground.
+    fn has_terminal(&self, group: Pid) -> bool {
+        os::terminal::foreground().is_ok_and(|foreground| foreground == group.as_raw())
     }
 
     /// Reaps ended processes. Returns whether the whole tree is gone.
@@ -193,7 +199,10 @@ impl Guardian {
             }
         };
         if let Some(ended) = program {
-            if let Some(hotrun) = self.lent.take() {
+            let borrower = self.borrower.take();
+            if borrower.is_some_and(|group| self.has_terminal(group))
+                && let Ok(hotrun) = getpgid(Some(self.parent))
+            {
                 // Fails if the terminal is gone.
                 let _ = os::terminal::set_foreground(hotrun.as_raw());
             }

@@ -217,11 +217,13 @@ impl ProcessTree {
     }
 }
 
-/// Separates the pids of the readers of pipes ([`is_reader`]) from those of all other processes in the tree.
+/// Separates the pids of the readers of pipes ([`is_reader`]) from those of all other processes in the tree. A process
+/// with children is not a reader: it may be a shell that reads its script from the pipe, which must not run the next
+/// command once the signal has ended the current one.
 fn split_readers(signal: i32) -> (Vec<i32>, Vec<i32>) {
     let all = process_tree::descendants(getpid().as_raw()).into_iter();
     let alive = all.filter(|pid| !process_tree::has_ended(*pid));
-    alive.partition(|pid| is_reader(*pid, signal))
+    alive.partition(|pid| is_reader(*pid, signal) && process_tree::children(*pid).is_empty())
 }
 
 fn identity(pid: i32) -> PidIdentity {
