@@ -51,7 +51,7 @@ pub fn main() -> io::Result<()> {
                 main: None,
                 tree: ProcessTree::new(program),
                 cleanup,
-                lent: None,
+                borrower: None,
             };
             guardian.run();
         }
