@@ -96,6 +96,11 @@ fn lead_session() -> io::Result<()> {
     os::terminal::control_session(io::stdout())
 }
 
+/// Whether this process group is in the terminal's foreground.
+fn has_terminal(group: Pid) -> bool {
+    os::terminal::foreground().is_ok_and(|foreground| foreground == group.as_raw())
+}
+
 struct Guardian {
     parent: Pid,
     channel: Channel,
@@ -169,15 +174,10 @@ impl Guardian {
             self.borrower = Some(group);
             let group = group.as_raw();
             self.channel.report(ProgramEvent::NeedsTerminal { group });
-        } else if signal == libc::SIGTSTP && self.has_terminal(group) {
+        } else if signal == libc::SIGTSTP && has_terminal(group) {
             // Fails if the group has ended.
             let _ = killpg(group, Signal::SIGCONT);
         }
-    }
-
-    /// Whether this process group is in the terminal's foreground.
-    fn has_terminal(&self, group: Pid) -> bool {
-        os::terminal::foreground().is_ok_and(|foreground| foreground == group.as_raw())
     }
 
     /// Reaps ended processes. Returns whether the whole tree is gone.
@@ -200,7 +200,7 @@ impl Guardian {
         };
         if let Some(ended) = program {
             let borrower = self.borrower.take();
-            if borrower.is_some_and(|group| self.has_terminal(group))
+            if borrower.is_some_and(has_terminal)
                 && let Ok(hotrun) = getpgid(Some(self.parent))
             {
                 // Fails if the terminal is gone.
