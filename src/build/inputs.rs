@@ -3,6 +3,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::cargo::CargoPlan;
 use super::output::BuildOutput;
@@ -28,15 +29,17 @@ pub struct BuildInputs {
 
 impl BuildInputs {
     /// Returns those of the `changed` files that cargo has ignored because they are older than the executable: cargo
-    /// compares modification times ("Fingerprint" in cargo's `core/compiler/fingerprint`).
+    /// compares modification times ("Fingerprint" in cargo's `core/compiler/fingerprint`). If the build that began at
+    /// this time has linked the executable, cargo may have read all of them.
     pub fn ignored_for_age(
         &self,
         changed: &BTreeSet<PathBuf>,
         output: &BuildOutput,
         executable: &Path,
+        began: SystemTime,
     ) -> Vec<PathBuf> {
         let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-        let Some(built) = modified(executable) else {
+        let Some(built) = modified(executable).filter(|built| *built < began) else {
             return Vec::new();
         };
         let is_input = |path: &Path| {

@@ -278,7 +278,12 @@ impl BuildTask {
     fn ignored_for_age(&self, inputs: &BuildInputs, launch: &Launch) -> Vec<PathBuf> {
         let executable = launch.executable.as_deref();
         let ignored = executable.map_or_else(Vec::new, |executable| {
-            inputs.ignored_for_age(&self.changed, &self.output, executable)
+            inputs.ignored_for_age(
+                &self.changed,
+                &self.output,
+                executable,
+                self.lock_file.started,
+            )
         });
         if let Some(first) = ignored.first() {
             let first = first.display();

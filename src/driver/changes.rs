@@ -137,7 +137,7 @@ impl Driver {
             let named = self.named(&new);
             let text = format!("the program or the build writes {named}; such changes are ignored");
             let hint = format!(
-                "{} ignores changes by others, too",
+                "if you edit such a file yourself, press `r`; {} ignores your edits, too",
                 self.ignore_option(&new[0])
             );
             self.feed.message(Level::Info, text, Some(hint));
@@ -192,8 +192,9 @@ impl Driver {
                 return self.allows(verdict, rule, batch.paths, "the build");
             }
         }
-        builds.postponed = action;
+        let pending = builds.program.due().map(|_| builds.postponed);
         let verdict = builds.program.judge(batch, now);
+        builds.postponed = pending.map_or(action, |pending| pending.max(action));
         if verdict != Verdict::Now && !self.may_have_written(batch.paths) {
             self.builds.program.forgive(batch.paths);
             return true;
@@ -276,7 +277,9 @@ impl Driver {
 
     /// Requests the postponed build or start.
     pub(super) fn act_on_postponed(&mut self, action: Action) {
-        self.builds.trigger.cancel();
+        if action == Action::Build {
+            self.builds.trigger.cancel();
+        }
         self.builds.program.cancel();
         self.handle(Event::Changed(action));
     }

@@ -43,6 +43,7 @@ impl Driver {
                     let command = self.commands.entry(line).or_default();
                     command.guardian = Some(control.guardian());
                     command.control = Some(control);
+                    command.trigger.cancel();
                     command.trigger.started(Instant::now());
                 }
                 Err(error) => self.report_error(&format!("cannot run `{line}`"), &error),

@@ -64,6 +64,11 @@ impl HeldFiles {
         })
     }
 
+    /// Forgets who held this file when it was last written.
+    pub(super) fn forget(&mut self, path: &Path) {
+        self.held.remove(path);
+    }
+
     /// Forgets everything, because events were lost.
     pub(super) fn clear(&mut self) {
         *self = Self::default();

@@ -149,11 +149,11 @@ impl SelfTrigger {
         }
     }
 
-    /// Records that a run has started. The run includes the changes for which a run was postponed.
+    /// Records that a run has started. If it includes the changes for which a run was postponed,
+    /// [`cancel`](Self::cancel) the postponed one.
     pub fn started(&mut self, now: Instant) {
         self.runs += 1;
         self.gap = self.newest.map(|run| now - run.started);
-        self.cancel();
         self.newest = Some(LatestRun {
             started: now,
             ended: None,
@@ -230,7 +230,6 @@ impl SelfTrigger {
 
     /// Forgets that the runs seemed to write these files, because something else must have written them.
     pub fn forgive(&mut self, paths: &[PathBuf]) {
-        self.cancel();
         for path in paths {
             self.seen.remove(path);
             self.own.remove(path);

@@ -307,10 +307,15 @@ impl WatchWorker {
         for path in paths {
             // A path that does not count may have been a directory with files that count.
             let counts = self.filter.matters(&path);
-            changed.extend(match counts {
+            let updated = match counts {
                 true => self.snapshot.update(&path),
                 false => self.snapshot.forget_gone(&path),
-            });
+            };
+            // The file's next change may be somebody else's.
+            if updated.is_empty() {
+                self.held.forget(&path);
+            }
+            changed.extend(updated);
         }
         let (mut paths, mut written) = (Vec::new(), Vec::new());
         for path in changed.into_iter().filter(|path| self.filter.counts(path)) {

@@ -87,7 +87,10 @@ impl WatchWorker {
     /// Resolves the symbolic links in the paths of what is watched.
     pub(super) fn resolve(&mut self) {
         let mut given = self.given.clone();
-        given.roots.extend(self.targets.iter().cloned());
+        // Inputs include the targets of links.
+        if given.inputs.is_none() {
+            given.roots.extend(self.targets.iter().cloned());
+        }
         self.spec = given.normalised();
         self.git_locks = self.spec.named_paths().filter_map(git_lock).collect();
     }
