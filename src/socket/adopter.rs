@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -12,7 +11,6 @@ use super::endpoint::Endpoint;
 use super::open;
 use super::table::GroupId;
 use super::thread::{Joined, Neighbours, Opened, ReachedGroup, SocketInbox};
-use crate::os::cleanup::FileId;
 use crate::reload::GenId;
 
 /// A handle for adopting the sockets that programs open themselves.
@@ -89,18 +87,6 @@ impl Adopter {
         let late = self.is_late();
         self.inbox
             .ask(move |thread| thread.join(id, socket, backlog, late))?
-    }
-
-    /// Adopts a unix socket on which this generation's program listens. `file` is the file at its path.
-    pub fn join_path(
-        &self,
-        id: GenId,
-        socket: Socket,
-        path: PathBuf,
-        file: FileId,
-    ) -> io::Result<()> {
-        self.inbox
-            .ask(move |thread| thread.join_path(id, socket, path, file))?
     }
 
     /// Orphans the listeners of this generation that none of its processes holds any longer. `held` contains the inodes

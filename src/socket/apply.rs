@@ -2,10 +2,8 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::path::PathBuf;
-use std::sync::Arc;
 
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 use tokio::sync::watch;
 
 use super::address::Address;
@@ -15,7 +13,6 @@ use super::opened::{At, OpenGroup, OpenSockets, Sharing, missing};
 use super::table::{GroupId, Kernel, ListenerId, Op, Sight, TableInput, UnclaimedPolicy};
 use super::unclaimed::Forwarder;
 use super::unix_path::UnixPath;
-use crate::os::cleanup::FileId;
 use crate::os::{self, Queue};
 
 /// A socket or path that comes with an input.
@@ -26,12 +23,6 @@ pub(super) enum Payload {
     Path(UnixPath),
     /// A socket that a program has bound.
     Bound(Socket),
-    /// A unix socket on which a program listens, its path, and the file at that path.
-    Named {
-        at: PathBuf,
-        file: FileId,
-        socket: Socket,
-    },
 }
 
 /// Performs the ops that one input requires.
@@ -54,15 +45,6 @@ impl<'a> Applier<'a> {
             (None, Some(Payload::Path(at))) => {
                 let address = Address::Unix(at.path.clone());
                 (At::Path(at), address)
-            }
-            (None, Some(Payload::Named { at, file, socket })) => {
-                self.payload = Some(Payload::Named {
-                    at: at.clone(),
-                    file,
-                    socket,
-                });
-                let address = Address::Unix(at.clone());
-                (At::Path(UnixPath::new(&at)?), address)
             }
             (None, Some(Payload::Listening(_) | Payload::Bound(_)) | None) => {
                 return Err(missing());
@@ -107,20 +89,8 @@ impl<'a> Applier<'a> {
     }
 
     fn join(&mut self, group: GroupId, id: ListenerId, backlog: i32) -> io::Result<()> {
-        let socket = match self.payload.take() {
-            Some(Payload::Bound(socket)) => socket,
-            Some(Payload::Named { file, socket, .. }) => {
-                let At::Path(at) = &self.sockets.group(group)?.at else {
-                    return Err(missing());
-                };
-                let name = at.name(&socket, file)?;
-                self.sockets.add(group, id, socket, Some(name))?;
-                // If the program closes its socket, clients must be refused, so hotrun keeps no duplicate.
-                let stand_in = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-                self.sockets.listener_mut(id)?.socket = Arc::new(stand_in);
-                return Ok(());
-            }
-            Some(Payload::Listening(_) | Payload::Path(_)) | None => return Err(missing()),
+        let Some(Payload::Bound(socket)) = self.payload.take() else {
+            return Err(missing());
         };
         let At::Ip(endpoint) = self.sockets.group(group)?.at else {
             return Err(io::ErrorKind::Unsupported.into());
@@ -284,13 +254,7 @@ impl Kernel for Applier<'_> {
         let listener = self.sockets.listeners.get(&listener)?;
         match (self.sockets.sharing, &listener.name) {
             (Sharing::Shared, _) => None,
-            (Sharing::Steered, Some(_)) => match os::unix_queue(listener.inode) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Queue {
-                    listening: false,
-                    waiting: 0,
-                }),
-                queue => queue.ok(),
-            },
+            (Sharing::Steered, Some(_)) => os::unix_queue(listener.inode).ok(),
             (Sharing::Steered, None) => os::tcp_queue(&*listener.socket).ok(),
         }
     }

@@ -7,8 +7,7 @@
 //!
 //! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of
 //!   the member that gets a new connection.
-//! - Unix: every listener has its own name next to the path, and the path is a hard link to one of them. This is also
-//!   true if programs bind the path themselves.
+//! - Unix: every listener has its own name next to the path, and the path is a hard link to one of them.
 //! - [`Sharing::Shared`]: all listeners are duplicates of one socket, for systems without steering.
 //!
 //! ```text

@@ -47,8 +47,7 @@ pub(super) enum At {
 /// A listener's open socket.
 pub(super) struct OpenListener {
     pub(super) group: GroupId,
-    /// Our descriptor. The program has a duplicate, which shares the file status flags. If the program has bound the
-    /// socket to a path itself, this is an unrelated socket that stands in for it.
+    /// Our descriptor. The program has a duplicate, which shares the file status flags.
     pub(super) socket: Arc<Socket>,
     pub(super) sharing: Sharing,
     /// The inode of the socket itself, not that of its path.

@@ -115,11 +115,7 @@ impl Table {
         let result = match input {
             Input::Add(endpoint) => self.add(endpoint, env),
             Input::Prepare(id) => self.prepare(id, env),
-            Input::Join(endpoint, joining) => {
-                let group = self.find(endpoint).map(|group| group.id);
-                self.join(group, Some(endpoint), joining, env)
-            }
-            Input::JoinPath(group, joining) => self.join(group, None, joining, env),
+            Input::Join(endpoint, joining) => self.join(endpoint, joining, env),
             Input::Orphan(ids) => self.on_each(env, |group, env| group.orphan(&ids, env)),
             Input::Switch(id) => self.switch(id, env),
             Input::Hold => self.hold(env),
@@ -263,23 +259,18 @@ impl Table {
         Ok(())
     }
 
-    fn join(
-        &mut self,
-        group: Option<GroupId>,
-        endpoint: Option<Endpoint>,
-        joining: Joining,
-        env: &mut Env,
-    ) -> io::Result<()> {
+    fn join(&mut self, endpoint: Endpoint, joining: Joining, env: &mut Env) -> io::Result<()> {
         // The generation is gone, so its listener would never be released.
         if self.gone.contains(&joining.id) {
             return Err(Errno::ESRCH.into());
         }
         let draining = self.draining.contains(&joining.id);
-        if let Some(group) = group.and_then(|id| self.group(id)) {
+        let found = self.find(endpoint).map(|group| group.id);
+        if let Some(group) = found.and_then(|id| self.group(id)) {
             group.refresh(env)?;
             return group.join(joining, draining, env);
         }
-        let mut group = Group::new(endpoint, true, env);
+        let mut group = Group::new(Some(endpoint), true, env);
         let joined = group.join(joining, draining, env);
         self.keep(group, joined, env)
     }

@@ -16,10 +16,9 @@ use super::address::Address;
 use super::apply::{Applier, Payload};
 use super::drain::MonitoredListener;
 use super::endpoint::Endpoint;
-use super::opened::{At, OpenSockets, Sharing};
+use super::opened::{OpenSockets, Sharing};
 use super::table::{Group, GroupId, Joining, ListenerId, Table, TableInput};
 use crate::os;
-use crate::os::cleanup::FileId;
 use crate::reload::GenId;
 
 /// An adopted socket.
@@ -216,7 +215,6 @@ impl SocketThread {
     pub(super) fn routes(&self, id: GenId) -> Vec<(GroupId, Address, Option<PathBuf>)> {
         let groups = self.table.groups().iter();
         let groups = groups.filter(|group| !group.carries_datagrams() && group.listens(id));
-        let groups = groups.filter(|group| !group.is_own_path());
         let routes = groups.filter_map(|group| {
             let address = self.sockets.group(group.id).ok()?.address.clone();
             let listener = self.sockets.listener(group.of(id).next()?.id).ok();
@@ -279,30 +277,6 @@ impl SocketThread {
         Ok(Joined { address, first })
     }
 
-    /// Adopts a unix socket on which a program listens. `file` is the file at the path `at`.
-    pub(super) fn join_path(
-        &mut self,
-        id: GenId,
-        socket: Socket,
-        at: PathBuf,
-        file: FileId,
-    ) -> io::Result<()> {
-        let mut groups = self.sockets.groups.iter();
-        let found = groups.find(|(_, group)| match &group.at {
-            At::Path(known) => known.path == at,
-            At::Ip(_) => false,
-        });
-        let found = found.map(|(id, _)| *id);
-        let joining = Joining {
-            id,
-            multipath: false,
-            backlog: 0,
-            late: true,
-        };
-        let payload = Payload::Named { at, file, socket };
-        self.handle(TableInput::JoinPath(found, joining), Some(payload))
-    }
-
     /// Orphans this generation's listeners, except those whose inode is in `held`.
     pub(super) fn orphan_unheld(&mut self, id: GenId, held: &HashSet<u64>) -> io::Result<()> {
         let groups = self.table.groups().iter();
@@ -327,8 +301,7 @@ impl SocketThread {
             true => &own,
             false => &wide,
         };
-        let groups = self.table.groups().iter();
-        for group in groups.filter(|group| !group.is_own_path()) {
+        for group in self.table.groups() {
             let inodes = self.inodes(group, id);
             if let (true, Some(endpoint)) = (inodes.is_empty(), group.endpoint)
                 && group.is_expected(live)

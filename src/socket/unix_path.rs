@@ -77,21 +77,6 @@ impl UnixPath {
         }
     }
 
-    /// Gives a program's listener another name, next to the path. `id` identifies its file, to which the path led a
-    /// moment ago.
-    pub(super) fn name(&self, socket: &Socket, id: FileId) -> io::Result<SocketName> {
-        let bound = socket.local_addr()?;
-        let bound = bound.as_pathname().ok_or(io::ErrorKind::InvalidInput)?;
-        let name = SocketName {
-            file: self.link_beside(&self.path)?,
-            bound: bound.to_owned(),
-            id,
-        };
-        let found = fs::symlink_metadata(&name.file)?;
-        let same = (file_id(&found) == id).then_some(name);
-        same.ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
     /// Opens one listener for all generations, bound to the path itself.
     pub(super) fn open_shared(&mut self) -> io::Result<Socket> {
         let _ = fs::remove_file(&self.path);

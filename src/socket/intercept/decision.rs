@@ -11,7 +11,6 @@
 //! | `bind` | overlaps a `--listen` address, but is not the same | `EADDRINUSE`, and hotrun explains why |
 //! | `bind` | overlaps the address of a hotrun listener | hotrun sets `SO_REUSEPORT`, and the kernel binds the socket |
 //! | `bind` | any other | the kernel binds the socket exclusively, and hotrun sets `SO_REUSEPORT` afterwards |
-//! | `listen` | a unix socket with a path | the kernel handles the call, and hotrun adds the socket to the group of its path |
 //! | `listen` | not bound as above, or UDP | the kernel handles the call |
 //! | `listen` | already listening | hotrun applies the new backlog, but does not shorten the queue |
 //! | `listen` | conflicts with another listening socket of the program | `EADDRINUSE` |

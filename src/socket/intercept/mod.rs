@@ -54,7 +54,6 @@ pub fn start(
             pids: Box::new(pids),
             sockets: ProgramSockets::default(),
             binding: Vec::new(),
-            path: None,
             ends: None,
             notify: Box::new(notify),
             hidden: false,
@@ -144,7 +143,6 @@ impl Interceptor {
         // This fails only if the caller or hotrun's end of the channel is gone. Either way, no caller is waiting.
         let _ = calls.reply(call, reply);
         self.program.await_bind(thread);
-        self.program.join_path(thread);
         // Finding the process that holds the address takes a long time, so do it only after the reply.
         self.program.report_in_use();
     }

@@ -116,8 +116,6 @@ pub(super) struct InterceptedProgram {
     pub(super) pids: Box<dyn Fn() -> Vec<i32> + Send>,
     pub(super) sockets: ProgramSockets,
     pub(super) binding: Vec<BindingSocket>,
-    /// The socket of a `listen` call that is being left to the kernel. It may be a unix socket.
-    pub(super) path: Option<Socket>,
     /// Reports when a process that holds one of the sockets exits. Set while several sockets share an address.
     pub(super) ends: Option<ProcessEnds>,
     pub(super) notify: Box<dyn FnMut(InterceptEvent) + Send>,
@@ -147,10 +145,7 @@ impl InterceptedProgram {
                     Reply::Continue
                 }
             },
-            Syscall::Listen { fd, .. } if self.sockets.0.is_empty() && !self.hidden => {
-                self.path = caller.socket(fd).ok();
-                Reply::Continue
-            }
+            Syscall::Listen { .. } if self.sockets.0.is_empty() && !self.hidden => Reply::Continue,
             Syscall::Listen { fd, backlog } => self.listen(caller, fd, backlog),
             Syscall::Connect { .. } if self.connections.started => Reply::Continue,
             Syscall::Connect {
@@ -226,10 +221,7 @@ impl InterceptedProgram {
         let decision = self.sockets.on_listen(cookie, listens);
         tracing::debug!("gen {}: listen: {decision:?}", self.id);
         match decision {
-            OnListen::PassOn => {
-                self.path = Some(socket);
-                Reply::Continue
-            }
+            OnListen::PassOn => Reply::Continue,
             OnListen::InUse => Reply::Errno(libc::EADDRINUSE),
             OnListen::Again => match open::listen(&socket, backlog) {
                 Ok(()) => Reply::Success,
@@ -375,6 +367,5 @@ impl InterceptedProgram {
 }
 
 mod bind;
-mod path;
 #[cfg(test)]
 mod tests;

@@ -71,9 +71,8 @@ impl Group {
     /// Starts watching the new listeners. If a program shuts down the target's listener, connections are refused or
     /// reach the wrong generation until the table reacts.
     pub(super) fn watch(&mut self, env: &mut Env) {
-        // A shutdown does not remove a datagram socket from its group, and hotrun does not hold a program's own unix
-        // socket.
-        if self.carries_datagrams() || self.is_own_path() {
+        // A shutdown does not remove a datagram socket from its group.
+        if self.carries_datagrams() {
             return;
         }
         for listener in self.listeners.iter_mut().filter(|one| !one.watched) {

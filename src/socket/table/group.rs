@@ -118,11 +118,6 @@ impl Group {
         self.endpoint.is_none()
     }
 
-    /// Whether programs bind the path themselves. If so, the next program accepts only from its own socket.
-    pub(in crate::socket) fn is_own_path(&self) -> bool {
-        self.is_path() && self.is_adopted()
-    }
-
     pub(in crate::socket) fn is_adopted(&self) -> bool {
         self.adopted.is_some()
     }
@@ -267,9 +262,9 @@ impl Group {
                 reuseport.attached = Some(steering);
             }
             Backend::Path { linked } => {
-                // A program may have closed its socket and opened another one.
-                let own = self.listeners.iter().filter(|one| one.owner == self.target);
-                let target = own.map(|one| one.id).max();
+                let mut listeners = self.listeners.iter();
+                let target = listeners.find(|one| one.owner == self.target);
+                let target = target.map(|one| one.id);
                 let Some(listener) = target.filter(|target| *linked != Some(*target)) else {
                     return Ok(());
                 };
@@ -343,17 +338,11 @@ impl Group {
         self.steer(env)
     }
 
-    /// Restores a path that a program has removed. Does nothing if the path led to a program's own socket and that
-    /// program has been asked to stop: most programs remove their path when they exit.
+    /// Restores a path that a program has removed.
     pub(super) fn restore_path(&self, env: &mut Env) {
-        let own = |one: &Listener| self.is_own_path() && one.retired;
         if let Backend::Path {
             linked: Some(listener),
         } = self.backend
-            && !self
-                .listeners
-                .iter()
-                .any(|one| one.id == listener && own(one))
         {
             let _ = env.kernel.perform(Op::RestorePath { listener });
         }

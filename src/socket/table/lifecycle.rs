@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::group::{Backend, Closed, Group};
+use super::group::{Closed, Group};
 use super::types::{
     AddressEvent, Env, Joining, Listener, ListenerId, ListenerPhase, Op, Origin, Owner,
 };
@@ -77,12 +77,8 @@ impl Group {
         let is_next = self.is_unserved() && owner > self.target;
         let wanted = !draining && (live || self.target == owner || is_next);
         let mut steered = Ok(());
-        self.bound(listener);
-        let targeted = wanted || !self.target_has_listener();
-        if targeted {
+        if wanted || !self.target_has_listener() {
             self.target = owner;
-        }
-        if targeted || self.is_path() {
             steered = self.steer(env);
         }
         self.opened(live, late);
@@ -106,13 +102,6 @@ impl Group {
             if live {
                 adopted.closed = Closed::No;
             }
-        }
-    }
-
-    /// Records that the path leads to this listener, because its program has bound the path.
-    fn bound(&mut self, listener: ListenerId) {
-        if let Backend::Path { linked } = &mut self.backend {
-            *linked = Some(listener);
         }
     }
 
@@ -142,8 +131,8 @@ impl Group {
     /// are forwarded, and then they are closed. While one of them is the target's only listener, new connections still
     /// arrive in it, and wait. Ignores listeners of other groups.
     pub(super) fn orphan(&mut self, ids: &[ListenerId], env: &mut Env) -> io::Result<()> {
-        // A datagram socket has no waiting connections, and those in a program's own unix socket are lost.
-        if self.carries_datagrams() || self.is_own_path() {
+        // A datagram socket has no waiting connections.
+        if self.carries_datagrams() {
             let closed = ids.iter().map(|id| self.close(*id, env));
             return closed.fold(Ok(()), io::Result::and);
         }
@@ -179,7 +168,7 @@ impl Group {
             self.target = newest;
             return self.steer(env);
         }
-        if self.carries_datagrams() || self.is_own_path() {
+        if self.carries_datagrams() {
             return Ok(());
         }
         if self.keep_queue() {
@@ -199,10 +188,7 @@ impl Group {
     /// The connections that wait in it cannot move to another queue. Returns whether there is such a socket.
     fn keep_queue(&mut self) -> bool {
         let kept = match self.is_path() {
-            true => {
-                let mut own = self.owned_mut(self.target);
-                own.find(|one| one.retired && one.origin == Origin::Hotrun)
-            }
+            true => self.owned_mut(self.target).find(|one| one.retired),
             false => None,
         };
         let Some(listener) = kept else {
@@ -233,11 +219,6 @@ impl Group {
             listener.retired = true;
             let listener = listener.id;
             let _ = env.kernel.perform(Op::SetNonblocking { listener });
-        }
-        if self.is_own_path() {
-            let ids: Vec<ListenerId> = self.of(id).map(|one| one.id).collect();
-            let closed = ids.into_iter().map(|id| self.close(id, env));
-            return closed.fold(Ok(()), io::Result::and);
         }
         match self.target == owner {
             true => self.hold(env),

@@ -50,7 +50,7 @@ fn listed(name: &'static str, budget: Budget) -> Setting {
 
 /// Returns a setting in which each generation opens its own addresses: the first list is for the first generation.
 fn opened(name: &'static str, opened: &[&[&str]], budget: Budget) -> Setting {
-    let endpoints = |all: &&[&str]| all.iter().map(|text| at(text)).collect();
+    let endpoints = |all: &&[&str]| all.iter().map(|text| endpoint(text)).collect();
     Setting {
         listed: Vec::new(),
         opened: opened.iter().map(endpoints).collect(),
@@ -223,18 +223,7 @@ fn with_opened_addresses() -> Vec<Setting> {
             )
         },
         Setting {
-            opened: vec![vec![at(WEB), None]; 3],
-            ..opened(
-                "a path that programs open",
-                SAME,
-                Budget {
-                    closes: 1,
-                    ..failure
-                },
-            )
-        },
-        Setting {
-            opened: vec![vec![Some(datagrams)]; 2],
+            opened: vec![vec![datagrams]; 2],
             ..opened(
                 "datagrams",
                 SAME,

@@ -114,9 +114,6 @@ pub(in crate::socket) enum TableInput {
     Prepare(GenId),
     /// A program has bound a socket to this address and wants to listen on it.
     Join(Endpoint, Joining),
-    /// A program listens on a unix socket that it has bound itself. The path leads to the socket. The group is that of
-    /// the path, if it already has one.
-    JoinPath(Option<GroupId>, Joining),
     /// No process holds these sockets any longer.
     Orphan(Vec<ListenerId>),
     /// Switch new connections to this generation.
@@ -153,7 +150,7 @@ impl TableInput {
     /// Whether the input changes nothing outside the group of its address.
     pub(super) fn concerns_one_group(&self, live: Option<GenId>) -> bool {
         match self {
-            Self::Join(_, joining) | Self::JoinPath(_, joining) => live != Some(joining.id),
+            Self::Join(_, joining) => live != Some(joining.id),
             Self::Add(_)
             | Self::Prepare(_)
             | Self::Orphan(_)
@@ -188,8 +185,8 @@ pub(in crate::socket) struct Joining {
     pub(in crate::socket) id: GenId,
     pub(in crate::socket) multipath: bool,
     pub(in crate::socket) backlog: i32,
-    /// Whether the next generation need not open the address: it is a unix path, or the program has been running for
-    /// longer than it may take to become ready.
+    /// Whether the next generation need not open the address, because the program has been running for longer than it
+    /// may take to become ready.
     pub(in crate::socket) late: bool,
 }
 
@@ -254,8 +251,8 @@ pub(in crate::socket) enum Op {
         group: GroupId,
         listener: ListenerId,
     },
-    /// Start listening on the program's socket that comes with the input, unless it is a unix socket, on which the
-    /// program listens already. The socket becomes the last member. Fails if another process shares the address.
+    /// Start listening on the program's socket that comes with the input. It becomes the last member. Fails if another
+    /// process shares the address.
     Join {
         group: GroupId,
         listener: ListenerId,

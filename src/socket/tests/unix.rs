@@ -1,9 +1,8 @@
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::adopting::none;
 use super::*;
 
 fn open_at(path: &Path) -> Sockets {
@@ -182,64 +181,6 @@ async fn connections_that_a_program_leaves_behind_while_another_is_live_are_clos
     assert!(closed.join().unwrap());
     assert_eq!(To::Unix(path).ask().unwrap(), 2);
     programs.iter().for_each(Program::ask_to_stop);
-}
-
-/// Opens a program's own unix socket, as most programs do: it removes the file at the path, binds and listens.
-fn open_own_path(adopter: &Adopter, number: u32, path: &Path) -> Program {
-    let _ = fs::remove_file(path);
-    let listener = UnixListener::bind(path).unwrap();
-    let file = crate::os::cleanup::file_id(&fs::metadata(path).unwrap());
-    let fd = std::os::fd::OwnedFd::from(listener.try_clone().unwrap());
-    let joined = adopter.join_path(id(number), fd.into(), path.to_owned(), file);
-    joined.unwrap();
-    let passed = Passed {
-        name: String::new(),
-        inode: crate::os::inode(&listener).unwrap(),
-        fd: listener.into(),
-    };
-    let address = Address::Unix(path.to_owned());
-    Program::start(number, passed, &address, Style::NonBlocking)
-}
-
-#[tokio::test]
-async fn a_path_that_programs_open_themselves_leads_to_the_live_generation() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("own.sock");
-    let to = To::Unix(path.clone());
-    let (mut sockets, adopter) = none();
-    let first = open_own_path(&adopter, 1, &path);
-    sockets.switch(id(1)).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
-    let second = open_own_path(&adopter, 2, &path);
-    assert_eq!(to.ask().unwrap(), 1, "generation 1 is still live");
-    sockets.switch(id(2)).unwrap();
-    assert_eq!(to.ask().unwrap(), 2);
-    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o620);
-    sockets.drain(id(1)).unwrap();
-    fs::remove_file(&path).unwrap();
-    until("the path is restored", || path.exists()).await;
-    assert_eq!(to.ask().unwrap(), 2);
-    first.ask_to_stop();
-    until("the program exits", || first.is_gone()).await;
-    fs::remove_file(&path).unwrap();
-    sockets.release(id(1)).unwrap();
-    assert_eq!(
-        to.ask().unwrap(),
-        2,
-        "the release restores the path at once"
-    );
-    sockets.drain(id(2)).unwrap();
-    sockets.hold().unwrap();
-    second.ask_to_stop();
-    until("the program exits", || second.is_gone()).await;
-    fs::remove_file(&path).unwrap();
-    sockets.release(id(2)).unwrap();
-    assert!(!path.exists(), "the last program's removal is respected");
-    let third = open_own_path(&adopter, 3, &path);
-    sockets.switch(id(3)).unwrap();
-    assert_eq!(to.ask().unwrap(), 3);
-    third.ask_to_stop();
-    drop(sockets);
 }
 
 /// Simulates a killed hotrun by cleaning up before anything is dropped.

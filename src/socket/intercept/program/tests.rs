@@ -34,7 +34,6 @@ fn program(pid: i32, sockets: Vec<ProgramSocket>) -> InterceptedProgram {
         pids: Box::new(move || vec![pid]),
         sockets: ProgramSockets(sockets),
         binding: Vec::new(),
-        path: None,
         ends: None,
         notify: Box::new(drop),
         hidden: false,

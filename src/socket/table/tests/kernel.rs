@@ -153,13 +153,10 @@ impl Model {
         let Some(sock) = self.socks.get(&listener) else {
             return;
         };
-        // A program's own unix socket ends with its program.
-        let expected = !sock.own || self.arrays[&sock.group].endpoint.is_some();
-        let (group, listened) = (sock.group, sock.listening && expected);
+        let (group, listened) = (sock.group, sock.listening);
         if self.client.is_some_and(|client| client.at == listener) {
             let array = &self.arrays[&group];
-            let leads_here = array.linked == Some(listener);
-            let left_behind = array.endpoint.is_none() && (sock.own || !leads_here);
+            let left_behind = array.endpoint.is_none() && array.linked != Some(listener);
             if !left_behind || sock.held.is_some() {
                 self.lost_in = Some(group);
             }
@@ -264,10 +261,6 @@ impl Model {
                 }
                 let joins = self.joins.take();
                 self.add(group, listener, joins);
-                // The program's bind has made the path lead to its socket.
-                if let Some(array) = self.arrays.get_mut(&group) {
-                    array.linked = array.endpoint.is_none().then_some(listener);
-                }
             }
             Op::Attach { via, steering } => {
                 self.may_fail()?;

@@ -59,10 +59,6 @@ impl Model {
             promises.served.remove(&group),
             promises.given_up.remove(&group),
         );
-        // A path that a program binds itself goes away with the program, as it would without hotrun.
-        if endpoint.is_none() {
-            return;
-        }
         // hotrun cannot hold an address with a datagram socket.
         let holds = endpoint.is_none_or(|at| at.transport == Transport::Tcp);
         let returns = promises.closed.remove(&group) && promises.reloading && holds;

@@ -9,8 +9,8 @@ use crate::socket::table::{GroupId, Op, UnclaimedPolicy};
 /// A promise that every op must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Rule {
-    /// No connection is lost because hotrun closes a listener. The exceptions are unix connections that were left
-    /// behind in a program's own socket, or in one to which the path no longer leads.
+    /// No connection is lost because hotrun closes a listener. The exception is a unix connection that the program left
+    /// behind although its path already led to another listener.
     NothingLost,
     /// hotrun never accepts a unix connection, because forwarding would give it hotrun's identity.
     IdentityKept,
@@ -126,10 +126,7 @@ impl Model {
                 continue;
             }
             let landings = self.landings(group);
-            // A program's bind makes the path lead to its own socket. hotrun notices that when the program listens.
-            let bound = matches!(*when, Op::Join { group: at, .. } if at == group);
-            let bound = bound && self.arrays[&group].endpoint.is_none();
-            let fine = bound || landings.iter().all(|one| self.may_land(group, *one));
+            let fine = landings.iter().all(|member| self.may_land(group, *member));
             self.check(Rule::LandsWhereItIsServed, fine, |this| {
                 format!("after {when:?}: {landings:?}, {:?}", this.serving)
             });

@@ -12,8 +12,8 @@ pub(super) struct Setting {
     pub(super) name: &'static str,
     /// The `--listen` addresses.
     pub(super) listed: Vec<Option<Endpoint>>,
-    /// The addresses that the programs open, for each generation. `None` stands for a unix path.
-    pub(super) opened: Vec<Vec<Option<Endpoint>>>,
+    /// The addresses that the programs open, for each generation.
+    pub(super) opened: Vec<Vec<Endpoint>>,
     pub(super) multipath: bool,
     pub(super) budget: Budget,
 }

@@ -278,12 +278,7 @@ impl World {
         }
         self.model.joins = Some(id);
         let before: Vec<ListenerId> = self.model.socks.keys().copied().collect();
-        let mut groups = self.table.groups().iter();
-        let path = groups.find(|group| group.is_path()).map(|group| group.id);
-        self.tell(match endpoint {
-            Some(endpoint) => TableInput::Join(endpoint, joining),
-            None => TableInput::JoinPath(path, joining),
-        });
+        self.tell(TableInput::Join(endpoint, joining));
         self.model.joins = None;
         let mut socks = self.model.socks.iter();
         let own = socks.find(|(id, sock)| sock.own && !before.contains(id));
