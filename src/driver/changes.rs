@@ -111,15 +111,17 @@ impl Driver {
             closed,
         } in own
         {
-            if builds.guardian != Some(child) {
-                let batch = Batch {
-                    paths: &[],
-                    seen,
-                    changed: None,
-                };
-                let during = builds.program.during(&batch);
-                builds.program.caught(&path, during, closed);
-            }
+            let writer = match builds.guardian == Some(child) {
+                true => &mut builds.trigger,
+                false => &mut builds.program,
+            };
+            let batch = Batch {
+                paths: &[],
+                seen,
+                changed: None,
+            };
+            let during = writer.during(&batch);
+            writer.caught(&path, during, closed);
             let dir = path.parent().unwrap_or(&path).to_owned();
             let kind = path.extension().unwrap_or_default().to_owned();
             let is_new = self

@@ -202,14 +202,14 @@ impl SelfTrigger {
     }
 
     /// Records that the newest run was seen writing this file. `short`: it had the file open only for a moment, so it
-    /// may write it again without being seen.
+    /// may write it again without being seen. A build may write it at any time during the build.
     pub fn caught(&mut self, path: &Path, during: Option<Duration>, short: bool) {
         let caught = self.caught.entry(path.to_owned()).or_default();
         *caught += usize::from(short);
         if short && *caught == 1 {
             *self.filled.entry(kind(path)).or_default() += 1;
         }
-        let until = match *caught >= OFTEN {
+        let until = match !self.endless || *caught >= OFTEN {
             true => Duration::MAX,
             false => during.map_or(Duration::ZERO, |after| after + almost(after)),
         };
