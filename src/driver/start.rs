@@ -212,6 +212,7 @@ impl Driver {
                     addresses: opened.addresses,
                     datagram: opened.datagrams,
                     missing: opened.missing,
+                    narrowed: opened.narrowed,
                     other_live: opened.beside,
                 }
             }

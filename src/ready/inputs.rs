@@ -59,6 +59,9 @@ pub struct ListenState {
     /// Addresses that the generation does not listen on, although the previous one does or connections are waiting
     /// there.
     pub missing: Vec<SocketAddr>,
+    /// Like `missing`, but the generation listens on a part of the address, as on `127.0.0.1` instead of `0.0.0.0`. It
+    /// cannot bind the whole any more, unless it closes the part.
+    pub narrowed: Vec<SocketAddr>,
     /// Whether another generation is live.
     pub other_live: bool,
 }

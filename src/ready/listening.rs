@@ -13,8 +13,9 @@ use crate::os::{Accepting, accepting};
 /// If the system does not show whether a process is waiting on a socket, the process counts as waiting after this time.
 const UNKNOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// How long to wait, after the generation has opened its first socket, for processes that wait on its datagram sockets.
-const DATAGRAM_GRACE: Duration = Duration::from_secs(1);
+/// How long to wait, after the generation has opened its first socket, for processes that wait on its datagram sockets,
+/// and for the rest of the addresses of which it has opened a part.
+const FIRST_SOCKET_GRACE: Duration = Duration::from_secs(1);
 
 /// If connections are waiting for a program that opens no socket, and no other generation is live, the program is
 /// assumed after this time to need no socket. The connections keep waiting.
@@ -53,9 +54,9 @@ impl SocketState {
 
 impl GenerationSockets {
     /// Waits until the generation listens on every address of the previous one, and its processes are waiting for
-    /// connections on each of its sockets. One second after it has opened its first socket, its datagram sockets no
-    /// longer matter. `run_time`: how long a program that opens no socket must run to be ready; `None` if it must open
-    /// one.
+    /// connections on each of its sockets. One second after it has opened its first socket, its datagram sockets and the
+    /// rest of an address that it has opened in part no longer matter. `run_time`: how long a program must run without a
+    /// socket to be ready; `None` if it must open one.
     ///
     /// Each socket must have a process waiting on it, all in the same check, so a worker that serves one socket and
     /// dies before the next worker starts does not count. A process that holds a socket without waiting on it never
@@ -68,17 +69,22 @@ impl GenerationSockets {
         on_unready: &mut OnUnready,
     ) -> ReadyReason {
         let start = Instant::now();
+        let mut without_socket_since = start;
         // The lower of the last two costs is used, because a check may be interrupted on a busy machine.
         let mut last_cost = Duration::MAX;
         let mut first_socket = None;
         let mut known = HashMap::new();
         loop {
             let now = Instant::now();
-            let state = (self.state)();
+            let mut state = (self.state)();
             let result = if state.has_no_socket() {
-                no_socket(&state, now - start, run_time)
+                no_socket(&state, now - without_socket_since, run_time)
             } else {
-                let first = *first_socket.get_or_insert(now);
+                without_socket_since = now;
+                let in_grace = now - *first_socket.get_or_insert(now) < FIRST_SOCKET_GRACE;
+                if in_grace {
+                    state.missing.append(&mut state.narrowed);
+                }
                 let sockets = [&state.listening[..], &state.datagram].concat();
                 let Some(seen) = accepting(&(self.pids)(), &sockets) else {
                     sleep(UNKNOWN_GRACE).await;
@@ -87,7 +93,7 @@ impl GenerationSockets {
                 let update =
                     |(inode, seen)| (inode, SocketState::after(known.get(&inode), seen, now));
                 known = sockets.into_iter().zip(seen).map(update).collect();
-                check(&state, &known, now, first)
+                check(&state, &known, now, in_grace)
             };
             match result {
                 Ok(reason) => return reason,
@@ -135,9 +141,8 @@ fn check(
     state: &ListenState,
     known: &HashMap<u64, SocketState>,
     now: Instant,
-    first_socket: Instant,
+    in_grace: bool,
 ) -> Result<ReadyReason, UnreadyReason> {
-    let in_grace = now - first_socket < DATAGRAM_GRACE;
     let counts = |inode: &u64| known[inode].counts(now);
     let mut waits = state.listening.iter().position(|inode| !counts(inode));
     if waits.is_none() && in_grace && !state.datagram.iter().all(counts) {

@@ -61,6 +61,8 @@ pub struct Opened {
     /// The addresses that this generation does not cover, although the live generation listens there or connections are
     /// waiting there.
     pub missing: Vec<SocketAddr>,
+    /// Like `missing`, but this generation listens on a part of the address, which prevents it from binding the whole.
+    pub narrowed: Vec<SocketAddr>,
     /// The addresses on which this generation can serve clients.
     pub addresses: Vec<SocketAddr>,
     /// Whether another generation is live.
@@ -307,7 +309,11 @@ impl SocketThread {
                 && group.is_expected(live)
                 && !endpoint.is_covered_by(covering(endpoint))
             {
-                opened.missing.push(endpoint.address);
+                let overlaps = |one: &Endpoint| one.overlaps(&endpoint);
+                match endpoint.may_cover_others() && own.iter().any(overlaps) {
+                    true => opened.narrowed.push(endpoint.address),
+                    false => opened.missing.push(endpoint.address),
+                }
             }
             let inodes = inodes.into_iter().map(|(_, inode)| inode);
             match group.carries_datagrams() {

@@ -353,7 +353,7 @@ server().serve_forever()"#;
     run.expect_that(
         "a warning about the unexpected descriptors",
         TIMEOUT,
-        |event| event.mentions("2 descriptors without `FDSTORE=1`"),
+        |event| event.mentions("without `FDSTORE=1`; 2 descriptors were closed"),
     );
     run.expect_that("a warning about a missing descriptor", TIMEOUT, |event| {
         event.mentions("no descriptor arrived")

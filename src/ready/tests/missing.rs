@@ -64,6 +64,40 @@ async fn ready_1_ends_the_wait_for_missing_addresses() {
     assert_eq!(result(start("notify", inputs)).await, ReadyReason::Notified);
 }
 
+#[tokio::test]
+async fn a_program_that_narrows_an_address_is_ready_after_a_second() {
+    let socket = listener();
+    let _waits = register(&socket);
+    let (inputs, program, state) = lacking(&socket);
+    {
+        let mut state = state.lock().expect("not poisoned");
+        state.narrowed = std::mem::take(&mut state.missing);
+    }
+    let began = Instant::now();
+    let waiting = start("auto", inputs);
+    program.reports(MISSING).await;
+    assert_eq!(result(waiting).await, ReadyReason::Accepting);
+    assert!(began.elapsed() >= Duration::from_millis(990));
+}
+
+#[tokio::test]
+async fn a_program_between_two_sockets_is_not_one_without_sockets() {
+    let socket = listener();
+    let (mut inputs, _program, _state) = lacking(&socket);
+    let (listening, began) = (vec![inode(&socket)], Instant::now());
+    inputs.adopts = true;
+    inputs.sockets.state = Box::new(move || ListenState {
+        listening: match began.elapsed() < Duration::from_millis(700) {
+            true => listening.clone(),
+            false => Vec::new(),
+        },
+        ..ListenState::default()
+    });
+    let waiting = start("auto", inputs);
+    assert_eq!(result(waiting).await, ReadyReason::Running);
+    assert!(began.elapsed() >= Duration::from_millis(1150));
+}
+
 /// The state machine's tests check what happens at the timeout.
 #[tokio::test]
 async fn a_program_lacks_only_addresses_once_it_waits_on_all_its_sockets() {

@@ -294,10 +294,14 @@ impl InterceptedProgram {
     fn refused(&mut self, endpoint: Endpoint, error: &io::Error) -> Reply {
         let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
         if errno == libc::EADDRINUSE {
-            (self.notify)(InterceptEvent::Refused);
-            self.in_use = Some(endpoint);
+            self.is_in_use(endpoint);
         }
         Reply::Errno(errno)
+    }
+
+    fn is_in_use(&mut self, endpoint: Endpoint) {
+        (self.notify)(InterceptEvent::Refused);
+        self.in_use = Some(endpoint);
     }
 
     /// Leaves the call to the kernel, so connections cannot be steered to or away from the socket. Does not report errors

@@ -281,9 +281,12 @@ impl Group {
         !self.is_hidden() && (served || waiting)
     }
 
-    /// Whether the next generation must open the address before it counts as ready.
+    /// Whether the next generation must open the address before it counts as ready. It need not if the live
+    /// generation has closed its datagram socket there, because nothing is left to take over.
     pub(in crate::socket) fn is_expected(&self, live: Option<GenId>) -> bool {
-        !self.adopted.as_ref().is_some_and(|adopted| adopted.late) && self.is_owed(live)
+        let late = self.adopted.as_ref().is_some_and(|adopted| adopted.late);
+        let closed = self.carries_datagrams() && self.listeners.is_empty() && live.is_some();
+        !late && !closed && self.is_owed(live)
     }
 
     /// Records that another generation has become live. `owed`: whether clients expected the address until now, and no

@@ -101,3 +101,20 @@ async fn an_address_that_the_live_generation_closes_is_reported_and_soon_refused
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_address_that_the_next_generation_opens_in_part_is_narrowed_and_not_missing() {
+    let (mut sockets, adopter) = none();
+    let whole = open_own(&adopter, 1, "0.0.0.0:0".parse().unwrap());
+    sockets.switch(id(1)).unwrap();
+    assert_eq!(adopter.opened(id(2)).missing, [whole.address]);
+    let part = ([127, 0, 0, 1], whole.address.port());
+    let part = open_own(&adopter, 2, part.into());
+    let opened = adopter.opened(id(2));
+    assert_eq!(
+        (opened.missing, opened.narrowed),
+        (vec![], vec![whole.address])
+    );
+    whole.program.ask_to_stop();
+    part.program.ask_to_stop();
+}

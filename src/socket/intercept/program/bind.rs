@@ -17,7 +17,9 @@ impl InterceptedProgram {
     /// of our sockets has the address (`shared`).
     ///
     /// If the address is in use but no other process is listening there, then a generation has bound the address without
-    /// listening, or a listener there is about to be closed. Such an address can be shared.
+    /// listening, or a listener there is about to be closed. Such an address can be shared. Otherwise, the kernel refuses
+    /// the exclusive bind, with the same error as without hotrun: it asks the security modules before it looks for
+    /// conflicts (`__sys_bind` in `net/socket.c`).
     pub(super) fn prepare_stream(&mut self, socket: BindingSocket, mut shared: bool) -> Reply {
         let endpoint = socket.binding.endpoint;
         // Ignore other errors: they need not affect the program's socket, whose options differ from those of the test
@@ -28,7 +30,7 @@ impl InterceptedProgram {
         {
             shared = !endpoint.is_occupied(&self.adopter.inodes());
             if !shared {
-                return self.refused(endpoint, &error);
+                self.is_in_use(endpoint);
             }
         }
         match socket.socket.set_reuse_port(shared) {
