@@ -232,9 +232,12 @@ impl Driver {
     /// Reports the connections to unix sockets that a generation has left behind.
     fn report_lost(&self, id: GenId, lost: &[(Address, u32)]) {
         for (address, count) in lost {
-            let text = format!(
-                "gen {id} ended before it accepted {count} connections to `{address}`; they are closed"
-            );
+            let (connections, closed) = match count {
+                1 => ("1 connection".to_owned(), "it is closed"),
+                count => (format!("{count} connections"), "they are closed"),
+            };
+            let text =
+                format!("gen {id} ended before it accepted {connections} to `{address}`; {closed}");
             self.feed.message(Level::Warning, text, None);
         }
     }

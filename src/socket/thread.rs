@@ -186,7 +186,7 @@ impl SocketThread {
     /// program will accept, and how many are waiting in each.
     pub(super) fn release(&mut self, id: GenId) -> io::Result<Vec<(Address, u32)>> {
         let paths = self.table.groups().iter().filter(|group| group.is_path());
-        let listeners = paths.flat_map(|group| group.of(id).map(|one| (group.id, one.id)));
+        let listeners = paths.flat_map(|group| group.reached(id).map(|one| (group.id, one.id)));
         let waiting = listeners.filter_map(|(group, listener)| {
             let inode = self.sockets.listener(listener).ok()?.inode;
             let waiting = os::unix_queue(inode).ok()?.waiting;

@@ -102,7 +102,7 @@ impl UnixPath {
                 if let Ok(before) = found
                     && Some(file_id(&before)) == self.linked
                 {
-                    copy_access(&before, &name.file)?;
+                    copy_access(&before, &name.file);
                 }
                 let second = self.link_beside(&name.file)?;
                 let renamed = fs::rename(&second, &self.path);
@@ -182,20 +182,29 @@ fn random() -> u32 {
     RandomState::new().hash_one(()) as u32
 }
 
-/// Gives a file the mode and the owner of another one, if they differ. Follows no symbolic link that another user may
-/// have put in the file's place.
-fn copy_access(from: &Metadata, to: &Path) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(to)?;
+/// Gives a file the mode and the owner of another one, if they differ and as far as the system allows: only root may give
+/// a file away (`chown(2)`), and glibc before 2.32 cannot change a mode without following links (`fchmodat(3)`). Follows
+/// no symbolic link that another user may have put in the file's place.
+fn copy_access(from: &Metadata, to: &Path) {
+    let Ok(metadata) = fs::symlink_metadata(to) else {
+        return;
+    };
+    let log = |what: &str, error: io::Error| {
+        tracing::debug!("`{}` does not keep its {what}: {error}", to.display());
+    };
     if metadata.mode() != from.mode() {
         let mode = Mode::from_bits_truncate(from.mode());
-        fchmodat(AT_FDCWD, to, mode, FchmodatFlags::NoFollowSymlink)?;
+        if let Err(error) = fchmodat(AT_FDCWD, to, mode, FchmodatFlags::NoFollowSymlink) {
+            log("mode", error.into());
+        }
     }
-    let differs = |new, old| (new != old).then_some(new);
-    lchown(
-        to,
-        differs(from.uid(), metadata.uid()),
-        differs(from.gid(), metadata.gid()),
-    )
+    for (uid, gid) in [(None, Some(from.gid())), (Some(from.uid()), None)] {
+        let differs = uid.is_some_and(|uid| uid != metadata.uid())
+            || gid.is_some_and(|gid| gid != metadata.gid());
+        if differs && let Err(error) = lchown(to, uid, gid) {
+            log("owner", error);
+        }
+    }
 }
 
 /// Removes the socket files that a killed hotrun left in this directory. Checks that no process listens on them,

@@ -147,6 +147,13 @@ impl Group {
         self.owned(Owner::Generation(id))
     }
 
+    /// Returns the listeners of this generation that clients may have reached, not only hotrun's own probes.
+    pub(in crate::socket) fn reached(&self, id: GenId) -> impl Iterator<Item = &Listener> {
+        let target = self.is_target(id);
+        let chosen = move |one: &&Listener| target || one.targeted_until.is_some();
+        self.of(id).filter(chosen)
+    }
+
     /// Returns the listeners that the next generation gets.
     pub(in crate::socket) fn held(&self) -> impl Iterator<Item = &Listener> {
         self.owned(Owner::Next)

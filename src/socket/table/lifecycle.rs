@@ -184,8 +184,10 @@ impl Group {
         self.steer(env)
     }
 
-    /// Leaves the target's unix socket to the next generation, if the target's program is gone or has been asked to stop.
-    /// The connections that wait in it cannot move to another queue. Returns whether there is such a socket.
+    /// Keeps the unix socket of a target that is gone or has been asked to stop: the connections that wait in it cannot
+    /// move to another queue. The next generation gets it once the target is gone. If it is prepared earlier, it gets
+    /// another one, because a program that is still running may accept from this one. Returns whether there is such a
+    /// socket.
     fn keep_queue(&mut self) -> bool {
         let kept = match self.is_path() {
             true => self.owned_mut(self.target).find(|one| one.retired),
@@ -194,10 +196,12 @@ impl Group {
         let Some(listener) = kept else {
             return false;
         };
-        listener.owner = Owner::Next;
-        listener.phase = ListenerPhase::Prepared;
-        listener.retired = false;
-        self.target = Owner::Next;
+        if listener.is_released() {
+            listener.owner = Owner::Next;
+            listener.phase = ListenerPhase::Prepared;
+            listener.retired = false;
+            self.target = Owner::Next;
+        }
         true
     }
 

@@ -314,7 +314,7 @@ fn exhaustive_no_connection_is_forwarded_in_a_loop() {
 }
 
 #[test]
-fn exhaustive_no_program_shares_a_listener_with_a_forwarder() {
+fn exhaustive_no_program_shares_a_listener_with_a_forwarder_or_another_program() {
     holds(Rule::NotShared);
 }
 

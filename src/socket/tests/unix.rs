@@ -183,6 +183,21 @@ async fn connections_that_a_program_leaves_behind_while_another_is_live_are_clos
     programs.iter().for_each(Program::ask_to_stop);
 }
 
+#[tokio::test]
+async fn probes_that_a_program_leaves_unaccepted_are_not_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let mut sockets = open_at(&path);
+    let programs = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    drop(sockets.prepare(id(2)).unwrap());
+    let _probe = route(&sockets, 2).dial().await.unwrap();
+    sockets.drain(id(2)).unwrap();
+    assert_eq!(sockets.release(id(2)).unwrap(), []);
+    assert_eq!(To::Unix(path).ask().unwrap(), 1);
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
 /// Simulates a killed hotrun by cleaning up before anything is dropped.
 #[tokio::test]
 async fn hc22_a_killed_hotrun_leaves_no_socket_file_behind() {

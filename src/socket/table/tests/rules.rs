@@ -27,7 +27,7 @@ pub(super) enum Rule {
     AllOrNothing,
     /// No connection is forwarded to the listener that it came from.
     NoLoop,
-    /// No program is given a listener from which a forwarder still accepts.
+    /// No program is given a listener from which a forwarder or another running program still accepts.
     NotShared,
     /// Every listener that can be closed is eventually closed, and every waiting connection is eventually served. After
     /// that, the table has no more deadlines.

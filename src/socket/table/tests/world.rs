@@ -252,12 +252,13 @@ impl World {
             .flat_map(|group| group.of(id))
             .map(|one| one.id)
             .collect();
+        let mut shared = false;
         for listener in passed {
             if let Some(sock) = self.model.socks.get_mut(&listener) {
-                sock.held = Some(id);
+                shared |= sock.held.replace(id).is_some();
             }
         }
-        let shared = self.model.shared(id);
+        shared |= self.model.shared(id);
         self.model
             .check(Rule::NotShared, !shared, |_| format!("{id}"));
     }
