@@ -54,6 +54,7 @@ impl<'a> Applier<'a> {
             address,
             at,
             policy: watch::Sender::default(),
+            brief: false,
         };
         self.sockets.groups.insert(id, group);
         Ok(())

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::Socket;
 use tokio::runtime::Handle;
@@ -22,6 +22,10 @@ use crate::os;
 use crate::os::cleanup::Cleanup;
 use crate::reload::Time;
 
+/// A program that closes a socket within this time has only tried something out, such as whether a port is free. It
+/// includes the time until hotrun notices.
+const INSTANT: Duration = Duration::from_secs(2);
+
 /// How generations share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
@@ -37,6 +41,8 @@ pub(super) struct OpenGroup {
     pub(super) address: Address,
     pub(super) at: At,
     pub(super) policy: watch::Sender<UnclaimedPolicy>,
+    /// Whether the live generation, when it was live already, opened its last socket here and closed it an instant later.
+    pub(super) brief: bool,
 }
 
 pub(super) enum At {
@@ -57,6 +63,7 @@ pub(super) struct OpenListener {
     pub(super) forwarder: Option<Arc<ForwarderControl>>,
     /// The task that waits for the program to shut the socket down. It holds a duplicate of the socket.
     pub(super) watch: Option<AbortHandle>,
+    pub(super) since: Instant,
 }
 
 impl Drop for OpenListener {
@@ -84,6 +91,8 @@ pub(super) struct OpenSockets {
     pub(super) listeners: HashMap<ListenerId, OpenListener>,
     pub(super) unclaimed: Arc<Unclaimed>,
     started: Instant,
+    /// When a generation last became live.
+    pub(super) switched: Instant,
     /// Receives inputs from other threads and tasks.
     pub(super) report: Arc<dyn Fn(TableInput) + Send + Sync>,
     /// Called with each event at an address that a program opened.
@@ -100,6 +109,7 @@ impl OpenSockets {
             listeners: HashMap::new(),
             unclaimed: Arc::new(Unclaimed::new(Handle::current())),
             started: Instant::now(),
+            switched: Instant::now(),
             report,
             on_event: Box::new(|_, _| {}),
         }
@@ -141,9 +151,19 @@ impl OpenSockets {
             name,
             forwarder: None,
             watch: None,
+            since: Instant::now(),
         };
         self.listeners.insert(id, listener);
         Ok(())
+    }
+
+    /// Records that the live generation has closed a socket.
+    pub(super) fn closed(&mut self, id: ListenerId) {
+        if let Some(listener) = self.listeners.get(&id)
+            && let Some(group) = self.groups.get_mut(&listener.group)
+        {
+            group.brief = listener.since > self.switched && listener.since.elapsed() < INSTANT;
+        }
     }
 
     /// Returns the inodes of all sockets.
