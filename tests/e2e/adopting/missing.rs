@@ -58,7 +58,7 @@ os.execv(sys.executable, [sys.executable] + sys.argv)
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_that_restarts_itself_during_a_reload_loses_no_request() {
+fn a_program_that_restarts_itself_during_a_reload_refuses_no_connection() {
     if !installed_or_skip(PYTHON) {
         return;
     }
@@ -72,7 +72,10 @@ fn a_program_that_restarts_itself_during_a_reload_loses_no_request() {
         run.wait_until_gone(generation - 1);
         asking.more(10);
     }
-    asking.assert_none_lost();
+    // Each time, the program itself may cut off the requests of the two clients that it has in hand.
+    let outcome = asking.assert_lost_at_most(3 * 2);
+    let refused = |failure: &&String| failure.starts_with("cannot connect");
+    assert_eq!(outcome.failures.iter().find(refused), None);
     run.quit();
 }
 
