@@ -193,7 +193,7 @@ fn copy_access(from: &Metadata, to: &Path) {
         tracing::debug!("`{}` does not keep its {what}: {error}", to.display());
     };
     if metadata.mode() != from.mode() {
-        let mode = Mode::from_bits_truncate(from.mode());
+        let mode = Mode::from_bits_truncate(from.mode() as nix::libc::mode_t);
         if let Err(error) = fchmodat(AT_FDCWD, to, mode, FchmodatFlags::NoFollowSymlink) {
             log("mode", error.into());
         }
