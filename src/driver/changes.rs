@@ -194,14 +194,9 @@ impl Driver {
                 return self.allows(verdict, rule, batch.paths, "the build");
             }
         }
-        let pending = builds.program.due().map(|_| builds.postponed);
-        let verdict = builds.program.judge(batch, now);
-        builds.postponed = pending.map_or(action, |pending| pending.max(action));
-        if verdict != Verdict::Now && !self.may_have_written(batch.paths) {
-            self.builds.program.forgive(batch.paths);
-            return true;
-        }
-        self.allows(verdict, rule, batch.paths, "the program")
+        // A program may write a file at the same time after each start, but so may a script that saves as soon as a
+        // generation is live. Only what a program was seen writing does not count.
+        true
     }
 
     /// Whether the verdict allows the action now. Reports the files if `writer` writes them.
@@ -220,13 +215,6 @@ impl Driver {
         };
         self.report_self_triggered(action, paths, writer, then);
         false
-    }
-
-    /// Whether a generation that still has processes may have written one of these files.
-    fn may_have_written(&self, paths: &[PathBuf]) -> bool {
-        let running = self.generations.values();
-        let pids: Vec<i32> = running.flat_map(|running| running.control.pids()).collect();
-        paths.iter().any(|path| os::may_have_written(path, &pids))
     }
 
     fn report_self_triggered(

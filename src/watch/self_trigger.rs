@@ -228,14 +228,6 @@ impl SelfTrigger {
         is_new && fills() || is_gone && self.caught.get(path).is_some_and(|caught| *caught > 0)
     }
 
-    /// Forgets that the runs seemed to write these files, because something else must have written them.
-    pub fn forgive(&mut self, paths: &[PathBuf]) {
-        for path in paths {
-            self.seen.remove(path);
-            self.own.remove(path);
-        }
-    }
-
     /// When to start the postponed run, if there is one.
     pub const fn due(&self) -> Option<Instant> {
         self.due
