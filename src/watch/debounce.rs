@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,10 +33,6 @@ pub(super) struct Debounce {
     /// Files that are still being written, each with the time of its last event.
     writing: BTreeMap<PathBuf, Instant>,
     times: Option<Times>,
-    /// The first file of the latest batch, and when the batch was taken.
-    hurried: Option<(PathBuf, Instant)>,
-    /// Files that were written again right after they were taken. For these, the short period is too short.
-    rewritten: BTreeSet<PathBuf>,
 }
 
 /// The times of a batch.
@@ -59,18 +55,11 @@ impl Debounce {
             paths: BTreeMap::new(),
             writing: BTreeMap::new(),
             times: None,
-            hurried: None,
-            rewritten: BTreeSet::new(),
         }
     }
 
     /// Records an event for `path`.
     pub(super) fn touch(&mut self, path: PathBuf, state: FileState, now: Instant) {
-        let again =
-            |(hurried, taken): &(PathBuf, Instant)| *hurried == path && now < *taken + self.quiet;
-        if self.hurried.as_ref().is_some_and(again) {
-            self.rewritten.insert(path.clone());
-        }
         if state == FileState::Writing {
             self.paths.remove(&path);
             self.writing.insert(path, now);
@@ -130,7 +119,7 @@ impl Debounce {
     /// Whether a single complete file waits for less than the quiet period. A quiet period that the user has chosen is
     /// not shortened.
     fn hurries(&self) -> bool {
-        self.quiet == DEFAULT && !self.paths.keys().any(|path| self.rewritten.contains(path))
+        self.quiet == DEFAULT
     }
 
     /// When to take the batch, or `None` if there is none.
@@ -172,8 +161,6 @@ impl Debounce {
             return None;
         }
         let seen = (times.first, times.last);
-        let single = self.paths.keys().next();
-        self.hurried = single.map(|path| (path.clone(), now));
         self.times = None;
         let paths = std::mem::take(&mut self.paths).into_keys().collect();
         Some((paths, seen))
@@ -233,23 +220,6 @@ mod tests {
         debounce.touch("a".into(), Complete, start);
         debounce.touch("a".into(), Complete, start + millis(400));
         assert_eq!(debounce.deadline(), Some(start + millis(1_400)));
-    }
-
-    #[test]
-    fn a_file_that_is_written_twice_in_a_row_gets_the_full_quiet_period_from_then_on() {
-        let start = Instant::now();
-        let mut debounce = Debounce::new(QUIET);
-        let mut write = |path: &str, at| {
-            debounce.touch(path.into(), Complete, start + millis(at));
-            let wait = debounce.deadline().unwrap() - (start + millis(at));
-            taken(&mut debounce, start + millis(at) + wait).unwrap();
-            wait
-        };
-        assert_eq!(write("twice", 0), QUIET / 4);
-        assert_eq!(write("twice", 12), QUIET);
-        assert_eq!(write("twice", 5_000), QUIET);
-        assert_eq!(write("once", 10_000), QUIET / 4);
-        assert_eq!(write("once", 10_500), QUIET / 4);
     }
 
     #[test]
