@@ -321,7 +321,7 @@ target.'cfg(target_os = "linux")'.runner = [
 ]
 term.color = "never" # --config cli option
 # The following environment variables may affect the loaded values.
-# CARGO_HOME=/root/.cargo
+# CARGO_HOME=/home/user/.cargo
 "#;
 
     #[test]
