@@ -45,7 +45,6 @@ impl Driver {
     fn start_build(&mut self, id: GenId) -> Result<()> {
         // This build includes the changes for which a build was postponed.
         self.builds.trigger.cancel();
-        self.builds.program.cancel();
         self.watch.watch.build_begins();
         let began = Moment::now();
         let plan = self.builds.plan.clone();

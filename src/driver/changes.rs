@@ -265,13 +265,10 @@ impl Driver {
         globset::escape(&short.to_string_lossy())
     }
 
-    /// Requests the postponed build or start.
-    pub(super) fn act_on_postponed(&mut self, action: Action) {
-        if action == Action::Build {
-            self.builds.trigger.cancel();
-        }
-        self.builds.program.cancel();
-        self.handle(Event::Changed(action));
+    /// Requests the postponed build.
+    pub(super) fn act_on_postponed(&mut self) {
+        self.builds.trigger.cancel();
+        self.handle(Event::Changed(Action::Build));
     }
 
     /// Watches the inputs of a build, unless `--watch` is set.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::config::Config;
-use crate::reload::{Action, Event, Time};
+use crate::reload::{Event, Time};
 use crate::ui::{Level, Report, Ui};
 
 use super::notify::RECEIVE_TIMEOUT;
@@ -70,8 +70,7 @@ impl Driver {
                     self.terminal_event(event, &mut sources.terminal).await;
                 }
                 key = self.fd_store.hung_up() => self.fd_store.close_hung_up(key),
-                () = sleep_to(self.builds.trigger.due()) => self.act_on_postponed(Action::Build),
-                () = sleep_to(self.builds.program.due()) => self.act_on_postponed(self.builds.postponed),
+                () = sleep_to(self.builds.trigger.due()) => self.act_on_postponed(),
                 () = sleep_to(self.commands_due()) => self.run_due_commands(),
                 () = sleep_to(self.next_count()) => self.count_connections(),
                 () = self.clock.sleep_until(deadline) => {

@@ -18,7 +18,7 @@ use crate::process::{Control, Spawner, Spec, shell};
 use crate::ready::{
     self, Connect, Exec, LastUnreadyReason, ListenState, NotifyState, ReadyInputs, ReadyReason,
 };
-use crate::reload::{Action, ArtifactId, Event, GenEvent, GenId};
+use crate::reload::{ArtifactId, Event, GenEvent, GenId};
 use crate::socket::intercept::{self, InterceptEvent};
 use crate::socket::{Address, InUse, Joined, Route};
 use crate::ui::{Level, OutputStream, Report, UiMode};
@@ -59,10 +59,6 @@ impl Driver {
         let sender = self.config.cli.ready.reads_output().then_some(sender);
         let in_use = Arc::default();
         let (control, terminal) = self.spawn(id, spec, sender, &in_use)?;
-        // A start without a build does not include the changes for which a build was postponed.
-        if !self.machine.policy().builds || self.builds.postponed == Action::Restart {
-            self.builds.program.cancel();
-        }
         self.builds.program.started(Instant::now());
         if let Some(channel) = channel {
             let intercepted = self.intercept(id, channel, control.clone());

@@ -17,7 +17,7 @@ use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
 use crate::ready::{LastUnreadyReason, NotifyState};
-use crate::reload::{Action, GenId, Machine};
+use crate::reload::{GenId, Machine};
 use crate::socket::{DrainMonitor, InUse, Sockets};
 use crate::ui::Feed;
 use crate::watch::{FileWatch, LockFileWindow, SelfTrigger};
@@ -170,8 +170,6 @@ pub(super) struct Builds {
     pub(super) trigger: SelfTrigger,
     /// Detects a program that writes files whose changes restart it.
     pub(super) program: SelfTrigger,
-    /// What to do when a postponed start is due.
-    pub(super) postponed: Action,
     /// When the newest build may have written `Cargo.lock`.
     pub(super) lock_file: Option<LockFileWindow>,
 }
@@ -190,7 +188,6 @@ impl Builds {
             made: BTreeSet::new(),
             trigger: SelfTrigger::default(),
             program: SelfTrigger::of_program(),
-            postponed: Action::Build,
             lock_file: None,
         }
     }

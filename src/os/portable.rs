@@ -98,11 +98,6 @@ pub fn is_being_written(_: &Path) -> bool {
     false
 }
 
-/// Always `true`, because the answer is unknown.
-pub fn may_have_written(_: &Path, _pids: &[i32]) -> bool {
-    true
-}
-
 /// Always `None`, because the answer is unknown.
 pub fn child_that_writes(_: (u64, u64)) -> Option<i32> {
     None

@@ -1,4 +1,4 @@
-//! Finds out whether a file is open for writing, which child has it open, and whether processes have written to files.
+//! Finds out whether a file is open for writing, and which child has it open.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
@@ -7,21 +7,8 @@ use std::path::Path;
 
 use libc::{F_RDLCK, F_SETLEASE, SIGURG, c_int};
 use nix::errno::Errno;
-use nix::sys::statfs::{
-    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC,
-    XFS_SUPER_MAGIC, statfs,
-};
 
 use crate::os::process_tree::{children, descendants};
-
-/// File systems that write through the page cache of the kernel, where it counts the pages that a process makes dirty.
-const COUNTED: [FsType; 5] = [
-    BTRFS_SUPER_MAGIC,
-    EXT4_SUPER_MAGIC,
-    F2FS_SUPER_MAGIC,
-    OVERLAYFS_SUPER_MAGIC,
-    XFS_SUPER_MAGIC,
-];
 
 /// The command that selects the signal that reports a lease break (`include/uapi/asm-generic/fcntl.h`; `libc` does not
 /// name it).
@@ -76,27 +63,6 @@ fn is_writable(pid: i32, descriptor: &str) -> bool {
         .next()
         .and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
     flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
-}
-
-/// Whether any of these processes may have written to a file since it started. `write_bytes` counts the pages that a
-/// process has made dirty (`folio_account_dirtied` in `mm/page-writeback.c`, `proc_pid_io(5)`), so writes to sockets
-/// and pipes are not included. The result is `true` if it is unknown, or if `path` is not on one of a few file systems for
-/// local disks: the kernel does not count writes to a tmpfs, or to file systems that bypass its page cache, as FUSE may. It
-/// is also `true` if the file is gone or empty, because removing or creating it makes no page dirty.
-pub fn may_have_written(path: &Path, pids: &[i32]) -> bool {
-    let has_written = |pid: &i32| {
-        let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-        let mut bytes = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("write_bytes: "));
-        Some(bytes.next()? != "0")
-    };
-    if fs::metadata(path).map_or(true, |file| file.len() == 0) {
-        return true;
-    }
-    let dir = path.parent().unwrap_or(path);
-    let is_counted = statfs(dir).is_ok_and(|dir| COUNTED.contains(&dir.filesystem_type()));
-    !is_counted || pids.iter().any(|pid| has_written(pid).unwrap_or(true))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod socket_options;
 mod unix_diag;
 
 pub use accepting::accepting;
-pub use being_written::{child_that_writes, is_being_written, may_have_written};
+pub use being_written::{child_that_writes, is_being_written};
 pub use epoll::{HangupSet, hung_up};
 pub use process_ends::ProcessEnds;
 pub use sock_diag::{tcp_connections, tcp_half_open, tcp_listening, tcp_listening_at, tcp_queue};
