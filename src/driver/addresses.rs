@@ -10,8 +10,7 @@ use crate::reload::{GenEvent, GenId};
 use crate::socket::{Address, AddressEvent, Adopter};
 use crate::ui::{Feed, Level};
 
-use super::state::Driver;
-use super::task_message::{TaskMessage, TaskSender};
+use super::state::{Driver, TaskSender};
 
 /// How long hotrun waits before it reports that a starting generation lacks an address or does not use one.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -110,7 +109,7 @@ impl Driver {
     pub(super) fn report_address_events(&self) {
         let sender = self.sender.clone();
         self.sockets.on_event(move |address, event| {
-            sender.send(TaskMessage::Address { address, event });
+            sender.send(move |driver| driver.address_event(address, event));
         });
     }
 

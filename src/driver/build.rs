@@ -13,10 +13,9 @@ use crate::reload::{BuildOutcome, Event, GenEvent, GenId};
 use crate::ui::{Level, Report, UiMode};
 use crate::watch::{LockFileWindow, Moment};
 
-use super::build_task::BuildTask;
+use super::build_task::{BuildTask, Built};
 use super::setup;
 use super::state::{ActiveBuild, Driver, Running};
-use super::task_message::{Built, TaskMessage};
 
 /// How long a cancelled build may take to remove unfinished files, as `make` does on `SIGTERM`. If it were killed at
 /// once, the next build would treat these files as complete.
@@ -41,7 +40,7 @@ impl Driver {
         self.start_build(id)
     }
 
-    /// Starts a build and a task that sends [`TaskMessage::Built`] when the build has ended.
+    /// Starts a build and a task that has [`Driver::built`] called when the build has ended.
     fn start_build(&mut self, id: GenId) -> Result<()> {
         // This build includes the changes for which a build was postponed.
         self.builds.trigger.cancel();
@@ -107,7 +106,7 @@ impl Driver {
     }
 
     /// Handles the end of a build, and reports the result to the machine.
-    pub(super) fn built(&mut self, id: GenId, built: Result<Box<Built>, Option<Failure>>) {
+    pub(super) fn built(&mut self, id: GenId, built: Result<Built, Option<Failure>>) {
         let now = Moment::now();
         self.builds.trigger.ended(now);
         if let Some(window) = &self.builds.lock_file {
@@ -121,7 +120,7 @@ impl Driver {
         let outcome = match built {
             // The machine no longer needs the result, even if the build ended before it was killed.
             Ok(_) | Err(_) if cancelled => BuildOutcome::Cancelled,
-            Ok(built) => self.build_succeeded(id, *built),
+            Ok(built) => self.build_succeeded(id, built),
             Err(failure) => {
                 if let Some(failure) = failure {
                     self.feed.error(failure.message(), failure.first_hint());
@@ -176,7 +175,7 @@ impl Driver {
         self.builds.is_planning = true;
         tokio::task::spawn_blocking(move || {
             let planned = Plan::new(&setup::plan_options(&config));
-            sender.send(TaskMessage::Planned { number, planned });
+            sender.send(move |driver| driver.planned(number, planned));
         });
     }
 

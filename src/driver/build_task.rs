@@ -21,7 +21,7 @@ use crate::reload::{Ended, GenId};
 use crate::ui::{self, Feed, Level, Report, UiCommand};
 use crate::watch::LockFileWindow;
 
-use super::task_message::{Built, Inputs, TaskMessage, TaskSender};
+use super::state::TaskSender;
 
 /// After a build has ended, its output counts as complete once nothing has arrived for this long. Usually the pipes end
 /// first, but a process that the build leaves running, such as a compiler cache's daemon, keeps them open.
@@ -57,6 +57,14 @@ impl BuildStream {
         self.line.extend(bytes);
         (ends_line || self.line.len() > MAX_LINE).then(|| std::mem::take(&mut self.line))
     }
+}
+
+/// What a successful build produced.
+pub(super) struct Built {
+    pub(super) launch: Launch,
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// A running generation with the same fingerprint.
+    pub(super) like: Option<GenId>,
 }
 
 pub(super) struct BuildTask {
@@ -121,7 +129,8 @@ impl BuildTask {
             }
             None => Err(None),
         };
-        self.sender.send(TaskMessage::Built { id: self.id, built });
+        let id = self.id;
+        self.sender.send(move |driver| driver.built(id, built));
         // Closes the task's feed, which would otherwise keep the user interface open until the processes that the build
         // left behind have ended.
         drop(self);
@@ -218,7 +227,7 @@ impl BuildTask {
     }
 
     /// Finds out what the build produced and which files it read.
-    async fn finish(&mut self, ended: Ended) -> Result<Box<Built>, Option<Failure>> {
+    async fn finish(&mut self, ended: Ended) -> Result<Built, Option<Failure>> {
         let success = match ended {
             Ended::Code(code) => code == 0,
             // A killed build has failed, no matter what it printed.
@@ -233,14 +242,9 @@ impl BuildTask {
         match self.plan.inputs(&self.output, &launch) {
             Ok(inputs) => {
                 let unread = self.ignored_for_age(&inputs, &launch);
-                let (id, began, files) = (self.id, self.lock_file.started, Ok(inputs));
-                let inputs = Inputs {
-                    id,
-                    began,
-                    files,
-                    unread,
-                };
-                self.sender.send(TaskMessage::Inputs(Box::new(inputs)));
+                let (id, began) = (self.id, self.lock_file.started);
+                self.sender
+                    .send(move |driver| driver.watch_inputs(id, began, Ok(inputs), unread));
             }
             Err(missing) => {
                 if let Some(path) = missing {
@@ -267,11 +271,11 @@ impl BuildTask {
             // Only the next build needs the hashes, so nothing waits for them.
             tokio::task::spawn_blocking(move || mine.hash_files());
         }
-        Ok(Box::new(Built {
+        Ok(Built {
             like,
             launch,
             fingerprint,
-        }))
+        })
     }
 
     /// Returns the changed files that cargo has ignored because of their age, and reports them.
@@ -307,13 +311,8 @@ impl BuildTask {
             tokio::task::spawn_blocking(move || {
                 // If cargo cannot read a manifest, the watched directories do not change.
                 let found = plan.watch_roots().unwrap_or_default();
-                let inputs = Inputs {
-                    id,
-                    began,
-                    files: Err(WatchRoots { to_mend, ..found }),
-                    unread: Vec::new(),
-                };
-                sender.send(TaskMessage::Inputs(Box::new(inputs)));
+                let roots = WatchRoots { to_mend, ..found };
+                sender.send(move |driver| driver.watch_inputs(id, began, Err(roots), Vec::new()));
             });
         }
     }

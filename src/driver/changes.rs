@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::build::{BuildInputs, WatchRoots};
 use crate::os;
-use crate::reload::{Action, Event};
+use crate::reload::{Action, Event, GenId};
 use crate::ui::{Level, Report};
 use crate::watch::{
     Batch, InputSet, RuleAction, SelfTrigger, Verdict, WatchMessage, WatchUpdate, WrittenFile,
@@ -17,7 +17,6 @@ use crate::watch::{
 };
 
 use super::state::{Driver, WatchSet};
-use super::task_message::Inputs;
 
 impl Driver {
     pub(super) fn watched(&mut self, message: WatchMessage) {
@@ -272,13 +271,16 @@ impl Driver {
     }
 
     /// Watches the inputs of a build, unless `--watch` is set.
-    pub(super) fn watch_inputs(&mut self, inputs: Inputs) {
-        let Inputs {
-            id,
-            began,
-            files,
-            unread,
-        } = inputs;
+    ///
+    /// `files`: the files to watch; if the build failed or its inputs are unknown, the places in which every file is
+    /// watched. `unread`: files that have changed but that the build has not read.
+    pub(super) fn watch_inputs(
+        &mut self,
+        id: GenId,
+        began: SystemTime,
+        files: Result<BuildInputs, WatchRoots>,
+        unread: Vec<PathBuf>,
+    ) {
         for path in unread {
             self.watch.watch.unread(path);
         }

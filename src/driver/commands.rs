@@ -12,7 +12,6 @@ use crate::ui::{self, Feed, Level};
 use crate::watch::Moment;
 
 use super::state::Driver;
-use super::task_message::TaskMessage;
 
 impl Driver {
     /// Runs a command. If the command is already running or hotrun is paused, runs it afterwards.
@@ -65,7 +64,7 @@ impl Driver {
             if let Some(failure) = monitor(process, &feed).await {
                 feed.message(Level::Warning, format!("`{line}` failed: {failure}"), None);
             }
-            sender.send(TaskMessage::CommandEnded { line });
+            sender.send(move |driver| driver.command_ended(&line));
         });
         Ok(control)
     }

@@ -2,7 +2,7 @@
 //! resulting [`Effect`](crate::reload::Effect)s.
 //!
 //! A single loop around `select!` runs on the main thread and owns the machine. Long work runs in tasks, which report
-//! back with a `TaskMessage`. The user interface, the watch and the sockets have their own threads.
+//! back with messages: functions that the loop calls. The user interface, the watch and the sockets have their own threads.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -11,7 +11,7 @@
 //! | `effects.rs` | performs effects: `build.rs` and `build_task.rs` build, `start.rs` starts a program, `program.rs` accompanies it |
 //! | `commands.rs` | runs the commands of rules |
 //! | `addresses.rs` | reports missing, released and closed addresses |
-//! | `state.rs`, `task_message.rs` | the driver's state, the messages from its tasks |
+//! | `state.rs` | the driver's state, the messages from its tasks |
 
 mod addresses;
 mod build;
@@ -28,7 +28,6 @@ mod run;
 mod setup;
 mod start;
 mod state;
-mod task_message;
 
 pub use crate::process::kill_helpers;
 pub use run::run;

@@ -2,14 +2,14 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use console::strip_ansi_codes;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::artifact;
 use crate::os::hint_for_errno;
@@ -19,7 +19,8 @@ use crate::reload::{GenEvent, GenId};
 use crate::socket::InUse;
 use crate::ui::{Feed, Level, OutputStream, Report};
 
-use super::task_message::{TaskMessage, TaskSender};
+use super::notify::RECEIVE_TIMEOUT;
+use super::state::TaskSender;
 
 /// How long to wait for a program's last output before its exit is reported. Usually the output ends sooner, but a
 /// process that the program leaves running keeps the pipe open.
@@ -88,9 +89,11 @@ impl ProgramTask {
     async fn receive_notifications(&self) {
         let (done, is_done) = oneshot::channel();
         let id = self.id;
-        self.sender
-            .send(TaskMessage::ReceiveNotifications { id, done });
-        // Always an error, because the driver drops its end without sending anything.
+        self.sender.send(move |driver| {
+            driver.receive_notifications(id, Instant::now() + RECEIVE_TIMEOUT);
+            let _ = done.send(());
+        });
+        // Fails only if hotrun is about to exit.
         let _ = is_done.await;
     }
 
@@ -115,7 +118,7 @@ async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
     let end = Instant::now() + LAST_OUTPUT;
     for task in output.drain(..) {
         // An output task that has not ended by the timeout keeps running.
-        let _ = timeout_at(end, task).await;
+        let _ = timeout_at(end.into(), task).await;
     }
 }
 

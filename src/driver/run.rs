@@ -13,8 +13,7 @@ use crate::ui::{Level, Report, Ui};
 use super::notify::RECEIVE_TIMEOUT;
 use super::requests::sleep_to;
 use super::setup::{self, Setup, Sources};
-use super::state::{Driver, Outcome};
-use super::task_message::TaskMessage;
+use super::state::{Driver, Outcome, TaskMessage};
 
 /// Runs hotrun until the user quits. Must be called in a current-thread runtime on the main thread, because a guardian
 /// gets the parent-death signal as soon as the thread that started it ends.
@@ -56,7 +55,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 signal = sources.signals.next() => self.signalled(signal),
-                Some(input) = sources.inputs.recv() => self.take(input),
+                Some(message) = sources.messages.recv() => message(&mut self),
                 message = sources.watch.recv(), if watching => match message {
                     Some(message) => self.watched(message),
                     // The watch thread has panicked.
@@ -74,25 +73,10 @@ impl Driver {
                 () = sleep_to(self.commands_due()) => self.run_due_commands(),
                 () = sleep_to(self.next_count()) => self.count_connections(),
                 () = self.clock.sleep_until(deadline) => {
-                    self.deadline_passed(deadline, &mut sources.inputs).await;
+                    self.deadline_passed(deadline, &mut sources.messages).await;
                 }
                 (id, received) = self.next_notification() => self.notified(id, received),
             }
-        }
-    }
-
-    fn take(&mut self, input: TaskMessage) {
-        match input {
-            TaskMessage::Event(event) => self.handle(event),
-            TaskMessage::Built { id, built } => self.built(id, built),
-            TaskMessage::Inputs(inputs) => self.watch_inputs(*inputs),
-            TaskMessage::ReceiveNotifications { id, done: _done } => {
-                self.receive_notifications(id, Instant::now() + RECEIVE_TIMEOUT);
-            }
-            TaskMessage::Intercepted { id, event } => self.intercepted(id, event),
-            TaskMessage::Address { address, event } => self.address_event(address, event),
-            TaskMessage::CommandEnded { line } => self.command_ended(&line),
-            TaskMessage::Planned { number, planned } => self.planned(number, planned),
         }
     }
 
@@ -101,7 +85,7 @@ impl Driver {
     async fn deadline_passed(
         &mut self,
         deadline: Option<Time>,
-        inputs: &mut UnboundedReceiver<TaskMessage>,
+        messages: &mut UnboundedReceiver<TaskMessage>,
     ) {
         if self.clock.skip_suspension(deadline) {
             return;
@@ -113,8 +97,8 @@ impl Driver {
         }
         // Lets the readiness tasks act on these notifications.
         tokio::task::yield_now().await;
-        while let Ok(input) = inputs.try_recv() {
-            self.take(input);
+        while let Ok(message) = messages.try_recv() {
+            message(self);
         }
         self.handle(Event::Tick);
     }

@@ -27,8 +27,7 @@ use crate::watch::{FileWatch, WatchMessage, WatchSpec};
 use super::changes::{ignored_paths, watched_paths};
 use super::clock::Clock;
 use super::log::Log;
-use super::state::{Builds, Driver, Ending, Reported, WatchSet};
-use super::task_message::{TaskMessage, TaskSender};
+use super::state::{Builds, Driver, Ending, Reported, TaskMessage, TaskSender, WatchSet};
 
 /// What the driver's loop needs.
 pub(super) struct Setup {
@@ -39,7 +38,7 @@ pub(super) struct Setup {
 
 /// The sources of events.
 pub(super) struct Sources {
-    pub(super) inputs: UnboundedReceiver<TaskMessage>,
+    pub(super) messages: UnboundedReceiver<TaskMessage>,
     pub(super) watch: UnboundedReceiver<WatchMessage>,
     pub(super) signals: Signals,
     pub(super) terminal: TerminalInput,
@@ -55,12 +54,12 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     tokio::spawn(process::reap_ended());
     let plan = plan(&config)?;
     let roots = plan.watch_roots()?;
-    let (sender, inputs) = mpsc::unbounded_channel();
+    let (sender, messages) = mpsc::unbounded_channel();
     let sender = TaskSender(sender);
     let (changes, watch) = mpsc::unbounded_channel();
     let terminal = TerminalInput::new(config.ui.mode, config.cli.stdin == Stdin::Program);
     let sources = Sources {
-        inputs,
+        messages,
         watch,
         signals,
         terminal: terminal.context("reading from the terminal")?,
@@ -68,7 +67,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     let watch = FileWatch::start(&watch_spec(&config, &roots), changes)?;
     let quit = sender.clone();
     let on_quit: feed::OnQuit =
-        Arc::new(move || quit.send(TaskMessage::Event(Event::Requested(Request::Quit))));
+        Arc::new(move || quit.send(|driver| driver.handle(Event::Requested(Request::Quit))));
     let (feed, ui_thread) = feed::start(ui, on_quit.clone()).context("starting a thread")?;
     if config.ui.mode == UiMode::Live {
         ui_thread.quit_on_panic(on_quit);

@@ -26,7 +26,6 @@ use crate::ui::{Level, OutputStream, Report, UiMode};
 use super::addresses::AddressReporter;
 use super::program::{OutputTask, ProgramTask};
 use super::state::{Driver, Notify, ProgramTerminal, Running};
-use super::task_message::TaskMessage;
 
 impl Driver {
     /// Starts a generation's program and the tasks that monitor it. The tasks report [`GenEvent::StartFailed`], or
@@ -136,7 +135,7 @@ impl Driver {
         let sender = self.sender.clone();
         let adopter = adopter.context("hotrun cannot adopt sockets on this system")?;
         let adopter = adopter.expecting(self.config.cli.ready_timeout);
-        let notify = move |event| sender.send(TaskMessage::Intercepted { id, event });
+        let notify = move |event| sender.send(move |driver| driver.intercepted(id, event));
         let started = intercept::start(channel, id, adopter, move || control.pids(), notify);
         started.context("starting the thread that replies to `bind` and `listen`")
     }

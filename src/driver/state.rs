@@ -17,14 +17,13 @@ use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
 use crate::ready::{LastUnreadyReason, NotifyState};
-use crate::reload::{GenId, Machine};
+use crate::reload::{Event, GenEvent, GenId, Machine};
 use crate::socket::{DrainMonitor, InUse, Sockets};
 use crate::ui::Feed;
 use crate::watch::{FileWatch, LockFileWindow, SelfTrigger};
 
 use super::clock::Clock;
 use super::log::Log;
-use super::task_message::TaskSender;
 
 /// How hotrun exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +60,24 @@ pub(super) struct Driver {
     pub(super) size: Size,
     /// When to count connections next.
     pub(super) count_at: Instant,
+}
+
+/// A message from a task to the driver: what the driver does when it receives the message.
+pub(super) type TaskMessage = Box<dyn FnOnce(&mut Driver) + Send>;
+
+/// Sends messages to the driver.
+#[derive(Clone)]
+pub(super) struct TaskSender(pub(super) mpsc::UnboundedSender<TaskMessage>);
+
+impl TaskSender {
+    pub(super) fn event(&self, id: GenId, event: GenEvent) {
+        self.send(move |driver| driver.handle(Event::Generation(id, event)));
+    }
+
+    pub(super) fn send(&self, message: impl FnOnce(&mut Driver) + Send + 'static) {
+        // Cannot fail before hotrun exits, because the receiver lives until then.
+        let _ = self.0.send(Box::new(message));
+    }
 }
 
 /// A generation that was started and still has processes. Dropping it kills the process tree and aborts the tasks.
