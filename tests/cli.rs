@@ -158,7 +158,7 @@ fn the_first_commands_in_the_readme_run_the_example_and_the_tests() {
         .filter(|line| line.starts_with("cargo "));
     assert_eq!(
         commands.next(),
-        Some("cargo run --release -- -C tests/apps/axum -- cargo run")
+        Some("cargo run --release -- cargo run --example web")
     );
     assert_eq!(commands.next(), Some("cargo test"));
 }
