@@ -9,9 +9,10 @@
 //! files ──> watch ──┐                                 ┌──> build   (cargo)
 //! keys, signals ────┤                                 ├──> process (spawn, signal, reap)
 //! processes ────────┼──> driver ──Event──> reload ────┤
-//! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold, forward)
-//! timers ───────────┘         <──Effect──             └──> ui      (Report stream)
-//! bind, listen, connect ────────────────────────────────> socket
+//! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold) ──> unclaimed (forward, respond)
+//! timers ───────────┘         <──Effect──             ├──> drain   (has a generation finished?)
+//!                                                     └──> ui      (Report stream)
+//! bind, listen, connect ──> intercept ───────────────────> socket
 //! ```
 //!
 //! - [`reload`] is a pure state machine: it takes [`Event`](reload::Event)s and returns [`Effect`](reload::Effect)s and
@@ -21,8 +22,9 @@
 //! - [`driver`] runs the main loop around one `select!`. It turns the input from every source into events, passes them
 //!   to the machine, and performs the effects. Long work runs in tasks that report back with an event.
 //! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread
-//!   owns the table and all sockets. The driver sends requests to that thread. So does [`socket::intercept`], which
-//!   replies to programs' `bind`, `listen` and `connect` calls, so a program never waits for the driver.
+//!   owns the table and all sockets. The driver sends requests to that thread. So does [`intercept`], which replies to
+//!   programs' `bind`, `listen` and `connect` calls, so a program never waits for the driver. [`unclaimed`] handles the
+//!   connections that no program accepts, and [`drain`] finds out whether a generation has finished.
 //! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, the driver's messages, and output. The only
 //!   resource that it owns is the terminal. The driver turns keys into [`Request`](reload::Request)s.
 //! - [`os`] wraps the kernel's interfaces. It is the only place with `unsafe`, and almost the only one with
@@ -48,7 +50,7 @@
 //! 2. [`process`] starts the program under a *guardian*, a small hotrun process. The guardian is the subreaper of the
 //!    generation's process tree, reports how the program exits, and kills the tree when hotrun is gone, for any reason.
 //!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
-//!    ([`socket::intercept`]). It also gets `NOTIFY_SOCKET`.
+//!    ([`intercept`]). It also gets `NOTIFY_SOCKET`.
 //! 3. [`ready`] detects when the program is ready. Until then, no connection to an address of the live
 //!    generation reaches the program, except those that the program itself makes.
 //! 4. The switch: every address has a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
@@ -103,11 +105,12 @@
 //! doctor -> os
 //! driver -> everything below
 //! artifact -> build, reload, os
-//! ui, watch, build, socket, process -> reload (its vocabulary), os
+//! ui, watch, build, socket, process, intercept, drain -> reload (its vocabulary), os
+//! intercept, drain -> socket  socket -> unclaimed
 //! watch, build -> error       ready -> os, value
 //! config, cli -> the types in which the modules above take their settings
 //! config -> cli               cli -> guide, error, value
-//! reload -> std only          os -> nothing in the crate
+//! reload -> std only          os, unclaimed -> nothing in the crate
 //! ```
 //!
 //! `tests/tidy` enforces this table.
@@ -123,11 +126,11 @@
 //! | what counts as a change | [`watch`] |
 //! | how cargo is called and its output read | [`build`] |
 //! | which listener gets connections, and when a listener is closed | [`socket`], its `table` |
-//! | the replies to a program's `bind`, `listen` and `connect` | [`socket::intercept`] |
-//! | the 503 response while no generation is live | [`socket::respond`] |
-//! | what happens to a connection that no program accepts | [`socket`], its `unclaimed` |
+//! | the replies to a program's `bind`, `listen` and `connect` | [`intercept`] |
+//! | the 503 response while no generation is live | [`unclaimed`], its `respond` |
+//! | what happens to a connection that no program accepts | [`unclaimed`] |
 //! | what counts as ready | [`ready`] |
-//! | when a drained generation counts as idle | [`socket`], its `drain`; [`reload::Machine`], its `drain` |
+//! | when a drained generation counts as idle | [`drain`]; [`reload::Machine`], its `drain` |
 //! | the `--doctor` checks | [`doctor`] |
 //! | the messages that a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |
 //! | how processes are started, signalled and reaped | [`process`] |
@@ -141,17 +144,20 @@ pub mod build;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+pub mod drain;
 pub mod driver;
 pub mod error;
 #[cfg(test)]
 mod fuzz;
 pub mod guide;
+pub mod intercept;
 pub mod os;
 pub mod process;
 pub mod ready;
 pub mod reload;
 pub mod socket;
 pub mod ui;
+pub mod unclaimed;
 pub mod value;
 pub mod watch;
 

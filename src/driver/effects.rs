@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::drain::DrainMonitor;
 use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_error;
 use crate::process::Signal;
@@ -11,8 +12,8 @@ use crate::reload::{
     BuildOutcome, Effect, Ended, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Notice,
 };
 use crate::socket::Address;
-use crate::socket::respond::Reason;
 use crate::ui::{Conflict, Level, Report};
+use crate::unclaimed::Reason;
 
 use super::state::{Driver, Outcome, Running};
 
@@ -117,7 +118,7 @@ impl Driver {
 
     /// Sends the stop signal. From then on, only the number of connections in use matters.
     fn stop(&mut self, id: GenId, signal: Signal) {
-        let monitor = self.sockets.drain_monitor(id);
+        let monitor = DrainMonitor::new(self.sockets.monitored(id));
         let Some(running) = self.generations.get_mut(&id) else {
             return;
         };
@@ -130,7 +131,10 @@ impl Driver {
 
     /// Starts a task that reports when a draining generation is quiescent.
     fn await_quiescent(&mut self, id: GenId) {
-        let (monitor, sender) = (self.sockets.drain_monitor(id), self.sender.clone());
+        let (monitor, sender) = (
+            DrainMonitor::new(self.sockets.monitored(id)),
+            self.sender.clone(),
+        );
         if let Some(running) = self.generations.get_mut(&id) {
             let (monitor, control) = running.observe(monitor);
             running.wait(async move {
@@ -142,7 +146,10 @@ impl Driver {
 
     /// Starts a task that reports when a draining generation is idle, and then continues to observe it.
     fn await_idle(&mut self, id: GenId, pause: Option<Duration>) {
-        let (mut monitor, sender) = (self.sockets.drain_monitor(id), self.sender.clone());
+        let (mut monitor, sender) = (
+            DrainMonitor::new(self.sockets.monitored(id)),
+            self.sender.clone(),
+        );
         if let Some(pause) = pause {
             monitor = monitor.quiet_for(pause);
         }

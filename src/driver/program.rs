@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
 use crate::artifact;
+use crate::drain::InUse;
 use crate::os::hint_for_errno;
 use crate::process::output::{Lines, Piece};
 use crate::process::{Control, ProgramEvent, ProgramEvents, Pty, Refusal, StartStep};
 use crate::reload::{GenEvent, GenId};
-use crate::socket::InUse;
 use crate::ui::{Feed, Level, OutputStream, Report};
 
 use super::notify::RECEIVE_TIMEOUT;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::drain::DrainMonitor;
 use crate::os::terminal::{self, Size};
 use crate::process::signals::{Descendant, HotrunSignal};
 use crate::process::{Control, Signal};
@@ -196,7 +197,7 @@ impl Driver {
         }
         for (id, running) in &mut self.generations {
             // A new monitor each time, because the program may have opened more sockets.
-            let monitor = self.sockets.drain_monitor(*id);
+            let monitor = DrainMonitor::new(self.sockets.monitored(*id));
             let Ok(count) = monitor.connection_count(&running.control.pids()) else {
                 continue;
             };

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Stdin;
+use crate::drain::InUse;
+use crate::intercept::{self, InterceptEvent};
 use crate::os::seccomp;
 use crate::process::notify::NotifySocket;
 use crate::process::{Control, Spawner, Spec, shell};
@@ -19,8 +21,7 @@ use crate::ready::{
     self, Connect, Exec, LastUnreadyReason, ListenState, NotifyState, ReadyInputs, ReadyReason,
 };
 use crate::reload::{ArtifactId, Event, GenEvent, GenId};
-use crate::socket::intercept::{self, InterceptEvent};
-use crate::socket::{Address, InUse, Joined, Route};
+use crate::socket::{Address, Joined, Route};
 use crate::ui::{Level, OutputStream, Report, UiMode};
 
 use super::addresses::AddressReporter;

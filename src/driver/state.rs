@@ -13,12 +13,13 @@ use tokio::task::JoinSet;
 use crate::artifact::{self, Fingerprint};
 use crate::build::{Plan, WatchRoots};
 use crate::config::Config;
+use crate::drain::{DrainMonitor, InUse};
 use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
 use crate::ready::{LastUnreadyReason, NotifyState};
 use crate::reload::{Event, GenEvent, GenId, Machine};
-use crate::socket::{DrainMonitor, InUse, Sockets};
+use crate::socket::Sockets;
 use crate::ui::Feed;
 use crate::watch::{FileWatch, LockFileWindow, SelfTrigger};
 

@@ -10,10 +10,10 @@ use super::address::Address;
 use super::endpoint::{Endpoint, Transport};
 use super::open::{listen, refuse_strangers, sharing};
 use super::opened::{At, OpenGroup, OpenSockets, Sharing, missing};
-use super::table::{GroupId, Kernel, ListenerId, Op, Sight, TableInput, UnclaimedPolicy};
-use super::unclaimed::Forwarder;
+use super::table::{GroupId, Kernel, ListenerId, Op, Sight, TableInput};
 use super::unix_path::UnixPath;
 use crate::os::{self, Queue};
+use crate::unclaimed::UnclaimedPolicy;
 
 /// A socket or path that comes with an input.
 pub(super) enum Payload {
@@ -139,14 +139,13 @@ impl<'a> Applier<'a> {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let report = self.sockets.report.clone();
-        let forwarder = Forwarder {
-            socket: listener.socket.clone(),
-            port: endpoint.address.port(),
-            policy: group.policy.subscribe(),
-            unclaimed: self.sockets.unclaimed.clone(),
-            shut_down: Box::new(move || report(TableInput::ShutDown(id))),
-        };
-        self.sockets.listener_mut(id)?.forwarder = Some(forwarder.start()?);
+        let forwarder = self.sockets.unclaimed.accept_from(
+            listener.socket.clone(),
+            endpoint.address.port(),
+            group.policy.subscribe(),
+            move || report(TableInput::ShutDown(id)),
+        )?;
+        self.sockets.listener_mut(id)?.forwarder = Some(forwarder);
         Ok(())
     }
 
@@ -162,7 +161,7 @@ impl<'a> Applier<'a> {
     fn watch(&mut self, id: ListenerId) -> io::Result<()> {
         let report = self.sockets.report.clone();
         let socket = self.sockets.listener(id)?.socket.try_clone()?;
-        let task = self.sockets.unclaimed.runtime.spawn(async move {
+        let task = self.sockets.runtime.spawn(async move {
             if os::hung_up(socket.into()).await.is_ok() {
                 report(TableInput::ShutDown(id));
             }
@@ -189,7 +188,7 @@ impl<'a> Applier<'a> {
         };
         let (since, ours) = (self.sockets.now(), self.sockets.inodes());
         let report = self.sockets.report.clone();
-        self.sockets.unclaimed.runtime.spawn_blocking(move || {
+        self.sockets.runtime.spawn_blocking(move || {
             let half_open = || os::tcp_half_open(endpoint.address);
             let sight = Sight {
                 since,

@@ -23,11 +23,12 @@
 //!   reach, using a model of the kernel.
 //! - `thread` owns the table and the sockets, so they need no lock. It never blocks: other threads and tasks scan the
 //!   machine's sockets, and accept and forward connections. It replies to a request before it tidies up.
-//! - `apply` performs the ops on real sockets (`opened`). `unclaimed` accepts TCP connections that no program accepts.
-//!   Each of them waits, gets a response ([`respond`]), or is forwarded (`forward`). Unix connections stay in their
-//!   queues, because a forwarded one would have hotrun's identity.
-//! - `drain` finds out whether a generation has finished.
-//! - [`intercept`] replies to the `bind`, `listen` and `connect` calls of programs.
+//! - `apply` performs the ops on real sockets (`opened`). It starts a [`Forwarder`](crate::unclaimed::Forwarder) for
+//!   each listener from which no program accepts. Unix connections stay in their queues, because a forwarded one would
+//!   have hotrun's identity.
+//!
+//! This module does not know why a generation comes or goes, what happens to a connection that hotrun accepts, or which
+//! calls a program makes.
 //!
 //! hotrun keeps these promises. `table/tests` checks the first two.
 //!
@@ -41,32 +42,22 @@
 mod address;
 mod adopter;
 mod apply;
-mod diversion;
-mod drain;
 mod endpoint;
-mod forward;
-pub mod intercept;
 mod open;
 mod opened;
-pub mod respond;
 mod sockets;
 mod table;
 mod thread;
-mod unclaimed;
 mod unix_path;
 
 pub use address::{Address, ListenSpec, Listening, ParseListenError};
-pub use adopter::Adopter;
-use diversion::Diversion;
-pub use drain::{DrainMonitor, InUse};
+pub use adopter::{Adopter, Diversion};
 pub use endpoint::{Endpoint, Transport};
-pub use forward::Connection;
-pub use open::OpenError;
-pub use opened::Sharing;
-pub use sockets::{Passed, Route, Sockets};
-pub use table::AddressEvent;
-use thread::ReachedGroup;
-pub use thread::{Joined, Neighbours, Opened};
+pub use open::{OpenError, listen};
+pub use opened::{MonitoredListener, Sharing};
+pub use sockets::{Connection, Passed, Route, Sockets};
+pub use table::{AddressEvent, LONGEST_HANDSHAKE};
+pub use thread::{Joined, Neighbours, Opened, ReachedGroup};
 
 #[cfg(test)]
 mod tests;

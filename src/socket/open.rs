@@ -172,7 +172,7 @@ pub(super) fn sharing(endpoint: Endpoint) -> io::Result<Socket> {
 
 /// Listens with the longest accept queue that the system allows, even if the program has requested a shorter one
 /// (`backlog`): when the queue is full, a client's handshake takes at least a second longer.
-pub(super) fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {
+pub fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {
     let longest = os::longest_queue().unwrap_or(BACKLOG);
     socket.listen(longest.max(BACKLOG).max(backlog))
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,14 +14,13 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::address::Address;
-use super::drain::MonitoredListener;
 use super::endpoint::Endpoint;
-use super::table::{AddressEvent, GroupId, ListenerId, TableInput, UnclaimedPolicy};
-use super::unclaimed::{ForwarderControl, Unclaimed};
+use super::table::{AddressEvent, GroupId, ListenerId, TableInput};
 use super::unix_path::{SocketName, UnixPath, own_prefix};
 use crate::os;
 use crate::os::cleanup::Cleanup;
 use crate::reload::Time;
+use crate::unclaimed::{Forwarder, Unclaimed, UnclaimedPolicy};
 
 /// A program that closes a socket within this time has only tried something out, such as whether a port is free. It
 /// includes the time until hotrun notices.
@@ -60,7 +60,7 @@ pub(super) struct OpenListener {
     pub(super) inode: u64,
     /// The name that leads only to this listener. Only steered unix sockets have one.
     pub(super) name: Option<SocketName>,
-    pub(super) forwarder: Option<Arc<ForwarderControl>>,
+    pub(super) forwarder: Option<Arc<Forwarder>>,
     /// The task that waits for the program to shut the socket down. It holds a duplicate of the socket.
     pub(super) watch: Option<AbortHandle>,
     pub(super) since: Instant,
@@ -84,12 +84,62 @@ impl Drop for OpenListener {
     }
 }
 
+/// One of a generation's listeners. `socket` and `queue` are `None` if all generations share the socket, because its
+/// queue then does not belong to one of them.
+pub enum MonitoredListener {
+    /// A TCP socket.
+    Tcp {
+        /// The socket.
+        socket: Option<Arc<Socket>>,
+        /// The address that it listens on.
+        address: SocketAddr,
+    },
+    /// A unix socket.
+    Unix {
+        /// The inode of the socket itself, not that of its path.
+        queue: Option<u64>,
+        /// The path that it is bound to.
+        name: PathBuf,
+    },
+}
+
+impl MonitoredListener {
+    /// Whether all generations share the socket.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Tcp { socket, .. } => socket.is_none(),
+            Self::Unix { queue, .. } => queue.is_none(),
+        }
+    }
+
+    /// Whether this is a unix socket.
+    #[must_use]
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix { .. })
+    }
+
+    /// Returns how many connections are waiting in the accept queue.
+    #[must_use]
+    pub fn queued(&self) -> u32 {
+        let queue = match self {
+            Self::Tcp { socket, .. } => socket.as_ref().map(|socket| os::tcp_queue(&**socket)),
+            Self::Unix { queue, .. } => queue.map(os::unix_queue),
+        };
+        queue
+            .and_then(Result::ok)
+            .filter(|queue| queue.listening)
+            .map_or(0, |queue| queue.waiting)
+    }
+}
+
 /// All open sockets, and the state that forwarders and scans use.
 pub(super) struct OpenSockets {
     pub(super) sharing: Sharing,
     pub(super) groups: HashMap<GroupId, OpenGroup>,
     pub(super) listeners: HashMap<ListenerId, OpenListener>,
     pub(super) unclaimed: Arc<Unclaimed>,
+    pub(super) runtime: Handle,
     started: Instant,
     /// When a generation last became live.
     pub(super) switched: Instant,
@@ -108,6 +158,7 @@ impl OpenSockets {
             groups: HashMap::new(),
             listeners: HashMap::new(),
             unclaimed: Arc::new(Unclaimed::new(Handle::current())),
+            runtime: Handle::current(),
             started: Instant::now(),
             switched: Instant::now(),
             report,
@@ -177,8 +228,7 @@ impl OpenSockets {
         listeners.any(|one| os::is_duplicate(&*one.socket, fd))
     }
 
-    /// Returns the part of a listener that a drain monitor watches. A shared socket's queue is left out, because it
-    /// does not belong to one generation.
+    /// Returns what may be known of this listener outside of the thread.
     pub(super) fn monitored(&self, id: ListenerId) -> Option<MonitoredListener> {
         let listener = self.listeners.get(&id)?;
         let steered = self.sharing == Sharing::Steered;

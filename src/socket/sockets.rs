@@ -2,26 +2,24 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, UnixStream};
 
 use super::address::{Address, ListenSpec, Listening, name_all};
-use super::adopter::Adopter;
+use super::adopter::{Adopter, Diversion};
 use super::apply::Payload;
-use super::diversion::Diversion;
-use super::drain::DrainMonitor;
-use super::forward::Connection;
 use super::open::{OpenError, addresses, check_unix_path, exclusive_tcp, inherited_tcp};
-use super::opened::Sharing;
-use super::respond::GetReason;
+use super::opened::{MonitoredListener, Sharing};
 use super::table::{AddressEvent, GroupId, TableInput};
 use super::thread::{SocketInbox, SocketThread};
 use super::unix_path::UnixPath;
 use crate::os::cleanup::Cleanup;
 use crate::reload::GenId;
+use crate::unclaimed::GetReason;
 
 /// A listening socket to pass to a program.
 #[derive(Debug)]
@@ -198,11 +196,10 @@ impl Sockets {
         self.sharing == Sharing::Steered && has.unwrap_or(false)
     }
 
-    /// Returns a monitor for this generation's queues and connections.
-    pub fn drain_monitor(&self, id: GenId) -> DrainMonitor {
+    /// Returns this generation's listeners, for finding out whether it has finished.
+    pub fn monitored(&self, id: GenId) -> Vec<MonitoredListener> {
         let monitored = self.inbox.ask(move |thread| thread.monitored(id));
-        let shared = self.sharing == Sharing::Shared;
-        DrainMonitor::new(monitored.unwrap_or_default(), shared)
+        monitored.unwrap_or_default()
     }
 
     /// Returns a function that looks up the current routes to this generation's listeners.
@@ -235,6 +232,11 @@ impl Drop for Sockets {
         let _ = self.inbox.ask(SocketThread::close);
     }
 }
+
+/// A TCP or unix socket connection.
+pub trait Connection: AsyncRead + AsyncWrite + AsFd + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + AsFd + Send + Unpin> Connection for T {}
 
 /// A way to connect to a particular generation's listener on one address, regardless of which generation is live.
 #[derive(Clone)]

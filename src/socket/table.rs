@@ -16,15 +16,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-pub(super) use closing::LONGEST_HANDSHAKE;
+pub use closing::LONGEST_HANDSHAKE;
 pub(super) use group::Group;
 pub use types::AddressEvent;
 #[cfg(test)]
 pub(super) use types::Steering;
 use types::{Common, Env, ListenerPhase, Origin, Owner, does_not_listen};
-pub(super) use types::{
-    GroupId, Joining, Kernel, ListenerId, Op, Sight, TableInput, UnclaimedPolicy,
-};
+pub(super) use types::{GroupId, Joining, Kernel, ListenerId, Op, Sight, TableInput};
 
 use super::{Endpoint, Transport};
 use crate::reload::{GenId, Time};

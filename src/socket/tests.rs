@@ -16,7 +16,6 @@ use crate::reload::GenId;
 
 mod adopting;
 mod answering;
-mod draining;
 mod giving_up;
 mod joining;
 mod moving;

@@ -15,9 +15,8 @@ use socket2::Socket;
 
 use super::address::Address;
 use super::apply::{Applier, Payload};
-use super::drain::MonitoredListener;
 use super::endpoint::Endpoint;
-use super::opened::{OpenSockets, Sharing};
+use super::opened::{MonitoredListener, OpenSockets, Sharing};
 use super::table::{Group, GroupId, Joining, ListenerId, Table, TableInput};
 use crate::os;
 use crate::reload::GenId;
@@ -42,14 +41,13 @@ pub struct Neighbours {
 
 /// A group in which connections to a certain endpoint may arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ReachedGroup {
-    pub(super) group: GroupId,
+pub struct ReachedGroup {
     /// The group's address, which covers that endpoint.
-    pub(super) endpoint: Endpoint,
+    pub endpoint: Endpoint,
     /// Whether the connecting generation listens here.
-    pub(super) listens: bool,
+    pub listens: bool,
     /// Whether new connections here reach that generation.
-    pub(super) is_target: bool,
+    pub is_target: bool,
 }
 
 /// The inodes of a generation's sockets, and the addresses that it lacks.
@@ -255,7 +253,6 @@ impl SocketThread {
         let reached = groups.filter_map(|group| {
             let covering = group.endpoint.filter(|at| endpoint.is_covered_by(&[*at]))?;
             Some(ReachedGroup {
-                group: group.id,
                 endpoint: covering,
                 listens: group.listens(id),
                 is_target: group.is_target(id),

@@ -29,7 +29,7 @@ use crate::socket::Transport;
 pub(super) const REST: Duration = Duration::from_millis(50);
 /// How long a handshake that began before a switch may last: a client that has not received our SYN-ACK retransmits its
 /// SYN after one second, and again after two more (RFC 6298).
-pub(in crate::socket) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
+pub const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 /// The longest pause between two scans: connections in a queue may have to wait for a live generation for a long time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 

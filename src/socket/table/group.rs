@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::reuseport::{GroupMember, Reuseport};
 use super::types::{
-    Env, GroupId, Listener, ListenerId, ListenerPhase, Op, Origin, Owner, UnclaimedPolicy,
-    does_not_listen,
+    Env, GroupId, Listener, ListenerId, ListenerPhase, Op, Origin, Owner, does_not_listen,
 };
 use crate::reload::{GenId, Time};
 use crate::socket::{Endpoint, Transport};
+use crate::unclaimed::UnclaimedPolicy;
 
 /// The mechanism by which the kernel chooses a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

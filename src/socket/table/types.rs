@@ -5,6 +5,7 @@ use std::io;
 use crate::os::Queue;
 use crate::reload::{GenId, Time};
 use crate::socket::Endpoint;
+use crate::unclaimed::UnclaimedPolicy;
 
 /// The id of a group, which is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -212,18 +213,6 @@ pub(in crate::socket) struct Sight {
     pub(in crate::socket) stranger: bool,
     /// Whether a handshake with the address was unfinished, or the scan did not include handshakes.
     pub(in crate::socket) half_open: bool,
-}
-
-/// How to handle a connection that no program accepts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(in crate::socket) enum UnclaimedPolicy {
-    /// Let it wait.
-    #[default]
-    Wait,
-    /// Forward it to the live generation.
-    Forward,
-    /// Respond to it if it speaks HTTP, and let it wait otherwise.
-    Respond,
 }
 
 /// The indices of the members to which a group sends its connections. An index is a position in the kernel's array of

@@ -10,7 +10,9 @@ const INCOMPLETE: &[u8] = b"GET / HTTP/1.1\r\n";
 const OTHER: &[u8] = b"\x16\x03\x01";
 
 fn start_responding(sockets: &mut Sockets) {
-    sockets.respond(Arc::new(respond::Reason::default)).unwrap();
+    sockets
+        .respond(Arc::new(crate::unclaimed::Reason::default))
+        .unwrap();
 }
 
 fn connect(to: &To, count: usize) -> Vec<Box<dyn Duplex>> {

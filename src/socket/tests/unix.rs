@@ -3,6 +3,7 @@ use std::os::unix::fs::MetadataExt;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::adopting::settle;
 use super::*;
 
 fn open_at(path: &Path) -> Sockets {
@@ -54,10 +55,7 @@ async fn many_generations_on_a_unix_socket_lose_no_connection() {
         load.more(10).await;
         let next = start(&mut sockets, number, Style::NonBlocking);
         sockets.switch(id(number)).unwrap();
-        let monitor = sockets.drain_monitor(id(number - 1));
-        monitor
-            .quiescent(|| vec![std::process::id().cast_signed()])
-            .await;
+        settle(&sockets, number - 1).await;
         sockets.drain(id(number - 1)).unwrap();
         let old = std::mem::replace(&mut programs, next);
         old.iter().for_each(Program::ask_to_stop);
@@ -140,7 +138,9 @@ async fn connections_that_wait_while_nothing_is_live_are_left_to_the_next_progra
         .map(|at| directory.path().join(at.to_string()))
         .collect();
     let mut sockets = open_at(&path);
-    sockets.respond(Arc::new(respond::Reason::default)).unwrap();
+    sockets
+        .respond(Arc::new(crate::unclaimed::Reason::default))
+        .unwrap();
     let _before = connect_as(&names[0], &path);
     sockets.stop_responding().unwrap();
     // The first generation crashes without accepting anything.
@@ -151,7 +151,9 @@ async fn connections_that_wait_while_nothing_is_live_are_left_to_the_next_progra
     sockets.hold().unwrap();
     let _held = connect_as(&names[2], &path);
     assert_eq!(sockets.release(id(1)).unwrap(), []);
-    sockets.respond(Arc::new(respond::Reason::default)).unwrap();
+    sockets
+        .respond(Arc::new(crate::unclaimed::Reason::default))
+        .unwrap();
     let mut asks = connect_as(&names[3], &path);
     asks.write_all(REQUEST).unwrap();
     sockets.stop_responding().unwrap();

@@ -10,8 +10,9 @@ use crate::os::Queue;
 use crate::reload::{GenId, Time};
 use crate::socket::table::Steering;
 use crate::socket::table::closing::LONGEST_HANDSHAKE;
-use crate::socket::table::{GroupId, Kernel, ListenerId, Op, Sight, UnclaimedPolicy};
+use crate::socket::table::{GroupId, Kernel, ListenerId, Op, Sight};
 use crate::socket::{Endpoint, Transport};
+use crate::unclaimed::UnclaimedPolicy;
 
 /// A member of the kernel's array. `None` is another process's socket.
 pub(super) type Member = Option<ListenerId>;

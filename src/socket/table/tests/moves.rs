@@ -4,7 +4,8 @@ use super::rules::{Rule, Serving};
 use super::setting::{Client, Life, Move, Setting, Step};
 use super::world::World;
 use crate::reload::GenId;
-use crate::socket::table::{ListenerId, UnclaimedPolicy};
+use crate::socket::table::ListenerId;
+use crate::unclaimed::UnclaimedPolicy;
 
 impl World {
     /// Returns all possible moves.

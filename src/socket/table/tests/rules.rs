@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::kernel::{Member, Model, PROBE_PORT};
 use crate::reload::GenId;
-use crate::socket::table::{GroupId, Op, UnclaimedPolicy};
+use crate::socket::table::{GroupId, Op};
+use crate::unclaimed::UnclaimedPolicy;
 
 /// A promise that every op must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

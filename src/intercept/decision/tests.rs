@@ -213,15 +213,14 @@ fn only_tcp_and_udp_sockets_are_handled() {
     assert_eq!(binding(Domain::UNIX, Type::STREAM, None), None);
 }
 
-/// The groups in which another generation listens, numbered by their position. `own` means that the starting generation
+/// The groups in which another generation listens. `own` means that the starting generation
 /// listens there too, and `target` that it gets the connections.
 fn reached(groups: &[&str]) -> Vec<ReachedGroup> {
-    let groups = groups.iter().zip(0..).map(|(text, number)| {
+    let groups = groups.iter().map(|text| {
         let mut words = text.split(' ');
         let at = words.next().unwrap();
         let words: Vec<_> = words.collect();
         ReachedGroup {
-            group: GroupId(number),
             endpoint: endpoint(at),
             listens: words.contains(&"own"),
             is_target: words.contains(&"target"),
@@ -232,6 +231,11 @@ fn reached(groups: &[&str]) -> Vec<ReachedGroup> {
 
 fn connects(to: &str, groups: &[&str]) -> OnConnect {
     on_connect(to.parse().unwrap(), &reached(groups))
+}
+
+/// The decision to divert the connection to the generation's own listener in this group.
+fn itself(group: &str) -> OnConnect {
+    OnConnect::ToItself(reached(&[group])[0].endpoint)
 }
 
 #[test]
@@ -245,8 +249,7 @@ fn a_starting_generation_is_refused_where_only_others_listen() {
 #[test]
 fn a_starting_generation_reaches_its_own_listener() {
     for group in ["127.0.0.1:80 own", "0.0.0.0:80 own", "[::]:80 own"] {
-        let itself = OnConnect::ToItself(GroupId(0));
-        assert_eq!(connects("127.0.0.1:80", &[group]), itself);
+        assert_eq!(connects("127.0.0.1:80", &[group]), itself(group));
     }
     let target = ["127.0.0.1:80 own target"];
     assert_eq!(connects("127.0.0.1:80", &target), OnConnect::PassOn);
@@ -257,19 +260,14 @@ fn the_most_specific_address_gets_the_connection() {
     let check = |to: &str, groups: &[&str]| {
         let decision = connects(to, groups);
         let reversed: Vec<_> = groups.iter().rev().copied().collect();
-        let position = |decision, count: u64| match decision {
-            OnConnect::ToItself(GroupId(at)) => OnConnect::ToItself(GroupId(count - 1 - at)),
-            other @ (OnConnect::PassOn | OnConnect::Refused) => other,
-        };
-        let other = position(connects(to, &reversed), groups.len() as u64);
+        let other = connects(to, &reversed);
         assert_eq!(decision, other, "the order does not matter");
         decision
     };
-    let itself = |group| OnConnect::ToItself(GroupId(group));
     let own_exact = ["0.0.0.0:80", "127.0.0.1:80 own", "[::]:80"];
-    assert_eq!(check("127.0.0.1:80", &own_exact), itself(1));
+    assert_eq!(check("127.0.0.1:80", &own_exact), itself(own_exact[1]));
     let own_v4 = ["[::]:80", "0.0.0.0:80 own"];
-    assert_eq!(check("127.0.0.1:80", &own_v4), itself(1));
+    assert_eq!(check("127.0.0.1:80", &own_v4), itself(own_v4[1]));
     // The kernel prefers the other generation's group, from which connections cannot be diverted to this generation.
     let own_wider = ["0.0.0.0:80 own", "127.0.0.1:80"];
     assert_eq!(check("127.0.0.1:80", &own_wider), OnConnect::PassOn);

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -20,11 +19,6 @@ const BUFFER: usize = 8 << 10;
 /// never closes would use up one of the connections that hotrun can handle at the same time. The kernel has the same
 /// limit for sockets that no process holds (`tcp_fin_timeout`, `tcp(7)`).
 const AFTER_RESPONSE: Duration = Duration::from_secs(60);
-
-/// A TCP or unix socket connection.
-pub trait Connection: AsyncRead + AsyncWrite + AsFd + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + AsFd + Send + Unpin> Connection for T {}
 
 /// Forwards a client's connection to the live generation until both directions are closed. `received` has already been
 /// read from the client. All bytes and the end of each direction are passed on unchanged.

@@ -1,16 +1,43 @@
+//! Tests monitors of generations whose programs run in this process.
+
 mod counting;
 
-use std::num::NonZeroU32;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::sync::mpsc;
+use std::thread;
 
 use nix::sys::socket::setsockopt;
 use nix::{libc, setsockopt_impl, sockopt_impl};
-use tokio::time::timeout;
 
 use super::*;
-use crate::os::{tcp_connections, tcp_half_open};
+use crate::reload::GenId;
+use crate::socket::{Address, Sharing, Sockets};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn id(number: u32) -> GenId {
+    GenId::new(number)
+}
+
+fn open(value: &str) -> Sockets {
+    Sockets::open(&[value.parse().unwrap()], Sharing::Steered).unwrap()
+}
+
+fn tcp(sockets: &Sockets) -> SocketAddr {
+    match sockets.listening()[0].address {
+        Address::Tcp(address) => address,
+        Address::Unix(_) => panic!("not TCP"),
+    }
+}
+
+/// Returns a monitor of generation 1.
+fn monitor(sockets: &Sockets) -> DrainMonitor {
+    DrainMonitor::new(sockets.monitored(id(1)))
+}
 
 fn own_pid() -> Vec<i32> {
     vec![std::process::id() as i32]
@@ -47,8 +74,8 @@ struct Served {
 }
 
 fn served() -> Served {
-    let mut sockets = open(&["127.0.0.1:0"]);
-    let to = tcp(&sockets, 0);
+    let mut sockets = open("127.0.0.1:0");
+    let to = tcp(&sockets);
     let listener = TcpListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
     sockets.switch(id(1)).unwrap();
     drop(sockets.prepare(id(2)).unwrap());
@@ -83,7 +110,7 @@ async fn quiescence_waits_for_handshakes_from_before_the_switch() {
     let mut served = served();
     setsockopt(&served.listener, DeferAccept, &5).unwrap();
     let mut client = connect_to_first(&mut served);
-    let monitor = served.sockets.drain_monitor(id(1));
+    let monitor = monitor(&served.sockets);
     is_not_quiescent(&monitor, "the handshake is unfinished").await;
     is_not_idle(&monitor, "the handshake is unfinished").await;
     client.write_all(b"?").unwrap();
@@ -99,7 +126,7 @@ async fn quiescence_waits_for_handshakes_from_before_the_switch() {
 #[tokio::test]
 async fn quiescence_waits_for_the_queue_and_for_the_first_byte() {
     let mut served = served();
-    let monitor = served.sockets.drain_monitor(id(1));
+    let monitor = monitor(&served.sockets);
     becomes_quiescent(&monitor).await;
     let mut client = connect_to_first(&mut served);
     is_not_quiescent(&monitor, "the connection is in the queue").await;
@@ -119,7 +146,7 @@ async fn quiescence_waits_for_the_queue_and_for_the_first_byte() {
 #[tokio::test]
 async fn a_generation_is_idle_without_connections_or_when_all_are_closed() {
     let mut served = served();
-    let monitor = served.sockets.drain_monitor(id(1));
+    let monitor = monitor(&served.sockets);
     becomes_idle(&monitor).await;
     let client = connect_to_first(&mut served);
     // Connections that the program does not accept are forwarded.
@@ -187,7 +214,7 @@ async fn never_idle_during(exchange: Exchange, head_start: Duration) {
     let client = connect_to_first(&mut served);
     let (server, _) = served.listener.accept().unwrap();
     server.set_nodelay(true).unwrap();
-    let monitor = served.sockets.drain_monitor(id(1));
+    let monitor = monitor(&served.sockets);
     let monitor = match exchange {
         Exchange::Fresh | Exchange::KeptAlive | Exchange::HalfClosed => monitor,
         // The connection is really idle between its requests, and on a busy machine for longer than this client sleeps.
@@ -228,7 +255,7 @@ async fn a_monitored_connection_is_idle_soon_after_its_response() {
     let (mut server, _) = served.listener.accept().unwrap();
     client.write_all(b"?").unwrap();
     server.read_exact(&mut [0]).unwrap();
-    let monitor = served.sockets.drain_monitor(id(1));
+    let monitor = monitor(&served.sockets);
     is_not_idle(&monitor, "no response has been sent").await;
     let idle = async {
         timeout(DEADLINE, monitor.idle(own_pid)).await.unwrap();
@@ -260,7 +287,7 @@ async fn polling_a_thousand_connections_is_cheap() {
         let client = connect_to_first(&mut served);
         pairs.push((client, served.listener.accept().unwrap().0));
     }
-    let monitor = served.sockets.drain_monitor(id(1));
+    let monitor = monitor(&served.sockets);
     // The first poll reads all of `/proc/PID/fd`, which lists 2000 sockets here. Later polls read it only if there are
     // new connections.
     let first = cpu_time(|| assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1000));
@@ -276,11 +303,10 @@ async fn polling_a_thousand_connections_is_cheap() {
         assert!(!polls.is_quiescent(&own_pid()).unwrap());
     });
     let list = cpu_time(|| assert!(tcp_connections(served.to).unwrap().len() > 1000));
-    report(&format!(
-        "1000 connections: the first poll takes {first:?} of CPU time, a later one {later:?}, \
-         of which the kernel's list takes {list:?}"
-    ));
-    assert!(later < Duration::from_millis(50), "{later:?}");
+    assert!(
+        later < Duration::from_millis(50),
+        "the first poll takes {first:?} of CPU time, a later one {later:?}, of which the kernel's list takes {list:?}"
+    );
 }
 
 /// Returns the average CPU time of `act` on this thread, however busy the machine is (`/proc/PID/schedstat`).
@@ -301,10 +327,10 @@ async fn a_unix_socket_is_quiescent_once_all_bytes_are_read_and_idle_once_all_cl
 {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
-    let mut sockets = open(&[&format!("unix:{}", path.display())]);
+    let mut sockets = open(&format!("unix:{}", path.display()));
     let listener = UnixListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
     sockets.switch(id(1)).unwrap();
-    let monitor = sockets.drain_monitor(id(1));
+    let monitor = monitor(&sockets);
     becomes_quiescent(&monitor).await;
     becomes_idle(&monitor).await;
     let mut client = UnixStream::connect(&path).unwrap();

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::socket::respond::{GetReason, HttpRequest, Reason, may_see_reason, response};
+use super::respond::{GetReason, HttpRequest, Reason, may_see_reason, response};
 
 /// hotrun stops reading a request once it has read this many bytes. Servers accept 8 to 64 kilobytes of headers.
 const MOST_READ: usize = 32 << 10;

@@ -35,9 +35,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Socket, Type};
 
 use crate::os;
-use crate::socket::endpoint::{Endpoint, Transport};
-use crate::socket::table::GroupId;
-use crate::socket::{Neighbours, ReachedGroup};
+use crate::socket::{Endpoint, Neighbours, ReachedGroup, Transport};
 
 /// The address that a program binds a socket to, and how it shares the address with its other sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,8 +164,8 @@ pub(super) enum OnConnect {
     PassOn,
     /// Report that nobody listens, as the kernel would if no other generation existed.
     Refused,
-    /// Divert the socket's source port to this generation's listener in this group, and let the kernel handle the call.
-    ToItself(GroupId),
+    /// Divert the socket's source port to this generation's listener on this address, and let the kernel handle the call.
+    ToItself(Endpoint),
 }
 
 /// Returns the address that the kernel connects to when a program passes this one: an unspecified address means
@@ -195,7 +193,7 @@ pub(super) fn on_connect(to: SocketAddr, reached: &[ReachedGroup]) -> OnConnect 
     if lands.is_target {
         OnConnect::PassOn
     } else if lands.listens {
-        OnConnect::ToItself(lands.group)
+        OnConnect::ToItself(lands.endpoint)
     } else if reached.iter().any(|one| one.listens) {
         OnConnect::PassOn
     } else {

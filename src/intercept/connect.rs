@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use crate::socket::Diversion;
-use crate::socket::endpoint::Endpoint;
+use crate::socket::{Diversion, Endpoint};
 
 /// How long a source port stays diverted. For a local connection, the kernel chooses the listener during the `connect`
 /// call, but under load the thread may resume the call late. Once the program has closed the socket, a client may get

@@ -1,5 +1,8 @@
 //! Determines from outside the program whether a generation has finished: whether its accept queues are empty, and its
 //! connections closed or idle.
+//!
+//! This module gets a generation's listeners and pids, and only reads: the kernel's tables and `/proc`. It does not know
+//! which generation is live.
 
 mod idle;
 
@@ -13,18 +16,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use self::idle::{IdleDetector, QUIET};
-use super::table::LONGEST_HANDSHAKE;
 use crate::os::process_tree::has_ended;
 use crate::os::socket_holders::sockets_of;
 use crate::os::{
     KERNEL_TICK, TcpConnection, TcpState, UnixConnection, tcp_connections, tcp_half_open,
-    tcp_queue, unix_connections, unix_queue,
+    unix_connections,
 };
+use crate::socket::{LONGEST_HANDSHAKE, MonitoredListener};
 
 /// The shortest and longest pause between two polls. Within these limits, polling takes at most a tenth of the time.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -38,18 +40,6 @@ const SHARED_IDLE: Duration = Duration::from_secs(1);
 /// expect it to be closed. The limit allows for an overloaded machine, where a client may take a long time to send its
 /// first byte.
 const UNUSED: Duration = Duration::from_secs(2);
-
-/// One of the generation's listeners. `socket` and `queue` (an inode) are `None` if all generations share the socket.
-pub(super) enum MonitoredListener {
-    Tcp {
-        socket: Option<Arc<Socket>>,
-        address: SocketAddr,
-    },
-    Unix {
-        queue: Option<u64>,
-        name: PathBuf,
-    },
-}
 
 /// How many of a generation's connections are in use: the TCP connections whose client awaits a response, and all unix
 /// connections that the client has not closed, because the kernel reports too little about those.
@@ -81,11 +71,13 @@ pub struct DrainMonitor {
 }
 
 impl DrainMonitor {
-    pub(super) fn new(listeners: Vec<MonitoredListener>, shared: bool) -> Self {
+    /// Returns a monitor for the generation with these listeners.
+    #[must_use]
+    pub fn new(listeners: Vec<MonitoredListener>) -> Self {
         Self {
+            shared: listeners.iter().any(MonitoredListener::is_shared),
             listeners: Arc::new(listeners),
             since: Instant::now(),
-            shared,
             quiet: QUIET,
             in_use: Arc::default(),
         }
@@ -149,7 +141,7 @@ impl DrainMonitor {
         Ok(found.tcp.len() + found.unix.len())
     }
 
-    pub(super) fn polls(&self) -> Polls {
+    fn polls(&self) -> Polls {
         Polls {
             listeners: self.listeners.clone(),
             since: self.since,
@@ -162,7 +154,7 @@ impl DrainMonitor {
 }
 
 /// The state that the polls of one wait share.
-pub(super) struct Polls {
+struct Polls {
     listeners: Arc<Vec<MonitoredListener>>,
     since: Instant,
     owners: ConnectionOwners,
@@ -179,7 +171,7 @@ struct Connections {
 }
 
 impl Polls {
-    pub(super) fn is_quiescent(&mut self, pids: &[i32]) -> io::Result<bool> {
+    fn is_quiescent(&mut self, pids: &[i32]) -> io::Result<bool> {
         // Connections move from the handshake to the queue, so check in this order.
         if self.half_open()? || self.listeners.iter().any(|one| one.queued() > 0) {
             return Ok(false);
@@ -313,24 +305,6 @@ fn is_new(one: &TcpConnection) -> bool {
     }
 }
 
-impl MonitoredListener {
-    fn is_unix(&self) -> bool {
-        matches!(self, Self::Unix { .. })
-    }
-
-    /// Returns how many connections are waiting in the accept queue.
-    fn queued(&self) -> u32 {
-        let queue = match self {
-            Self::Tcp { socket, .. } => socket.as_ref().map(|socket| tcp_queue(&**socket)),
-            Self::Unix { queue, .. } => queue.map(unix_queue),
-        };
-        queue
-            .and_then(Result::ok)
-            .filter(|queue| queue.listening)
-            .map_or(0, |queue| queue.waiting)
-    }
-}
-
 /// How many times to search for the holder of a connection. Right after `accept`, its descriptor is not visible yet, so
 /// one search is not enough.
 const SEARCHES: u32 = 2;
@@ -374,3 +348,6 @@ impl ConnectionOwners {
         inode != 0 && !self.ours.contains_key(&inode) && searches < SEARCHES
     }
 }
+
+#[cfg(test)]
+mod tests;

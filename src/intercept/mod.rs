@@ -10,6 +10,8 @@
 //! Each generation has a thread that replies to its program's calls. `decision` contains a table of the replies, and
 //! `program` and `connect` carry out the decisions. The program is waiting for the reply, so the thread must not wait
 //! for the driver.
+//!
+//! This module knows the sockets of one program. It asks an [`Adopter`] for everything that concerns other generations.
 
 mod connect;
 mod decision;
@@ -25,10 +27,10 @@ use self::connect::OwnConnections;
 use self::decision::ProgramSockets;
 pub use self::program::InterceptEvent;
 use self::program::{Caller, InterceptedProgram};
-use super::Adopter;
 use crate::os;
 use crate::os::seccomp::{Call, InterceptedCalls, Next, Syscall};
 use crate::reload::GenId;
+use crate::socket::Adopter;
 
 /// The kernel does not report closed sockets, so hotrun has to search for them. This is the time from a call to the
 /// first search. It is also the pause between searches while several of the program's sockets share an address, because

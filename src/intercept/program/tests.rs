@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Type};
 
 use super::*;
-use crate::socket::intercept::decision::ProgramSocket;
+use crate::intercept::decision::ProgramSocket;
 use crate::socket::{Sharing, Sockets};
 
 /// A socket that shares its address, as the sockets of several workers do.

@@ -4,12 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::{InterceptEvent, InterceptedProgram};
+use crate::intercept::decision::{BindingSocket, ProgramSocket};
 use crate::os;
 use crate::os::process_tree::has_ended;
 use crate::os::seccomp::Reply;
-use crate::socket::endpoint::Transport;
-use crate::socket::intercept::decision::{BindingSocket, ProgramSocket};
-use crate::socket::open::check_unused;
+use crate::socket::Transport;
 
 impl InterceptedProgram {
     /// Leaves the bind of a TCP socket to the kernel, which knows what the program may bind: Landlock, another security
@@ -22,15 +21,10 @@ impl InterceptedProgram {
     /// conflicts (`__sys_bind` in `net/socket.c`).
     pub(super) fn prepare_stream(&mut self, socket: BindingSocket, mut shared: bool) -> Reply {
         let endpoint = socket.binding.endpoint;
-        // Ignore other errors: they need not affect the program's socket, whose options differ from those of the test
-        // socket.
-        if !shared
-            && let Err(error) = check_unused(&socket.socket, endpoint)
-            && error.raw_os_error() == Some(libc::EADDRINUSE)
-        {
-            shared = !endpoint.is_occupied(&self.adopter.inodes());
-            if !shared {
-                self.is_in_use(endpoint);
+        if !shared {
+            match self.adopter.must_share(&socket.socket, endpoint) {
+                Ok(must) => shared = must,
+                Err(_) => self.is_in_use(endpoint),
             }
         }
         match socket.socket.set_reuse_port(shared) {

@@ -18,10 +18,7 @@ use crate::os::seccomp::{
 use crate::os::socket_holders::sockets_of;
 use crate::os::{self, ProcessEnds};
 use crate::reload::GenId;
-use crate::socket::address::Address;
-use crate::socket::endpoint::{Endpoint, Transport};
-use crate::socket::open::{self, OpenError};
-use crate::socket::{Adopter, Joined};
+use crate::socket::{self, Adopter, Endpoint, Joined, OpenError, Transport};
 
 /// An event that concerns a program's sockets.
 #[derive(Debug)]
@@ -223,7 +220,7 @@ impl InterceptedProgram {
         match decision {
             OnListen::PassOn => Reply::Continue,
             OnListen::InUse => Reply::Errno(libc::EADDRINUSE),
-            OnListen::Again => match open::listen(&socket, backlog) {
+            OnListen::Again => match socket::listen(&socket, backlog) {
                 Ok(()) => Reply::Success,
                 Err(_) => Reply::Continue,
             },
@@ -279,8 +276,8 @@ impl InterceptedProgram {
         match decision {
             OnConnect::PassOn => Reply::Continue,
             OnConnect::Refused => Reply::Errno(libc::ECONNREFUSED),
-            OnConnect::ToItself(group) => {
-                let start = |port| self.adopter.divert(group, port, self.id);
+            OnConnect::ToItself(at) => {
+                let start = |port| self.adopter.divert(at, port, self.id);
                 let diverted = self.connections.divert(&socket, address, start);
                 if let Err(error) = diverted {
                     tracing::debug!("gen {}: not diverted: {error}", self.id);
@@ -317,15 +314,9 @@ impl InterceptedProgram {
 
     /// Reports which process uses the address for which the program got `EADDRINUSE`.
     pub(super) fn report_in_use(&mut self) {
-        let Some(endpoint) = self.in_use.take() else {
-            return;
-        };
-        let occupant = match endpoint.transport {
-            Transport::Tcp => endpoint.occupant(&self.adopter.inodes()),
-            Transport::Udp => None,
-        };
-        let error = OpenError::in_use(&Address::Tcp(endpoint.address), occupant.as_ref());
-        (self.notify)(InterceptEvent::InUse(error));
+        if let Some(endpoint) = self.in_use.take() {
+            (self.notify)(InterceptEvent::InUse(self.adopter.in_use(endpoint)));
+        }
     }
 
     /// Forgets the sockets that no process holds any longer, and orphans their listeners.

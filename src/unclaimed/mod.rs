@@ -1,7 +1,12 @@
-//! Accepts TCP connections that no program accepts, and handles each of them by its group's [`UnclaimedPolicy`]: it
-//! waits, gets a response, or is forwarded.
+//! Accepts TCP connections that no program accepts, and handles each of them by an [`UnclaimedPolicy`]: it waits, gets
+//! a response (`respond`), or is forwarded to the live generation (`forward`).
+//!
+//! This module gets a listening socket and a policy that may change at any time. It does not know generations, groups
+//! or steering: a connection to the socket's address reaches the live generation.
 
+mod forward;
 mod pending;
+mod respond;
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -18,10 +23,10 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use self::forward::forward;
 use self::pending::{ClientEvent, PendingConnection};
-use super::forward::forward;
-use super::respond::{GetReason, Reason, send};
-use super::table::UnclaimedPolicy;
+use self::respond::send;
+pub use self::respond::{GetReason, Reason};
 
 /// How many connections hotrun handles at the same time. Each of them occupies one place. A forwarded connection uses
 /// two descriptors, and a process may have only 1024 by default.
@@ -31,11 +36,23 @@ const CROWDED: Duration = Duration::from_millis(50);
 /// How many clients may wait without a place. If there are more, only the newest are kept.
 const MOST_WITHOUT_PLACE: u64 = 256;
 
+/// How to handle a connection that no program accepts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum UnclaimedPolicy {
+    /// Let it wait.
+    #[default]
+    Wait,
+    /// Forward it to the live generation.
+    Forward,
+    /// Respond to it if it speaks HTTP, and let it wait otherwise.
+    Respond,
+}
+
 /// The state that the unclaimed connections of all addresses share. Connections beyond the limits wait in the accept
 /// queues.
-pub(super) struct Unclaimed {
+pub struct Unclaimed {
     /// The runtime whose tasks handle the connections.
-    pub(super) runtime: Handle,
+    runtime: Handle,
     /// One permit for each connection that may be handled at the same time.
     places: Arc<Semaphore>,
     /// How many clients have given up their places so far.
@@ -44,7 +61,9 @@ pub(super) struct Unclaimed {
 }
 
 impl Unclaimed {
-    pub(super) fn new(runtime: Handle) -> Self {
+    /// Returns the state of hotrun without any unclaimed connection.
+    #[must_use]
+    pub fn new(runtime: Handle) -> Self {
         let unknown: Arc<GetReason> = Arc::new(Reason::default);
         Self {
             runtime,
@@ -52,6 +71,35 @@ impl Unclaimed {
             without_place: watch::Sender::default(),
             reason: watch::Sender::new(unknown),
         }
+    }
+
+    /// Starts accepting connections from this socket, which listens on this port. Calls `shut_down` if a program shuts
+    /// down the socket. Fails if no more descriptors can be opened or no more threads can be started.
+    pub fn accept_from(
+        self: &Arc<Self>,
+        socket: Arc<Socket>,
+        port: u16,
+        policy: watch::Receiver<UnclaimedPolicy>,
+        shut_down: impl Fn() + Send + 'static,
+    ) -> io::Result<Arc<Forwarder>> {
+        let (bell, ringer) = net::UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ringer.set_nonblocking(true)?;
+        let forwarder = Arc::new(Forwarder {
+            state: AtomicU8::new(WAITING),
+            bell: ringer,
+        });
+        let task = ForwarderThread {
+            socket,
+            policy,
+            unclaimed: self.clone(),
+            shut_down: Box::new(shut_down),
+        };
+        let controlled_by = forwarder.clone();
+        // The kernel truncates the name to 15 bytes.
+        let thread = thread::Builder::new().name(format!("forward {port}"));
+        thread.spawn(move || task.run(&controlled_by, &bell))?;
+        Ok(forwarder)
     }
 
     /// Numbers a client that gives up its place.
@@ -72,7 +120,7 @@ impl Unclaimed {
     }
 
     /// Sets the reason that is given to clients while the policy is [`UnclaimedPolicy::Respond`].
-    pub(super) fn set_reason(&self, reason: Arc<GetReason>) {
+    pub fn set_reason(&self, reason: Arc<GetReason>) {
         self.reason.send_replace(reason);
     }
 }
@@ -85,17 +133,16 @@ impl Unclaimed {
 /// and our `accept` then blocks. This is why a thread is needed. A blocked thread does no harm: it waits for the next
 /// connection, as it would anyway. When the listener is closed, the socket is shut down, and the thread exits. Once the
 /// process tree is gone, only hotrun has the socket, and makes it non-blocking.
-pub(super) struct Forwarder {
-    pub(super) socket: Arc<Socket>,
-    pub(super) port: u16,
-    pub(super) policy: watch::Receiver<UnclaimedPolicy>,
-    pub(super) unclaimed: Arc<Unclaimed>,
+struct ForwarderThread {
+    socket: Arc<Socket>,
+    policy: watch::Receiver<UnclaimedPolicy>,
+    unclaimed: Arc<Unclaimed>,
     /// Called when a program has shut down the socket.
-    pub(super) shut_down: Box<dyn Fn() + Send + Sync>,
+    shut_down: Box<dyn Fn() + Send>,
 }
 
-/// Controls a [`Forwarder`]. It has no lock, so the socket thread never waits for the forwarder's thread.
-pub(super) struct ForwarderControl {
+/// Controls a thread that accepts connections from one listener. It has no lock, so the caller never waits for the thread.
+pub struct Forwarder {
     state: AtomicU8,
     /// Wakes the thread. Writing never blocks: if the buffer is full, the thread is about to wake anyway.
     bell: net::UnixStream,
@@ -108,21 +155,21 @@ const ACCEPTING: u8 = 1;
 /// The thread accepts no more connections.
 const ENDED: u8 = 2;
 
-impl ForwarderControl {
+impl Forwarder {
     /// Wakes the thread, so that it checks the policy again.
-    pub(super) fn wake(&self) {
+    pub fn wake(&self) {
         let _ = (&self.bell).write(&[0]);
     }
 
     /// Stops the thread. If it is blocked in `accept`, the caller must also shut down the socket.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         self.state.store(ENDED, Ordering::Release);
         self.wake();
     }
 
     /// Stops the thread unless it is accepting a connection. Returns whether it was stopped. A stopped thread accepts no
     /// more connections, but may run a little longer.
-    pub(super) fn end_idle(&self) -> bool {
+    pub fn end_idle(&self) -> bool {
         let ended = self.change(WAITING, ENDED) || self.ended();
         self.wake();
         ended
@@ -139,25 +186,8 @@ impl ForwarderControl {
     }
 }
 
-impl Forwarder {
-    /// Starts the thread. Fails if no more descriptors can be opened or no more threads can be started.
-    pub(super) fn start(self) -> io::Result<Arc<ForwarderControl>> {
-        let (bell, ringer) = net::UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        ringer.set_nonblocking(true)?;
-        let control = Arc::new(ForwarderControl {
-            state: AtomicU8::new(WAITING),
-            bell: ringer,
-        });
-        // The kernel truncates the name to 15 bytes.
-        let name = format!("forward {}", self.port);
-        let controlled_by = control.clone();
-        let thread = thread::Builder::new().name(name);
-        thread.spawn(move || self.run(&controlled_by, &bell))?;
-        Ok(control)
-    }
-
-    fn run(&self, control: &ForwarderControl, bell: &net::UnixStream) {
+impl ForwarderThread {
+    fn run(&self, control: &Forwarder, bell: &net::UnixStream) {
         while !control.ended() {
             let shut_down = match self.wait(bell) {
                 Ok(woken) if woken.contains(PollFlags::POLLHUP) => true,
@@ -207,7 +237,7 @@ impl Forwarder {
 
     /// Accepts a connection, and handles it in a task. Takes a place first, because a connection that cannot be handled
     /// yet should stay in the queue. Returns whether the socket was shut down, either by us or by the program.
-    fn accept(&self, control: &ForwarderControl) -> bool {
+    fn accept(&self, control: &Forwarder) -> bool {
         let Ok(place) = self.unclaimed.places.clone().try_acquire_owned() else {
             return false;
         };

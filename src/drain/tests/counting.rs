@@ -1,11 +1,13 @@
 //! Which connections are counted, and which of them are in use.
 
+use socket2::{Domain, Protocol, Socket, Type};
+
 use super::*;
 
 #[tokio::test]
 async fn connections_of_other_processes_are_ignored() {
     let mut served = served();
-    let monitor = served.sockets.drain_monitor(id(1));
+    let monitor = monitor(&served.sockets);
     let _client = connect_to_first(&mut served);
     let (_server, _) = served.listener.accept().unwrap();
     assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1);
@@ -18,7 +20,7 @@ async fn connections_of_other_processes_are_ignored() {
 /// Returns a monitor of generation 1, and a function that returns how many connections are in use.
 fn counting(served: &Served) -> (DrainMonitor, impl Fn() -> u32) {
     let in_use = Arc::new(InUse::default());
-    let monitor = served.sockets.drain_monitor(id(1)).count_in(&in_use);
+    let monitor = monitor(&served.sockets).count_in(&in_use);
     let count = move || in_use.count().map_or(0, NonZeroU32::get);
     (monitor, count)
 }
@@ -74,7 +76,7 @@ fn a_generation_with_a_process_that_may_not_be_inspected_is_never_idle() {
             .build();
         runtime.unwrap().block_on(async {
             let mut served = served();
-            let monitor = served.sockets.drain_monitor(id(1));
+            let monitor = monitor(&served.sockets);
             let client = connect_to_first(&mut served);
             let (_server, _) = served.listener.accept().unwrap();
             drop(client);
@@ -96,12 +98,15 @@ fn a_generation_with_a_process_that_may_not_be_inspected_is_never_idle() {
 /// Each poll queries the kernel only once for each port, however many listeners it has.
 #[tokio::test]
 async fn a_connection_is_counted_once_however_many_listeners_share_its_port() {
-    let mut sockets = open(&["127.0.0.1:0"]);
-    let first = tcp(&sockets, 0);
+    let mut sockets = open("127.0.0.1:0");
+    let first = tcp(&sockets);
     let adopter = sockets.adopter().unwrap();
     let listeners: Vec<_> = (0..3)
         .map(|_| {
-            let socket = super::adopting::bound(first, socket2::Protocol::TCP);
+            let domain = Domain::for_address(first);
+            let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).unwrap();
+            socket.set_reuse_port(true).unwrap();
+            socket.bind(&first.into()).unwrap();
             let duplicate = socket.try_clone().unwrap();
             adopter.join(id(1), duplicate, 5).unwrap();
             TcpListener::from(socket)
@@ -114,6 +119,6 @@ async fn a_connection_is_counted_once_however_many_listeners_share_its_port() {
         listener.accept().ok()
     };
     let _accepted: Vec<_> = listeners.iter().filter_map(accept).collect();
-    let monitor = sockets.drain_monitor(id(1));
+    let monitor = monitor(&sockets);
     assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1);
 }
