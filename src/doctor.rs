@@ -44,42 +44,54 @@ pub enum Severity {
 pub struct Finding {
     /// How serious the result is.
     pub severity: Severity,
-    /// What was checked, in at most 13 characters.
-    pub name: &'static str,
     /// The details, in a few words.
     pub text: String,
     /// What to do. Empty if the check succeeds, or if an earlier check's hint applies.
     pub hint: &'static str,
 }
 
+/// What was checked, in at most 13 characters, and what was found.
+pub type Check = (&'static str, Finding);
+
 /// Runs all checks for a working directory.
-pub fn check(workdir: &Path) -> Vec<Finding> {
+pub fn check(workdir: &Path) -> Vec<Check> {
     let adopts = seccomp::probe();
+    let switching = attempted(
+        steer(),
+        "in the kernel, with a filter on SO_REUSEPORT sockets",
+        "the kernel refuses the filter",
+        "use a newer kernel or sandbox; until then, generations share a socket",
+    );
+    let draining = attempted(
+        os::tcp_listening(1).map(drop),
+        "until the last connection closes (seen with sock_diag)",
+        "connections are not visible",
+        "load the modules `tcp_diag` and `inet_diag`, or use another sandbox",
+    );
     vec![
-        kernel(&adopts),
-        own_sockets(&adopts),
-        socket_access(&adopts),
-        switching(),
-        draining(),
-        processes(),
-        changes(workdir),
-        open_files(),
-        terminal(),
-        cargo(workdir),
+        ("kernel", kernel(&adopts)),
+        ("own sockets", own_sockets(&adopts)),
+        ("switching", switching),
+        ("draining", draining),
+        ("processes", processes()),
+        ("changes", changes(workdir)),
+        ("open files", open_files()),
+        ("terminal", terminal()),
+        ("cargo", cargo(workdir)),
     ]
 }
 
 /// The number of checks that failed.
-pub fn failures(findings: &[Finding]) -> usize {
-    let fails = |finding: &&Finding| finding.severity == Severity::Fails;
-    findings.iter().filter(fails).count()
+pub fn failures(checks: &[Check]) -> usize {
+    let fails = |(_, finding): &&Check| finding.severity == Severity::Fails;
+    checks.iter().filter(fails).count()
 }
 
 /// Renders the findings, on at most two lines each.
-pub fn report(findings: &[Finding], color: bool) -> String {
+pub fn report(checks: &[Check], color: bool) -> String {
     let mut text = format!("hotrun {}\n", env!("CARGO_PKG_VERSION"));
     // Writing to a String cannot fail.
-    for finding in findings {
+    for (name, finding) in checks {
         let (label, style) = match finding.severity {
             Severity::Works => ("works", Style::new().green()),
             Severity::Note => ("note ", Style::new().yellow()),
@@ -87,49 +99,50 @@ pub fn report(findings: &[Finding], color: bool) -> String {
         };
         let label = style.force_styling(color).apply_to(label);
         let details = truncate_str(&finding.text, WIDTH - 23, "…");
-        let _ = writeln!(text, "  {label}  {:<13} {details}", finding.name);
+        let _ = writeln!(text, "  {label}  {name:<13} {details}");
         if !finding.hint.is_empty() {
-            let _ = writeln!(
-                text,
-                "       -> {}",
-                truncate_str(finding.hint, WIDTH - 10, "…")
-            );
+            let hint = truncate_str(finding.hint, WIDTH - 10, "…");
+            let _ = writeln!(text, "       -> {hint}");
         }
     }
-    text.push_str(match failures(findings) {
+    text.push_str(match failures(checks) {
         0 => "everything that hotrun needs works\n",
         1.. => "with these failures, reloads may lose connections or not work at all\n",
     });
     text
 }
 
-impl Finding {
-    fn works(name: &'static str, text: impl Into<String>) -> Self {
-        Self::new(Severity::Works, name, text, "")
-    }
+fn works(text: impl Into<String>) -> Finding {
+    found(Severity::Works, text, "")
+}
 
-    fn note(name: &'static str, text: impl Into<String>, hint: &'static str) -> Self {
-        Self::new(Severity::Note, name, text, hint)
-    }
+fn note(text: impl Into<String>, hint: &'static str) -> Finding {
+    found(Severity::Note, text, hint)
+}
 
-    fn fails(name: &'static str, text: impl Into<String>, hint: &'static str) -> Self {
-        Self::new(Severity::Fails, name, text, hint)
-    }
+fn fails(text: impl Into<String>, hint: &'static str) -> Finding {
+    found(Severity::Fails, text, hint)
+}
 
-    fn new(
-        severity: Severity,
-        name: &'static str,
-        text: impl Into<String>,
-        hint: &'static str,
-    ) -> Self {
-        let text = text.into();
-        Self {
-            severity,
-            name,
-            text,
-            hint,
-        }
+fn found(severity: Severity, text: impl Into<String>, hint: &'static str) -> Finding {
+    Finding {
+        severity,
+        text: text.into(),
+        hint,
     }
+}
+
+/// The result of performing an operation.
+fn attempted(result: io::Result<()>, success: &str, failure: &str, hint: &'static str) -> Finding {
+    match result {
+        Ok(()) => works(success),
+        Err(error) => fails(without_code(&format!("{failure}: {error}")), hint),
+    }
+}
+
+/// The text without the error's code (`(os error 2)`).
+fn without_code(text: &str) -> &str {
+    text.split(" (os error ").next().unwrap_or(text)
 }
 
 const LISTEN: &str = "let the program use the socket of `--listen ADDRESS`";
@@ -140,84 +153,32 @@ fn kernel(adopts: &Result<(), Unavailable>) -> Finding {
         |name| format!("{} {}", name.sysname().display(), name.release().display()),
     );
     match adopts {
-        Err(Unavailable::OldKernel(_)) => {
-            Finding::fails("kernel", format!("{name} is older than 5.19"), LISTEN)
-        }
+        Err(Unavailable::OldKernel(_)) => fails(format!("{name} is older than 5.19"), LISTEN),
         _ if !os::STEERING => {
             let text = format!("{name} can't switch between sockets");
-            Finding::fails("kernel", text, "use Linux, or a Linux container")
+            fails(text, "use Linux, or a Linux container")
         }
-        Ok(()) | Err(_) => Finding::works("kernel", name),
+        Ok(()) | Err(_) => works(name),
     }
 }
 
-/// Whether hotrun can intercept the system calls with which programs open their own sockets.
+/// Whether hotrun can adopt the sockets that programs open themselves.
 fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
-    let (text, hint) = match adopts {
-        Ok(()) | Err(Unavailable::Pidfd(_) | Unavailable::Memory(_)) => {
-            return Finding::works("own sockets", "managed with a seccomp filter");
-        }
-        Err(Unavailable::OldKernel(_)) => {
-            return Finding::note("own sockets", "hotrun can't manage them on this kernel", "");
-        }
-        Err(Unavailable::Seccomp(error)) => (
-            format!("a seccomp filter is refused: {}", cause(error)),
-            LISTEN,
-        ),
-        Err(Unavailable::Busy) => (
-            "a sandbox or another hotrun already intercepts system calls".to_owned(),
-            "start hotrun outside it, or use `--listen ADDRESS`",
-        ),
-        Err(Unavailable::Process(error)) => (
-            format!("cannot start a process for this check: {}", cause(error)),
-            "check the process limit: `ulimit -u`",
-        ),
-        Err(Unavailable::Silent) => ("the filter did not report a test call".to_owned(), LISTEN),
-        Err(Unavailable::Unsupported) => {
-            ("hotrun can't manage them on this system".to_owned(), LISTEN)
-        }
+    let Err(unavailable) = adopts else {
+        return works("managed with seccomp, pidfd_getfd and process_vm_readv");
     };
-    Finding::fails("own sockets", text, hint)
-}
-
-/// Whether hotrun can access the sockets that programs open themselves.
-fn socket_access(adopts: &Result<(), Unavailable>) -> Finding {
-    const NAME: &str = "socket access";
-    let (call, error) = match adopts {
-        Ok(()) => return Finding::works(NAME, "with `pidfd_getfd` and `process_vm_readv`"),
-        Err(Unavailable::Pidfd(error)) => ("pidfd_getfd", error),
-        Err(Unavailable::Memory(error)) => ("process_vm_readv", error),
-        Err(
-            Unavailable::OldKernel(_)
-            | Unavailable::Seccomp(_)
-            | Unavailable::Busy
-            | Unavailable::Process(_)
-            | Unavailable::Silent
-            | Unavailable::Unsupported,
-        ) => return Finding::note(NAME, "not checked", ""),
+    let hint = match unavailable {
+        Unavailable::OldKernel(_) => {
+            return note("hotrun can't manage them on this kernel", "");
+        }
+        Unavailable::Pidfd(_) | Unavailable::Memory(_) => {
+            "`--cap-add SYS_PTRACE` in a container; or `kernel.yama.ptrace_scope=1`"
+        }
+        Unavailable::Busy => "start hotrun outside it, or use `--listen ADDRESS`",
+        Unavailable::Process(_) => "check the process limit: `ulimit -u`",
+        Unavailable::Seccomp(_) | Unavailable::Silent | Unavailable::Unsupported => LISTEN,
     };
-    let hint = "`--cap-add SYS_PTRACE` in a container; or `kernel.yama.ptrace_scope=1`";
-    Finding::fails(NAME, format!("`{call}` is refused: {}", cause(error)), hint)
-}
-
-/// An error's text, without its code (`(os error 2)`).
-fn cause(error: &io::Error) -> String {
-    let text = error.to_string().to_lowercase();
-    text.split(" (os error ").next().unwrap_or(&text).to_owned()
-}
-
-fn switching() -> Finding {
-    match steer() {
-        Ok(()) => Finding::works(
-            "switching",
-            "in the kernel, with a filter on SO_REUSEPORT sockets",
-        ),
-        Err(error) => Finding::fails(
-            "switching",
-            format!("the kernel refuses the filter: {}", cause(&error)),
-            "use a newer kernel or sandbox; until then, generations share a socket",
-        ),
-    }
+    fails(without_code(&unavailable.to_string()), hint)
 }
 
 /// Opens two sockets on one address, and steers all connections to the first.
@@ -243,35 +204,17 @@ fn listening(port: u16) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn draining() -> Finding {
-    match os::tcp_listening(1) {
-        Ok(_) => Finding::works(
-            "draining",
-            "until the last connection closes (seen with sock_diag)",
-        ),
-        Err(error) => Finding::fails(
-            "draining",
-            format!("connections are not visible: {}", cause(&error)),
-            "load the modules `tcp_diag` and `inet_diag`, or use another sandbox",
-        ),
-    }
-}
-
 fn processes() -> Finding {
-    const NAME: &str = "processes";
     let own = std::process::id().cast_signed();
     if !os::SUBREAPER {
-        let hint = "run the program in the foreground, not as a daemon";
-        return Finding::fails(
-            NAME,
+        return fails(
             "processes that leave their process group are not tracked",
-            hint,
+            "run the program in the foreground, not as a daemon",
         );
     }
     match process_tree::status(own).is_some() {
-        true => Finding::works(NAME, "all child processes of the program are tracked"),
-        false => Finding::fails(
-            NAME,
+        true => works("all child processes of the program are tracked"),
+        false => fails(
             "`/proc` is not mounted",
             "mount it: `mount -t proc proc /proc`",
         ),
@@ -279,69 +222,54 @@ fn processes() -> Finding {
 }
 
 fn changes(workdir: &Path) -> Finding {
-    const NAME: &str = "changes";
     if let Some(kind) = mounts::without_events(workdir) {
         let text = format!("polled, because {kind} does not report all changes");
-        return Finding::note(NAME, text, "keep the sources on a local file system");
+        return note(text, "keep the sources on a local file system");
     }
     if let Err(error) = fs_event::probe(workdir) {
         let why = fs_event::reason(&error);
         let text = format!("polled, because inotify is not available: {why}");
-        return Finding::note(
-            NAME,
-            text,
-            "`sudo sysctl fs.inotify.max_user_instances=1024`",
-        );
+        return note(text, "`sudo sysctl fs.inotify.max_user_instances=1024`");
     }
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_user_watches");
     match limit.ok().and_then(|text| text.trim().parse().ok()) {
-        Some(most @ ..FEW_WATCHES) => Finding::note(
-            NAME,
+        Some(most @ ..FEW_WATCHES) => note(
             format!("instant (inotify) for {most} directories; the others are polled"),
             "`sudo sysctl fs.inotify.max_user_watches=524288`",
         ),
-        Some(most) => Finding::works(NAME, format!("instant (inotify), up to {most} directories")),
-        None => Finding::works(NAME, "instant"),
+        Some(most) => works(format!("instant (inotify), up to {most} directories")),
+        None => works("instant"),
     }
 }
 
 fn open_files() -> Finding {
-    const NAME: &str = "open files";
     const HINT: &str = "raise the limit: `ulimit -n 4096`";
     match fd_limit::allowed() {
-        Ok(most @ ..FEW_DESCRIPTORS) => Finding::fails(NAME, format!("{most} allowed"), HINT),
+        Ok(most @ ..FEW_DESCRIPTORS) => fails(format!("{most} allowed"), HINT),
         Ok(most @ ..ENOUGH_DESCRIPTORS) => {
             let text = format!("{most} allowed, too few to handle many connections");
-            Finding::note(NAME, text, HINT)
+            note(text, HINT)
         }
-        Ok(most) => Finding::works(NAME, format!("{most} allowed")),
-        Err(error) => Finding::note(NAME, format!("unknown limit: {error}"), "check `ulimit -n`"),
+        Ok(most) => works(format!("{most} allowed")),
+        Err(error) => note(format!("unknown limit: {error}"), "check `ulimit -n`"),
     }
 }
 
 fn terminal() -> Finding {
-    const NAME: &str = "terminal";
     let size = terminal::size();
     let term = std::env::var("TERM").unwrap_or_default();
     if !(io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal()) {
-        let hint = "for the live screen, start hotrun in a terminal, without a pipe";
-        return Finding::note(
-            NAME,
+        return note(
             "plain lines, because input or output is not a terminal",
-            hint,
+            "for the live screen, start hotrun in a terminal, without a pipe",
         );
     }
     if matches!(term.as_str(), "" | "dumb") || std::env::var("CI").is_ok_and(|ci| !ci.is_empty()) {
         let text = "plain lines, because `CI` is set, or `TERM` is empty or `dumb`";
-        return Finding::note(NAME, text, "`--ui live` forces the live screen");
+        return note(text, "`--ui live` forces the live screen");
     }
-    Finding::works(
-        NAME,
-        format!(
-            "the live screen, {} columns by {} rows",
-            size.columns, size.rows
-        ),
-    )
+    let (columns, rows) = (size.columns, size.rows);
+    works(format!("the live screen, {columns} columns by {rows} rows"))
 }
 
 /// Runs `cargo --version`. Keeps rustup from installing the toolchain that the directory requires.
@@ -354,17 +282,13 @@ fn cargo(workdir: &Path) -> Finding {
     match command.env("RUSTUP_AUTO_INSTALL", "0").output() {
         Ok(output) if output.status.success() => {
             let version = String::from_utf8_lossy(&output.stdout);
-            Finding::works("cargo", version.trim().trim_start_matches("cargo "))
+            works(version.trim().trim_start_matches("cargo "))
         }
-        Ok(_) => Finding::note(
-            "cargo",
-            "does not work",
-            "make sure that `cargo --version` works",
+        Ok(_) => note("does not work", "make sure that `cargo --version` works"),
+        Err(_) => note(
+            "not found",
+            "install it from https://rustup.rs if your program is written in Rust",
         ),
-        Err(_) => {
-            let hint = "install it from https://rustup.rs if your program is written in Rust";
-            Finding::note("cargo", "not found", hint)
-        }
     }
 }
 

@@ -67,7 +67,7 @@ fn every_failure_has_a_line_and_a_hint() {
         ("kernel", "kernel", "is older than 5.19"),
         ("seccomp", "own sockets", "a seccomp filter is refused"),
         ("busy", "own sockets", "another hotrun"),
-        ("pidfd", "socket access", "`pidfd_getfd` is refused"),
+        ("pidfd", "own sockets", "the kernel refuses `pidfd_getfd`"),
     ] {
         let (code, text) = doctor("", &[("HOTRUN_TEST_REFUSE", refusal)]);
         assert_eq!(code, Some(1), "{refusal}: {text}");
