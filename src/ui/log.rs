@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use console::Style;
 
-use super::messages::describe;
+use super::messages::{describe, in_footer};
 use super::model::Model;
 use super::{Level, Options, OutputStream, Report, Verbosity, text};
 use crate::reload::{GenFailure, GenId, GenNotice, Notice};
@@ -42,10 +42,9 @@ pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Repo
             }
         }
         Report::Changed { paths } => {
-            let level = if options.why {
-                Level::Info
-            } else {
-                Level::Detail
+            let level = match options.why {
+                true => Level::Info,
+                false => Level::Detail,
             };
             for line in options.changed(paths) {
                 say(screen, options, level, &line);
@@ -75,16 +74,15 @@ pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Repo
         | Report::ArtifactKept { .. }
         | Report::Connections { .. } => {}
     }
-    if let Some(message) = describe(report, model)
-        && (!S::HAS_FOOTER || !message.in_footer || verbosity == Verbosity::Verbose)
+    if let Some((level, text)) = describe(report, model)
+        && (!S::HAS_FOOTER || !in_footer(report) || verbosity == Verbosity::Verbose)
     {
-        say(screen, options, message.level, &message.text);
+        say(screen, options, level, &text);
     }
 }
 
 fn is_failed_build(notice: Notice) -> bool {
-    let failure = GenFailure::Build;
-    matches!(notice, Notice::Generation(_, GenNotice::Failed { failure: found, .. }) if found == failure)
+    matches!(notice, Notice::Generation(_, GenNotice::Failed { failure, .. }) if failure == GenFailure::Build)
 }
 
 fn say(screen: &mut impl Printer, options: &Options, level: Level, text: &str) {

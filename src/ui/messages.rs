@@ -4,64 +4,32 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::Level::{self, Detail, Error, Info, Success};
 use super::model::Model;
-use super::{Human, Level, Report};
+use super::{Human, Report};
 use crate::reload::{Cause, GenFailure, GenId, GenNotice, Notice, Stopped};
 
-/// A message for the log.
-#[derive(Debug)]
-pub(super) struct LogMessage {
-    pub(super) level: Level,
-    pub(super) text: String,
-    /// Whether the live terminal's footer shows the same information.
-    pub(super) in_footer: bool,
-}
-
-impl LogMessage {
-    /// Prints the message on a live terminal, too, because the footer does not show it.
-    fn outside_footer(mut self) -> Self {
-        self.in_footer = false;
-        self
-    }
-}
-
-fn message(level: Level, text: impl Into<String>) -> LogMessage {
-    LogMessage {
-        level,
-        text: text.into(),
-        in_footer: true,
-    }
-}
-
-fn detail(text: impl Into<String>) -> LogMessage {
-    message(Level::Detail, text)
-}
-
-fn info(text: impl Into<String>) -> LogMessage {
-    message(Level::Info, text)
-}
-
-fn success(text: impl Into<String>) -> LogMessage {
-    message(Level::Success, text)
-}
-
-fn error(text: impl Into<String>) -> LogMessage {
-    message(Level::Error, text)
-}
-
-/// The message about a report, if there is one. `model` does not contain the report yet.
-pub(super) fn describe(report: &Report, model: &Model) -> Option<LogMessage> {
+/// The message about a report and its level, if there is one. `model` does not contain the report yet.
+pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)> {
     Some(match report {
-        Report::Notice(Notice::Generation(id, notice)) => describe_generation(*id, *notice, model),
-        Report::Notice(Notice::Paused) => info("paused"),
-        Report::Notice(Notice::Resumed) => info("resumed"),
-        Report::Notice(Notice::NothingToUndo) => info("nothing to undo").outside_footer(),
-        Report::Notice(Notice::Waiting) => info("waiting for a change"),
-        Report::Notice(Notice::Quitting { timeout }) => {
-            info(format!("stopping, for up to {}", Human(*timeout)))
+        Report::Notice(Notice::Generation(id, GenNotice::Killing { why, .. }))
+            if *why != Stopped::TimedOut =>
+        {
+            (Info, format!("killing gen {id}"))
         }
-        Report::Watching { directories: 1 } => info("watching 1 directory"),
-        Report::Watching { directories } => info(format!("watching {directories} directories")),
+        Report::Notice(Notice::Generation(id, notice)) => {
+            let (level, text) = describe_generation(*id, *notice, model);
+            (level, format!("gen {id} {text}"))
+        }
+        Report::Notice(Notice::Paused) => (Info, "paused".into()),
+        Report::Notice(Notice::Resumed) => (Info, "resumed".into()),
+        Report::Notice(Notice::NothingToUndo) => (Info, "nothing to undo".into()),
+        Report::Notice(Notice::Waiting) => (Info, "waiting for a change".into()),
+        Report::Notice(Notice::Quitting { timeout }) => {
+            (Info, format!("stopping, for up to {}", Human(*timeout)))
+        }
+        Report::Watching { directories: 1 } => (Info, "watching 1 directory".into()),
+        Report::Watching { directories } => (Info, format!("watching {directories} directories")),
         Report::Listening {
             name,
             address,
@@ -69,14 +37,14 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<LogMessage> {
             first: true,
         } => match name.as_str() {
             "" => listening(address, *by, model),
-            name => info(format!("listening on {address} ({name})")),
+            name => (Info, format!("listening on {address} ({name})")),
         },
-        Report::Spawned { id, pid, .. } => detail(format!("gen {id} has pid {pid}")),
-        Report::MainProcess { id, pid } => detail(format!("gen {id} has main pid {pid}")),
+        Report::Spawned { id, pid, .. } => (Detail, format!("gen {id} has pid {pid}")),
+        Report::MainProcess { id, pid } => (Detail, format!("gen {id} has main pid {pid}")),
         Report::Status { id, text } if text.is_empty() => {
-            detail(format!("gen {id} cleared its status"))
+            (Detail, format!("gen {id} cleared its status"))
         }
-        Report::Status { id, text } => info(format!("gen {id} status: {text}")),
+        Report::Status { id, text } => (Info, format!("gen {id} status: {text}")),
         Report::Listening { first: false, .. }
         | Report::Changed { .. }
         | Report::Diagnostic { .. }
@@ -91,67 +59,98 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<LogMessage> {
     })
 }
 
-/// Names the first few addresses of a program. The others are details.
-fn listening(address: &str, by: Option<GenId>, model: &Model) -> LogMessage {
-    const MAX_NAMED: usize = 3;
-    let generation = by.and_then(|id| model.generations.get(&id));
-    match generation.map_or(0, |known| known.addresses.len()) {
-        ..MAX_NAMED => info(format!("listening on {address}")),
-        MAX_NAMED => info(format!(
-            "listening on {address} and more (`-v` shows all addresses)"
-        )),
-        _ => detail(format!("listening on {address}")),
-    }
+/// Whether the live terminal's footer shows what the message about a report says. A rollback must not go unnoticed,
+/// because the program that is then running does not contain the last saved changes.
+pub(super) fn in_footer(report: &Report) -> bool {
+    let Report::Notice(Notice::Generation(_, notice)) = report else {
+        return *report != Report::Notice(Notice::NothingToUndo);
+    };
+    let outside = matches!(
+        notice,
+        GenNotice::Aborting { .. }
+            | GenNotice::Killing { .. }
+            | GenNotice::ReloadSignalSent { .. }
+            | GenNotice::ReloadSignalUnhandled { .. }
+            | GenNotice::RestartScheduled { .. }
+            | GenNotice::Restored
+            | GenNotice::StoredFds
+            | GenNotice::Starting {
+                cause: Cause::RollBack
+            }
+    );
+    let failed =
+        matches!(notice, GenNotice::Failed { failure, .. } if *failure != GenFailure::Build);
+    !outside && !failed
 }
 
-fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> LogMessage {
+/// Names the first few addresses of a program. The others are details.
+fn listening(address: &str, by: Option<GenId>, model: &Model) -> (Level, String) {
+    const MAX_NAMED: usize = 3;
+    let generation = by.and_then(|id| model.generations.get(&id));
+    let known = generation.map_or(0, |known| known.addresses.len());
+    let more = match known {
+        MAX_NAMED => " and more (`-v` shows all addresses)",
+        _ => "",
+    };
+    let level = if known > MAX_NAMED { Detail } else { Info };
+    (level, format!("listening on {address}{more}"))
+}
+
+/// The message without the name of the generation.
+fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, String) {
+    let known = model.generations.get(&id);
     match notice {
-        GenNotice::Building { cause } => info(format!("gen {id} building{}", because(cause))),
-        GenNotice::BuildCancelled => info(format!("gen {id} build cancelled")),
-        GenNotice::Built { took } => info(format!("gen {id} built in {}", Human(took))),
-        GenNotice::Unchanged { like } => {
-            let state = match model.live() == Some(like) {
-                true => "stays live",
-                false => "is still starting",
-            };
-            success(format!(
-                "gen {id} skipped: binary unchanged, gen {like} {state}"
-            ))
+        GenNotice::Building { cause } => (Info, format!("building{}", because(cause))),
+        GenNotice::BuildCancelled => (Info, "build cancelled".into()),
+        GenNotice::Built { took } => (Info, format!("built in {}", Human(took))),
+        GenNotice::Unchanged { like } => (Success, unchanged(like, model)),
+        GenNotice::Outdated => (Info, "discarded: sources changed during the build".into()),
+        GenNotice::ReloadSignalSent { signal } => {
+            let text = format!("is reloading its configuration ({})", name(signal));
+            (Success, text)
         }
-        GenNotice::Outdated => info(format!(
-            "gen {id} discarded: sources changed during the build"
-        )),
-        GenNotice::ReloadSignalSent { signal } => success(format!(
-            "gen {id} is reloading its configuration ({})",
-            name(signal)
-        ))
-        .outside_footer(),
         GenNotice::ReloadSignalUnhandled { signal } => {
-            let text = format!("gen {id} does not handle {}, restarting it", name(signal));
-            info(text).outside_footer()
+            let text = format!("does not handle {}, restarting it", name(signal));
+            (Info, text)
         }
-        GenNotice::Starting { cause } => starting(id, cause, model),
-        GenNotice::Ready { took } => detail(format!("gen {id} ready in {}", Human(took))),
-        GenNotice::Live { .. } => live(id, model),
-        GenNotice::Restored => detail(format!("gen {id} is live again")).outside_footer(),
-        GenNotice::Superseded => info(format!("gen {id} superseded by newer sources")),
+        GenNotice::Starting { cause } => {
+            // After a build, the start is only a detail.
+            let level = if known.is_some() { Detail } else { Info };
+            (level, format!("starting{}", because(cause)))
+        }
+        GenNotice::Ready { took } => (Detail, format!("ready in {}", Human(took))),
+        // The duration of the switch is left out: it is too short to matter to users.
+        GenNotice::Live { .. } => match known.and_then(|known| known.ready) {
+            Some(ready) => (Success, format!("live, ready in {}", Human(ready))),
+            None => (Success, "live".into()),
+        },
+        GenNotice::Restored => (Detail, "is live again".into()),
+        GenNotice::Superseded => (Info, "superseded by newer sources".into()),
         GenNotice::Draining { timeout } => {
-            info(format!("gen {id} draining, for up to {}", Human(timeout)))
+            (Info, format!("draining, for up to {}", Human(timeout)))
         }
         GenNotice::TimeoutExtended { left } => {
-            detail(format!("gen {id} extended its timeout to {}", Human(left)))
+            (Detail, format!("extended its timeout to {}", Human(left)))
         }
-        GenNotice::StoredFds => info(format!(
-            "gen {id} stores descriptors: \
-             from now on each generation stops before the next one starts"
-        ))
-        .outside_footer(),
-        GenNotice::Aborting { after } => aborting(id, after),
-        GenNotice::Killing { why, after } => killing(id, why, after),
-        GenNotice::Gone { how, took } => gone(id, how, took, model),
-        GenNotice::Failed { failure, live } => failed(id, failure, live, model),
+        GenNotice::StoredFds => {
+            let text =
+                "stores descriptors: from now on each generation stops before the next one starts";
+            (Info, text.into())
+        }
+        GenNotice::Aborting { after } => (Error, aborting(after)),
+        GenNotice::Killing { after, .. } => {
+            let text = format!("still running after {}, killing it", Human(after));
+            (Error, text)
+        }
+        GenNotice::Gone { how, took } => {
+            // Only a detail if the generation's failure has already been reported.
+            let failed = known.is_some_and(|known| known.failed);
+            let level = if failed { Detail } else { Info };
+            (level, gone(how, Human(took)))
+        }
+        GenNotice::Failed { failure, live } => (Error, failed(id, failure, live, model)),
         GenNotice::RestartScheduled { after } => {
-            info(format!("gen {id} will be restarted in {}", Human(after))).outside_footer()
+            (Info, format!("will be restarted in {}", Human(after)))
         }
     }
 }
@@ -173,90 +172,39 @@ fn because(cause: Cause) -> &'static str {
     }
 }
 
-/// After a build, the start is only a detail. A rollback must not go unnoticed, because the program that is then
-/// running does not contain the last saved changes.
-fn starting(id: GenId, cause: Cause, model: &Model) -> LogMessage {
-    let built = model.generations.contains_key(&id);
-    let text = format!("gen {id} starting{}", because(cause));
-    LogMessage {
-        in_footer: cause != Cause::RollBack,
-        ..if built { detail(text) } else { info(text) }
-    }
-}
-
-/// Leaves out the duration of the switch, which is too short to matter to users.
-fn live(id: GenId, model: &Model) -> LogMessage {
-    let generation = model.generations.get(&id);
-    success(match generation.and_then(|known| known.ready) {
-        Some(ready) => format!("gen {id} live, ready in {}", Human(ready)),
-        None => format!("gen {id} live"),
-    })
-}
-
-fn aborting(id: GenId, after: Option<Duration>) -> LogMessage {
-    error(match after {
-        Some(after) => format!(
-            "gen {id} sent no watchdog ping for {}, aborting it",
-            Human(after)
-        ),
-        None => format!("gen {id} reported that it is hung, aborting it"),
-    })
-    .outside_footer()
-}
-
-fn killing(id: GenId, why: Stopped, after: Duration) -> LogMessage {
-    match why {
-        Stopped::TimedOut => {
-            let after = Human(after);
-            error(format!("gen {id} still running after {after}, killing it"))
-        }
-        Stopped::Killed | Stopped::Drained | Stopped::Unfinished { .. } => {
-            info(format!("killing gen {id}"))
-        }
-    }
-    .outside_footer()
-}
-
-/// Only a detail if the generation's failure has already been reported.
-fn gone(id: GenId, how: Stopped, took: Duration, model: &Model) -> LogMessage {
-    let took = Human(took);
-    let text = match how {
-        Stopped::Drained => format!("gen {id} drained in {took}"),
-        Stopped::Unfinished { in_use } if in_use.get() == 1 => {
-            format!("gen {id} ended after {took}, with 1 connection in use at the last check")
-        }
-        Stopped::Unfinished { in_use } => format!(
-            "gen {id} ended after {took}, with {in_use} connections in use at the last check"
-        ),
-        Stopped::TimedOut => format!("gen {id} killed at its timeout, after {took}"),
-        Stopped::Killed => format!("gen {id} killed after {took}"),
+fn unchanged(like: GenId, model: &Model) -> String {
+    let state = match model.live() == Some(like) {
+        true => "stays live",
+        false => "is still starting",
     };
-    match model.generations.get(&id) {
-        Some(generation) if generation.failed => detail(text),
-        Some(_) | None => info(text),
+    format!("skipped: binary unchanged, gen {like} {state}")
+}
+
+fn aborting(after: Option<Duration>) -> String {
+    match after {
+        Some(after) => format!("sent no watchdog ping for {}, aborting it", Human(after)),
+        None => "reported that it is hung, aborting it".into(),
     }
 }
 
-fn failed(id: GenId, reason: GenFailure, live: Option<GenId>, model: &Model) -> LogMessage {
-    let outcome = match live {
-        Some(live) if was_live(id, reason, model) => format!("; gen {live} is live again"),
-        Some(live) => format!("; gen {live} still live"),
-        None => String::new(),
-    };
-    LogMessage {
-        in_footer: reason == GenFailure::Build,
-        ..error(format!("gen {id} {reason}{outcome}"))
+fn gone(how: Stopped, took: Human) -> String {
+    match how {
+        Stopped::Drained => format!("drained in {took}"),
+        Stopped::Unfinished { in_use } => {
+            let plural = if in_use.get() == 1 { "" } else { "s" };
+            format!("ended after {took}, with {in_use} connection{plural} in use at the last check")
+        }
+        Stopped::TimedOut => format!("killed at its timeout, after {took}"),
+        Stopped::Killed => format!("killed after {took}"),
     }
 }
 
-fn was_live(id: GenId, failure: GenFailure, model: &Model) -> bool {
-    match failure {
-        GenFailure::Crashed(_) => true,
-        GenFailure::Vanished => model.live() == Some(id),
-        GenFailure::Build
-        | GenFailure::Start
-        | GenFailure::ExitedEarly(_)
-        | GenFailure::ReadyTimeout
-        | GenFailure::Switch => false,
+fn failed(id: GenId, reason: GenFailure, live: Option<GenId>, model: &Model) -> String {
+    let was_live = matches!(reason, GenFailure::Crashed(_))
+        || reason == GenFailure::Vanished && model.live() == Some(id);
+    match live {
+        Some(live) if was_live => format!("{reason}; gen {live} is live again"),
+        Some(live) => format!("{reason}; gen {live} still live"),
+        None => reason.to_string(),
     }
 }
