@@ -18,7 +18,6 @@ const MAX_HELD: usize = 64 * 1024;
 ///
 /// The output of a single program passes through byte for byte, prompts included. While several programs are running,
 /// each line is held back until it is complete, and is labelled with the number of its generation.
-#[derive(Debug)]
 pub(super) struct Interleaver {
     stdout: TolerantWriter,
     stderr: TolerantWriter,
@@ -60,15 +59,14 @@ impl Interleaver {
         if piece.is_empty() {
             return;
         }
-        let mut text = Vec::with_capacity(piece.len() + 16);
-        if label && !self.continues(id, stream) {
-            text.extend_from_slice(format!("[{id}] ").as_bytes());
-        }
+        let label = match label && !self.continues(id, stream) {
+            true => format!("[{id}] "),
+            false => String::new(),
+        };
         self.start_line(stream, Some(id));
-        text.extend_from_slice(piece);
         let index = self.index(stream);
         self.open[index] = (!piece.ends_with(b"\n")).then_some(id);
-        self.raw(stream, &text);
+        self.raw(stream, &[label.as_bytes(), piece].concat());
     }
 
     /// Writes the lines that were held back for a program, if that program is now the only one running.
@@ -123,15 +121,13 @@ impl Printer for Interleaver {
         if !label {
             return self.piece(id, stream, &all, false);
         }
-        let mut rest = all.as_slice();
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            self.piece(id, stream, &rest[..=end], true);
-            rest = &rest[end + 1..];
-        }
-        if self.continues(id, stream) || rest.len() > MAX_HELD {
-            self.piece(id, stream, rest, true);
-        } else if !rest.is_empty() {
-            self.held.insert((id, stream), rest.to_vec());
+        for line in all.split_inclusive(|byte| *byte == b'\n') {
+            let is_shown = line.ends_with(b"\n") || self.continues(id, stream);
+            if is_shown || line.len() > MAX_HELD {
+                self.piece(id, stream, line, true);
+            } else {
+                self.held.insert((id, stream), line.to_vec());
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::Serializer as _;
 use serde_json::{Value, json};
 
 use super::writer::TolerantWriter;
@@ -15,20 +15,11 @@ use crate::reload::{Cause, Ended, GenFailure, GenId, GenNotice, Notice, Stopped}
 const MAX_HELD: usize = 64 * 1024;
 
 /// The JSON renderer.
-#[derive(Debug)]
 pub(super) struct Json {
     out: TolerantWriter,
     color: bool,
-    now: fn() -> SystemTime,
     /// Unfinished lines.
     held: BTreeMap<(GenId, OutputStream), Vec<u8>>,
-}
-
-#[derive(serde::Serialize)]
-struct Line {
-    time: String,
-    #[serde(flatten)]
-    event: JsonEvent,
 }
 
 impl Json {
@@ -36,15 +27,8 @@ impl Json {
         Self {
             out: TolerantWriter::new(out),
             color: options.color,
-            now: SystemTime::now,
             held: BTreeMap::new(),
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn with_clock(mut self, now: fn() -> SystemTime) -> Self {
-        self.now = now;
-        self
     }
 
     pub(super) fn show(&mut self, report: &Report) {
@@ -94,10 +78,11 @@ impl Json {
 
     fn write(&mut self, events: impl IntoIterator<Item = JsonEvent>) {
         let mut lines = Vec::new();
-        for event in events {
-            let time = humantime::format_rfc3339_millis((self.now)()).to_string();
+        for JsonEvent(fields) in events {
+            let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+            let fields = [("time", time.into())].into_iter().chain(fields);
             // Serializing strings and numbers to memory cannot fail.
-            let _ = serde_json::to_writer(&mut lines, &Line { time, event });
+            let _ = serde_json::Serializer::new(&mut lines).collect_map(fields);
             lines.push(b'\n');
         }
         self.out.write(&lines);
@@ -112,16 +97,12 @@ fn incomplete(bytes: &[u8]) -> usize {
     if incomplete { invalid.len() } else { 0 }
 }
 
-/// An event: its name, and its other fields in order.
-struct JsonEvent {
-    name: &'static str,
-    fields: Vec<(&'static str, Value)>,
-}
+/// An event's fields, in order.
+struct JsonEvent(Vec<(&'static str, Value)>);
 
 impl JsonEvent {
     fn new(name: &'static str) -> Self {
-        let fields = Vec::new();
-        Self { name, fields }
+        Self(vec![("event", name.into())])
     }
 
     fn of(id: GenId, name: &'static str) -> Self {
@@ -129,7 +110,7 @@ impl JsonEvent {
     }
 
     fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.fields.push((name, value.into()));
+        self.0.push((name, value.into()));
         self
     }
 
@@ -143,17 +124,6 @@ impl JsonEvent {
     /// Adds the field only if it is true.
     fn with_flag(self, name: &'static str, value: bool) -> Self {
         self.with_some(name, value.then_some(true))
-    }
-}
-
-impl Serialize for JsonEvent {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("event", self.name)?;
-        for (name, value) in &self.fields {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
     }
 }
 
@@ -253,12 +223,15 @@ fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
         GenNotice::StoredFds => event("stored_descriptors"),
         GenNotice::Aborting { after } => event("aborting").with("after_ms", after.map(ms)),
         GenNotice::Killing { why, after } => event("killing")
-            .with("reason", stopped_name(why))
+            .with("reason", outcome(why).0)
             .with("after_ms", ms(after)),
-        GenNotice::Gone { how, took } => event("gone")
-            .with("outcome", stopped_name(how))
-            .with("took_ms", ms(took))
-            .with_some("connections_in_use", in_use(how)),
+        GenNotice::Gone { how, took } => {
+            let (outcome, in_use) = outcome(how);
+            event("gone")
+                .with("outcome", outcome)
+                .with("took_ms", ms(took))
+                .with_some("connections_in_use", in_use)
+        }
         GenNotice::Failed { failure, live } => failed(id, failure, live),
         GenNotice::RestartScheduled { after } => {
             event("restart_scheduled").with("delay_ms", ms(after))
@@ -304,18 +277,12 @@ fn cause_name(cause: Cause) -> &'static str {
     }
 }
 
-fn in_use(stopped: Stopped) -> Option<u32> {
+/// A name, and how many connections were in use if that is what the name says.
+fn outcome(stopped: Stopped) -> (&'static str, Option<u32>) {
     match stopped {
-        Stopped::Unfinished { in_use } => Some(in_use.get()),
-        Stopped::Drained | Stopped::TimedOut | Stopped::Killed => None,
-    }
-}
-
-fn stopped_name(stopped: Stopped) -> &'static str {
-    match stopped {
-        Stopped::Drained => "drained",
-        Stopped::Unfinished { .. } => "unfinished",
-        Stopped::TimedOut => "timed_out",
-        Stopped::Killed => "killed",
+        Stopped::Drained => ("drained", None),
+        Stopped::Unfinished { in_use } => ("unfinished", Some(in_use.get())),
+        Stopped::TimedOut => ("timed_out", None),
+        Stopped::Killed => ("killed", None),
     }
 }
