@@ -43,7 +43,6 @@ use writer::TolerantWriter;
 /// A user interface.
 ///
 /// A write blocks while the terminal or pipe accepts no output, so run the `Ui`, which is `Send`, in its own thread.
-#[derive(Debug)]
 pub struct Ui {
     options: Options,
     model: Model,
@@ -51,7 +50,6 @@ pub struct Ui {
     started: Instant,
 }
 
-#[derive(Debug)]
 enum Renderer {
     Live(Box<Live>),
     Plain(Interleaver),

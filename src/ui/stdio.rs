@@ -1,4 +1,3 @@
-use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,15 +18,6 @@ pub struct Handles {
     pub clearable: bool,
     /// The terminal that the live user interface draws on.
     pub terminal: TerminalGuard,
-}
-
-impl fmt::Debug for Handles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handles")
-            .field("same", &self.same)
-            .field("clearable", &self.clearable)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Handles {

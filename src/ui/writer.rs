@@ -1,4 +1,3 @@
-use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::thread;
 use std::time::Duration;
@@ -80,14 +79,6 @@ fn retry(error: io::Error) -> io::Result<()> {
         Ok(())
     } else {
         Err(error)
-    }
-}
-
-impl fmt::Debug for TolerantWriter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TolerantWriter")
-            .field("failed", &self.failed)
-            .finish_non_exhaustive()
     }
 }
 

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 pub(super) use self::row::Frame;
 use self::row::Tint;
-use super::output_filter::harmless;
-use super::wrap::{RESET, plain, truncate};
+use super::line::{RESET, harmless, plain, truncate};
 use crate::reload::Phase;
 use crate::ui::model::Model;
 

@@ -9,11 +9,11 @@
 //! Output is collected and written together with the footer, at most once per frame.
 
 mod footer;
+mod line;
 mod output_filter;
 mod pending_output;
 mod sgr;
 mod viewport;
-mod wrap;
 
 use std::io;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crossterm::cursor::MoveTo;
 use crossterm::terminal::{Clear, ClearType};
 
 use self::footer::Frame;
-use self::output_filter::harmless;
+use self::line::harmless;
 use self::pending_output::PendingOutput;
 use self::viewport::Viewport;
 use super::log::{Printer, print_build};
@@ -44,7 +44,6 @@ const CHECK_FOREGROUND: Duration = Duration::from_millis(500);
 const MAX_UNFINISHED_ROWS: usize = 6;
 
 /// The renderer for the live terminal.
-#[derive(Debug)]
 pub(super) struct Live {
     options: Options,
     out: TolerantWriter,

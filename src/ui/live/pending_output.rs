@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
-use std::fmt;
 
 use console::Style;
 
+use super::line::wrap;
 use super::output_filter::OutputFilter;
-use super::wrap::wrap;
+
 use crate::reload::GenId;
 use crate::ui::model::Model;
 
@@ -33,8 +33,8 @@ impl PendingOutput {
     /// Adds a program's output. `label`: whether to label its lines with the generation's number.
     pub(super) fn output(&mut self, id: GenId, bytes: &[u8], label: bool, columns: u16) {
         let label = self.label(id, label);
-        let filter = self.programs.entry(id).or_insert_with(OutputFilter::new);
-        filter.fit(columns);
+        let filter = self.programs.entry(id).or_default();
+        filter.line.terminal_columns = columns.into();
         let text = &mut self.text;
         let mut line = |line: &str| {
             text.push_str(&label);
@@ -42,13 +42,13 @@ impl PendingOutput {
             text.push_str("\r\n");
         };
         filter.feed(bytes, &mut line);
-        if filter.rest_len() > MAX_UNFINISHED {
+        if filter.line.len() > MAX_UNFINISHED {
             // Break the line where the terminal would wrap it.
-            for row in wrap(&filter.cut(), usize::from(columns)) {
+            for row in wrap(&filter.line.take(), usize::from(columns)) {
                 line(&row);
             }
         }
-        if filter.take_bell() {
+        if std::mem::take(&mut filter.line.bell) {
             self.text.push('\x07');
         }
     }
@@ -71,7 +71,8 @@ impl PendingOutput {
     pub(super) fn ended(&mut self, id: GenId, label: bool) {
         let label = self.label(id, label);
         let filter = self.programs.remove(&id);
-        if let Some(rest) = filter.and_then(|mut filter| filter.take_rest()) {
+        let rest = filter.map_or_else(String::new, |filter| filter.line.text());
+        if !rest.is_empty() {
             self.line(&format!("{label}{rest}"));
         }
     }
@@ -99,7 +100,7 @@ impl PendingOutput {
     pub(super) fn unfinished(&self, model: &Model, columns: usize, max_rows: usize) -> Vec<String> {
         let mut rows = Vec::new();
         for (id, filter) in &self.programs {
-            let rest = filter.rest();
+            let rest = filter.line.text();
             if rest.is_empty() {
                 continue;
             }
@@ -118,12 +119,6 @@ impl PendingOutput {
         for id in programs {
             self.ended(id, several);
         }
-    }
-}
-
-impl fmt::Debug for PendingOutput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingOutput").finish_non_exhaustive()
     }
 }
 
@@ -163,7 +158,10 @@ mod tests {
         crate::fuzz::fuzz("output", &examples, &words, |input| {
             printed.output(id, input, input.len() % 2 == 0, 80);
             assert_harmless(&printed.take());
-            let held = printed.programs.get(&id).map_or(0, OutputFilter::rest_len);
+            let held = printed
+                .programs
+                .get(&id)
+                .map_or(0, |filter| filter.line.len());
             assert!(
                 held <= MAX_UNFINISHED + input.len() * 256,
                 "{held} bytes held back"

@@ -33,9 +33,9 @@ impl SgrState {
         self.on.is_empty()
     }
 
-    /// Appends the sequences that switch everything on again.
-    pub(super) fn write(&self, text: &mut String) {
-        text.extend(self.on.iter().map(String::as_str));
+    /// The sequences that switch everything on again.
+    pub(super) fn sequences(&self) -> String {
+        self.on.concat()
     }
 }
 
@@ -79,9 +79,7 @@ mod tests {
         for sequence in sequences {
             style.apply(sequence.iter().map(std::slice::from_ref));
         }
-        let mut text = String::new();
-        style.write(&mut text);
-        text.replace('\x1b', "^")
+        style.sequences().replace('\x1b', "^")
     }
 
     #[test]

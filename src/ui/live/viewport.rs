@@ -5,7 +5,7 @@ use crossterm::terminal::{
     EndSynchronizedUpdate,
 };
 
-use super::wrap::width;
+use super::line::width;
 
 /// The rows at the bottom of the output, which are redrawn in place.
 ///

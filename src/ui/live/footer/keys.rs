@@ -2,7 +2,7 @@
 
 use super::row::{Frame, Segments, Tint};
 use crate::reload::Phase;
-use crate::ui::live::wrap::width;
+use crate::ui::live::line::width;
 use crate::ui::model::Model;
 
 /// A terminal wider than this always has room for the key that shows the help.

@@ -7,7 +7,7 @@ use console::Style;
 
 use crate::os::terminal::Size;
 use crate::ui::Options;
-use crate::ui::live::wrap::width;
+use crate::ui::live::line::width;
 use crate::ui::model::Model;
 
 /// Everything that the footer depends on.
