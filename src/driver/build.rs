@@ -2,7 +2,7 @@
 
 use std::env;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::process::{Signal, Spawner, Spec};
 use crate::reload::{BuildOutcome, Event, GenEvent, GenId};
 use crate::ui::{Level, Report, UiMode};
-use crate::watch::{LockFileWindow, Moment};
+use crate::watch::LockFileWindow;
 
 use super::build_task::{BuildTask, Built};
 use super::setup;
@@ -42,10 +42,8 @@ impl Driver {
 
     /// Starts a build and a task that has [`Driver::built`] called when the build has ended.
     fn start_build(&mut self, id: GenId) -> Result<()> {
-        // This build includes the changes for which a build was postponed.
-        self.builds.trigger.cancel();
         self.watch.watch.build_begins();
-        let began = Moment::now();
+        let (began, started) = (Instant::now(), SystemTime::now());
         let plan = self.builds.plan.clone();
         let command = plan.build_command()?.context("there is nothing to build")?;
         let mut env: Vec<_> = env::vars_os().collect();
@@ -64,7 +62,7 @@ impl Driver {
         let control = process.control.clone();
         let known = |(id, running): (&GenId, &Running)| Some((*id, running.fingerprint.clone()?));
         let lock_file = LockFileWindow {
-            started: began.wall,
+            started,
             until: Arc::default(),
         };
         let task = BuildTask {
@@ -79,7 +77,7 @@ impl Driver {
             feed: self.feed.clone(),
         };
         tokio::spawn(task.run(process));
-        self.builds.trigger.started(began.monotonic);
+        self.builds.trigger.started(began);
         self.builds.lock_file = Some(lock_file);
         self.builds.guardian = Some(control.guardian());
         let cancelled = false;
@@ -107,10 +105,9 @@ impl Driver {
 
     /// Handles the end of a build, and reports the result to the machine.
     pub(super) fn built(&mut self, id: GenId, built: Result<Built, Option<Failure>>) {
-        let now = Moment::now();
-        self.builds.trigger.ended(now);
+        self.builds.trigger.ended(Instant::now());
         if let Some(window) = &self.builds.lock_file {
-            window.until.get_or_init(|| now.wall);
+            window.until.get_or_init(SystemTime::now);
         }
         let build = self.builds.active.take();
         let cancelled = build.is_some_and(|build| build.cancelled);

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use crate::build::{BuildInputs, WatchRoots};
-use crate::os;
+use crate::os::{self, KERNEL_TICK};
 use crate::reload::{Action, Event, GenId};
 use crate::ui::{Level, Report};
 use crate::watch::{
-    Batch, InputSet, RuleAction, SelfTrigger, Verdict, WatchMessage, WatchUpdate, WrittenFile,
-    action_for,
+    Change, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, Writer, action_for,
 };
 
 use super::state::{Driver, WatchSet};
@@ -28,24 +26,19 @@ impl Driver {
                     self.handle(Event::Begin);
                 }
             }
-            WatchMessage::Changed {
-                mut paths,
-                new,
-                seen,
-            } => {
-                let program = &self.builds.program;
-                paths.retain(|path| !program.makes(path, new.contains(path), !path.exists()));
-                self.changed(paths, seen);
-            }
-            WatchMessage::Written { written, seen } => self.written(written, seen),
+            WatchMessage::Changed { changes, seen } => self.changed(changes, seen),
             WatchMessage::Trouble { text, hint } => {
                 self.feed.message(Level::Warning, text, Some(hint.into()));
             }
         }
     }
 
-    fn changed(&mut self, mut paths: Vec<PathBuf>, seen: (Instant, Instant)) {
-        paths.retain(|path| !self.wrote_lock_file(path));
+    fn changed(&mut self, mut changes: Vec<Change>, seen: Instant) {
+        changes.retain(|change| !self.wrote_lock_file(&change.path));
+        let own = changes.extract_if(.., |change| self.is_own(change, seen));
+        let own: Vec<_> = own.map(|change| change.path).collect();
+        self.name_written(own);
+        let paths: Vec<_> = changes.into_iter().map(|change| change.path).collect();
         // A symbolic link on the way to a rule's files may lead elsewhere now.
         for rule in &mut self.config.rules {
             *rule = rule.normalised();
@@ -91,155 +84,87 @@ impl Driver {
         })
     }
 
-    /// Handles files that were written by processes that hotrun has started. What the program writes does not count.
-    /// What a build writes counts the first time, because the build may have read the file before. What a rule's
-    /// command writes may be a source.
-    fn written(&mut self, written: Vec<WrittenFile>, seen: (Instant, Instant)) {
-        let commands = self.commands.values();
-        let commands: Vec<_> = commands.filter_map(|command| command.guardian).collect();
-        let builds = &mut self.builds;
-        let counts = |file: &WrittenFile| {
-            let is_built = builds.guardian == Some(file.child);
-            commands.contains(&file.child) || is_built && builds.made.insert(file.path.clone())
+    /// Whether a process that hotrun has started made this change, so that it does not count. What the program writes
+    /// does not count. What a build writes counts the first time. What a rule's command writes may be a source.
+    fn is_own(&mut self, change: &Change, seen: Instant) -> bool {
+        let (builds, path) = (&mut self.builds, &change.path);
+        let Some(Writer { child, closed }) = change.writer else {
+            return builds
+                .program
+                .explains(path, seen, change.is_new, !path.exists());
         };
-        let (made, own): (Vec<_>, Vec<_>) = written.into_iter().partition(counts);
-        let mut new = Vec::new();
-        for WrittenFile {
-            path,
-            child,
-            closed,
-        } in own
-        {
-            let writer = match builds.guardian == Some(child) {
-                true => &mut builds.trigger,
-                false => &mut builds.program,
-            };
-            let batch = Batch {
-                paths: &[],
-                seen,
-                changed: None,
-            };
-            let during = writer.during(&batch);
-            writer.caught(&path, during, closed);
-            let dir = path.parent().unwrap_or(&path).to_owned();
-            let kind = path.extension().unwrap_or_default().to_owned();
-            let is_new = self
-                .reported
-                .written
-                .insert((path.clone(), OsString::new()));
-            if is_new && self.reported.written.insert((dir, kind)) {
-                new.push(path);
-            }
-        }
-        if !made.is_empty() {
-            self.changed(made.into_iter().map(|file| file.path).collect(), seen);
-        }
-        if !new.is_empty() {
-            let named = self.named(&new);
-            let text = format!("the program or the build writes {named}; such changes are ignored");
-            let hint = format!(
-                "if you edit such a file yourself, press `r`; {} ignores your edits, too",
-                self.ignore_option(&new[0])
-            );
-            self.feed.message(Level::Info, text, Some(hint));
-        }
-    }
-
-    /// Whether to take the action now. False if the action is `Ignore`, is postponed, or caused these changes itself.
-    fn is_wanted(
-        &mut self,
-        action: &RuleAction,
-        paths: &[PathBuf],
-        seen: (Instant, Instant),
-    ) -> bool {
-        let batch = Batch {
-            paths,
-            seen,
-            changed: last_change(paths),
-        };
-        match action {
-            RuleAction::Ignore => false,
-            RuleAction::Signal(_) => true,
-            RuleAction::Build => self.needs_start(action, Action::Build, &batch),
-            RuleAction::Restart => self.needs_start(action, Action::Restart, &batch),
-            RuleAction::Run(line) => {
-                let command = self.commands.get_mut(line);
-                let verdict = command.map(|command| command.trigger.judge(&batch, Instant::now()));
-                self.allows(
-                    verdict.unwrap_or(Verdict::Now),
-                    action,
-                    paths,
-                    &format!("`{line}`"),
-                )
-            }
-        }
-    }
-
-    /// Whether to build or start because of these changes. A change during a build may be the build's own; any other
-    /// change may be the program's.
-    fn needs_start(&mut self, rule: &RuleAction, action: Action, batch: &Batch<'_>) -> bool {
-        let (builds, now) = (&mut self.builds, Instant::now());
-        let is_explained = |path: &PathBuf| {
-            let mut writers = [&builds.trigger, &builds.program].into_iter();
-            writers.any(|by: &SelfTrigger| by.explains(path, by.during(batch)))
-        };
-        if batch.paths.iter().all(is_explained) {
+        let mut commands = self.commands.values();
+        if commands.any(|command| command.guardian == Some(child)) {
             return false;
         }
-        if action == Action::Build {
-            let during_build = builds.trigger.during(batch).is_some();
-            let verdict = builds.trigger.judge(batch, now);
-            if during_build {
-                return self.allows(verdict, rule, batch.paths, "the build");
-            }
+        if builds.guardian == Some(child) {
+            return builds.trigger.caught(path);
         }
-        // A program may write a file at the same time after each start, but so may a script that saves as soon as a
-        // generation is live. Only what a program was seen writing does not count.
+        builds.program.caught(path, seen, closed);
         true
     }
 
-    /// Whether the verdict allows the action now. Reports the files if `writer` writes them.
-    fn allows(
-        &mut self,
-        verdict: Verdict,
-        action: &RuleAction,
-        paths: &[PathBuf],
-        writer: &str,
-    ) -> bool {
-        let then = match verdict {
-            Verdict::Now => return true,
-            Verdict::Later(_) | Verdict::Nothing => return false,
-            Verdict::LaterAndLater(_) => "such changes are now acted on less and less often",
-            Verdict::SelfTriggered => "such changes are now ignored",
-        };
-        self.report_self_triggered(action, paths, writer, then);
-        false
-    }
-
-    fn report_self_triggered(
-        &mut self,
-        action: &RuleAction,
-        paths: &[PathBuf],
-        writer: &str,
-        then: &str,
-    ) {
-        let name = (paths[0].clone(), OsString::new());
-        if !self.reported.written.insert(name) {
+    /// Names files that the program or the build writes, but only one with each extension in a directory.
+    fn name_written(&mut self, mut paths: Vec<PathBuf>) {
+        let written = &mut self.reported.written;
+        paths.retain(|path| {
+            let dir = path.parent().unwrap_or(path).to_owned();
+            let kind = path.extension().unwrap_or_default().to_owned();
+            written.insert((path.clone(), OsString::new())) && written.insert((dir, kind))
+        });
+        if paths.is_empty() {
             return;
         }
-        let named = self.named(paths);
-        let text = format!("{writer} rewrites its own input {named} on every run; {then}");
-        let option = match action {
-            RuleAction::Build => self.ignore_option(&paths[0]),
-            RuleAction::Restart
-            | RuleAction::Run(_)
-            | RuleAction::Signal(_)
-            | RuleAction::Ignore => {
-                format!("`--on '{}=ignore'`", self.pattern(&paths[0]))
+        let named = self.named(&paths);
+        let text = format!("the program or the build writes {named}; such changes are ignored");
+        let hint = format!(
+            "if you edit such a file yourself, press `r`; `--ignore '{}'` ignores your edits, too",
+            self.pattern(&paths[0])
+        );
+        self.feed.message(Level::Info, text, Some(hint));
+    }
+
+    /// Whether to take the action now. False if the action is `Ignore`, is postponed, or caused these changes itself.
+    fn is_wanted(&mut self, action: &RuleAction, paths: &[PathBuf], seen: Instant) -> bool {
+        let changed = time_of(paths, seen);
+        let (verdict, writer) = match action {
+            RuleAction::Ignore => return false,
+            RuleAction::Signal(_) => return true,
+            RuleAction::Restart => return !self.builds.trigger.explains(paths, changed),
+            RuleAction::Build => {
+                let verdict = self.builds.trigger.judge(paths, changed);
+                (verdict, "the build".to_owned())
+            }
+            RuleAction::Run(line) => {
+                let command = self.commands.entry(line.clone()).or_default();
+                (command.trigger.judge(paths, changed), format!("`{line}`"))
             }
         };
+        if verdict == Verdict::SelfTriggered {
+            self.report_self_triggered(action, paths, &writer);
+        }
+        verdict == Verdict::Now
+    }
+
+    fn report_self_triggered(&mut self, action: &RuleAction, paths: &[PathBuf], writer: &str) {
+        let mut paths = paths.to_vec();
+        let written = &mut self.reported.written;
+        paths.retain(|path| written.insert((path.clone(), OsString::new())));
+        if paths.is_empty() {
+            return;
+        }
+        let named = self.named(&paths);
+        let text = format!(
+            "{writer} rewrites its own input {named} on every run; such changes are now ignored"
+        );
+        let pattern = self.pattern(&paths[0]);
+        // `--ignore` does not apply to files that match a rule.
+        let option = match *action == RuleAction::Build {
+            true => format!("--ignore '{pattern}'"),
+            false => format!("--on '{pattern}=ignore'"),
+        };
         let hint = format!(
-            "make it write the file only if the contents have changed, or exclude the file with {option}"
+            "make it write the file only if the contents have changed, or exclude the file with `{option}`"
         );
         self.feed.message(Level::Warning, text, Some(hint));
     }
@@ -251,10 +176,6 @@ impl Driver {
             format!("`{}`", short.display())
         });
         named.collect::<Vec<_>>().join(", ")
-    }
-
-    fn ignore_option(&self, path: &Path) -> String {
-        format!("`--ignore '{}'`", self.pattern(path))
     }
 
     /// A glob that matches this file.
@@ -353,13 +274,14 @@ pub(super) fn watched_paths(roots: &WatchRoots) -> Vec<PathBuf> {
     roots.dirs.iter().chain(&roots.files).cloned().collect()
 }
 
-/// When these files last changed; `None` if one of them no longer exists.
-fn last_change(paths: &[PathBuf]) -> Option<SystemTime> {
-    let changed = paths.iter().map(|path| {
+/// When these files last changed. An event may arrive late, after the end of the run that caused it. If a file is gone,
+/// only the time of the event is known.
+fn time_of(paths: &[PathBuf], seen: Instant) -> Instant {
+    let age = |path: &PathBuf| {
         let metadata = fs::symlink_metadata(path).ok()?;
-        let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
-        let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
-        Some(UNIX_EPOCH + Duration::new(seconds, nanoseconds))
-    });
-    changed.collect::<Option<Vec<_>>>()?.into_iter().max()
+        os::change_time(&metadata).elapsed().ok()
+    };
+    let youngest = paths.iter().map(age).min().flatten();
+    let changed = youngest.and_then(|age| (Instant::now() + KERNEL_TICK).checked_sub(age));
+    changed.map_or(seen, |changed| changed.min(seen))
 }

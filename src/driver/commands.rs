@@ -9,7 +9,6 @@ use tokio::net::unix::pipe::Receiver;
 use crate::process::output::Lines;
 use crate::process::{Control, Process, Spawner, Spec};
 use crate::ui::{self, Feed, Level};
-use crate::watch::Moment;
 
 use super::state::Driver;
 
@@ -42,7 +41,6 @@ impl Driver {
                     let command = self.commands.entry(line).or_default();
                     command.guardian = Some(control.guardian());
                     command.control = Some(control);
-                    command.trigger.cancel();
                     command.trigger.started(Instant::now());
                 }
                 Err(error) => self.report_error(&format!("cannot run `{line}`"), &error),
@@ -72,7 +70,7 @@ impl Driver {
     pub(super) fn command_ended(&mut self, line: &str) {
         if let Some(command) = self.commands.get_mut(line) {
             command.control = None;
-            command.trigger.ended(Moment::now());
+            command.trigger.ended(Instant::now());
         }
         self.run_unless_paused();
     }

@@ -21,7 +21,7 @@ use crate::ready::{LastUnreadyReason, NotifyState};
 use crate::reload::{Event, GenEvent, GenId, Machine};
 use crate::socket::Sockets;
 use crate::ui::Feed;
-use crate::watch::{FileWatch, LockFileWindow, SelfTrigger};
+use crate::watch::{FileWatch, LockFileWindow, ProgramFiles, SelfTrigger};
 
 use super::clock::Clock;
 use super::log::Log;
@@ -182,12 +182,10 @@ pub(super) struct Builds {
     pub(super) active: Option<ActiveBuild>,
     /// The pid of the newest build's guardian.
     pub(super) guardian: Option<i32>,
-    /// The files that builds have been seen writing.
-    pub(super) made: BTreeSet<PathBuf>,
     /// Detects builds that write their own inputs.
     pub(super) trigger: SelfTrigger,
-    /// Detects a program that writes files whose changes restart it.
-    pub(super) program: SelfTrigger,
+    /// Detects changes that the program makes.
+    pub(super) program: ProgramFiles,
     /// When the newest build may have written `Cargo.lock`.
     pub(super) lock_file: Option<LockFileWindow>,
 }
@@ -203,9 +201,8 @@ impl Builds {
             changed: BTreeSet::new(),
             active: None,
             guardian: None,
-            made: BTreeSet::new(),
             trigger: SelfTrigger::default(),
-            program: SelfTrigger::of_program(),
+            program: ProgramFiles::default(),
             lock_file: None,
         }
     }

@@ -18,7 +18,9 @@ pub mod socket_holders;
 mod sockets;
 pub mod terminal;
 
-use std::time::Duration;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use descriptors::*;
 pub use errno_hint::{hint_for_errno, hint_for_error};
@@ -37,6 +39,14 @@ pub use portable::*;
 /// The kernel's longest tick (`CONFIG_HZ=100`). The clock for file timestamps (`ktime_get_coarse_real_ts64`) lags
 /// behind by up to one tick, and the ages of sockets are measured in ticks.
 pub const KERNEL_TICK: Duration = Duration::from_millis(10);
+
+/// When a file's inode changed (`st_ctime`). Unlike the modification time, it cannot be set by a program, and a rename
+/// updates it.
+pub fn change_time(metadata: &Metadata) -> SystemTime {
+    let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
+    let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
+    UNIX_EPOCH + Duration::new(seconds, nanoseconds)
+}
 
 /// Whether connections can be steered among the sockets of one address (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).
 pub const STEERING: bool = cfg!(target_os = "linux");

@@ -138,7 +138,7 @@ impl Debounce {
         Some(quiet.min(longest).min(burst))
     }
 
-    /// Takes the batch if the quiet period is over, along with the times of its first and last event.
+    /// Takes the batch if the quiet period is over, along with the time of its first event.
     ///
     /// If `more_will_follow` returns `true`, the quiet period starts again instead, unless the batch has already waited
     /// too long. The argument of `more_will_follow` is whether an event has arrived recently.
@@ -146,7 +146,7 @@ impl Debounce {
         &mut self,
         now: Instant,
         more_will_follow: impl FnOnce(bool) -> bool,
-    ) -> Option<(Vec<PathBuf>, (Instant, Instant))> {
+    ) -> Option<(Vec<PathBuf>, Instant)> {
         if self.deadline()? > now {
             return None;
         }
@@ -160,10 +160,9 @@ impl Debounce {
             times.newest = now;
             return None;
         }
-        let seen = (times.first, times.last);
-        self.times = None;
+        let first = self.times.take()?.first;
         let paths = std::mem::take(&mut self.paths).into_keys().collect();
-        Some((paths, seen))
+        Some((paths, first))
     }
 }
 

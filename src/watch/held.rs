@@ -3,7 +3,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::spec::WrittenFile;
+use super::spec::Writer;
 use crate::os;
 
 /// The files that processes started by hotrun have been seen holding open for writing: logs, databases, uploads.
@@ -45,11 +45,11 @@ impl HeldFiles {
         true
     }
 
-    /// Returns the file if one of our children made its latest change. The file may be gone.
+    /// Returns the child of ours that made the latest change to this file, if one did. The file may be gone.
     ///
     /// A file that replaces a held file was not written by the holder: editors save in this way. If a file is gone, but
     /// its holder still has it open, something else removed it.
-    pub(super) fn writer(&mut self, path: &Path) -> Option<WrittenFile> {
+    pub(super) fn writer(&mut self, path: &Path) -> Option<Writer> {
         let known = self.held.remove(path);
         let now = holder(path);
         self.held.extend(now.map(|now| (path.to_owned(), now)));
@@ -57,8 +57,7 @@ impl HeldFiles {
             Some(file) => known.file == file,
             None => os::child_that_writes(known.file).is_none(),
         });
-        now.or(known).map(|holder| WrittenFile {
-            path: path.to_owned(),
+        now.or(known).map(|holder| Writer {
             child: holder.child,
             closed: now.is_none(),
         })

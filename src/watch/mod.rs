@@ -33,11 +33,12 @@
 //! | a file that is being written waits until its writer has closed it | `Debounce::touch` |
 //! | the batch waits until no more events arrive and git has finished | `Debounce::take` |
 //! | the contents must have changed or, if they are unknown, the metadata | `Snapshot::update` |
-//! | a change by a process of hotrun's that holds the file open for writing is reported separately | `HeldFiles::writer` |
+//! | a change is reported with the process that holds the file open for writing, if hotrun has started it | `HeldFiles::writer` |
 //! | a `Cargo.lock` that cargo itself wrote during a build does not count | [`LockFileWindow::contains`] |
-//! | a file that a build, a command or the program rewrites on every run does not count | [`SelfTrigger::judge`] |
+//! | a file that the program was seen writing does not count | [`ProgramFiles::explains`] |
+//! | a file that a build or a command rewrites on every run does not count | [`SelfTrigger::judge`] |
 //!
-//! The driver applies the last two rules before it acts on a batch.
+//! The driver applies the last three rules before it acts on a batch.
 
 mod debounce;
 mod filter;
@@ -52,8 +53,8 @@ mod tree;
 mod worker;
 
 pub use rule::{ChangeRule, RuleAction, action_for};
-pub use self_trigger::{Batch, LockFileWindow, Moment, SelfTrigger, Verdict};
-pub use spec::{InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate, WrittenFile};
+pub use self_trigger::{LockFileWindow, ProgramFiles, SelfTrigger, Verdict};
+pub use spec::{Change, InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate, Writer};
 
 use std::path::PathBuf;
 use std::sync::mpsc;

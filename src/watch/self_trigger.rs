@@ -1,12 +1,7 @@
 //! Detects self-triggered runs: a build, a rule's command or a program that writes a file that triggers its next run
 //! would be run again and again. This module has no clock and reads no files: the caller passes the times.
-//!
-//! A run writes its files at about the same time after each start. A user who saves at regular intervals may do the
-//! same. To tell them apart, the second such run is postponed: the run's own writes then come later by the same amount
-//! of time, and the user's do not.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,107 +9,52 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::os::KERNEL_TICK;
 
 /// If a file changes in this many runs in a row, at almost the same time after each start, it is taken to be written by
-/// the runs themselves, because the last run began after a pause.
-const ALIKE: usize = 3;
-
-/// A file that changes at less regular times may change in this many runs in a row and still trigger the next run at
-/// once, because users save during builds, too. After that, the next run is postponed. This is also how often a program
-/// must be seen writing a file, or new files of one kind, before it may do so at any time.
+/// the runs themselves. This is also how often a program must be seen writing a file, or new files of one kind, before
+/// it may do so unseen.
 const OFTEN: usize = 3;
-/// If such a file changes in this many runs in a row, it is taken to be written by the runs themselves.
-const PROVEN: usize = OFTEN + 3;
 
-/// How long after the start of a program a change may be part of the start. A limit is needed because a program runs
-/// until the next one starts.
+/// A file that changes at varying times may change in this many runs in a row and still trigger the next run at once,
+/// because users save during builds, too.
+const MANY: usize = 5;
+
+/// How long after the start of a program a write may be part of the start.
 const PROGRAM_STARTS: Duration = Duration::from_secs(10);
 
-/// Runs that write a file do so at about the same time after each start: from one run to the next, the time differs by
-/// at most this plus a quarter of the earlier time. Sooner or later, the times at which a user saves differ by more.
-const ABOUT: Duration = Duration::from_millis(500);
-
-/// Like [`ABOUT`], but for times that are almost the same, and with a twentieth instead of a quarter.
-const ALMOST: Duration = Duration::from_millis(150);
-
-/// How long a run is postponed the first time if the times of its writes vary. Each further time, the pause doubles, up
-/// to [`LONGEST_PAUSE`].
-const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(32);
-
-/// A point in time on both clocks. File timestamps use the wall clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// The monotonic clock.
-    pub monotonic: Instant,
-    /// The wall clock.
-    pub wall: SystemTime,
-}
-
-impl Moment {
-    /// The current time.
-    pub fn now() -> Self {
-        Self {
-            monotonic: Instant::now(),
-            wall: SystemTime::now(),
-        }
-    }
-}
-
-/// Files that changed together.
-#[derive(Clone, Copy, Debug)]
-pub struct Batch<'a> {
-    /// The paths of the files.
-    pub paths: &'a [PathBuf],
-    /// When the first and the last event arrived.
-    pub seen: (Instant, Instant),
-    /// When the last of the files changed (`st_ctime`). `None` if a file is gone, because it may have changed at any
-    /// time.
-    pub changed: Option<SystemTime>,
-}
-
-/// What to do about a batch.
+/// What to do about files that changed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Run at once.
     Now,
-    /// Let the current run end, then wait for this long and run again (see [`SelfTrigger::due`]).
-    Later(Duration),
-    /// Like `Later`, but the runs seem to write these files all the time, so the pause doubles each time. Report this.
-    LaterAndLater(Duration),
-    /// Do not run, because the runs themselves write these files. Report this, for the first time.
+    /// Let the current run end, then run again after a pause (see [`SelfTrigger::due`]).
+    Later,
+    /// Do not run, because the runs themselves write these files.
     SelfTriggered,
-    /// Do not run, because the runs themselves write these files. This has already been reported.
-    Nothing,
 }
 
-/// The history of the runs of one build or command, or of all generations of the program.
+/// Tells whether the runs of one build or command write the files that trigger them.
+///
+/// A run writes its files at almost the same time after each start. A user who saves at regular intervals may do the
+/// same. To tell them apart, the third such run is postponed: the run's own writes then come later by the same amount
+/// of time, and the user's do not.
 #[derive(Debug, Default)]
 pub struct SelfTrigger {
-    /// Whether these are the generations of the program, which do not end before the next one starts.
-    endless: bool,
+    /// The number of runs so far.
     runs: u32,
-    /// How long after the start of the previous run the newest run started; `None` if there was no previous run.
-    gap: Option<Duration>,
     newest: Option<LatestRun>,
-    /// The pause between the end of the current run and the postponed one.
+    /// The pause between the end of the newest run and the postponed one.
     pause: Option<Duration>,
-    /// When to start the postponed run.
-    due: Option<Instant>,
-    /// The files that changed during the `last_two` runs.
+    /// The files that changed during the last two runs.
     seen: BTreeMap<PathBuf, FileHistory>,
-    /// The last two runs in which any file changed.
-    last_two: [Option<u32>; 2],
-    /// The files that the runs are known to write, and how long after a start changes to them are ignored.
-    own: BTreeMap<PathBuf, Duration>,
-    /// For each file that the runs were seen writing, how often they had it open only for a moment.
-    caught: BTreeMap<PathBuf, usize>,
-    /// How many files the runs had open only for a moment, by directory and extension.
-    filled: BTreeMap<(PathBuf, OsString), usize>,
+    /// The files that the runs were seen writing at least once.
+    made: BTreeSet<PathBuf>,
+    /// The files whose changes during a run are ignored.
+    own: BTreeSet<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct LatestRun {
     started: Instant,
-    ended: Option<Moment>,
+    ended: Option<Instant>,
 }
 
 /// How a file changed during runs.
@@ -122,244 +62,181 @@ struct LatestRun {
 struct FileHistory {
     /// The newest run in which the file changed.
     run: u32,
-    /// The number of runs in a row in which the first change came at almost the same time after the start.
-    alike: usize,
-    /// Whether the last change came at almost the same time in both runs before the newest one, and no change came
-    /// shortly before the newest run started. A user who saves quickly and regularly continues to do so while a run is
-    /// postponed.
-    settled: bool,
-    /// The number of runs in a row in which the file changed, each time at about the same time after the start.
+    /// The number of runs in a row in which the file changed.
     times: usize,
-    /// How many times the file postponed the next run.
-    pauses: u32,
+    /// The number of runs in a row in which the first change came at almost the same time after the start. A run counts
+    /// as the third only if it began after a pause.
+    alike: usize,
     /// How long after the start of the newest run the file first changed.
     after: Duration,
-    /// How long after the start of the newest run the file last changed.
-    last: Duration,
-    /// The same for the previous run in which the file changed.
-    last_before: Duration,
+    /// When the file last changed.
+    last: Instant,
 }
 
 impl SelfTrigger {
-    /// The history of the generations of a program.
-    pub fn of_program() -> Self {
-        Self {
-            endless: true,
-            ..Self::default()
-        }
-    }
-
-    /// Records that a run has started. If it includes the changes for which a run was postponed,
-    /// [`cancel`](Self::cancel) the postponed one.
+    /// Records that a run has started, which includes the changes for which a run was postponed.
     pub fn started(&mut self, now: Instant) {
         self.runs += 1;
-        self.gap = self.newest.map(|run| now - run.started);
         self.newest = Some(LatestRun {
             started: now,
             ended: None,
         });
+        self.cancel();
     }
 
     /// Records that the run has ended.
-    pub fn ended(&mut self, now: Moment) {
+    pub const fn ended(&mut self, now: Instant) {
         if let Some(run) = &mut self.newest {
             run.ended = Some(now);
         }
-        if let Some(pause) = self.pause.take() {
-            self.due = Some(now.monotonic + pause);
-        }
     }
 
-    /// Decides whether this batch triggers a run. `now` is the monotonic time.
-    pub fn judge(&mut self, batch: &Batch<'_>, now: Instant) -> Verdict {
-        let during = self.during(batch).map(|after| (self.runs, after));
-        let verdict = self.judge_files(batch.paths, during);
-        if let Verdict::Later(pause) | Verdict::LaterAndLater(pause) = verdict {
-            match self.newest {
-                Some(LatestRun { ended: None, .. }) if !self.endless => self.pause = Some(pause),
-                // Further changes do not postpone the run any further.
-                Some(_) | None => self.due = Some(self.due.unwrap_or(now + pause)),
-            }
-        }
-        verdict
-    }
-
-    /// How long after the start of the newest run these files changed; `None` unless all of them changed during that
-    /// run. Long after a program's start, changes do not count as made during its run.
-    pub fn during(&self, batch: &Batch<'_>) -> Option<Duration> {
-        let after = self.newest.and_then(|run| run.saw(batch));
-        let is_start = |after: &Duration| *after < PROGRAM_STARTS || self.due.is_some();
-        after.filter(|after| !self.endless || is_start(after))
-    }
-
-    /// Whether this file is known to be written by the runs themselves, and has changed at a time when they write it.
-    /// `during`: how long after the start of the newest run it changed, if it changed during that run.
-    pub fn explains(&self, path: &Path, during: Option<Duration>) -> bool {
-        self.own.get(path).is_some_and(|until| {
-            let always = self.endless && *until == Duration::MAX;
-            always || during.is_some_and(|after| after <= *until)
-        })
-    }
-
-    /// Records that the newest run was seen writing this file. `short`: it had the file open only for a moment, so it
-    /// may write it again without being seen. A build may write it at any time during the build.
-    pub fn caught(&mut self, path: &Path, during: Option<Duration>, short: bool) {
-        let caught = self.caught.entry(path.to_owned()).or_default();
-        *caught += usize::from(short);
-        if short && *caught == 1 {
-            *self.filled.entry(kind(path)).or_default() += 1;
-        }
-        let until = match !self.endless || *caught >= OFTEN {
-            true => Duration::MAX,
-            false => during.map_or(Duration::ZERO, |after| after + almost(after)),
-        };
-        let own = self.own.entry(path.to_owned()).or_default();
-        *own = until.max(*own);
-    }
-
-    /// Whether the runs themselves create files like this one, such as uploads with ever new names, or remove this
-    /// file, such as a pid file at the end.
-    pub fn makes(&self, path: &Path, is_new: bool, is_gone: bool) -> bool {
-        let fills = || {
-            self.filled
-                .get(&kind(path))
-                .is_some_and(|files| *files >= OFTEN)
-        };
-        is_new && fills() || is_gone && self.caught.get(path).is_some_and(|caught| *caught > 0)
-    }
-
-    /// When to start the postponed run, if there is one.
-    pub const fn due(&self) -> Option<Instant> {
-        self.due
+    /// When to start the postponed run, if there is one and the current run has ended.
+    pub fn due(&self) -> Option<Instant> {
+        Some(self.newest?.ended? + self.pause?)
     }
 
     /// Cancels the postponed run.
     pub const fn cancel(&mut self) {
         self.pause = None;
-        self.due = None;
     }
 
-    /// Decides whether files that changed together trigger a run. `during` is the run in which all of them changed, if
-    /// any, and how long after its start they changed.
-    fn judge_files(&mut self, changed: &[PathBuf], during: Option<(u32, Duration)>) -> Verdict {
-        let Some((run, after)) = during else {
+    /// Records that a run was seen writing this file. Returns whether the write can be ignored. The first one cannot,
+    /// because the run may have read the file before.
+    pub fn caught(&mut self, path: &Path) -> bool {
+        let first = self.made.insert(path.to_owned());
+        if !first {
+            self.own.insert(path.to_owned());
+        }
+        !first
+    }
+
+    /// Whether the runs themselves are known to write all of these files, and the files changed during a run.
+    pub fn explains(&self, paths: &[PathBuf], changed: Instant) -> bool {
+        self.during(changed).is_some() && paths.iter().all(|path| self.own.contains(path))
+    }
+
+    /// Decides whether files that changed together, at this time, trigger a run.
+    pub fn judge(&mut self, paths: &[PathBuf], changed: Instant) -> Verdict {
+        let Some(LatestRun { started, .. }) = self.during(changed) else {
             // Something other than the runs also writes these files.
             self.seen.clear();
             return Verdict::Now;
         };
-        if self.last_two[0] != Some(run) {
-            self.last_two = [Some(run), self.last_two[0]];
+        if self.explains(paths, changed) {
+            return Verdict::SelfTriggered;
         }
-        self.seen
-            .retain(|_, seen| self.last_two.contains(&Some(seen.run)));
-        let mut unexplained = changed.to_vec();
-        unexplained.retain(|path| !self.explains(path, Some(after)));
-        if unexplained.is_empty() {
-            return Verdict::Nothing;
-        }
-        for path in &unexplained {
-            let first = FileHistory::first(run, after);
-            let seen = self.seen.entry(path.clone()).or_insert(first);
-            seen.again(run, after, self.gap.unwrap_or(Duration::MAX));
-        }
-        let seen = || unexplained.iter().filter_map(|path| self.seen.get(path));
-        let alike = seen().map(|seen| seen.alike).min().unwrap_or(0);
-        // A user who saves while the program runs must not be mistaken for the program.
-        let times = seen().map(|seen| seen.times).min();
-        let times = times.filter(|_| !self.endless).unwrap_or(0);
-        let is_settled = seen().all(|seen| seen.settled);
-        let doubled = |times: u32| 2_u32.saturating_pow(times);
-        if alike >= ALIKE && is_settled || times >= PROVEN {
-            let last = seen().map(|seen| seen.last_before).max().unwrap_or(after);
-            let until = match self.endless {
-                true => last + almost(last),
-                false => Duration::MAX,
+        let (run, after) = (self.runs, changed - started);
+        self.seen.retain(|_, seen| seen.run + 1 >= run);
+        let (mut alike, mut times) = (usize::MAX, usize::MAX);
+        let unexplained = paths.iter().filter(|path| !self.own.contains(*path));
+        for path in unexplained {
+            let first = FileHistory {
+                run,
+                times: 1,
+                alike: 1,
+                after,
+                last: changed,
             };
-            for path in unexplained {
-                self.seen.remove(&path);
-                self.own.insert(path, until);
-            }
-            Verdict::SelfTriggered
-        } else if alike >= ALIKE && self.endless {
-            let pauses = u32::try_from(alike - 2).unwrap_or(u32::MAX);
-            let pause = (2 * almost(after)).saturating_mul(doubled(pauses));
-            Verdict::LaterAndLater(pause.min(LONGEST_PAUSE))
-        } else if alike == 2 {
-            Verdict::Later(2 * almost(after))
-        } else if times > OFTEN {
-            let pauses = seen().map(|seen| seen.pauses).max().unwrap_or(0);
-            let pause = PAUSE.saturating_mul(doubled(pauses.saturating_sub(1)));
-            Verdict::Later(pause.min(LONGEST_PAUSE))
-        } else {
-            Verdict::Now
+            let seen = self.seen.entry(path.clone()).or_insert(first);
+            seen.again(run, started, changed);
+            alike = alike.min(seen.alike);
+            times = times.min(seen.times);
         }
+        if alike >= OFTEN {
+            self.own.extend(paths.iter().cloned());
+            return Verdict::SelfTriggered;
+        }
+        if alike == 1 && times <= MANY {
+            return Verdict::Now;
+        }
+        // If the times vary, the runs become less and less frequent.
+        self.pause = Some(2 * almost(after) * u32::try_from(times - 1).unwrap_or(u32::MAX));
+        Verdict::Later
     }
-}
 
-/// The directory and the extension of a file.
-fn kind(path: &Path) -> (PathBuf, OsString) {
-    let dir = path.parent().unwrap_or(path);
-    let extension = path.extension().unwrap_or_default();
-    (dir.to_owned(), extension.to_owned())
+    /// The newest run, if files that changed at this time changed during that run.
+    fn during(&self, changed: Instant) -> Option<LatestRun> {
+        self.newest
+            .filter(|run| run.started <= changed && run.ended.is_none_or(|ended| changed <= ended))
+    }
 }
 
 /// By how much the times of two writes in consecutive runs may differ and still count as almost the same. The first
-/// write came this long after the start of its run.
+/// write came this long after the start of its run. Sooner or later, the times at which a user saves differ by more.
 fn almost(after: Duration) -> Duration {
-    ALMOST + after / 20
-}
-
-impl LatestRun {
-    /// How long after the start of this run the batch's first event arrived; `None` unless the files changed during the
-    /// run. Events for the run's own writes usually arrive before hotrun learns that the run has ended. Events for a
-    /// save after the run arrive later.
-    fn saw(&self, batch: &Batch<'_>) -> Option<Duration> {
-        let (first, last) = batch.seen;
-        let during = self.ended.is_none_or(|end| {
-            // Even if the events arrived after the end, the files may have changed before it.
-            let before_end = |changed: SystemTime| changed + KERNEL_TICK < end.wall;
-            last <= end.monotonic || batch.changed.is_some_and(before_end)
-        });
-        (self.started <= first && during).then(|| first - self.started)
-    }
+    Duration::from_millis(150) + after / 20
 }
 
 impl FileHistory {
-    const fn first(run: u32, after: Duration) -> Self {
-        Self {
-            run,
-            alike: 1,
-            settled: false,
-            times: 1,
-            pauses: 0,
-            after,
-            last: after,
-            last_before: after,
+    /// Records another change to the file. Several changes during one run count once.
+    fn again(&mut self, run: u32, started: Instant, changed: Instant) {
+        if self.run != run {
+            let (before, after) = (self.after, changed - started);
+            let is_alike = before.abs_diff(after) <= almost(before);
+            let paused = started - self.last >= 2 * almost(before);
+            self.alike = match is_alike {
+                true if paused => self.alike + 1,
+                true => 2,
+                false => 1,
+            };
+            self.times += 1;
+            (self.run, self.after) = (run, after);
         }
+        self.last = changed;
+    }
+}
+
+/// The files that a program was seen writing, in any generation.
+#[derive(Debug, Default)]
+pub struct ProgramFiles {
+    /// When the newest generation started.
+    started: Option<Instant>,
+    files: BTreeMap<PathBuf, ProgramFile>,
+}
+
+#[derive(Debug, Default)]
+struct ProgramFile {
+    /// How often the program had the file open only for a moment, so that it may write it again unseen.
+    short: usize,
+    /// How long after its start the program writes the file.
+    until: Duration,
+}
+
+impl ProgramFiles {
+    /// Records that a generation has started.
+    pub const fn started(&mut self, now: Instant) {
+        self.started = Some(now);
     }
 
-    /// Records another change to the file. Several changes during one run count once. `gap`: how long after the start
-    /// of the previous run this run started.
-    fn again(&mut self, run: u32, after: Duration, gap: Duration) {
-        if self.run == run {
-            self.last = after;
-            return;
-        }
-        let (before, apart) = (self.after, self.after.abs_diff(after));
-        if apart > ABOUT + before / 4 {
-            *self = Self::first(run, after);
-            return;
-        }
-        let is_alike = apart <= almost(before);
-        self.alike = if is_alike { self.alike + 1 } else { 1 };
-        self.settled = self.last.abs_diff(self.last_before) <= almost(self.last_before)
-            && gap.saturating_sub(self.last) >= 2 * almost(self.last);
-        if self.times + 1 < PROVEN || is_alike {
-            self.times += 1;
-        }
-        self.pauses += u32::from(self.times > OFTEN);
-        (self.last_before, self.last) = (self.last, after);
-        (self.run, self.after) = (run, after);
+    /// Records that the program was seen writing this file. `short`: it had the file open only for a moment.
+    pub fn caught(&mut self, path: &Path, changed: Instant, short: bool) {
+        let after = self.after(changed).filter(|after| *after < PROGRAM_STARTS);
+        let file = self.files.entry(path.to_owned()).or_default();
+        file.short += usize::from(short);
+        file.until = file
+            .until
+            .max(after.map_or(Duration::ZERO, |after| after + almost(after)));
+    }
+
+    /// Whether the program made this change, although it was not seen: it writes the file often or at this time, it
+    /// creates files like this one, such as uploads with ever new names, or it removes its own file, such as a pid file
+    /// at the end.
+    pub fn explains(&self, path: &Path, changed: Instant, is_new: bool, is_gone: bool) -> bool {
+        let is_like =
+            |other: &Path| (other.parent(), other.extension()) == (path.parent(), path.extension());
+        let like = |(other, file): &(&PathBuf, &ProgramFile)| file.short > 0 && is_like(other);
+        let writes = |file: &ProgramFile| {
+            let is_start = self.after(changed).is_some_and(|after| after <= file.until);
+            file.short >= OFTEN || is_start || is_gone && file.short > 0
+        };
+        self.files.get(path).is_some_and(writes)
+            || is_new && self.files.iter().filter(like).take(OFTEN).count() == OFTEN
+    }
+
+    /// How long after the start of the newest generation this was.
+    fn after(&self, changed: Instant) -> Option<Duration> {
+        changed.checked_duration_since(self.started?)
     }
 }
 

@@ -4,10 +4,10 @@ use std::hash::{DefaultHasher, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::paths;
-use crate::os::KERNEL_TICK;
+use crate::os::{KERNEL_TICK, change_time};
 
 /// Files up to this size are read before they change, to distinguish a mere `touch` from a change.
 const READ_AHEAD_FILE: u64 = 1 << 20;
@@ -44,8 +44,6 @@ struct Stamp {
     len: u64,
     modified: (i64, i64),
     inode: u64,
-    /// When the inode changed (`st_ctime`). Unlike the modification time, it cannot be set by a program, and a rename
-    /// updates it.
     changed: SystemTime,
     /// Whether the next change is sure to show in the timestamps. A change within the same tick may not show.
     sure: bool,
@@ -208,9 +206,7 @@ impl Stamp {
     /// Takes the stamp from a file's metadata. `read_after`: the contents were read after this time; `None` if the
     /// contents do not matter.
     fn of(metadata: &Metadata, read_after: Option<SystemTime>) -> Self {
-        let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
-        let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
-        let changed = UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+        let changed = change_time(metadata);
         Self {
             len: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),

@@ -139,14 +139,23 @@ pub struct WatchUpdate {
     pub since: SystemTime,
 }
 
-/// A file that was written by a process that hotrun has started.
+/// A file that was created or removed, or whose contents have changed.
 #[derive(Clone, Debug)]
-pub struct WrittenFile {
+pub struct Change {
     /// The path of the file.
     pub path: PathBuf,
-    /// The pid of hotrun's child whose process tree the writer belongs to.
+    /// Whether the file was not known before.
+    pub is_new: bool,
+    /// The process that was seen making the change, if hotrun has started it.
+    pub writer: Option<Writer>,
+}
+
+/// A process that was seen writing a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// The pid of hotrun's child whose process tree the process belongs to.
     pub child: i32,
-    /// Whether the writer has closed the file.
+    /// Whether it has closed the file.
     pub closed: bool,
 }
 
@@ -160,21 +169,12 @@ pub enum WatchMessage {
         /// The number of files that count in the watched directories.
         files: usize,
     },
-    /// Files were created or removed, or their contents have changed.
+    /// Files have changed.
     Changed {
-        /// The files, sorted. Never empty.
-        paths: Vec<PathBuf>,
-        /// Those of the files that were not known before.
-        new: BTreeSet<PathBuf>,
-        /// When the first and the last event for these files arrived.
-        seen: (Instant, Instant),
-    },
-    /// Files were changed by processes that hotrun has started.
-    Written {
-        /// The files. Never empty.
-        written: Vec<WrittenFile>,
-        /// When the first and the last event for these files arrived.
-        seen: (Instant, Instant),
+        /// The changes, sorted by path. Never empty.
+        changes: Vec<Change>,
+        /// When the first event for these files arrived.
+        seen: Instant,
     },
     /// Something cannot be watched as intended, but everything else is watched.
     Trouble {

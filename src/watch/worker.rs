@@ -10,7 +10,7 @@ use super::filter::Filter;
 use super::held::HeldFiles;
 use super::paths::{git_lock, is_held};
 use super::snapshot::Snapshot;
-use super::spec::{WatchMessage, WatchSpec, WatchUpdate};
+use super::spec::{Change, WatchMessage, WatchSpec, WatchUpdate};
 use super::tree::WatchTree;
 use crate::error::Failure;
 use crate::os;
@@ -301,13 +301,11 @@ impl WatchWorker {
         if relinked || paths.iter().any(|path| self.filter.is_outdated_by(path)) {
             self.change_filter(paths.iter(), SystemTime::now());
         }
-        let unknown = paths.iter().filter(|path| !self.snapshot.knows(path));
-        let new: BTreeSet<PathBuf> = unknown.cloned().collect();
-        let mut changed = BTreeSet::new();
+        let mut changed = BTreeMap::new();
         for path in paths {
+            let is_new = !self.snapshot.knows(&path);
             // A path that does not count may have been a directory with files that count.
-            let counts = self.filter.matters(&path);
-            let updated = match counts {
+            let updated = match self.filter.matters(&path) {
                 true => self.snapshot.update(&path),
                 false => self.snapshot.forget_gone(&path),
             };
@@ -315,20 +313,17 @@ impl WatchWorker {
             if updated.is_empty() {
                 self.held.forget(&path);
             }
-            changed.extend(updated);
+            changed.extend(updated.into_iter().map(|path| (path, is_new)));
         }
-        let (mut paths, mut written) = (Vec::new(), Vec::new());
-        for path in changed.into_iter().filter(|path| self.filter.counts(path)) {
-            match self.held.writer(&path) {
-                Some(file) => written.push(file),
-                None => paths.push(path),
-            }
-        }
-        if !written.is_empty() {
-            self.tree.send(WatchMessage::Written { written, seen });
-        }
-        if !paths.is_empty() {
-            self.tree.send(WatchMessage::Changed { paths, new, seen });
+        changed.retain(|path, _| self.filter.counts(path));
+        let changes = changed.into_iter().map(|(path, is_new)| Change {
+            writer: self.held.writer(&path),
+            path,
+            is_new,
+        });
+        let changes: Vec<_> = changes.collect();
+        if !changes.is_empty() {
+            self.tree.send(WatchMessage::Changed { changes, seen });
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
-use hotrun::watch::WatchMessage;
+use hotrun::watch::{WatchMessage, Writer};
 
 use super::watched::{Watched, watch};
 
@@ -28,17 +28,15 @@ fn log(child: &mut Child, line: &str) {
 /// Expects the next report to say that the child has written `log`. `closed`: whether the child has closed the file.
 #[track_caller]
 fn expect_written(watched: &mut Watched, child: &Child, closed: bool) {
-    let WatchMessage::Written { written, .. } = watched.next() else {
-        panic!("the child's write must not be reported as a change")
+    let WatchMessage::Changed { changes, .. } = watched.next() else {
+        panic!("the child's write must be reported")
     };
-    let [file] = &written[..] else {
-        panic!("{written:?}")
+    let [change] = &changes[..] else {
+        panic!("{changes:?}")
     };
-    let pid = i32::try_from(child.id()).expect("a pid fits into an i32");
-    assert_eq!(
-        (&file.path, file.child, file.closed),
-        (&watched.path("log"), pid, closed)
-    );
+    let child = i32::try_from(child.id()).expect("a pid fits into an i32");
+    assert_eq!(change.path, watched.path("log"));
+    assert_eq!(change.writer, Some(Writer { child, closed }));
 }
 
 #[test]

@@ -136,9 +136,12 @@ impl Watched {
 
     pub(crate) fn changed(&mut self) -> Vec<PathBuf> {
         match self.next() {
-            WatchMessage::Changed { paths, .. } => paths,
+            WatchMessage::Changed { changes, .. } => {
+                let by_others = changes.iter().all(|change| change.writer.is_none());
+                assert!(by_others, "{changes:?}");
+                changes.into_iter().map(|change| change.path).collect()
+            }
             WatchMessage::Watching { .. } => panic!("`Watching` was reported twice"),
-            WatchMessage::Written { written, .. } => panic!("{written:?}"),
             WatchMessage::Trouble { text, .. } => panic!("{text}"),
         }
     }

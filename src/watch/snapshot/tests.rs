@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::slice::from_ref;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 

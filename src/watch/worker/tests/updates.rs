@@ -62,9 +62,7 @@ fn an_input_removed_during_the_build_is_reported() {
         since,
     };
     inputs.send(WatchInput::Update(update)).unwrap();
-    assert!(
-        matches!(reports.blocking_recv(), Some(WatchMessage::Changed { paths, .. }) if paths == [path])
-    );
+    assert_eq!(changed(reports.blocking_recv()), [path]);
 }
 
 #[test]
