@@ -165,7 +165,7 @@ fn kernel(adopts: &Result<(), Unavailable>) -> Finding {
 /// Whether hotrun can adopt the sockets that programs open themselves.
 fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
     let Err(unavailable) = adopts else {
-        return works("managed with seccomp, pidfd_getfd and process_vm_readv");
+        return works("managed with seccomp, pidfd_getfd and /proc/PID/mem");
     };
     let hint = match unavailable {
         Unavailable::OldKernel(_) => {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::process::notify::{self, Assignments, Notification, Rejected, StoreRequest};
+use crate::process::notify::{self, Assignments, Notification, StoreRequest};
 use crate::reload::{Event, GenEvent, GenId, WatchdogMessage};
 use crate::ui::{Feed, Human, Level, Report};
 
@@ -26,7 +26,7 @@ impl Driver {
     /// not wait for an old one that keeps sending. Cancel safe.
     pub(super) async fn next_notification(
         &self,
-    ) -> (GenId, io::Result<Result<Notification, Rejected>>) {
+    ) -> (GenId, io::Result<Result<Notification, String>>) {
         poll_fn(|cx| {
             for (id, running) in self.generations.iter().rev() {
                 if let Some(notify) = &running.notify
@@ -58,7 +58,7 @@ impl Driver {
     pub(super) fn notified(
         &mut self,
         id: GenId,
-        received: io::Result<Result<Notification, Rejected>>,
+        received: io::Result<Result<Notification, String>>,
     ) {
         match received {
             Ok(Ok(message)) => self.notification(id, message),

@@ -25,24 +25,20 @@ const MAX_SCANS: usize = 16;
 
 impl Driver {
     pub(super) fn signalled(&mut self, signal: HotrunSignal) {
-        let is_hangup = signal == HotrunSignal::Hangup;
-        match signal {
-            // Ctrl-C is the usual way to quit, so the exit status does not report a signal.
-            HotrunSignal::Interrupt => self.ending.signal = None,
-            HotrunSignal::Terminate => self.ending.signal = Some(Signal::SIGTERM as i32),
-            HotrunSignal::Hangup if has_terminal() => return self.request(Request::Reload),
-            HotrunSignal::Hangup => self.ending.signal = Some(Signal::SIGHUP as i32),
-            HotrunSignal::Quit => {
-                // Ctrl-\ quits at once.
-                self.ending.signal = Some(Signal::SIGQUIT as i32);
-                return self.handle(Event::Requested(Request::QuitNow));
-            }
-            HotrunSignal::User => return self.request(Request::Reload),
+        let signal = match signal {
+            HotrunSignal::Own(signal) => signal,
             HotrunSignal::FromDescendant(sender) => return self.ignore_signal(&sender),
+        };
+        let is_hangup = signal == Signal::SIGHUP;
+        if signal == Signal::SIGUSR1 || is_hangup && has_terminal() {
+            return self.request(Request::Reload);
         }
-        // A second Ctrl-C or `SIGTERM` quits at once. A second `SIGHUP` does not: a closed terminal may send several.
-        let again = !is_hangup && self.quits_again();
-        self.handle(Event::Requested(match again {
+        // Ctrl-C is the usual way to quit, so the exit status does not report a signal.
+        self.ending.signal = Some(signal as i32).filter(|_| signal != Signal::SIGINT);
+        // Ctrl-\ quits at once, and so does a second Ctrl-C or `SIGTERM`. A second `SIGHUP` does not: a closed terminal
+        // may send several.
+        let at_once = signal == Signal::SIGQUIT || !is_hangup && self.quits_again();
+        self.handle(Event::Requested(match at_once {
             true => Request::QuitNow,
             false => Request::Quit,
         }));
@@ -106,7 +102,7 @@ impl Driver {
                 self.request(Request::Reload);
             }
             // Like Ctrl-C: the second time, hotrun quits at once.
-            Key::Quit => self.signalled(HotrunSignal::Interrupt),
+            Key::Quit => self.signalled(HotrunSignal::Own(Signal::SIGINT)),
             Key::Errors => self.feed.command(UiCommand::ShowBuildLog),
             Key::Clear => self.feed.command(UiCommand::Clear),
             Key::Help => self.feed.command(UiCommand::ToggleHelp),

@@ -110,11 +110,12 @@ impl Driver {
         let (control, events, terminal, tasks) = match self.config.ui.mode {
             UiMode::Live => {
                 let reads = self.config.cli.stdin == Stdin::Program;
-                let process = Spawner::default().spawn_on_pty(spec, self.size, reads)?;
-                let pty = Arc::new(process.pty);
+                let spawner = Spawner::default();
+                let (control, events, pty) = spawner.spawn_on_pty(spec, self.size, reads)?;
+                let pty = Arc::new(pty);
                 let shown = tokio::spawn(output.pass_pty(pty.clone()));
                 let terminal = Some(ProgramTerminal::new(pty));
-                (process.control, process.events, terminal, vec![shown])
+                (control, events, terminal, vec![shown])
             }
             UiMode::Plain | UiMode::Json | UiMode::Off => {
                 let process = Spawner::default().spawn(spec)?;

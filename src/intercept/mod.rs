@@ -18,7 +18,7 @@ mod decision;
 mod program;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ pub fn start(
             pids: Box::new(pids),
             sockets: ProgramSockets::default(),
             binding: Vec::new(),
-            ends: None,
+            holders: Vec::new(),
             notify: Box::new(notify),
             hidden: false,
             failed: false,
@@ -98,12 +98,11 @@ impl Interceptor {
                 self.search();
                 continue;
             }
-            let ends = self.program.ends.as_ref().map(AsFd::as_fd);
             let timeouts = [
                 searches.then_some(pause),
                 self.program.connections.diverted_for(),
             ];
-            match calls.next(ends, timeouts.into_iter().flatten().min()) {
+            match calls.next(&self.program.holders, timeouts.into_iter().flatten().min()) {
                 Ok(Next::Call(call)) => self.handle(&calls, &call),
                 Ok(Next::Stopped) if self.program.connections.end_diversions() => {}
                 Ok(Next::Stopped) => self.search(),

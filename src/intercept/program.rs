@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use socket2::Socket;
@@ -12,11 +13,11 @@ use super::decision::{
     BindCall, Binding, BindingSocket, OnBind, OnConnect, OnListen, ProgramSockets, destination,
     on_connect,
 };
+use crate::os;
 use crate::os::seccomp::{
-    Call, InterceptedCalls, Reply, Syscall, Unavailable, descriptor_of, read_memory,
+    Call, InterceptedCalls, Reply, Syscall, Unavailable, descriptor_of, pidfds, read_memory,
 };
 use crate::os::socket_holders::sockets_of;
-use crate::os::{self, ProcessEnds};
 use crate::reload::GenId;
 use crate::socket::{self, Adopter, Endpoint, Joined, OpenError, Transport};
 
@@ -113,8 +114,8 @@ pub(super) struct InterceptedProgram {
     pub(super) pids: Box<dyn Fn() -> Vec<i32> + Send>,
     pub(super) sockets: ProgramSockets,
     pub(super) binding: Vec<BindingSocket>,
-    /// Reports when a process that holds one of the sockets exits. Set while several sockets share an address.
-    pub(super) ends: Option<ProcessEnds>,
+    /// Pidfds of the processes that hold one of the sockets, while several sockets share an address.
+    pub(super) holders: Vec<OwnedFd>,
     pub(super) notify: Box<dyn FnMut(InterceptEvent) + Send>,
     /// Whether the program has called `bind` while hotrun lacked the permission to read its memory.
     pub(super) hidden: bool,
@@ -175,7 +176,6 @@ impl InterceptedProgram {
             thread: caller.call.thread,
             binding,
             bound,
-            may_repeat: endpoint.transport == Transport::Udp && os::seccomp::may_lose_replies(),
             neighbours: self.adopter.neighbours(endpoint),
         });
         tracing::debug!("gen {}: bind to {endpoint}: {decision:?}", self.id);
@@ -354,9 +354,12 @@ impl InterceptedProgram {
             held.extend(sockets.into_values());
             Some(())
         });
-        // Replace `ends` even if the search failed: once a process has exited, the old `ends` keeps reporting the exit.
+        // Replace them even if the search failed: once a process has exited, its pidfd stays readable.
         let several = self.sockets.several_share();
-        self.ends = several.then(|| ProcessEnds::of(&holders).ok()).flatten();
+        self.holders = match several {
+            true => pidfds(&holders),
+            false => Vec::new(),
+        };
         inspected.filter(|()| !pids.is_empty()).map(|()| held)
     }
 }

@@ -1,20 +1,14 @@
-//! Datagrams with the credentials of their sender (`SCM_CREDENTIALS`, `unix(7)`).
-//!
-//! Control data is parsed by hand: if it was truncated because the descriptor table is full (`scm_detach_fds` in
-//! `net/core/scm.c`), nix returns an error and leaks the descriptors that the kernel has already added.
+//! Datagram sockets that report the credentials of their senders (`SCM_CREDENTIALS`, `unix(7)`).
 //!
 //! On systems other than Linux, the sender is unknown. There, the socket is in a directory that only its owner may
 //! enter.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 
-use socket2::{MaybeUninitSlice, MsgHdrMut, SockRef};
-
-use super::{Datagram, Sender};
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 
 /// The address of a datagram socket: an abstract name (`@name`) on Linux, and elsewhere a path in a directory that is
 /// removed when the `DatagramAddress` is dropped.
@@ -39,9 +33,6 @@ impl DatagramAddress {
 /// An abstract name leaves no file behind, however hotrun exits, and needs no directory that the program can write to.
 /// It is not secret (`/proc/net/unix`), so senders must be checked. Autobind would not do: the kernel chooses one of
 /// only a million names, so a late sender of an earlier generation could reach the new socket.
-///
-/// # Errors
-/// The socket cannot be created.
 #[cfg(target_os = "linux")]
 pub fn bind() -> io::Result<(UnixDatagram, DatagramAddress)> {
     use std::hash::{BuildHasher, Hasher, RandomState};
@@ -59,9 +50,6 @@ pub fn bind() -> io::Result<(UnixDatagram, DatagramAddress)> {
 }
 
 /// Binds a datagram socket in its own temporary directory. The socket is non-blocking.
-///
-/// # Errors
-/// The directory or the socket cannot be created.
 #[cfg(not(target_os = "linux"))]
 pub fn bind() -> io::Result<(UnixDatagram, DatagramAddress)> {
     let directory = tempfile::Builder::new().prefix("hotrun-").tempdir()?;
@@ -75,107 +63,18 @@ pub fn bind() -> io::Result<(UnixDatagram, DatagramAddress)> {
     Ok((socket, name))
 }
 
-/// Room for the 253 descriptors that a datagram can carry (`SCM_MAX_FD` in `net/scm.h`) and the credentials. On other
-/// systems there is no room, and the kernel closes descriptors that arrive with a datagram.
-const CONTROL_SIZE: usize = if cfg!(target_os = "linux") { 1536 } else { 0 };
-
-#[cfg(target_os = "linux")]
-const FLAGS: libc::c_int = libc::MSG_CMSG_CLOEXEC;
-#[cfg(not(target_os = "linux"))]
-const FLAGS: libc::c_int = 0;
-
-/// Receives one datagram into `buffer` without blocking. If the process has no free descriptors, those sent with the
-/// datagram are lost.
-///
-/// # Errors
-/// `WouldBlock` if no datagram is queued; otherwise as for `recvmsg(2)`.
-pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram> {
-    let mut control = [0; CONTROL_SIZE];
-    let mut parts = [MaybeUninitSlice::new(writable(buffer))];
-    let mut message = MsgHdrMut::new()
-        .with_buffers(&mut parts)
-        .with_control(writable(&mut control));
-    let length = SockRef::from(&socket).recvmsg(&mut message, FLAGS)?;
-    let (used, truncated) = (message.control_len(), message.flags().is_truncated());
-    let (sender, descriptors) = parse(control.get(..used).unwrap_or(&control));
-    // SAFETY: the kernel has just created these descriptors for us (`SCM_RIGHTS`), and nothing else owns them.
-    let own = |fd: RawFd| unsafe { OwnedFd::from_raw_fd(fd) };
-    Ok(Datagram {
-        length,
-        truncated,
-        sender,
-        descriptors: descriptors.into_iter().map(own).collect(),
-    })
-}
-
-/// Casts a buffer to the type that socket2 uses for memory that the kernel writes to.
-fn writable(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
-    let pointer = std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>];
-    // SAFETY: the layout is the same, and only the kernel writes to the buffer, so every byte stays initialized.
-    unsafe { &mut *pointer }
-}
-
-/// A control message starts with its length (header included), level and type (`cmsg(3)`, `struct cmsghdr` in
-/// `linux/socket.h`). The kernel's length is a `size_t`, whatever type the C library declares.
-const LENGTH: usize = size_of::<usize>();
-const HEADER: usize = LENGTH + 2 * size_of::<i32>();
-
-/// `SCM_CREDENTIALS` (`include/linux/socket.h`).
-const CREDENTIALS: i32 = 2;
-
-/// Returns the sender and the descriptors in control data, up to the first malformed message.
-fn parse(mut bytes: &[u8]) -> (Option<Sender>, Vec<RawFd>) {
-    let (mut sender, mut descriptors) = (None, Vec::new());
-    while let Some((level, kind, data, rest)) = message(bytes) {
-        match (level, kind) {
-            // `struct ucred { pid_t pid; uid_t uid; gid_t gid; }`
-            (libc::SOL_SOCKET, CREDENTIALS) => {
-                let mut words = words(data);
-                let ids = words.next().zip(words.next());
-                sender = ids.map(|(pid, uid)| Sender {
-                    pid,
-                    uid: uid.cast_unsigned(),
-                });
-            }
-            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => descriptors.extend(words(data)),
-            (_, _) => {}
-        }
-        bytes = rest;
-    }
-    (sender, descriptors)
-}
-
-/// Splits off the first message: its level, its type, its data, and the remaining bytes.
-fn message(bytes: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
-    let (header, _) = bytes.split_at_checked(HEADER)?;
-    let (length, kinds) = header.split_at(LENGTH);
-    let length = usize::from_ne_bytes(length.try_into().ok()?);
-    let mut kinds = words(kinds);
-    let data = bytes.get(HEADER..length)?;
-    // The last message may end without padding.
-    let rest = bytes
-        .get(length.next_multiple_of(LENGTH)..)
-        .unwrap_or_default();
-    Some((kinds.next()?, kinds.next()?, data, rest))
-}
-
-fn words(data: &[u8]) -> impl Iterator<Item = i32> {
-    data.chunks_exact(size_of::<i32>())
-        .filter_map(|word| Some(i32::from_ne_bytes(word.try_into().ok()?)))
-}
-
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
     use std::io::{IoSlice, Read};
-    use std::os::fd::{AsFd, AsRawFd};
+    use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
     use std::time::Duration;
 
     use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::os::Sender;
+    use crate::os::scm_rights::receive;
 
     type Bound = (UnixDatagram, DatagramAddress);
 
@@ -274,60 +173,5 @@ mod tests {
             bind().expect("can bind a socket"),
         );
         assert_ne!(first.1.as_os_str(), second.1.as_os_str());
-    }
-
-    fn encoded(kind: i32, data: &[i32]) -> Vec<u8> {
-        let mut bytes = (HEADER + data.len() * 4).to_ne_bytes().to_vec();
-        [libc::SOL_SOCKET, kind]
-            .iter()
-            .chain(data)
-            .for_each(|word| bytes.extend(word.to_ne_bytes()));
-        bytes.resize(bytes.len().next_multiple_of(LENGTH), 0);
-        bytes
-    }
-
-    #[test]
-    fn all_control_messages_are_parsed() {
-        let bytes = [
-            encoded(libc::SCM_CREDENTIALS, &[42, -1, 0]),
-            encoded(999, &[1]),
-            encoded(libc::SCM_RIGHTS, &[7, 8, 9]),
-        ];
-        let sender = Sender {
-            pid: 42,
-            uid: u32::MAX,
-        };
-        assert_eq!(parse(&bytes.concat()), (Some(sender), vec![7, 8, 9]));
-    }
-
-    #[test]
-    fn parsing_stops_at_a_malformed_length() {
-        for length in [0, 1, HEADER - 1, HEADER + 5, usize::MAX] {
-            let mut bytes = encoded(libc::SCM_RIGHTS, &[7]);
-            bytes.truncate(HEADER + 4);
-            bytes[..LENGTH].copy_from_slice(&length.to_ne_bytes());
-            assert_eq!(parse(&bytes), (None, Vec::new()), "{length}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_cause_no_panic(bytes: Vec<u8>, kind in 0..3_i32, data: Vec<i32>) {
-            let _ = parse(&bytes);
-            let both = [encoded(kind, &data), bytes].concat();
-            prop_assert!(parse(&both).1.len() * 4 <= both.len());
-        }
-    }
-
-    #[test]
-    fn fuzz_control_data() {
-        let examples = [
-            encoded(libc::SCM_CREDENTIALS, &[42, -1, 0]),
-            encoded(libc::SCM_RIGHTS, &[7, 8, 9]),
-        ];
-        let examples = examples.each_ref().map(Vec::as_slice);
-        crate::fuzz::fuzz("control data", &examples, &["\0\0\0\0"], |input| {
-            assert!(parse(input).1.len() * 4 <= input.len());
-        });
     }
 }

@@ -102,7 +102,9 @@ impl fmt::Display for Unavailable {
                 f.write_str("a sandbox or another hotrun already intercepts system calls")
             }
             Self::Pidfd(error) => write!(f, "the kernel refuses `pidfd_getfd`: {error}"),
-            Self::Memory(error) => write!(f, "the kernel refuses `process_vm_readv`: {error}"),
+            Self::Memory(error) => {
+                write!(f, "the kernel refuses access to `/proc/PID/mem`: {error}")
+            }
             Self::Process(error) => {
                 write!(f, "cannot start a process to test interception: {error}")
             }

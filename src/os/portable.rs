@@ -5,7 +5,6 @@
 
 #![allow(missing_docs)]
 
-use std::convert::Infallible;
 use std::fs::Metadata;
 use std::future;
 use std::io;
@@ -127,41 +126,26 @@ impl HangupSet {
     }
 }
 
-/// Cannot be created on these systems.
-#[derive(Debug)]
-pub struct ProcessEnds(Infallible);
-
-impl ProcessEnds {
-    pub fn of(_pids: &[i32]) -> io::Result<Self> {
-        unsupported()
-    }
-}
-
-impl AsFd for ProcessEnds {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self.0 {}
-    }
-}
-
 /// Interception of system calls, which is not available on these systems.
 pub mod seccomp {
+    use std::convert::Infallible;
     use std::os::fd::RawFd;
 
     use nix::errno::Errno;
 
-    use super::{AsFd, BorrowedFd, Duration, Infallible, OwnedFd, io, unsupported};
+    use super::{AsFd, BorrowedFd, Duration, OwnedFd, io, unsupported};
     pub use crate::os::intercept::{Call, Next, Reply, Syscall, Unavailable};
 
     pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
         unsupported()
     }
 
-    pub fn may_lose_replies() -> bool {
-        false
-    }
-
     pub fn descriptor_of(_: i32, _: RawFd) -> io::Result<OwnedFd> {
         unsupported()
+    }
+
+    pub fn pidfds(_: &[i32]) -> Vec<OwnedFd> {
+        Vec::new()
     }
 
     pub fn read_memory(_: i32, _: u64, _: usize) -> io::Result<Vec<u8>> {
@@ -188,11 +172,7 @@ pub mod seccomp {
             unsupported()
         }
 
-        pub fn next(
-            &self,
-            _stop: Option<BorrowedFd<'_>>,
-            _timeout: Option<Duration>,
-        ) -> io::Result<Next> {
+        pub fn next(&self, _: &[impl AsFd], _: Option<Duration>) -> io::Result<Next> {
             match self.0 {}
         }
 

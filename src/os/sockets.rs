@@ -152,7 +152,7 @@ pub struct Sender {
 pub struct Datagram {
     /// How many bytes of the buffer were filled.
     pub length: usize,
-    /// Whether the text, the descriptors or the credentials were truncated.
+    /// Whether the text was truncated.
     pub truncated: bool,
     /// The sender, if the kernel reported one.
     pub sender: Option<Sender>,

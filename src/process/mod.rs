@@ -48,8 +48,8 @@ pub use control::{Control, ProgramEvents};
 pub use nix::sys::signal::Signal;
 pub use orphans::{become_subreaper, kill_helpers, reap_ended};
 pub use pty::Pty;
-pub use spawn::{Process, PtyProcess, Spawner};
-pub use start_request::{SpawnError, Spec};
+pub use spawn::{Process, Spawner};
+pub use start_request::Spec;
 pub use wire::{ProgramEvent, Refusal, StartStep};
 
 fn ended(status: ExitStatus) -> Ended {

@@ -14,7 +14,6 @@ mod store;
 mod tests;
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
@@ -24,7 +23,7 @@ use tokio::net::UnixDatagram;
 
 use crate::os::credentials::{self, DatagramAddress};
 use crate::os::process_tree::has_ended;
-use crate::os::{Datagram, Sender};
+use crate::os::{Datagram, Sender, scm_rights};
 pub use message::{Assignments, StoreRequest};
 pub use store::{CAPACITY, FdStore, StoreResult};
 
@@ -42,9 +41,6 @@ pub struct NotifySocket {
 /// A notification from the generation.
 #[derive(Debug)]
 pub struct Notification {
-    /// The pid of the process that sent the message. The process may have exited since. `None` on systems that do not
-    /// report it.
-    pub sender: Option<i32>,
     /// The content of the message.
     pub assignments: Assignments,
     /// The descriptors to store. Empty unless `assignments.store` is [`StoreRequest::Add`], because all others are
@@ -53,30 +49,6 @@ pub struct Notification {
     /// The number of descriptors that were closed because the message did not ask to store them. A barrier's descriptor
     /// does not count.
     pub surplus: usize,
-}
-
-/// Why a datagram was dropped and its descriptors were closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejected {
-    /// The datagram was longer than 4096 bytes.
-    Truncated,
-    /// The sender does not belong to the generation.
-    Stranger(Sender),
-    /// The kernel did not report the sender, although it always does on this system.
-    Anonymous,
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Truncated => f.write_str("a message that is too long"),
-            Self::Stranger(Sender { pid, uid }) => write!(
-                f,
-                "a message from process {pid} of user {uid}, which does not belong to the generation"
-            ),
-            Self::Anonymous => f.write_str("a message without a sender"),
-        }
-    }
 }
 
 impl NotifySocket {
@@ -101,7 +73,8 @@ impl NotifySocket {
     /// `tree` returns the generation's pids at the time of the call. Messages are accepted from these processes, and
     /// from a process of hotrun's own user that has already exited (a script's `systemd-notify` may be gone before
     /// hotrun can check). Descriptors that are not to be stored are closed here. This includes a barrier's descriptor:
-    /// closing it lets the barrier's sender continue.
+    /// closing it lets the barrier's sender continue. Of a message that is not accepted, all descriptors are closed, and
+    /// a description is returned.
     ///
     /// # Errors
     /// The socket has failed, and is not expected to recover.
@@ -109,11 +82,11 @@ impl NotifySocket {
         &self,
         cx: &mut Context<'_>,
         tree: impl FnOnce() -> Vec<i32>,
-    ) -> Poll<io::Result<Result<Notification, Rejected>>> {
+    ) -> Poll<io::Result<Result<Notification, String>>> {
         let mut text = [0; MAX_TEXT];
         loop {
             ready!(self.socket.poll_recv_ready(cx))?;
-            let take = || credentials::receive(self.socket.as_fd(), &mut text);
+            let take = || scm_rights::receive(self.socket.as_fd(), &mut text);
             match self.socket.try_io(Interest::READABLE, take) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 received => {
@@ -131,9 +104,9 @@ impl NotifySocket {
     pub fn try_recv(
         &self,
         tree: impl FnOnce() -> Vec<i32>,
-    ) -> io::Result<Option<Result<Notification, Rejected>>> {
+    ) -> io::Result<Option<Result<Notification, String>>> {
         let mut text = [0; MAX_TEXT];
-        match credentials::receive(self.socket.as_fd(), &mut text) {
+        match scm_rights::receive(self.socket.as_fd(), &mut text) {
             Ok(datagram) => Ok(Some(read(&text, datagram, tree))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -145,15 +118,18 @@ fn read(
     text: &[u8],
     datagram: Datagram,
     tree: impl FnOnce() -> Vec<i32>,
-) -> Result<Notification, Rejected> {
+) -> Result<Notification, String> {
     if datagram.truncated || datagram.length == MAX_TEXT {
-        return Err(Rejected::Truncated);
+        return Err("a message that is too long".to_owned());
     }
     let user = nix::unistd::getuid().as_raw();
     match datagram.sender {
-        None if cfg!(target_os = "linux") => return Err(Rejected::Anonymous),
+        None if cfg!(target_os = "linux") => return Err("a message without a sender".to_owned()),
         Some(sender) if !accepts(sender, &tree(), user, has_ended) => {
-            return Err(Rejected::Stranger(sender));
+            let Sender { pid, uid } = sender;
+            return Err(format!(
+                "a message from process {pid} of user {uid}, which does not belong to the generation"
+            ));
         }
         None | Some(_) => {}
     }
@@ -165,7 +141,6 @@ fn read(
         descriptors.clear();
     }
     Ok(Notification {
-        sender: datagram.sender.map(|sender| sender.pid),
         assignments,
         descriptors,
         surplus,
@@ -174,15 +149,13 @@ fn read(
 
 /// Whether a message from this sender is accepted.
 ///
-/// Processes in the tree are accepted even if they have a different user, because programs drop privileges after they
-/// start. A process of hotrun's own user that has already exited is accepted, too: a script's `systemd-notify` may be
-/// reaped before hotrun checks, and a pid that is gone has no ancestors to look up. systemd finds the unit through the
-/// sender's cgroup and loses such messages, which is why `sd_notify_barrier` exists (`systemd-notify(1)`). But many
-/// senders use no barrier (`socat`, one-line scripts, `systemd-notify --no-block`), and a lost message would cost them
-/// the whole readiness timeout. Accepting such messages is harmless: the abstract name is passed only to this
-/// generation, and a process of the same user could also stop hotrun with a signal. Other users, who can read the name
-/// in `/proc/net/unix`, and living processes outside the tree are rejected. Pid 0 is also rejected: it stands for a
-/// process in another pid namespace.
+/// A process in the tree may have a different user, because programs drop privileges after they start. A process of
+/// hotrun's own user may have exited: a script's `systemd-notify` may be reaped before hotrun checks, and a pid that is
+/// gone has no ancestors to look up. systemd loses such messages, which is why `sd_notify_barrier` exists, but many
+/// senders use no barrier (`socat`, `systemd-notify --no-block`), and a lost message would cost them the whole readiness
+/// timeout. Accepting them is harmless: only this generation gets the abstract name, and a process of the same user
+/// could also stop hotrun with a signal. Other users can read the name in `/proc/net/unix`. Pid 0 stands for a process
+/// in another pid namespace.
 fn accepts(sender: Sender, tree: &[i32], user: u32, has_ended: impl FnOnce(i32) -> bool) -> bool {
     let Sender { pid, uid } = sender;
     pid > 0 && (tree.contains(&pid) || (uid == user && has_ended(pid)))

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid};
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::os::process::{self, Reaped, reap};
@@ -61,13 +62,10 @@ pub(super) fn started_by_us(child: i32) -> bool {
 }
 
 /// Starts a guardian, and records it before anything can mistake it for an orphan.
-pub(super) fn start_guardian<T>(
-    start: impl FnOnce() -> io::Result<T>,
-    pid: impl FnOnce(&T) -> Option<u32>,
-) -> io::Result<T> {
+pub(super) fn start_guardian(command: &mut Command) -> io::Result<Child> {
     let mut children = children();
-    let child = start()?;
-    children.guardians.extend(pid(&child).map(u32::cast_signed));
+    let child = command.spawn()?;
+    children.guardians.extend(child.id().map(u32::cast_signed));
     Ok(child)
 }
 

@@ -13,7 +13,8 @@ use crate::reload::Ended;
 /// # Errors
 /// The command cannot be started.
 pub async fn run(spec: Spec) -> io::Result<bool> {
-    let process = Spawner::default().spawn(spec).map_err(io::Error::other)?;
+    let process = Spawner::default().spawn(spec);
+    let process = process.map_err(|error| io::Error::other(format!("{error:#}")))?;
     let Process {
         control: _control,
         mut events,

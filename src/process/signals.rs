@@ -18,19 +18,11 @@ use super::{Signal, orphans};
 use crate::os::process_tree;
 use crate::os::signals::{is_ignored, sender};
 
-/// A signal that hotrun received.
+/// A signal that hotrun received: `INT`, `TERM`, `HUP`, `QUIT` or `USR1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HotrunSignal {
-    /// `INT`: Ctrl-C.
-    Interrupt,
-    /// `TERM`.
-    Terminate,
-    /// `HUP`: the terminal was closed, or a process sent the signal.
-    Hangup,
-    /// `QUIT`: Ctrl-\.
-    Quit,
-    /// `USR1`.
-    User,
+    /// A signal to hotrun.
+    Own(Signal),
     /// A signal that would end hotrun, but came from a process that hotrun started. Only the first such signal is
     /// reported.
     FromDescendant(Descendant),
@@ -47,12 +39,12 @@ pub struct Descendant {
     pub name: Option<String>,
 }
 
-const HANDLED: [(Signal, HotrunSignal); 5] = [
-    (Signal::SIGINT, HotrunSignal::Interrupt),
-    (Signal::SIGTERM, HotrunSignal::Terminate),
-    (Signal::SIGHUP, HotrunSignal::Hangup),
-    (Signal::SIGQUIT, HotrunSignal::Quit),
-    (Signal::SIGUSR1, HotrunSignal::User),
+const HANDLED: [Signal; 5] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
 ];
 
 /// The signals that hotrun handles.
@@ -67,22 +59,32 @@ impl Signals {
     /// unused or belong to another process.
     pub fn new() -> io::Result<Self> {
         // An ignored `HUP` stays ignored, because that is the purpose of `nohup`.
-        let handled = HANDLED.iter().map(|(signal, _)| *signal);
-        let handled = handled.filter(|signal| *signal != Signal::SIGHUP || !is_ignored(*signal));
-        let mut source = SignalsInfo::<WithRawSiginfo>::new(handled.map(|signal| signal as i32))?;
+        let mut handled = HANDLED.to_vec();
+        handled.retain(|signal| *signal != Signal::SIGHUP || !is_ignored(*signal));
+        let mut source =
+            SignalsInfo::<WithRawSiginfo>::new(handled.into_iter().map(|signal| signal as i32))?;
         let closer = source.handle();
         let (report, received) = mpsc::unbounded_channel();
         let thread = thread::Builder::new().name("signals".to_owned());
         thread.spawn(move || {
             let mut descendant_reported = false;
             for info in source.forever() {
-                let Some(signal) = interpret(info.si_signo, sender(&info)) else {
+                let Ok(signal) = Signal::try_from(info.si_signo) else {
                     continue;
                 };
-                let from_descendant = matches!(signal, HotrunSignal::FromDescendant(_));
-                if from_descendant && std::mem::replace(&mut descendant_reported, true) {
-                    continue;
-                }
+                // A descendant, such as a code generator, may request a reload with `USR1`.
+                let ends_hotrun = signal != Signal::SIGUSR1;
+                let descendant = sender(&info).filter(|pid| ends_hotrun && is_descendant(*pid));
+                let signal = match descendant {
+                    Some(_) if descendant_reported => continue,
+                    Some(pid) => HotrunSignal::FromDescendant(Descendant {
+                        signal,
+                        pid,
+                        name: executable_name(pid),
+                    }),
+                    None => HotrunSignal::Own(signal),
+                };
+                descendant_reported |= descendant.is_some();
                 // Fails only if nothing reads the signals anymore, because hotrun is about to exit.
                 let _ = report.send(signal);
             }
@@ -104,23 +106,6 @@ impl Drop for Signals {
     fn drop(&mut self) {
         self.closer.close();
     }
-}
-
-fn interpret(number: i32, sender: Option<i32>) -> Option<HotrunSignal> {
-    let (signal, meaning) = HANDLED
-        .iter()
-        .find(|(signal, _)| *signal as i32 == number)?;
-    // A descendant, such as a code generator, may request a reload with `USR1`.
-    let ends_hotrun = *meaning != HotrunSignal::User;
-    let descendant = sender.filter(|pid| ends_hotrun && is_descendant(*pid));
-    Some(match descendant {
-        Some(pid) => HotrunSignal::FromDescendant(Descendant {
-            signal: *signal,
-            pid,
-            name: executable_name(pid),
-        }),
-        None => meaning.clone(),
-    })
 }
 
 /// Whether hotrun started this process, directly or indirectly. A sender that is already gone does not count as a

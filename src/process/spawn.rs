@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use tokio::net::unix::pipe;
-use tokio::process::Child;
 
-use super::start_request::{self, SpawnError, Spec, StdioMode};
+use super::start_request::{self, Spec, StdioMode};
 use super::{Control, ProgramEvents, Pty, control, guardian, orphans};
 use crate::os;
 use crate::os::terminal::Size;
@@ -31,17 +31,6 @@ pub struct Process {
     pub stdout: pipe::Receiver,
     /// The tree's standard error. Must be read. Ends once every process of the tree has closed it.
     pub stderr: pipe::Receiver,
-}
-
-/// Like [`Process`], but the program runs on its own pty.
-#[derive(Debug)]
-pub struct PtyProcess {
-    /// Controls the process tree.
-    pub control: Control,
-    /// The program's events.
-    pub events: ProgramEvents,
-    /// hotrun's side of the pty. Must be read.
-    pub pty: Pty,
 }
 
 /// The executable to use for guardians.
@@ -72,47 +61,45 @@ impl Spawner {
     /// Starts a program under a guardian. Requires a tokio runtime with I/O and time.
     ///
     /// # Errors
-    /// Fails with a [`SpawnError`]. A program that cannot be executed is reported as
-    /// [`ProgramEvent::Refused`](super::ProgramEvent::Refused) instead.
+    /// A program that cannot be executed is not an error, but reported as
+    /// [`ProgramEvent::Refused`](super::ProgramEvent::Refused).
     // Takes the spec by value, so that hotrun's copies of its descriptors are closed when the function returns.
     #[expect(clippy::needless_pass_by_value)]
-    pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
-        let (stdout, stdout_writer) = output_pipe().map_err(SpawnError::Pipe)?;
-        let (stderr, stderr_writer) = output_pipe().map_err(SpawnError::Pipe)?;
+    pub fn spawn(&self, spec: Spec) -> Result<Process> {
+        const DOING: &str = "cannot create a pipe";
+        let (stdout, stdout_writer) = output_pipe().context(DOING)?;
+        let (stderr, stderr_writer) = output_pipe().context(DOING)?;
         let output = [stdout_writer, stderr_writer].map(Stdio::from);
         let (control, events) = self.start(&spec, StdioMode::Pipes, output)?;
         let receiver = |pipe: PipeReader| pipe::Receiver::from_owned_fd(pipe.into());
         Ok(Process {
             control,
             events,
-            stdout: receiver(stdout).map_err(SpawnError::Pipe)?,
-            stderr: receiver(stderr).map_err(SpawnError::Pipe)?,
+            stdout: receiver(stdout).context(DOING)?,
+            stderr: receiver(stderr).context(DOING)?,
         })
     }
 
     /// Starts a program on a new pty of this size, which is the controlling terminal of the program's own session. As a
     /// result, a Ctrl-C in hotrun's terminal does not reach the program, and the program's changes to `/dev/tty` do not
     /// affect hotrun's terminal. If `reads` is true, the pty is also the program's standard input; otherwise, standard
-    /// input is empty.
+    /// input is empty. The output must be read from the returned pty.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn_on_pty(
         &self,
         spec: Spec,
         size: Size,
         reads: bool,
-    ) -> Result<PtyProcess, SpawnError> {
-        let (ours, programs) = os::terminal::open(size).map_err(SpawnError::Pty)?;
+    ) -> Result<(Control, ProgramEvents, Pty)> {
+        const DOING: &str = "cannot create a pty";
+        let (ours, programs) = os::terminal::open(size).context(DOING)?;
         let stdio = match reads {
             true => StdioMode::Pty,
             false => StdioMode::PtyOutput,
         };
-        let second = programs.try_clone().map_err(SpawnError::Pty)?;
+        let second = programs.try_clone().context(DOING)?;
         let (control, events) = self.start(&spec, stdio, [programs, second].map(Stdio::from))?;
-        Ok(PtyProcess {
-            control,
-            events,
-            pty: Pty::new(ours).map_err(SpawnError::Pty)?,
-        })
+        Ok((control, events, Pty::new(ours).context(DOING)?))
     }
 
     /// Starts a guardian and sends it the request. None of hotrun's code runs between fork and exec, so that std can
@@ -122,9 +109,10 @@ impl Spawner {
         spec: &Spec,
         stdio: StdioMode,
         [stdout, stderr]: [Stdio; 2],
-    ) -> Result<(Control, ProgramEvents), SpawnError> {
+    ) -> Result<(Control, ProgramEvents)> {
+        const DOING: &str = "cannot reach the guardian";
         let request = start_request::encode(spec, stdio)?;
-        let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Pipe)?;
+        let (socket, guardians) = UnixStream::pair().context("cannot create a socket pair")?;
         let mut command = Command::new(&self.exe);
         command
             // `pkill -f hotrun` must not find the guardian either (see `guardian::main`).
@@ -138,8 +126,11 @@ impl Spawner {
             // Keeps the guardian out of the terminal's foreground group, because a Ctrl-C is only for hotrun.
             .process_group(0);
         let mut command = tokio::process::Command::from(command);
-        let guardian = orphans::start_guardian(|| command.spawn(), Child::id)
-            .map_err(|error| SpawnError::Guardian(self.exe.clone(), error))?;
+        let started = orphans::start_guardian(&mut command);
+        let guardian = started.with_context(|| {
+            let exe = self.exe.display();
+            format!("cannot start the guardian from `{exe}`")
+        })?;
         // Closes hotrun's last copies of the pipe writers and of the guardian's socket.
         drop(command);
         // If anything fails from here on, the guardian reads end of file on its socket and exits.
@@ -149,9 +140,9 @@ impl Spawner {
         match sent {
             // The guardian is already gone, which an event will report.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            Ok(()) | Err(_) => sent.map_err(SpawnError::Channel)?,
+            Ok(()) | Err(_) => sent.context(DOING)?,
         }
-        control::supervise(socket, guardian).map_err(SpawnError::Channel)
+        control::supervise(socket, guardian).context(DOING)
     }
 }
 

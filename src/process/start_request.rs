@@ -11,7 +11,6 @@
 //! meant for the program, and must not interfere with the guardian.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::os::cleanup::Cleanup;
@@ -85,59 +85,6 @@ impl Spec {
     }
 }
 
-/// Why a program was not started.
-#[derive(Debug)]
-pub enum SpawnError {
-    /// `argv` is empty.
-    Empty,
-    /// This argument, variable or path contains a zero byte, which cannot be passed to a program.
-    ZeroByte(OsString),
-    /// The name of a socket contains a `:` or a control character (`sd_listen_fds(3)`).
-    SocketName(String),
-    /// The guardian could not be started from this executable.
-    Guardian(PathBuf, io::Error),
-    /// The pipes for the program's output or the socket to the guardian could not be created.
-    Pipe(io::Error),
-    /// The start request could not be sent to the guardian.
-    Channel(io::Error),
-    /// The program's pty could not be created.
-    Pty(io::Error),
-}
-
-impl fmt::Display for SpawnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("no program to start"),
-            Self::ZeroByte(word) => write!(f, "`{}` contains a zero byte", word.display()),
-            Self::SocketName(name) => {
-                write!(
-                    f,
-                    "the socket name `{name}` contains a `:` or a control character"
-                )
-            }
-            Self::Guardian(path, error) => {
-                let path = path.display();
-                write!(f, "cannot start the guardian from `{path}`: {error}")
-            }
-            Self::Pipe(error) => write!(f, "cannot create a pipe: {error}"),
-            Self::Channel(error) => write!(f, "cannot reach the guardian: {error}"),
-            Self::Pty(error) => write!(f, "cannot create a pty: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for SpawnError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Guardian(_, error)
-            | Self::Pipe(error)
-            | Self::Channel(error)
-            | Self::Pty(error) => Some(error),
-            Self::Empty | Self::ZeroByte(_) | Self::SocketName(_) => None,
-        }
-    }
-}
-
 /// The body of the message, and the descriptors that accompany it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StartRequest {
@@ -172,17 +119,20 @@ pub(super) enum StdioMode {
 /// Encodes the body of the message.
 ///
 /// # Errors
-/// The spec is invalid.
-pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnError> {
-    if spec.argv.is_empty() {
-        return Err(SpawnError::Empty);
-    }
-    let invalid = |name: &str| name.contains(|c: char| c == ':' || c.is_control());
-    if let Some((name, _)) = spec.sockets.iter().find(|(name, _)| invalid(name)) {
-        return Err(SpawnError::SocketName(name.clone()));
+/// The spec is invalid. A program cannot get a word that contains a zero byte.
+pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>> {
+    ensure!(!spec.argv.is_empty(), "no program to start");
+    for (name, _) in &spec.sockets {
+        let valid = !name.contains(|c: char| c == ':' || c.is_control());
+        // `sd_listen_fds(3)`
+        ensure!(
+            valid,
+            "the socket name `{name}` contains a `:` or a control character"
+        );
     }
     let word = |word: &OsStr| {
-        CString::new(word.as_bytes()).map_err(|_| SpawnError::ZeroByte(word.to_owned()))
+        let text = CString::new(word.as_bytes());
+        text.with_context(|| format!("cannot pass `{}` to the program", word.display()))
     };
     let pair = |(mut pair, value): (OsString, OsString)| {
         pair.push("=");
@@ -197,13 +147,13 @@ pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnErro
         fd_limit: fd_limit::original(),
         cleanup: spec.cleanup.clone(),
         workdir: word(spec.workdir.as_os_str())?,
-        argv: argv.collect::<Result<_, _>>()?,
-        env: env.collect::<Result<_, _>>()?,
+        argv: argv.collect::<Result<_>>()?,
+        env: env.collect::<Result<_>>()?,
         is_intercepted: spec.intercept.is_some(),
         sockets: Vec::new(),
         intercept: None,
     };
-    serde_json::to_vec(&request).map_err(|error| SpawnError::Channel(error.into()))
+    Ok(serde_json::to_vec(&request)?)
 }
 
 /// The variables that hotrun's own supervisor may have set for hotrun: see `sd_listen_fds(3)`, `sd_notify(3)` and
@@ -263,14 +213,15 @@ pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Res
 pub(super) fn receive(mut socket: &UnixStream) -> io::Result<StartRequest> {
     let mut sizes = [[0; 4]; 2];
     let bytes = sizes.as_flattened_mut();
-    let (received, mut fds) = scm_rights::receive(socket.as_fd(), bytes)?;
-    if received != bytes.len() {
+    let received = scm_rights::receive(socket.as_fd(), bytes)?;
+    if received.length != bytes.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    let mut fds = received.descriptors;
     let [length, count] = sizes.map(|size| u32::from_le_bytes(size) as usize);
     while fds.len() < count {
-        let (received, more) = scm_rights::receive(socket.as_fd(), &mut [0])?;
-        if received == 0 || more.is_empty() {
+        let more = scm_rights::receive(socket.as_fd(), &mut [0])?.descriptors;
+        if more.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         fds.extend(more);

@@ -1,7 +1,7 @@
 //! Tests programs on a pty.
 
 use hotrun::os::terminal::Size;
-use hotrun::process::{ProgramEvent, PtyProcess};
+use hotrun::process::{Control, ProgramEvent, ProgramEvents, Pty};
 use hotrun::reload::Ended;
 
 use crate::support::{Mark, spawner, spec, within_deadline};
@@ -11,13 +11,24 @@ const SIZE: Size = Size {
     rows: 7,
 };
 
-fn start(mark: &Mark, script: &str, reads: bool) -> PtyProcess {
+struct OnPty {
+    control: Control,
+    events: ProgramEvents,
+    pty: Pty,
+}
+
+fn start(mark: &Mark, script: &str, reads: bool) -> OnPty {
     let spec = spec(mark, &["sh", "-c", script]);
-    spawner().spawn_on_pty(spec, SIZE, reads).unwrap()
+    let (control, events, pty) = spawner().spawn_on_pty(spec, SIZE, reads).unwrap();
+    OnPty {
+        control,
+        events,
+        pty,
+    }
 }
 
 /// Reads the output until the tree has closed the pty.
-async fn printed(on: &PtyProcess) -> String {
+async fn printed(on: &OnPty) -> String {
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         match within_deadline("reading output", on.pty.read(&mut buffer)).await {
@@ -122,7 +133,7 @@ async fn dropping_the_last_control_kills_the_tree() {
             .unwrap(),
         3
     );
-    let PtyProcess {
+    let OnPty {
         control,
         mut events,
         pty,

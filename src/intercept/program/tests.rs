@@ -34,7 +34,7 @@ fn program(pid: i32, sockets: Vec<ProgramSocket>) -> InterceptedProgram {
         pids: Box::new(move || vec![pid]),
         sockets: ProgramSockets(sockets),
         binding: Vec::new(),
-        ends: None,
+        holders: Vec::new(),
         notify: Box::new(drop),
         hidden: false,
         failed: false,
@@ -44,8 +44,10 @@ fn program(pid: i32, sockets: Vec<ProgramSocket>) -> InterceptedProgram {
 }
 
 fn exit_is_reported(program: &InterceptedProgram) -> bool {
-    let ends = program.ends.as_ref().unwrap();
-    let mut fds = [PollFd::new(ends.as_fd(), PollFlags::POLLIN)];
+    let holders = program.holders.iter();
+    let mut fds: Vec<_> = holders
+        .map(|holder| PollFd::new(holder.as_fd(), PollFlags::POLLIN))
+        .collect();
     poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
 }
 

@@ -62,70 +62,42 @@ impl Assignments {
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let mut said = Self::default();
-        let mut store = StoreWords::default();
+        let (mut add, mut remove, mut descriptors, mut poll) = (false, false, None, true);
         let lines = text.split(|&byte| byte == b'\n');
         for (name, value) in lines.filter_map(assignment) {
-            said.assign(name, value);
-            store.assign(name, value);
-        }
-        said.store = store.resolve();
-        said
-    }
-
-    fn assign(&mut self, name: &[u8], value: &[u8]) {
-        match name {
-            b"READY" => self.ready = value == b"1",
-            b"RELOADING" => self.reloading = value == b"1",
-            b"STOPPING" => self.stopping = value == b"1",
-            b"BARRIER" => self.barrier = value == b"1",
-            b"STATUS" => self.status = Some(printable(value)),
-            b"ERRNO" => self.errno = positive(value),
-            b"MAINPID" => self.main_pid = positive(value),
-            b"WATCHDOG" => {
-                self.watchdog = match value {
-                    b"1" => Some(WatchdogMessage::Ping),
-                    b"trigger" => Some(WatchdogMessage::Trigger),
-                    _ => None,
+            match name {
+                b"READY" => said.ready = value == b"1",
+                b"RELOADING" => said.reloading = value == b"1",
+                b"STOPPING" => said.stopping = value == b"1",
+                b"BARRIER" => said.barrier = value == b"1",
+                b"STATUS" => said.status = Some(printable(value)),
+                b"ERRNO" => said.errno = positive(value),
+                b"MAINPID" => said.main_pid = positive(value),
+                b"WATCHDOG" => {
+                    said.watchdog = match value {
+                        b"1" => Some(WatchdogMessage::Ping),
+                        b"trigger" => Some(WatchdogMessage::Trigger),
+                        _ => None,
+                    }
                 }
+                b"WATCHDOG_USEC" => said.watchdog_period = microseconds(value),
+                b"EXTEND_TIMEOUT_USEC" => said.extend_timeout = microseconds(value),
+                b"FDSTORE" => add = value == b"1",
+                b"FDSTOREREMOVE" => remove = value == b"1",
+                b"FDNAME" => descriptors = descriptor_name(value),
+                b"FDPOLL" => poll = value != b"0",
+                _ => {}
             }
-            b"WATCHDOG_USEC" => self.watchdog_period = microseconds(value),
-            b"EXTEND_TIMEOUT_USEC" => self.extend_timeout = microseconds(value),
-            _ => {}
         }
-    }
-}
-
-/// The four assignments that together form a [`StoreRequest`].
-#[derive(Default)]
-struct StoreWords {
-    add: bool,
-    remove: bool,
-    name: Option<String>,
-    unwatched: bool,
-}
-
-impl StoreWords {
-    fn assign(&mut self, name: &[u8], value: &[u8]) {
-        match name {
-            b"FDSTORE" => self.add = value == b"1",
-            b"FDSTOREREMOVE" => self.remove = value == b"1",
-            b"FDNAME" => self.name = descriptor_name(value),
-            b"FDPOLL" => self.unwatched = value == b"0",
-            _ => {}
-        }
-    }
-
-    /// Combines the assignments. A message that asks both to store and to remove descriptors counts as a request to
-    /// remove them, as in systemd. A removal without a name is ignored.
-    fn resolve(self) -> Option<StoreRequest> {
-        if self.remove {
-            return self.name.map(|name| StoreRequest::Remove { name });
-        }
-        let name = self.name.unwrap_or_else(|| "stored".to_owned());
-        self.add.then_some(StoreRequest::Add {
-            name,
-            poll: !self.unwatched,
-        })
+        // A message that asks both to store and to remove descriptors counts as a request to remove them, as in systemd.
+        // A removal without a name is ignored.
+        said.store = if remove {
+            descriptors.map(|name| StoreRequest::Remove { name })
+        } else {
+            let name = descriptors.unwrap_or_else(|| "stored".to_owned());
+            add.then_some(StoreRequest::Add { name, poll })
+        };
+        said
     }
 }
 

@@ -44,7 +44,7 @@ fn send(to: &NotifySocket, text: &[u8], descriptors: &[RawFd]) {
     .expect("can send the message");
 }
 
-async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Notification, Rejected> {
+async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Notification, String> {
     let next = poll_fn(|cx| socket.poll_recv(cx, || tree.clone()));
     let result = timeout(DEADLINE, next)
         .await
@@ -61,10 +61,7 @@ async fn a_message_from_the_tree_is_accepted() {
     let socket = open();
     send(&socket, b"READY=1\nSTATUS=up", &[]);
     let message = next(&socket, own()).await.expect(ACCEPTED);
-    assert_eq!(
-        (message.sender, message.assignments.ready),
-        (Some(own()[0]), true)
-    );
+    assert!(message.assignments.ready);
     assert_eq!(message.assignments.status.as_deref(), Some("up"));
 }
 
@@ -76,13 +73,8 @@ async fn a_living_stranger_is_rejected() {
     send(&socket, b"STOPPING=1", &[]);
     let refused = next(&socket, vec![1]).await;
     let refused = refused.expect_err("a stranger's message must be rejected");
-    assert_eq!(
-        refused,
-        Rejected::Stranger(Sender {
-            pid: own()[0],
-            uid: nix::unistd::getuid().as_raw()
-        })
-    );
+    let sender = format!("process {} of user", own()[0]);
+    assert!(refused.contains(&sender), "{refused}");
     assert!(
         next(&socket, own())
             .await
@@ -103,7 +95,7 @@ fn a_message_without_a_sender_is_rejected() {
     };
     let refused =
         read(b"READY=1", datagram, own).expect_err("a message without a sender must be rejected");
-    assert_eq!(refused, Rejected::Anonymous);
+    assert_eq!(refused, "a message without a sender");
 }
 
 #[test]
@@ -144,7 +136,7 @@ async fn a_message_that_is_too_long_is_rejected() {
     let rejected = next(&socket, own()).await;
     assert_eq!(
         rejected.expect_err("a message that is too long must be rejected"),
-        Rejected::Truncated
+        "a message that is too long"
     );
     send(
         &socket,
@@ -171,7 +163,7 @@ async fn closes(mut reader: std::io::PipeReader) {
 }
 
 /// Sends a message with two descriptors, and waits until they are closed.
-async fn closed_after(text: &[u8]) -> Result<Notification, Rejected> {
+async fn closed_after(text: &[u8]) -> Result<Notification, String> {
     let socket = open();
     let (reader, writer) = std::io::pipe().expect("can create a pipe");
     send(&socket, text, &[writer.as_raw_fd(), writer.as_raw_fd()]);
@@ -205,7 +197,7 @@ async fn descriptors_of_a_rejected_message_are_closed() {
     let rejected = closed_after(&[b'x'; 5000]).await;
     assert_eq!(
         rejected.expect_err("a message that is too long must be rejected"),
-        Rejected::Truncated
+        "a message that is too long"
     );
 }
 
@@ -276,7 +268,7 @@ async fn a_sender_that_has_exited_is_accepted() {
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', a.replace('@', chr(0), 1))";
     if run(&socket, "python3", &["-c", script]) {
         let message = next(&socket, Vec::new()).await.expect(ACCEPTED);
-        assert!(message.assignments.ready && message.sender != Some(own()[0]));
+        assert!(message.assignments.ready);
     }
 }
 

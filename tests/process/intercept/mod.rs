@@ -7,7 +7,6 @@ mod side_effects;
 
 use std::io::PipeWriter;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 
 use hotrun::os::seccomp::{self, Call, InterceptedCalls, Next, Reply, Syscall};
@@ -45,7 +44,7 @@ impl Replier {
         let (stopped, stop) = std::io::pipe().unwrap();
         let thread = std::thread::spawn(move || {
             let mut seen = Vec::new();
-            while let Next::Call(call) = calls.next(Some(stopped.as_fd()), None).unwrap() {
+            while let Next::Call(call) = calls.next(&[&stopped], None).unwrap() {
                 let answer = answer(&calls, &call);
                 calls.reply(&call, answer).unwrap();
                 seen.push(call);
@@ -81,7 +80,7 @@ impl Drop for Replier {
 async fn next(calls: InterceptedCalls) -> (InterceptedCalls, Next) {
     let next = tokio::task::spawn_blocking(move || {
         let (stopped, stop) = std::io::pipe().unwrap();
-        let next = calls.next(Some(stopped.as_fd()), None).unwrap();
+        let next = calls.next(&[&stopped], None).unwrap();
         drop(stop);
         (calls, next)
     });

@@ -118,8 +118,7 @@ async fn waiting_for_calls_can_be_stopped() {
     let mark = Mark::new();
     let (_running, calls) = start(spec(&mark, &["sleep", "1000"])).await;
     let (stopped, stop) = std::io::pipe().unwrap();
-    let waiting =
-        tokio::task::spawn_blocking(move || calls.next(Some(stopped.as_fd()), None).unwrap());
+    let waiting = tokio::task::spawn_blocking(move || calls.next(&[&stopped], None).unwrap());
     drop(stop);
     let next = within_deadline("stopping the wait", waiting).await.unwrap();
     assert_eq!(next, Next::Stopped);

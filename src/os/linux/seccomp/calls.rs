@@ -1,6 +1,6 @@
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -42,11 +42,12 @@ impl InterceptedCalls {
     pub fn accept(channel: impl AsFd) -> io::Result<Result<Self, Errno>> {
         let mut bytes = [0; 4];
         loop {
-            let (count, mut fds) = match scm_rights::receive(channel.as_fd(), &mut bytes) {
+            let mut received = match scm_rights::receive(channel.as_fd(), &mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 received => received?,
             };
-            return match (count, i32::from_ne_bytes(bytes), fds.pop()) {
+            let listener = received.descriptors.pop();
+            return match (received.length, i32::from_ne_bytes(bytes), listener) {
                 (0, ..) => Err(io::ErrorKind::UnexpectedEof.into()),
                 (4, 0, Some(listener)) => {
                     // An older kernel refuses this, and interception is just slower.
@@ -60,23 +61,19 @@ impl InterceptedCalls {
         }
     }
 
-    /// Waits for the next call. Returns [`Next::Stopped`] when the timeout expires, or when `stop` is readable or its
-    /// other end is closed, even if a call is waiting as well.
+    /// Waits for the next call. Returns [`Next::Stopped`] when the timeout expires, or when one of `stops` is readable or
+    /// its other end is closed, even if a call is waiting as well.
     ///
     /// From receipt to reply, only a fatal signal can interrupt the caller; see [`InterceptedCalls::is_pending`].
     ///
     /// # Errors
     /// As for `poll(2)`; `ENOMEM` if the kernel is short of memory.
-    pub fn next(
-        &self,
-        stop: Option<BorrowedFd<'_>>,
-        timeout: Option<Duration>,
-    ) -> io::Result<Next> {
+    pub fn next(&self, stops: &[impl AsFd], timeout: Option<Duration>) -> io::Result<Next> {
         let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
             PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)
         });
         loop {
-            match self.wait(stop, timeout) {
+            match self.wait(stops, timeout) {
                 // The caller was interrupted before we received the call. It will repeat the call, or is dead.
                 Err(Errno::ENOENT | Errno::EINTR) | Ok(None) => {}
                 Err(errno) => return Err(errno.into()),
@@ -86,18 +83,16 @@ impl InterceptedCalls {
     }
 
     /// Waits once. Returns `None` if there is nothing to report yet.
-    fn wait(
-        &self,
-        stop: Option<BorrowedFd<'_>>,
-        timeout: PollTimeout,
-    ) -> nix::Result<Option<Next>> {
-        let fds = [Some(self.0.as_fd()), stop].into_iter().flatten();
+    fn wait(&self, stops: &[impl AsFd], timeout: PollTimeout) -> nix::Result<Option<Next>> {
+        let fds = [self.0.as_fd()]
+            .into_iter()
+            .chain(stops.iter().map(AsFd::as_fd));
         let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let ready = poll(&mut fds, timeout)?;
         let mut events = fds.iter().filter_map(PollFd::revents);
         let calls = events.next().unwrap_or(PollFlags::empty());
         if calls == PollFlags::POLLHUP {
-            // No process is left that could make a call, so the wait is over even if `stop` is ready.
+            // No process is left that could make a call, so the wait is over even if one of `stops` is ready.
             Ok(Some(Next::Ended))
         } else if ready == 0 || events.any(|stop| !stop.is_empty()) {
             Ok(Some(Next::Stopped))

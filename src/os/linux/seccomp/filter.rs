@@ -29,42 +29,16 @@ const THIRD_ARGUMENT: u32 = 32;
 /// programs, `sockaddr_storage`. The filter cannot read the address itself. Most unix addresses have other lengths.
 const IP_LENGTHS: [u32; 3] = [16, 28, 128];
 
-/// The numbers of the intercepted calls on one architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Architecture {
-    /// `AUDIT_ARCH_*` of `include/uapi/linux/audit.h`.
-    audit: u32,
-    bind: u32,
-    listen: u32,
-    connect: u32,
-}
-
-/// `0x3e` is `EM_X86_64`; the high bits mean 64-bit and little-endian.
-#[cfg(any(target_arch = "x86_64", test))]
-const X86_64: Architecture = Architecture {
-    audit: 0xc000_003e,
-    bind: 49,
-    listen: 50,
-    connect: 42,
+/// The architecture that hotrun is built for, which is also that of most programs it runs, as `AUDIT_ARCH_*` of
+/// `include/uapi/linux/audit.h`: `EM_X86_64` or `EM_AARCH64`, 64-bit, little-endian. `None` if interception does not
+/// support it.
+pub(super) const NATIVE: Option<u32> = if cfg!(target_arch = "x86_64") {
+    Some(0xc000_003e)
+} else if cfg!(target_arch = "aarch64") {
+    Some(0xc000_00b7)
+} else {
+    None
 };
-
-/// `0xb7` is `EM_AARCH64`; the call numbers are from `include/uapi/asm-generic/unistd.h`.
-#[cfg(any(target_arch = "aarch64", test))]
-const AARCH64: Architecture = Architecture {
-    audit: 0xc000_00b7,
-    bind: 200,
-    listen: 201,
-    connect: 203,
-};
-
-/// The architecture that hotrun is built for, which is also that of most programs it runs. `None` if interception does
-/// not support it.
-#[cfg(target_arch = "x86_64")]
-pub(super) const NATIVE: Option<Architecture> = Some(X86_64);
-#[cfg(target_arch = "aarch64")]
-pub(super) const NATIVE: Option<Architecture> = Some(AARCH64);
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) const NATIVE: Option<Architecture> = None;
 
 /// Returns a filter that intercepts `bind`, `listen`, and each `connect` that may be to an IP address, if the call is
 /// from this architecture's own table. It allows every other call.
@@ -72,17 +46,13 @@ pub(super) const NATIVE: Option<Architecture> = None;
 /// A call from another table (i386's `int 0x80`, 32-bit calls on aarch64) is allowed, whatever its number means there.
 /// x32 calls have the architecture of x86-64 but an extra bit in the number, so their numbers match none of the three
 /// calls.
-fn filter(architecture: Architecture) -> [Instruction; 12] {
-    let Architecture {
-        audit,
-        bind,
-        listen,
-        connect,
-    } = architecture;
+fn filter(architecture: u32) -> [Instruction; 12] {
+    let [bind, listen, connect] =
+        [libc::SYS_bind, libc::SYS_listen, libc::SYS_connect].map(|number| number as u32);
     let [v4, v6, any] = IP_LENGTHS;
     [
         Instruction::plain(LOAD_WORD, ARCHITECTURE),
-        Instruction::jump_if_equal(audit, 0, 9),
+        Instruction::jump_if_equal(architecture, 0, 9),
         Instruction::plain(LOAD_WORD, NUMBER),
         Instruction::jump_if_equal(bind, 6, 0),
         Instruction::jump_if_equal(listen, 5, 0),
@@ -211,8 +181,8 @@ mod tests {
         }
     }
 
-    fn intercepts(architecture: Architecture, audit: u32, number: u32, length: u32) -> bool {
-        match run(&filter(architecture), audit, number, length) {
+    fn intercepts(audit: u32, number: u32, length: u32) -> bool {
+        match run(&filter(NATIVE.unwrap()), audit, number, length) {
             libc::SECCOMP_RET_USER_NOTIF => true,
             libc::SECCOMP_RET_ALLOW => false,
             other => panic!("neither allowed nor intercepted: {other:#x}"),
@@ -220,8 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn exactly_three_calls_of_one_architecture_are_intercepted() {
-        let audits = [X86_64.audit, AARCH64.audit, I386, ARM, RISCV64, 0, u32::MAX];
+    fn exactly_three_calls_of_the_native_architecture_are_intercepted() {
+        let native = NATIVE.unwrap();
+        let calls = [libc::SYS_bind, libc::SYS_listen, libc::SYS_connect];
         let named = [
             I386_SOCKETCALL,
             I386_BIND,
@@ -230,38 +201,25 @@ mod tests {
             X32 + 50,
             u32::MAX,
         ];
-        for native in [X86_64, AARCH64] {
-            for audit in audits {
-                for number in (0..1000).chain(X32..X32 + 1000).chain(named) {
-                    let calls = [native.bind, native.listen, native.connect];
-                    let expected = audit == native.audit && calls.contains(&number);
-                    assert_eq!(
-                        intercepts(native, audit, number, 16),
-                        expected,
-                        "{native:?} {audit:#x} {number}"
-                    );
-                }
+        for audit in [native, I386, ARM, RISCV64, 0, u32::MAX] {
+            for number in (0..1000).chain(X32..X32 + 1000).chain(named) {
+                let expected = audit == native && calls.contains(&number.into());
+                assert_eq!(
+                    intercepts(audit, number, 16),
+                    expected,
+                    "{audit:#x} {number}"
+                );
             }
         }
     }
 
     #[test]
     fn a_connect_is_intercepted_only_if_its_address_has_the_length_of_an_ip_address() {
-        for native in [X86_64, AARCH64] {
-            for length in (0..300).chain([u32::MAX]) {
-                let expected = IP_LENGTHS.contains(&length);
-                let intercepted = intercepts(native, native.audit, native.connect, length);
-                assert_eq!(intercepted, expected, "{length}");
-                assert!(intercepts(native, native.audit, native.bind, length));
-            }
-        }
-    }
-
-    #[test]
-    fn the_call_numbers_match_the_c_library() {
         let native = NATIVE.unwrap();
-        assert_eq!(i64::from(native.connect), libc::SYS_connect);
-        assert_eq!(i64::from(native.bind), libc::SYS_bind);
-        assert_eq!(i64::from(native.listen), libc::SYS_listen);
+        for length in (0..300).chain([u32::MAX]) {
+            let intercepted = intercepts(native, libc::SYS_connect as u32, length);
+            assert_eq!(intercepted, IP_LENGTHS.contains(&length), "{length}");
+            assert!(intercepts(native, libc::SYS_bind as u32, length));
+        }
     }
 }

@@ -36,9 +36,8 @@ use std::os::unix::net::UnixStream;
 pub use crate::os::intercept::{Call, Next, Reply, Syscall, Unavailable};
 pub use calls::InterceptedCalls;
 pub use filter::install;
-pub use probe::{may_lose_replies, probe, unavailable};
-pub(super) use reach::pidfd_open;
-pub use reach::{descriptor_of, read_memory};
+pub use probe::{probe, unavailable};
+pub use reach::{descriptor_of, pidfds, read_memory};
 
 /// Creates a channel for the listener: one end for [`InterceptedCalls::accept`], the other for [`install`].
 pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {

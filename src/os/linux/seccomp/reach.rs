@@ -5,13 +5,11 @@
 //! changed its user or runs an executable that it has no permission to read.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
-use nix::sys::uio::{RemoteIoVec, process_vm_readv};
-use nix::unistd::Pid;
 
 use crate::os::process_tree::status_field;
 
@@ -37,8 +35,15 @@ fn open(thread: i32) -> io::Result<OwnedFd> {
     }
 }
 
+/// Opens pidfds of these processes, except for those that are gone already. Each becomes and stays readable once its
+/// process has ended.
+pub fn pidfds(pids: &[i32]) -> Vec<OwnedFd> {
+    let pidfds = pids.iter().map(|pid| pidfd_open(*pid, 0));
+    pidfds.filter_map(Result::ok).collect()
+}
+
 /// Opens a pidfd, with `CLOEXEC`.
-pub(in crate::os::linux) fn pidfd_open(pid: i32, flags: libc::c_uint) -> io::Result<OwnedFd> {
+fn pidfd_open(pid: i32, flags: libc::c_uint) -> io::Result<OwnedFd> {
     // SAFETY: the call touches no memory.
     own(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) })
 }
@@ -59,46 +64,24 @@ fn leader(thread: i32) -> io::Result<i32> {
 /// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending) afterwards.
 ///
 /// # Errors
-/// `EFAULT` unless the whole range is readable, `EPERM` without the right to trace the thread, `ESRCH` if the thread is
-/// gone.
+/// `EFAULT` unless the whole range is readable, `EACCES` without the right to trace the thread, `ENOENT` if the thread
+/// is gone.
 pub fn read_memory(thread: i32, address: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
-    match from_memory(thread, address, &mut bytes) {
-        // Some sandboxes and small kernels lack `process_vm_readv` (`CONFIG_CROSS_MEMORY_ATTACH`).
-        Err(Errno::ENOSYS) => from_file(thread, address, &mut bytes)?,
-        other => other?,
-    }
-    Ok(bytes)
-}
-
-fn from_memory(thread: i32, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
-    let base = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
-    let len = bytes.len();
-    let remote = [RemoteIoVec { base, len }];
-    let read = process_vm_readv(
-        Pid::from_raw(thread),
-        &mut [IoSliceMut::new(bytes)],
-        &remote,
-    )?;
-    // The call stops at an unmapped page.
-    if read == len {
-        Ok(())
-    } else {
-        Err(Errno::EFAULT)
-    }
-}
-
-fn from_file(thread: i32, address: u64, bytes: &mut [u8]) -> io::Result<()> {
     let memory = File::open(format!("/proc/{thread}/mem"))?;
     // Reading an unmapped page fails with `EIO`, and reading a kernel address returns end of file.
-    memory
-        .read_exact_at(bytes, address)
-        .map_err(|_| Errno::EFAULT.into())
+    let read = memory.read_exact_at(&mut bytes, address);
+    read.map_err(|_| Errno::EFAULT)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
     use std::os::unix::fs::MetadataExt;
+    use std::process::Command;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
     use super::*;
 
@@ -129,24 +112,25 @@ mod tests {
         assert!(leader(i32::MAX).is_err());
     }
 
-    type Read = fn(i32, u64, &mut [u8]) -> io::Result<()>;
+    #[test]
+    fn the_end_of_a_process_is_reported_before_it_is_reaped() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let ends = pidfds(&[i32::try_from(child.id()).unwrap(), i32::MAX]);
+        let mut fds = [PollFd::new(ends[0].as_fd(), PollFlags::POLLIN)];
+        assert_eq!((ends.len(), poll(&mut fds, PollTimeout::ZERO)), (1, Ok(0)));
+        child.kill().unwrap();
+        assert_eq!(poll(&mut fds, PollTimeout::from(30_000_u16)), Ok(1));
+        child.wait().unwrap();
+    }
 
     #[test]
-    fn both_ways_of_reading_memory_report_bad_addresses() {
+    fn reading_memory_reports_bad_addresses() {
         let text = *b"an address";
         let there = text.as_ptr() as u64;
-        let ways: [Read; 2] = [
-            |thread, address, bytes| Ok(from_memory(thread, address, bytes)?),
-            from_file,
-        ];
-        for way in ways {
-            let mut bytes = [0; 10];
-            way(thread(), there, &mut bytes).unwrap();
-            assert_eq!(bytes, text);
-            for bad in [0, 1, u64::MAX - 4, 0xffff_8000_0000_0000] {
-                let result = way(thread(), bad, &mut bytes);
-                assert_eq!(errno(result), Some(libc::EFAULT), "{bad:#x}");
-            }
+        assert_eq!(read_memory(thread(), there, 10).unwrap(), text);
+        for bad in [0, 1, u64::MAX - 4, 0xffff_8000_0000_0000] {
+            let result = read_memory(thread(), bad, 10);
+            assert_eq!(errno(result), Some(libc::EFAULT), "{bad:#x}");
         }
     }
 
