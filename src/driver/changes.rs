@@ -19,7 +19,7 @@ use super::state::{Driver, WatchSet};
 impl Driver {
     pub(super) fn watched(&mut self, message: WatchMessage) {
         match message {
-            WatchMessage::Watching { dirs, .. } => {
+            WatchMessage::Watching { dirs } => {
                 self.feed.report(Report::Watching { directories: dirs });
                 // The first build waits for the watch, which would otherwise miss changes during that build.
                 if !std::mem::replace(&mut self.watch.begun, true) {

@@ -221,7 +221,7 @@ fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
         base: config.workdir.clone(),
         ignores: config.cli.ignore.iter().cloned().chain(own).collect(),
         exts: config.cli.exts.clone(),
-        vcs_ignore: !config.cli.no_vcs_ignore,
+        no_vcs_ignore: config.cli.no_vcs_ignore,
         ignored_dirs: ignored_paths(found),
         rules: config.rules.clone(),
         inputs: None,

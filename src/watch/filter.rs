@@ -107,7 +107,7 @@ impl Filter {
                 None => {}
             }
         }
-        let above = dirs.iter().filter(|_| spec.vcs_ignore);
+        let above = dirs.iter().filter(|_| !spec.no_vcs_ignore);
         let above = above.flat_map(|root| ignore_files_above(root)).collect();
         let matcher = |root| Matcher::new(root, spec, &overrides);
         Ok(Self {
@@ -181,13 +181,13 @@ impl Filter {
 
     /// Whether a change to this file makes the filter outdated.
     pub(super) fn is_outdated_by(&self, path: &Path) -> bool {
-        self.spec.vcs_ignore && IGNORE_FILES.iter().any(|name| path.ends_with(name))
+        !self.spec.no_vcs_ignore && IGNORE_FILES.iter().any(|name| path.ends_with(name))
     }
 }
 
 impl Matcher {
     fn new(root: PathBuf, spec: &WatchSpec, overrides: &Override) -> Self {
-        let on = spec.vcs_ignore;
+        let on = !spec.no_vcs_ignore;
         let repository = root.ancestors().find(|dir| is_repository(dir));
         let repository = repository.filter(|_| on);
         let hidden = repository.is_some_and(|repository| is_ignored(repository, &root));

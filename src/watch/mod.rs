@@ -130,10 +130,8 @@ fn source(
         let _ = inputs.send(WatchInput::Fs(event));
     };
     let report = |error: notify::Error| {
-        // The standard library has no `ErrorKind` for `EMFILE`.
-        let is_limit = matches!(&error.kind, notify::ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE));
         // Fails if the caller has dropped its receiver.
-        let _ = messages.send(WatchMessage::no_events(&fs_event::reason(&error), is_limit));
+        let _ = messages.send(WatchMessage::no_events(&fs_event::reason(&error)));
     };
     fs_event::source(handler).map_err(report).ok()
 }

@@ -59,13 +59,6 @@ pub(super) fn links_to(path: &Path) -> BTreeSet<PathBuf> {
     links
 }
 
-/// Applies [`normalise`] to each of the paths.
-pub(super) fn normalise_all<'a, T: FromIterator<PathBuf>>(
-    paths: impl IntoIterator<Item = &'a PathBuf>,
-) -> T {
-    paths.into_iter().map(|path| normalise(path)).collect()
-}
-
 /// The path of the index lock in the repository that contains `path`. While git changes a work tree (in a branch switch
 /// or a rebase), the lock exists, so more changes will follow (`gitrepository-layout(5)`, `lockfile.h` in git's
 /// sources).

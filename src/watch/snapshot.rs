@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hasher};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -21,32 +21,29 @@ const LARGEST_HASHED: u64 = 16 << 20;
 /// The state of each file when it was last examined.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    files: BTreeMap<PathBuf, Known>,
+    /// `None` if only the existence of a file is known. Any event for it counts as a change.
+    pub(super) files: BTreeMap<PathBuf, Option<Known>>,
     /// When the watch started.
     pub(super) started: SystemTime,
     read_ahead_left: u64,
 }
 
 /// What is known about a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    /// Only that the file exists. Any event for it counts as a change.
-    Exists,
-    /// The metadata.
-    Stamp(Stamp),
-    /// The metadata, and the hash of the contents.
-    Hash(Stamp, u64),
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    stamp: Stamp,
+    /// Whether the next change is sure to show in the timestamps. A change within the same tick may not show.
+    sure: bool,
+    /// The hash of the contents, if they were read.
+    hash: Option<u64>,
 }
 
 /// The metadata that shows whether a file has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
-    len: u64,
-    modified: (i64, i64),
-    inode: u64,
+    /// The length, the modification time and the inode.
+    contents: (u64, i64, i64, u64),
     changed: SystemTime,
-    /// Whether the next change is sure to show in the timestamps. A change within the same tick may not show.
-    sure: bool,
 }
 
 impl Snapshot {
@@ -59,34 +56,30 @@ impl Snapshot {
         }
     }
 
-    /// The number of known files.
-    pub(super) fn len(&self) -> usize {
-        self.files.len()
-    }
-
     /// Adds an existing file without reading it. Returns whether the file is new to the snapshot and has changed since
     /// `since`: changes made before its directory was watched cause no events.
     pub(super) fn add(&mut self, path: &Path, since: SystemTime) -> bool {
         if self.files.contains_key(path) {
             return false;
         }
-        let Some(metadata) = compared(path) else {
+        let Some(stamp) = stamp(path) else {
             return false;
         };
-        let stamp = Stamp::of(&metadata, Some(self.started.max(since)));
-        let known = match stamp.sure {
-            true => Known::Stamp(stamp),
-            false => Known::Exists,
+        let known = Known {
+            stamp,
+            sure: true,
+            hash: None,
         };
-        self.files.insert(path.to_owned(), known);
+        let sure = stamp.is_sure(self.started.max(since));
+        self.files.insert(path.to_owned(), sure.then_some(known));
         stamp.changed >= since
     }
 
     /// Files that were added but not read, and are small enough to be read ahead.
     pub(super) fn unread(&self) -> Vec<PathBuf> {
-        let small =
-            |known: &Known| matches!(known, Known::Stamp(stamp) if stamp.len <= READ_AHEAD_FILE);
-        let unread = self.files.iter().filter(|(_, known)| small(known));
+        let is_small = |known: Known| known.hash.is_none() && known.stamp.len() <= READ_AHEAD_FILE;
+        let unread = self.files.iter();
+        let unread = unread.filter(|(_, known)| known.is_some_and(is_small));
         unread.map(|(path, _)| path.clone()).collect()
     }
 
@@ -95,57 +88,55 @@ impl Snapshot {
     /// The contents are recorded only if the file has not changed since the watch started. Otherwise, the event for
     /// that change, which may still arrive, would seem to report no change.
     pub(super) fn read_ahead(&mut self, path: &Path) {
-        let Some(Known::Stamp(before)) = self.files.get(path).copied() else {
+        let before = self.files.get(path).copied().flatten();
+        let before = before.filter(|known| known.hash.is_none());
+        let Some(Known { stamp: before, .. }) = before else {
             return;
         };
-        if before.len > self.read_ahead_left {
+        let Some(left) = self.read_ahead_left.checked_sub(before.len()) else {
             return;
+        };
+        self.read_ahead_left = left;
+        let read = examine(path).filter(|read| read.hash.is_some());
+        let read = read.map(|read| Known {
+            stamp: before,
+            sure: true,
+            ..read
+        });
+        if let Some(read) = read {
+            // Taken after the read, to notice whether the file was changed or replaced during the read.
+            let is_same = stamp(path) == Some(before);
+            self.files.insert(path.to_owned(), is_same.then_some(read));
         }
-        self.read_ahead_left -= before.len;
-        let Some((_, Some(hash))) = examine(path) else {
-            return;
-        };
-        // Taken after the read, to notice whether the file was changed or replaced during the read.
-        let after = compared(path).map(|after| Stamp::of(&after, None));
-        let known = match after {
-            Some(after) if after == before => Known::Hash(before, hash),
-            Some(_) | None => Known::Exists,
-        };
-        self.files.insert(path.to_owned(), known);
     }
 
     /// Examines `path` after an event. Returns what has changed: the path itself or, if it is gone or not a file, every
     /// known file at or below it.
     pub(super) fn update(&mut self, path: &Path) -> Vec<PathBuf> {
-        let Some((stamp, hash)) = examine(path) else {
+        let Some(now) = examine(path) else {
             return self.forget(path);
         };
-        let now = hash.map_or(Known::Stamp(stamp), |hash| Known::Hash(stamp, hash));
-        let same_contents = match (self.files.insert(path.to_owned(), now), hash) {
-            (None | Some(Known::Exists), _) => false,
-            (Some(Known::Hash(_, before)), Some(now)) => before == now,
-            (Some(Known::Stamp(before) | Known::Hash(before, _)), _) => {
-                // The change time is left out, because it also changes with the file mode.
-                let contents = |stamp: Stamp| (stamp.len, stamp.modified, stamp.inode);
-                contents(before) == contents(stamp)
-            }
-        };
-        match same_contents {
-            true => Vec::new(),
-            false => vec![path.to_owned()],
+        let before = self.files.insert(path.to_owned(), Some(now)).flatten();
+        let is_same = before.is_some_and(|before| match (before.hash, now.hash) {
+            (Some(before), Some(now)) => before == now,
+            // The change time is left out, because it also changes with the file mode.
+            (None, _) | (_, None) => before.stamp.contents == now.stamp.contents,
+        });
+        if is_same {
+            Vec::new()
+        } else {
+            vec![path.to_owned()]
         }
     }
 
     /// Whether the metadata suggests that the file at `path` has changed, is gone or is new.
     pub(super) fn differs(&self, path: &Path) -> bool {
-        match (self.files.get(path), compared(path)) {
-            (None, now) => now.is_some(),
-            (Some(_), None) => true,
+        match (self.files.get(path), stamp(path)) {
+            (known, None) => known.is_some(),
+            (None, Some(_)) => true,
             // If in doubt, assume a change, because the clock for file timestamps lags behind.
-            (Some(Known::Exists), Some(now)) => !Stamp::of(&now, Some(self.started)).sure,
-            (Some(Known::Stamp(before) | Known::Hash(before, _)), Some(now)) => {
-                !before.sure || Stamp::of(&now, None) != *before
-            }
+            (Some(None), Some(now)) => !now.is_sure(self.started),
+            (Some(Some(before)), Some(now)) => !before.sure || now != before.stamp,
         }
     }
 
@@ -156,14 +147,14 @@ impl Snapshot {
 
     /// Adds a file that existed earlier, even if it is gone now.
     pub(super) fn add_earlier(&mut self, path: &Path) {
-        self.files.entry(path.to_owned()).or_insert(Known::Exists);
+        self.files.entry(path.to_owned()).or_default();
     }
 
     /// Forgets the contents of a file. The file may have changed and changed back, and a build may have read either
     /// state.
     pub(super) fn forget_contents(&mut self, path: &Path) {
         if let Some(known) = self.files.get_mut(path) {
-            *known = Known::Exists;
+            *known = None;
         }
     }
 
@@ -172,28 +163,8 @@ impl Snapshot {
         paths::below(&self.files, path).cloned().collect()
     }
 
-    /// The known files directly in `dir`.
-    pub(super) fn within(&self, dir: &Path) -> Vec<PathBuf> {
-        let mut below = self.below(dir);
-        below.retain(|path| path.parent() == Some(dir));
-        below
-    }
-
-    /// All known files.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.files.keys()
-    }
-
-    /// If `path` is gone, forgets and returns the known files at it and below it.
-    pub(super) fn forget_gone(&mut self, path: &Path) -> Vec<PathBuf> {
-        if path.symlink_metadata().is_ok() {
-            Vec::new()
-        } else {
-            self.forget(path)
-        }
-    }
-
-    fn forget(&mut self, path: &Path) -> Vec<PathBuf> {
+    /// Forgets and returns the known files at `path` and below it.
+    pub(super) fn forget(&mut self, path: &Path) -> Vec<PathBuf> {
         let gone = self.below(path);
         for path in &gone {
             self.files.remove(path);
@@ -203,53 +174,59 @@ impl Snapshot {
 }
 
 impl Stamp {
-    /// Takes the stamp from a file's metadata. `read_after`: the contents were read after this time; `None` if the
-    /// contents do not matter.
-    fn of(metadata: &Metadata, read_after: Option<SystemTime>) -> Self {
-        let changed = change_time(metadata);
+    fn of(metadata: &Metadata) -> Self {
+        let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
         Self {
-            len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            inode: metadata.ino(),
-            changed,
-            sure: read_after.is_none_or(|time| changed + KERNEL_TICK < time),
+            contents: (metadata.len(), seconds, nanoseconds, metadata.ino()),
+            changed: change_time(metadata),
         }
+    }
+
+    const fn len(&self) -> u64 {
+        self.contents.0
+    }
+
+    /// Whether any change after this time is sure to show in the timestamps.
+    fn is_sure(&self, time: SystemTime) -> bool {
+        self.changed + KERNEL_TICK < time
     }
 }
 
-/// The metadata of a file, or of a symbolic link that does not point to one.
-fn compared(path: &Path) -> Option<Metadata> {
+/// The stamp of a file, or of a symbolic link that does not point to one.
+fn stamp(path: &Path) -> Option<Stamp> {
     let file = fs::metadata(path).ok().filter(Metadata::is_file);
-    let link = || fs::symlink_metadata(path).ok();
-    file.or_else(|| link().filter(Metadata::is_symlink))
+    let link = || fs::symlink_metadata(path).ok().filter(Metadata::is_symlink);
+    file.or_else(link).map(|metadata| Stamp::of(&metadata))
 }
 
-/// Reads the stamp and the hash of a file, or of a symbolic link that is dangling or points to a directory. There is no
-/// hash if the file is too large or not readable. Returns `None` for anything else, because opening a pipe or a device
-/// could block or have side effects.
-fn examine(path: &Path) -> Option<(Stamp, Option<u64>)> {
-    let now = Some(SystemTime::now());
-    let hash = |bytes: &[u8]| {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(bytes);
-        hasher.finish()
-    };
-    match fs::metadata(path) {
+/// Examines a file, or a symbolic link that is dangling or points to a directory. There is no hash if the file is too
+/// large or not readable. Returns `None` for anything else, because opening a pipe or a device could block or have side
+/// effects.
+fn examine(path: &Path) -> Option<Known> {
+    let now = SystemTime::now();
+    let (metadata, contents) = match fs::metadata(path) {
         Ok(file) if file.is_file() => {
             let is_small = file.len() <= LARGEST_HASHED;
-            let contents = is_small.then(|| fs::read(path).ok()).flatten();
-            let hash = contents.map(|contents| hash(&contents));
-            Some((Stamp::of(&file, now), hash))
+            (file, is_small.then(|| fs::read(path).ok()).flatten())
         }
-        Ok(target) if !target.is_dir() => None,
+        Ok(target) if !target.is_dir() => return None,
         Ok(_) | Err(_) => {
             // Fails if the path is not a link.
-            let target = fs::read_link(path).ok()?;
-            let hash = hash(target.as_os_str().as_bytes());
-            let link = fs::symlink_metadata(path).ok()?;
-            Some((Stamp::of(&link, now), Some(hash)))
+            let target = fs::read_link(path).ok()?.into_os_string().into_vec();
+            (fs::symlink_metadata(path).ok()?, Some(target))
         }
-    }
+    };
+    let stamp = Stamp::of(&metadata);
+    let hash = |contents: Vec<u8>| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&contents);
+        hasher.finish()
+    };
+    Some(Known {
+        stamp,
+        sure: stamp.is_sure(now),
+        hash: contents.map(hash),
+    })
 }
 
 #[cfg(test)]

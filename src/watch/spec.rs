@@ -2,12 +2,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::debounce::DEFAULT;
-use super::paths::{links_to, normalise, normalise_all, resolve_dir};
+use super::paths::{links_to, normalise, resolve_dir};
 use super::rule::ChangeRule;
 
 /// What to watch, and which files count.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WatchSpec {
     /// Absolute paths of directories, with everything in them, or of single files. They need not exist yet. Roots count
     /// even if an ignore file above them ignores them.
@@ -22,8 +21,8 @@ pub struct WatchSpec {
     /// Only files with one of these extensions count, or all files if this is empty. A leading dot is ignored. Files in
     /// `roots` count regardless of their extension.
     pub exts: Vec<String>,
-    /// Whether to respect `.gitignore`, `.ignore`, `.git/info/exclude` and git's global excludes.
-    pub vcs_ignore: bool,
+    /// Whether to disregard `.gitignore`, `.ignore`, `.git/info/exclude` and git's global excludes.
+    pub no_vcs_ignore: bool,
     /// Absolute paths of directories in which nothing counts, such as cargo's target directory.
     pub ignored_dirs: Vec<PathBuf>,
     /// The user's rules for certain files. The last rule that applies wins. Files that match a rule count even if they
@@ -60,24 +59,6 @@ pub enum Poll {
     Every(Duration),
 }
 
-impl Default for WatchSpec {
-    fn default() -> Self {
-        Self {
-            roots: Vec::new(),
-            links: BTreeSet::new(),
-            base: PathBuf::from("/"),
-            ignores: Vec::new(),
-            exts: Vec::new(),
-            vcs_ignore: true,
-            ignored_dirs: Vec::new(),
-            rules: Vec::new(),
-            inputs: None,
-            poll: Poll::default(),
-            debounce: DEFAULT,
-        }
-    }
-}
-
 impl WatchSpec {
     /// Returns the same spec, with paths as they currently appear in events.
     pub(super) fn normalised(&self) -> Self {
@@ -94,7 +75,7 @@ impl WatchSpec {
                 .collect(),
             roots: self.roots.iter().map(|path| resolve_dir(path)).collect(),
             base: normalise(&self.base),
-            ignored_dirs: normalise_all(&self.ignored_dirs),
+            ignored_dirs: self.ignored_dirs.iter().map(|dir| normalise(dir)).collect(),
             rules,
             inputs: self.inputs.as_ref().map(InputSet::normalised),
             ..self.clone()
@@ -114,13 +95,16 @@ impl WatchSpec {
 impl InputSet {
     /// Returns the same inputs with paths as they appear in events, and adds the targets of symbolic links.
     fn normalised(&self) -> Self {
-        let mut files: BTreeSet<PathBuf> = normalise_all(&self.files);
+        let normalised = |files: &BTreeSet<PathBuf>| -> BTreeSet<PathBuf> {
+            files.iter().map(|file| normalise(file)).collect()
+        };
+        let mut files = normalised(&self.files);
         let links = files.iter().filter(|path| path.is_symlink());
         let targets: Vec<_> = links.filter_map(|path| path.canonicalize().ok()).collect();
         files.extend(targets);
         Self {
             files,
-            any_extension: normalise_all(&self.any_extension),
+            any_extension: normalised(&self.any_extension),
             dirs: self.dirs.iter().map(|path| resolve_dir(path)).collect(),
         }
     }
@@ -166,8 +150,6 @@ pub enum WatchMessage {
     Watching {
         /// The number of watched directories.
         dirs: usize,
-        /// The number of files that count in the watched directories.
-        files: usize,
     },
     /// Files have changed.
     Changed {
@@ -186,17 +168,11 @@ pub enum WatchMessage {
 }
 
 impl WatchMessage {
-    /// Reports that the system does not send file events, or has stopped sending them, so hotrun polls. `is_limit`
-    /// tells whether the reason is the limit on inotify instances.
-    pub(super) fn no_events(reason: &str, is_limit: bool) -> Self {
+    /// Reports that the system does not send file events, or has stopped sending them, so hotrun polls.
+    pub(super) fn no_events(reason: &str) -> Self {
         Self::Trouble {
             text: format!("the system sends no file events ({reason}); polling instead"),
-            hint: match is_limit {
-                true => {
-                    "changes are noticed a little later; `sudo sysctl fs.inotify.max_user_instances=1024` allows more watchers"
-                }
-                false => "changes are noticed a little later; restart hotrun to try again",
-            },
+            hint: "changes are noticed a little later; if there are too many watchers, `sudo sysctl fs.inotify.max_user_instances=1024` allows more",
         }
     }
 }

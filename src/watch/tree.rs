@@ -65,7 +65,7 @@ impl WatchTree {
         std::mem::forget(self.source.take());
         let watched = std::mem::take(&mut self.watched);
         self.polled.dirs.extend(watched.into_keys());
-        self.send(WatchMessage::no_events(reason, false));
+        self.send(WatchMessage::no_events(reason));
     }
 
     pub(super) fn send(&self, message: WatchMessage) {
@@ -321,7 +321,7 @@ impl WatchTree {
     }
 
     /// Returns the entries of `dir`, and whether each is a directory. Symbolic links are not followed, because they may
-    /// form a cycle. If the directory could not be read before, watches it.
+    /// form a cycle.
     pub(super) fn read(&mut self, dir: &Path) -> Vec<(PathBuf, bool)> {
         let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
         let entries = match fs::read_dir(dir) {
@@ -331,10 +331,6 @@ impl WatchTree {
                 return Vec::new();
             }
         };
-        if self.unreadable.remove(dir) {
-            self.polled.dirs.remove(dir);
-            self.watch([&dir.to_owned()]);
-        }
         let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
         let entries: Vec<_> = entries.collect();
         let links = entries.iter().filter(|entry| is_link(entry));

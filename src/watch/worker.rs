@@ -92,7 +92,6 @@ impl WatchWorker {
         self.cover(self.snapshot.started);
         self.tree.send(WatchMessage::Watching {
             dirs: self.tree.watched.len(),
-            files: self.snapshot.len(),
         });
         loop {
             match self.next() {
@@ -107,9 +106,6 @@ impl WatchWorker {
                 Ok(WatchInput::Unread(path)) => self.snapshot.forget_contents(&path),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(WatchInput::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            }
-            if self.tree.messages.is_closed() {
-                return;
             }
             self.poll();
             let now = Instant::now();
@@ -157,7 +153,8 @@ impl WatchWorker {
     }
 
     fn scan(&mut self, dir: &Path) {
-        let mut paths = self.snapshot.within(dir);
+        let mut paths = self.snapshot.below(dir);
+        paths.retain(|path| path.parent() == Some(dir));
         for (path, is_dir) in self.tree.read(dir) {
             if !is_dir {
                 paths.push(path);
@@ -266,7 +263,7 @@ impl WatchWorker {
         self.renew_filter();
         self.tree.forget_gone();
         let found = self.tree.cover(&mut self.filter);
-        let known = self.snapshot.paths().cloned();
+        let known = self.snapshot.files.keys().cloned();
         let mut paths: BTreeSet<PathBuf> = found.into_iter().chain(known).collect();
         paths.retain(|path| self.snapshot.differs(path));
         for path in paths {
@@ -307,7 +304,8 @@ impl WatchWorker {
             // A path that does not count may have been a directory with files that count.
             let updated = match self.filter.matters(&path) {
                 true => self.snapshot.update(&path),
-                false => self.snapshot.forget_gone(&path),
+                false if path.symlink_metadata().is_err() => self.snapshot.forget(&path),
+                false => Vec::new(),
             };
             // The file's next change may be somebody else's.
             if updated.is_empty() {

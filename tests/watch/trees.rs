@@ -70,7 +70,6 @@ fn hc10_ignored_directories_are_not_watched() {
     files.extend(ignored.map(|name| (name, "")));
     let mut watched = watch(&files);
     assert_eq!(watched.dirs, 2, "only the root and `src` are watched");
-    assert_eq!(watched.files, 3);
     for name in ignored {
         watched.write(name, "changed");
     }
@@ -138,7 +137,7 @@ fn a_single_file_stays_watched_when_it_is_replaced_or_removed() {
     let mut watched = watch_as(root, |spec| {
         spec.roots = vec![path.join(".env"), path.join("later/.env")];
     });
-    assert_eq!((watched.dirs, watched.files), (1, 1));
+    assert_eq!(watched.dirs, 1);
     let file = path.join(".env");
     watched.write("other", "ignored");
     watched.write(".env", "A=2");

@@ -65,7 +65,7 @@ fn an_ignore_file_applies_to_its_own_directory() {
     ];
     check(&root, &spec(&root), &counts, &ignored);
     let all = WatchSpec {
-        vcs_ignore: false,
+        no_vcs_ignore: true,
         ..spec(&root)
     };
     check(&root, &all, &ignored, &[]);
@@ -121,7 +121,7 @@ fn a_repository_that_ignores_everything_does_not_hide_a_root_in_it() {
 fn version_control_and_target_directories_never_count() {
     let root = tree(&[("Cargo.toml", ""), ("plain/target/x", "")]);
     let none = WatchSpec {
-        vcs_ignore: false,
+        no_vcs_ignore: true,
         ..spec(&root)
     };
     check(
@@ -263,7 +263,7 @@ fn ignore_files_above_a_root_are_watched_up_to_the_repositorys_root() {
     };
     assert!(all(&whole).is_empty());
     let not = WatchSpec {
-        vcs_ignore: false,
+        no_vcs_ignore: true,
         ..sub
     };
     assert!(all(&not).is_empty());

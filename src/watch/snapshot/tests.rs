@@ -89,7 +89,7 @@ fn the_files_in_a_removed_directory_count_as_changed() {
     fs::rename(dir.path().join("a"), dir.path().join("b")).unwrap();
     let gone = snapshot.update(&dir.path().join("a"));
     assert_eq!(gone, [dir.path().join("a/x"), dir.path().join("a/y/z")]);
-    assert_eq!(snapshot.len(), 2);
+    assert_eq!(snapshot.files.len(), 2);
 }
 
 #[test]

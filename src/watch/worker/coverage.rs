@@ -59,24 +59,22 @@ impl WatchWorker {
         if self.spec.inputs.is_some() {
             return false;
         }
-        let mut links = Vec::from_iter(self.tree.links.clone());
-        links.retain(|link| match link.is_dir() {
-            true => self.filter.covers(link),
-            false => self.filter.counts(link),
-        });
-        let before = self.targets.len();
-        for link in links {
-            let Ok(target) = link.canonicalize() else {
+        let mut found = false;
+        for link in &self.tree.links {
+            let counts = match link.is_dir() {
+                true => self.filter.covers(link),
+                false => self.filter.counts(link),
+            };
+            let Some(target) = link.canonicalize().ok().filter(|_| counts) else {
                 continue;
             };
             let mut roots = self.spec.roots.iter().chain(&self.targets);
             // A link to a directory that contains a root is not followed: that directory may contain the link itself,
             // and following it would never end.
             if !roots.any(|root| target.starts_with(root) || root.starts_with(&target)) {
-                self.targets.insert(target);
+                found |= self.targets.insert(target);
             }
         }
-        let found = self.targets.len() > before;
         if found {
             self.resolve();
             self.renew_filter();
