@@ -219,7 +219,6 @@ const MAX_BLOCKING_THREADS: usize = 16;
 fn drive(config: Config) -> Result<Outcome, Failure> {
     // If the limit on open files cannot be raised, hotrun makes do with the current one.
     let _ = os::fd_limit::raise();
-    let _ = os::fd_limit::grow_table();
     // One blocking thread is kept forever. It does all blocking work if the system allows no further thread.
     const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -21,7 +21,6 @@ pub struct DatagramAddress {
 
 impl DatagramAddress {
     /// The value for `NOTIFY_SOCKET`.
-    #[must_use]
     pub fn as_os_str(&self) -> &OsStr {
         &self.value
     }

@@ -14,9 +14,6 @@ use nix::sys::stat::{SFlag, fstat};
 /// Call this only when a process starts, before anything in it owns a descriptor in that range. A descriptor that is
 /// open at that point was leaked by the parent, as terminals and shells sometimes do, and this process would keep it
 /// open.
-///
-/// # Errors
-/// The open descriptors cannot be listed.
 pub fn close_from(first: RawFd) -> io::Result<()> {
     // SAFETY: closing touches no memory, and the caller guarantees that nothing owns these descriptors.
     for_each_from(first, 0, |fd| unsafe { libc::close(fd) })
@@ -25,9 +22,6 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
 /// Takes ownership of a descriptor that this process was started with, and sets `CLOEXEC`.
 ///
 /// Call this only once for each descriptor, and only for one that the parent has passed on purpose.
-///
-/// # Errors
-/// The descriptor is not open.
 pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: reading a descriptor's flags touches no memory, and a closed descriptor is an error.
     Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
@@ -38,9 +32,6 @@ pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// Sets `CLOEXEC` on every open descriptor numbered `first` or higher.
-///
-/// # Errors
-/// The open descriptors cannot be listed.
 pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     /// `CLOSE_RANGE_CLOEXEC` (`include/uapi/linux/close_range.h`).
     const ON_EXEC: u32 = 4;

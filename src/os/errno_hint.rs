@@ -1,8 +1,6 @@
 use std::error::Error;
 use std::io;
 
-use nix::errno::Errno;
-
 /// Returns a hint for the user if a shortage of resources caused this error.
 pub fn hint_for_error(error: &(dyn Error + 'static)) -> Option<String> {
     let cause = error.downcast_ref::<io::Error>();
@@ -12,41 +10,26 @@ pub fn hint_for_error(error: &(dyn Error + 'static)) -> Option<String> {
 
 /// Returns a hint for the user if this error number (`errno(3)`) means a shortage of resources.
 pub fn hint_for_errno(errno: i32) -> Option<String> {
-    let errno = Errno::from_raw(errno);
-    let hint = HINTS.iter().find(|(known, _)| *known == errno);
-    hint.map(|(_, text)| (*text).to_owned())
+    let hint = match errno {
+        libc::EMFILE => "run `ulimit -n 4096` before hotrun to allow more open files",
+        libc::ENFILE => {
+            "the system-wide limit on open files is reached; `sysctl fs.file-max` shows it"
+        }
+        libc::EAGAIN => {
+            "no more processes are allowed; `ulimit -u` or the container sets the limit"
+        }
+        libc::ENOMEM => "out of memory; stop other programs, or give the container more memory",
+        libc::ENOSPC => "the disk is full; free some space, then save again",
+        libc::EDQUOT => "the disk quota is used up; free some space, then save again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
-
-const HINTS: [(Errno, &str); 6] = [
-    (
-        Errno::EMFILE,
-        "run `ulimit -n 4096` before hotrun to allow more open files",
-    ),
-    (
-        Errno::ENFILE,
-        "the system-wide limit on open files is reached; `sysctl fs.file-max` shows it",
-    ),
-    (
-        Errno::EAGAIN,
-        "no more processes are allowed; `ulimit -u` or the container sets the limit",
-    ),
-    (
-        Errno::ENOMEM,
-        "out of memory; stop other programs, or give the container more memory",
-    ),
-    (
-        Errno::ENOSPC,
-        "the disk is full; free some space, then save again",
-    ),
-    (
-        Errno::EDQUOT,
-        "the disk quota is used up; free some space, then save again",
-    ),
-];
 
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
+    use nix::errno::Errno;
 
     use super::*;
 

@@ -30,8 +30,12 @@ pub fn allowed() -> io::Result<Limit> {
 /// Raises this process's limit to [`allowed`]. Programs must be started with the [`original`] limit (see [`set`]),
 /// because `select(2)` cannot handle descriptors of 1024 and above.
 ///
+/// Also enlarges the descriptor table. Call this before starting a second thread: when a table shared by threads has to
+/// grow, the thread that opens a descriptor waits about 10 ms for an RCU grace period (`expand_fdtable` in `fs/file.c`
+/// calls `synchronize_rcu`). A program whose `listen` call that thread is handling would wait as well.
+///
 /// # Errors
-/// As for `setrlimit(2)`. On error, the limit is unchanged.
+/// The limit is unchanged, or the table still grows on demand.
 pub fn raise() -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let more = allowed()?;
@@ -39,25 +43,13 @@ pub fn raise() -> io::Result<()> {
         setrlimit(Resource::RLIMIT_NOFILE, more, hard)?;
         let _ = ORIGINAL.set(soft);
     }
-    Ok(())
-}
-
-/// Enlarges the descriptor table. Call this before starting a second thread: when a table shared by threads has to
-/// grow, the thread that opens a descriptor waits about 10 ms for an RCU grace period (`expand_fdtable` in `fs/file.c`
-/// calls `synchronize_rcu`). A program whose `listen` call that thread is handling would wait as well.
-///
-/// # Errors
-/// As for `fcntl(2)`. On error, the table still grows on demand.
-pub fn grow_table() -> io::Result<()> {
-    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let last = i32::try_from(soft.min(TABLE_SIZE).saturating_sub(1)).map_err(io::Error::other)?;
+    let last = i32::try_from(more.min(TABLE_SIZE).saturating_sub(1)).map_err(io::Error::other)?;
     let any = File::open("/dev/null")?;
     let highest = fcntl(&any, FcntlArg::F_DUPFD_CLOEXEC(last))?;
     Ok(nix::unistd::close(highest)?)
 }
 
 /// Returns the limit that programs must be started with, if it differs from ours.
-#[must_use]
 pub fn original() -> Option<Limit> {
     ORIGINAL.get().copied()
 }

@@ -49,19 +49,12 @@ pub(super) unsafe fn fork_beside_threads(child: impl FnOnce() -> i32) -> io::Res
 
 /// Moves the descriptors to `first`, `first + 1` and so on, where they stay open across exec, and marks all higher ones
 /// to be closed on exec. Call this only just before an exec: it replaces any descriptors at those numbers.
+///
+/// The descriptors must be in the order in which this process got them, with all numbers below `first` in use. Then each
+/// is at or above its target, because a new descriptor gets the lowest free number (`open(2)`), so none is overwritten
+/// before it is moved.
 pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
     let end = first + RawFd::try_from(fds.len()).map_err(|_| Errno::EMFILE)?;
-    // Usually the descriptors are in order and each is at or above its target, so no descriptor is overwritten before
-    // it is moved. Otherwise, all of them move out of the way first, which takes twice as many descriptors.
-    let in_order = fds.is_sorted_by_key(AsRawFd::as_raw_fd)
-        && fds.first().is_none_or(|lowest| lowest.as_raw_fd() >= first);
-    let fds = match in_order {
-        true => fds,
-        false => {
-            let raised = fds.iter().map(|fd| raise(fd, end));
-            raised.collect::<io::Result<Vec<_>>>()?
-        }
-    };
     for (number, fd) in (first..end).zip(fds) {
         // `dup2` clears `CLOEXEC` on the new descriptor, but does nothing if the numbers are equal.
         let placed = if fd.as_raw_fd() == number {

@@ -144,15 +144,16 @@ pub fn children(pid: i32) -> Vec<i32> {
 /// Returns all descendants of this process, parents before their children, without the process itself.
 pub fn descendants(root: i32) -> Vec<i32> {
     if has_children_files() {
-        walk(root, listed_children)
+        walk(listed_children(root), listed_children)
     } else {
         let mut all = by_parent();
-        walk(root, |pid| all.remove(&pid).unwrap_or_default())
+        let mut children = |pid| all.remove(&pid).unwrap_or_default();
+        walk(children(root), children)
     }
 }
 
-fn walk(root: i32, mut children: impl FnMut(i32) -> Vec<i32>) -> Vec<i32> {
-    let mut found = children(root);
+/// Adds the descendants of all processes in `found`, parents before their children.
+pub fn walk(mut found: Vec<i32>, mut children: impl FnMut(i32) -> Vec<i32>) -> Vec<i32> {
     let mut next = 0;
     while next < found.len() {
         let mut more = children(found[next]);

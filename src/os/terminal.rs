@@ -53,9 +53,6 @@ pub fn size() -> Size {
 }
 
 /// Resizes the terminal. Its foreground process group gets `SIGWINCH` if the size changes.
-///
-/// # Errors
-/// As for `TIOCSWINSZ(2const)`.
 pub fn resize(terminal: impl AsFd, size: Size) -> io::Result<()> {
     let size = size.winsize();
     // SAFETY: the request reads a `winsize`.
@@ -67,9 +64,6 @@ pub fn resize(terminal: impl AsFd, size: Size) -> io::Result<()> {
 ///
 /// Line endings are passed on as the program writes them. By default, the line discipline would convert them to `\r\n`
 /// for a screen, but hotrun itself writes to the screen.
-///
-/// # Errors
-/// As for `openpty(3)`, most notably if no pseudoterminals are left.
 pub fn open(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
     let pair = openpty(Some(&size.winsize()), None)?;
     for fd in [&pair.master, &pair.slave] {
@@ -87,9 +81,6 @@ pub fn open(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Registers one of our own non-blocking descriptors with tokio.
 ///
-/// # Errors
-/// As for `epoll_ctl(2)`.
-///
 /// # Panics
 /// Outside of a tokio runtime with I/O enabled.
 pub fn watch<T: AsRawFd + From<OwnedFd> + Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
@@ -99,9 +90,6 @@ pub fn watch<T: AsRawFd + From<OwnedFd> + Into<OwnedFd>>(fd: T) -> io::Result<As
 }
 
 /// Makes this the controlling terminal of the session that the caller leads (`TIOCSCTTY(2const)`).
-///
-/// # Errors
-/// If the caller is not a session leader, or already has a controlling terminal.
 pub fn control_session(terminal: impl AsFd) -> io::Result<()> {
     // SAFETY: the request accesses no memory.
     unsafe { ioctl::set_controlling(terminal.as_fd().as_raw_fd(), 0) }?;
@@ -109,26 +97,17 @@ pub fn control_session(terminal: impl AsFd) -> io::Result<()> {
 }
 
 /// Returns the modes of the terminal.
-///
-/// # Errors
-/// As for `tcgetattr(3)`, most notably if the descriptor is not a terminal.
 pub fn modes(terminal: impl AsFd) -> io::Result<Termios> {
     Ok(tcgetattr(terminal)?)
 }
 
 /// Sets the modes of the terminal immediately. Check [`in_foreground`] first: a background process is stopped by
 /// `SIGTTOU`.
-///
-/// # Errors
-/// As for `tcsetattr(3)`, most notably if the terminal is gone.
 pub fn set_modes(terminal: impl AsFd, modes: &Termios) -> io::Result<()> {
     Ok(tcsetattr(terminal, SetArg::TCSANOW, modes)?)
 }
 
 /// Discards output that the terminal has not accepted yet. Check [`in_foreground`] first, as for [`set_modes`].
-///
-/// # Errors
-/// As for `tcflush(3)`.
 pub fn discard_output(terminal: impl AsFd) -> io::Result<()> {
     Ok(tcflush(terminal, FlushArg::TCOFLUSH)?)
 }
@@ -136,9 +115,6 @@ pub fn discard_output(terminal: impl AsFd) -> io::Result<()> {
 /// Whether our process group is in the terminal's foreground, so that we may read from it and set its modes
 /// (`termios(3)`, "Job control"). Returns `true` for a terminal that is not our controlling terminal, because it does
 /// no job control for us.
-///
-/// # Errors
-/// As for `tcgetpgrp(3)`, if the terminal is gone.
 pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
     match tcgetpgrp(terminal) {
         Ok(group) => Ok(group == getpgrp()),
@@ -148,27 +124,18 @@ pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
 }
 
 /// Returns the process group in the foreground of the controlling terminal (`tcgetpgrp(3)`).
-///
-/// # Errors
-/// As for `tcgetpgrp(3)`, most notably if there is no controlling terminal.
 pub fn foreground() -> io::Result<i32> {
     Ok(tcgetpgrp(File::open("/dev/tty")?)?.as_raw())
 }
 
 /// Puts a process group into the foreground of the controlling terminal (`tcsetpgrp(3)`). A caller in the background
 /// must block `SIGTTOU` first.
-///
-/// # Errors
-/// As for `tcsetpgrp(3)`, most notably if there is no controlling terminal.
 pub fn set_foreground(group: i32) -> io::Result<()> {
     Ok(tcsetpgrp(File::open("/dev/tty")?, Pid::from_raw(group))?)
 }
 
 /// Opens the same terminal again, in non-blocking mode. Setting `O_NONBLOCK` on an inherited descriptor would affect
 /// the shell, which shares the open file description.
-///
-/// # Errors
-/// As for `ttyname_r(3)` and `open(2)`.
 pub fn reopen(terminal: impl AsFd) -> io::Result<File> {
     let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     OpenOptions::new()
@@ -180,9 +147,6 @@ pub fn reopen(terminal: impl AsFd) -> io::Result<File> {
 
 /// Stops this process like an unhandled Ctrl-Z, and returns when it is continued. Returns immediately in an orphaned
 /// process group, which the kernel does not stop because no shell could continue it (`setpgid(2)`).
-///
-/// # Errors
-/// As for `sigaction(2)` and `raise(3)`.
 pub fn suspend() -> io::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: the default disposition runs none of our code.

@@ -172,9 +172,6 @@ impl ProgramEvents {
     }
 
     /// Waits until the program's first process has ended. Returns how it ended, or `None` if that is unknown.
-    ///
-    /// # Errors
-    /// The program could not be started.
     pub async fn first_exit(&mut self) -> Result<Option<Ended>, Refusal> {
         while let Some(event) = self.next().await {
             match event {

@@ -25,9 +25,13 @@ fn member(pid: i32, signal: i32) -> Option<TreeMember> {
     let status = process_tree::status(pid).filter(|status| !status.ended)?;
     let catches = status.disposition(signal) == Disposition::Caught
         && !process_tree::executable(pid).is_some_and(|file| is_runtime(&file));
-    // Standard input, output and error do not count: even if they are sockets, this says nothing about the process.
-    let holds_socket = sockets_of(pid).map(|held| held.keys().any(|fd| *fd > 2));
-    let (holds_socket, catches) = unless_hidden(holds_socket.ok(), catches);
+    let (holds_socket, catches) = match sockets_of(pid) {
+        // Standard input, output and error do not count: even if they are sockets, this says nothing about the process.
+        Ok(held) => (held.keys().any(|fd| *fd > 2), catches),
+        // A process that hotrun cannot inspect, for example because `sudo` started it, may be a server without a handler,
+        // so the caller must wait until no request is in flight.
+        Err(_) => (true, false),
+    };
     Some(TreeMember {
         pid,
         parent: status.parent,
@@ -76,15 +80,6 @@ fn is_runtime(executable: &Path) -> bool {
     let name = name.trim_end_matches(" (deleted)");
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
     RUNTIMES.contains(&name)
-}
-
-/// Assumes the worst about a process that hotrun cannot inspect, for example because `sudo` started it: it may be a
-/// server without a handler, so the caller must wait until no request is in flight.
-fn unless_hidden(holds_socket: Option<bool>, catches: bool) -> (bool, bool) {
-    match holds_socket {
-        Some(holds) => (holds, catches),
-        None => (true, false),
-    }
 }
 
 fn decide(members: &[TreeMember]) -> bool {
@@ -165,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_process_that_cannot_be_inspected_is_assumed_not_to_handle_the_signal() {
-        let (holds, catches) = unless_hidden(None, CAUGHT);
+        let (holds, catches) = (true, DEFAULT);
         check(&[(2, 1, false, CAUGHT), (3, 2, holds, catches)], false);
         check(&[(2, 1, true, CAUGHT), (3, 1, holds, catches)], false);
         // A process that cannot be inspected does not matter if it is an ancestor of a server that can be inspected.

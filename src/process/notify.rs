@@ -53,9 +53,6 @@ pub struct Notification {
 
 impl NotifySocket {
     /// Binds a new socket. Requires a tokio runtime.
-    ///
-    /// # Errors
-    /// The socket cannot be created or registered.
     pub fn open() -> io::Result<Self> {
         let (socket, name) = credentials::bind()?;
         let socket = UnixDatagram::from_std(socket)?;
@@ -63,7 +60,6 @@ impl NotifySocket {
     }
 
     /// The value of `NOTIFY_SOCKET` for the program: `@name` (an abstract address) or a path.
-    #[must_use]
     pub fn env_value(&self) -> &OsStr {
         self.name.as_os_str()
     }
@@ -98,9 +94,6 @@ impl NotifySocket {
 
     /// Receives the next datagram if one has arrived. Once a program has exited, all datagrams that it sent have
     /// arrived.
-    ///
-    /// # Errors
-    /// The same as for [`NotifySocket::poll_recv`].
     pub fn try_recv(
         &self,
         tree: impl FnOnce() -> Vec<i32>,

@@ -9,9 +9,6 @@ use crate::reload::Ended;
 
 /// Runs a command under its own guardian and discards its output. Returns whether the command succeeded. Dropping the
 /// future kills the command and everything that it started.
-///
-/// # Errors
-/// The command cannot be started.
 pub async fn run(spec: Spec) -> io::Result<bool> {
     let process = Spawner::default().spawn(spec);
     let process = process.map_err(|error| io::Error::other(format!("{error:#}")))?;

@@ -110,17 +110,14 @@ impl Drop for Signals {
 
 /// Whether hotrun started this process, directly or indirectly. A sender that is already gone does not count as a
 /// descendant, because it may have been the user's own short-lived `pkill`. Always `false` outside Linux.
-fn is_descendant(pid: i32) -> bool {
-    /// Deeper than any process tree. Without a limit, the walk could be endless while processes come and go.
-    const DEEPEST: usize = 4096;
+fn is_descendant(mut pid: i32) -> bool {
     let own = std::process::id().cast_signed();
-    let mut child = pid;
-    for _ in 0..DEEPEST {
-        match process_tree::status(child).map(|status| status.parent) {
-            // A child may have been inherited from a shell that replaced itself with hotrun.
-            Some(parent) if parent == own => return orphans::started_by_us(child),
-            Some(parent) if parent > 1 => child = parent,
-            Some(_) | None => return false,
+    while let Some(status) = process_tree::status(pid) {
+        match status.parent {
+            // The child may have been inherited from a shell that replaced itself with hotrun.
+            parent if parent == own => return orphans::started_by_us(pid),
+            ..=1 => return false,
+            parent => pid = parent,
         }
     }
     false

@@ -26,21 +26,21 @@ mod proc_files;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use self::proc_files::{Sleep, Timeout};
+use self::proc_files::{Set, Sleep, Timeout};
+use super::seccomp::read_memory;
 use crate::os::Accepting;
 use crate::os::socket_holders::socket_inode;
 
-/// The longest timeout with which a thread may just be testing whether the address is free. Servers wait longer.
-const BRIEF: Duration = Duration::from_millis(100);
+/// The longest timeout with which a thread may just be testing whether the address is free, in milliseconds. Servers
+/// wait longer.
+const BRIEF: i32 = 100;
 
 /// Returns, for each of `sockets` (inodes), whether one of `pids` is waiting on it. Processes that have ended are
 /// skipped. Returns `None` if the kernel does not provide this information: without `/proc`, or without its `syscall`
@@ -48,7 +48,6 @@ const BRIEF: Duration = Duration::from_millis(100);
 ///
 /// This costs about one `readlink` per descriptor of each process, and one small read per thread of each process that
 /// holds one of the sockets; `tests::one_inspection_takes_less_than_20_ms` measures it.
-#[must_use]
 pub fn accepting(pids: &[i32], sockets: &[u64]) -> Option<Vec<Accepting>> {
     static HAS_SYSCALL_FILES: LazyLock<bool> =
         LazyLock::new(|| Path::new("/proc/self/syscall").exists());
@@ -167,48 +166,27 @@ impl SocketProcess {
     /// Returns the descriptors that a thread is waiting on and what that shows about them, or `None` if they are
     /// unknown.
     fn waits_on(&self, sleep: &Sleep) -> io::Result<Option<(Vec<i32>, Accepting)>> {
-        let memory = |address, size| -> io::Result<Vec<u8>> {
-            let mut bytes = vec![0; size];
-            File::open(format!("/proc/{}/mem", self.pid))?.read_exact_at(&mut bytes, address)?;
-            Ok(bytes)
+        let memory = |set: &Set| read_memory(self.pid, set.address, set.size);
+        let (fds, timeout) = match sleep {
+            Sleep::Resumed => return Ok(None),
+            Sleep::Elsewhere => return Ok(Some((Vec::new(), Accepting::No))),
+            Sleep::On(fd) => return Ok(Some((vec![*fd], Accepting::Yes))),
+            Sleep::Poll(set) => (proc_files::polled(&memory(set)?), &set.timeout),
+            Sleep::Select(set) => (proc_files::selected(&memory(set)?), &set.timeout),
         };
-        let shows = |timeout: &Timeout| -> io::Result<Accepting> {
-            let limit = match *timeout {
-                Timeout::Millis(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
-                Timeout::At { address: 0, .. } => None,
-                Timeout::At { address, parts } => {
-                    let bytes = memory(address, 16)?;
-                    let number =
-                        |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
-                    let seconds = number(0) as f64 + number(8) as f64 / parts as f64;
-                    Duration::try_from_secs_f64(seconds).ok()
-                }
-            };
-            Ok(match limit.is_some_and(|limit| limit <= BRIEF) {
-                true => Accepting::Unknown,
-                false => Accepting::Yes,
-            })
+        let is_brief = match *timeout {
+            Timeout::Millis(millis) => (0..=BRIEF).contains(&millis),
+            Timeout::At { address: 0, .. } => false,
+            Timeout::At { address, parts } => {
+                let bytes = read_memory(self.pid, address, 16)?;
+                let (seconds, rest) = bytes.split_at(8);
+                let rest = rest.try_into().map_or(i64::MAX, i64::from_ne_bytes);
+                seconds == [0; 8] && rest <= parts / 1000 * i64::from(BRIEF)
+            }
         };
-        Ok(match sleep {
-            Sleep::Resumed => None,
-            Sleep::Elsewhere => Some((Vec::new(), Accepting::No)),
-            Sleep::On(fd) => Some((vec![*fd], Accepting::Yes)),
-            Sleep::Poll {
-                address,
-                size,
-                timeout,
-            } => Some((
-                proc_files::polled(&memory(*address, *size)?),
-                shows(timeout)?,
-            )),
-            Sleep::Select {
-                address,
-                size,
-                timeout,
-            } => Some((
-                proc_files::selected(&memory(*address, *size)?),
-                shows(timeout)?,
-            )),
-        })
+        Ok(Some(match is_brief {
+            true => (fds, Accepting::Unknown),
+            false => (fds, Accepting::Yes),
+        }))
     }
 }

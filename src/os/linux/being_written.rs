@@ -46,23 +46,14 @@ pub fn child_that_writes(file: (u64, u64)) -> Option<i32> {
         let mut descriptors = descriptors.into_iter().flatten().flatten();
         descriptors.any(|descriptor| {
             let found = fs::metadata(descriptor.path());
+            // The mode of the link shows what the descriptor is open for (`tid_fd_update_inode` in `fs/proc/fd.c`).
+            let link = || fs::symlink_metadata(descriptor.path());
             found.is_ok_and(|found| (found.dev(), found.ino()) == file)
-                && is_writable(pid, &descriptor.file_name().to_string_lossy())
+                && link().is_ok_and(|link| link.mode() & libc::S_IWUSR != 0)
         })
     };
     let mut children = children(own).into_iter();
     children.find(|child| writes(*child) || descendants(*child).into_iter().any(writes))
-}
-
-/// Whether this descriptor is open for writing (`flags`, `proc_pid_fdinfo(5)`).
-fn is_writable(pid: i32, descriptor: &str) -> bool {
-    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"));
-    let info = info.unwrap_or_default();
-    let mut flags = info.lines().filter_map(|line| line.strip_prefix("flags:"));
-    let flags = flags
-        .next()
-        .and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
-    flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
 }
 
 #[cfg(test)]

@@ -17,9 +17,6 @@ use crate::os::terminal;
 /// `net/core/sock.c`, `ep_poll_callback` in `fs/eventpoll.c`). So tokio watches an epoll instance that in turn watches
 /// the socket.
 ///
-/// # Errors
-/// The socket cannot be watched.
-///
 /// # Panics
 /// Outside of a tokio runtime with I/O enabled.
 pub async fn hung_up(socket: OwnedFd) -> io::Result<()> {
@@ -41,9 +38,6 @@ pub struct HangupSet {
 impl HangupSet {
     /// Creates an empty set.
     ///
-    /// # Errors
-    /// As for `epoll_create1(2)`, in particular `EMFILE`.
-    ///
     /// # Panics
     /// Outside of a tokio runtime with I/O enabled.
     pub fn new() -> io::Result<Self> {
@@ -53,10 +47,8 @@ impl HangupSet {
     }
 
     /// Adds a descriptor under this key. [`forget`](Self::forget) the descriptor before closing it: otherwise, it stays
-    /// in the set while a duplicate is open (`epoll(7)`, question 6).
-    ///
-    /// # Errors
-    /// As for `epoll_ctl(2)`, in particular `EPERM` for a descriptor that never hangs up, such as a file.
+    /// in the set while a duplicate is open (`epoll(7)`, question 6). Fails with `EPERM` for a descriptor that never
+    /// hangs up, such as a file.
     pub fn watch(&self, fd: impl AsFd, key: u64) -> io::Result<()> {
         // Edge-triggered: a hangup is permanent, so one report is enough.
         let event = EpollEvent::new(EpollFlags::EPOLLET, key);

@@ -208,9 +208,6 @@ fn connection(socket: &DiagResponse<'_>) -> Option<TcpConnection> {
 
 /// Returns the accept queue of a listening TCP socket. For a listener, the kernel reports the queue length as
 /// `tcpi_unacked` (`tcp_get_info` in `net/ipv4/tcp.c`).
-///
-/// # Errors
-/// `EOPNOTSUPP` if this is not a TCP socket.
 pub fn tcp_queue(socket: &impl AsFd) -> io::Result<Queue> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;

@@ -28,9 +28,6 @@ const RCV_SHUTDOWN: u8 = 1;
 const SHUTDOWN_MASK: u8 = 3;
 
 /// Returns the accept queue of the listening unix socket with this inode.
-///
-/// # Errors
-/// `ENOENT` if no socket has this inode.
 pub fn unix_queue(inode: u64) -> io::Result<Queue> {
     let mut queue = Queue {
         listening: false,

@@ -31,9 +31,6 @@ const REPARENT_TIMEOUT: Duration = Duration::from_secs(1);
 pub const MODE: &str = "--guardian";
 
 /// Runs a guardian. Standard input must be the control socket.
-///
-/// # Errors
-/// The guardian cannot set itself up. In this case, it has not started the program.
 pub fn main() -> io::Result<()> {
     let parent = getppid();
     os::close_from(3)?;

@@ -186,19 +186,16 @@ impl ProcessTree {
     /// The processes that should get the signal and are not in `sent`, parents first. Must be called before the first
     /// of them is signalled, because a process that dies loses its children.
     fn recipients(&self, signal: i32, sent: &HashSet<PidIdentity>) -> Vec<Recipient> {
-        let mut queue = match self.program_ended {
+        let roots = match self.program_ended {
             true => process_tree::children(getpid().as_raw()),
             false => vec![self.program.as_raw()],
         };
         let mut found = Vec::new();
-        let mut next = 0;
-        while let Some(&pid) = queue.get(next) {
-            next += 1;
+        process_tree::walk(roots, |pid| {
             let Some(status) = process_tree::status(pid) else {
-                continue;
+                return Vec::new();
             };
-            let catches = is_caught(status.disposition(signal));
-            let identity = identity(pid);
+            let (catches, identity) = (is_caught(status.disposition(signal)), identity(pid));
             if !sent.contains(&identity) {
                 found.push(Recipient {
                     identity,
@@ -207,12 +204,11 @@ impl ProcessTree {
                 });
             }
             // A process that catches the signal is responsible for notifying its descendants.
-            if !catches {
-                let mut children = process_tree::children(pid);
-                children.retain(|pid| !queue.contains(pid));
-                queue.extend(children);
+            match catches {
+                true => Vec::new(),
+                false => process_tree::children(pid),
             }
-        }
+        });
         found
     }
 }

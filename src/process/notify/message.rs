@@ -59,7 +59,6 @@ pub enum StoreRequest {
 
 impl Assignments {
     /// Parses `NAME=value` lines.
-    #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let mut said = Self::default();
         let (mut add, mut remove, mut descriptors, mut poll) = (false, false, None, true);

@@ -41,9 +41,6 @@ pub struct StoreResult {
 
 impl FdStore {
     /// Creates an empty store. Requires a tokio runtime.
-    ///
-    /// # Errors
-    /// The descriptor for watching hangups cannot be created.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             entries: Vec::new(),
@@ -53,7 +50,6 @@ impl FdStore {
     }
 
     /// All descriptors with their names.
-    #[must_use]
     pub fn all(&self) -> Vec<(String, Arc<OwnedFd>)> {
         let named = |entry: &Entry| (entry.name.clone(), entry.fd.clone());
         self.entries.iter().map(named).collect()

@@ -21,23 +21,24 @@ pub(super) fn watched(text: &str) -> impl Iterator<Item = (u64, u64)> {
 pub(super) enum Sleep {
     /// A call that waits on this descriptor.
     On(i32),
-    /// `poll`, with a set of `size` bytes at `address`.
-    Poll {
-        address: u64,
-        size: usize,
-        timeout: Timeout,
-    },
-    /// `select`, with a set of `size` bytes at `address`.
-    Select {
-        address: u64,
-        size: usize,
-        timeout: Timeout,
-    },
+    /// `poll`.
+    Poll(Set),
+    /// `select`.
+    Select(Set),
     /// A call that the kernel has restarted after a stop by `SIGSTOP` or a debugger (`restart_syscall(2)`). Which call
     /// it was is unknown.
     Resumed,
     /// No call, or a call that a new connection does not wake.
     Elsewhere,
+}
+
+/// A set of descriptors in the thread's memory.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Set {
+    pub(super) address: u64,
+    /// In bytes.
+    pub(super) size: usize,
+    pub(super) timeout: Timeout,
 }
 
 /// How long a call waits at most.
@@ -101,24 +102,24 @@ pub(super) fn parse(text: &str) -> Sleep {
         Sleep::On(first as i32)
     } else if POLL.contains(&number) {
         let count = (second & u64::from(u32::MAX)).min(MOST_DESCRIPTORS);
-        Sleep::Poll {
+        Sleep::Poll(Set {
             address: first,
             size: count as usize * POLLFD,
             timeout: match number == libc::SYS_ppoll {
                 true => at(third, 1_000_000_000),
                 false => Timeout::Millis(third as i32),
             },
-        }
+        })
     } else if SELECT.contains(&number) {
         let limit = (first & u64::from(u32::MAX)).min(MOST_DESCRIPTORS);
-        Sleep::Select {
+        Sleep::Select(Set {
             address: second,
             size: limit.div_ceil(WORD as u64 * 8) as usize * WORD,
             timeout: match number == libc::SYS_pselect6 {
                 true => at(fifth, 1_000_000_000),
                 false => at(fifth, 1_000_000),
             },
-        }
+        })
     } else if number == libc::SYS_restart_syscall {
         Sleep::Resumed
     } else {
@@ -193,20 +194,20 @@ mod tests {
             address: 0,
             parts: 1_000_000_000,
         };
-        let poll = Sleep::Poll {
+        let poll = Sleep::Poll(Set {
             address: 0x7f94_baac_4770,
             size: 16,
             timeout,
-        };
+        });
         assert_eq!(parse(&line(libc::SYS_ppoll, "0x7f94baac4770 0x2")), poll);
-        let select = Sleep::Select {
+        let select = Sleep::Select(Set {
             address: 0x7f94_b9d9_58f0,
             size: WORD,
             timeout: Timeout::At {
                 address: 0x11,
                 parts: 1_000_000_000,
             },
-        };
+        });
         let arguments = "0x7 0x7f94b9d958f0 0x0 0x0 0x11";
         assert_eq!(parse(&line(libc::SYS_pselect6, arguments)), select);
     }
@@ -253,7 +254,7 @@ mod tests {
     #[test]
     fn the_sizes_of_sets_are_bounded() {
         let size = |number, arguments: &str| match parse(&line(number, arguments)) {
-            Sleep::Poll { size, .. } | Sleep::Select { size, .. } => size,
+            Sleep::Poll(set) | Sleep::Select(set) => set.size,
             Sleep::On(_) | Sleep::Resumed | Sleep::Elsewhere => panic!("the call must have a set"),
         };
         assert_eq!(size(libc::SYS_ppoll, "0x1 0xffffffffffffffff"), 524_288);

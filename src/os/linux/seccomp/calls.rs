@@ -65,9 +65,6 @@ impl InterceptedCalls {
     /// its other end is closed, even if a call is waiting as well.
     ///
     /// From receipt to reply, only a fatal signal can interrupt the caller; see [`InterceptedCalls::is_pending`].
-    ///
-    /// # Errors
-    /// As for `poll(2)`; `ENOMEM` if the kernel is short of memory.
     pub fn next(&self, stops: &[impl AsFd], timeout: Option<Duration>) -> io::Result<Next> {
         let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
             PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)
@@ -138,9 +135,6 @@ impl InterceptedCalls {
     /// a reply that arrives just as a signal wakes the caller, and the caller then repeats the call ("Fix a race with
     /// `WAIT_KILLABLE_RECV` if the tracer replies too fast"). So the code that replies [`Reply::Success`] must
     /// recognize a socket that it has already bound.
-    ///
-    /// # Errors
-    /// `EINPROGRESS` if the call already has a reply.
     pub fn reply(&self, call: &Call, reply: Reply) -> io::Result<()> {
         match self.send(call.id, reply) {
             Err(Errno::ENOENT) => Ok(()),

@@ -28,9 +28,6 @@ const RETURNED: [u8; 1] = [b'+'];
 
 /// Intercepts a child process's `bind` call, reads the child's descriptor and memory, and replies. Takes about half a
 /// millisecond, and at most three seconds.
-///
-/// # Errors
-/// [`Unavailable`]: why calls cannot be intercepted here.
 pub fn probe() -> Result<(), Unavailable> {
     if let Some(refusal) = simulated() {
         return Err(refusal);
