@@ -63,9 +63,10 @@ impl ArtifactId {
 }
 
 /// The phases of a generation, in order. From each phase, a generation may go straight to [`Phase::Gone`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// The generation is being built.
+    #[default]
     Building,
     /// The program was started and is not ready yet.
     Starting,

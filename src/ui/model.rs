@@ -4,18 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::text::shortened;
 use super::{Level, Report};
 pub(super) use facts::{BuildLog, BuildProgress, LastResult, Problem, ShownGeneration};
 
 use crate::reload::{Cause, GenFailure, GenId, GenNotice, Notice, Phase, Stopped};
-
-/// How many of a build's errors are kept; the others are only counted.
-const MAX_ERRORS: usize = 4;
-/// How many of the last lines are shown if a build fails without an error message.
-const MAX_LINES: usize = 12;
-/// How many changed files are remembered.
-const MAX_FILES: usize = 4;
 
 /// The state to show. It depends only on the reports and on when they arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,21 +23,17 @@ pub(super) struct Model {
     pub(super) building: Option<BuildProgress>,
     /// Why the newest generation was built or started.
     pub(super) cause: Option<Cause>,
-    /// The first few of the changed files that triggered the newest generation.
-    pub(super) changed: Vec<PathBuf>,
-    /// The number of changed files that triggered the newest generation.
-    pub(super) changes: usize,
-    /// The first few files of the last change, and how many files changed, as long as the change has not triggered a
-    /// generation: a rule may run a command instead, or the change may have to wait for the next build.
-    unbuilt: (Vec<PathBuf>, usize),
+    /// One of the changed files that triggered the newest generation, and their number.
+    pub(super) changed: Option<(PathBuf, usize)>,
+    /// The same of the last change, as long as the change has not triggered a generation: a rule may run a command
+    /// instead, or the change may have to wait for the next build.
+    unbuilt: Option<(PathBuf, usize)>,
     /// The result of the newest generation.
     pub(super) last: LastResult,
     /// The last failure other than a failed build, until it no longer matters.
     start_problem: Option<Problem>,
-    /// The newest failed build, until a build succeeds.
+    /// The newest failed build, until a build succeeds. [`Self::last_build_log`] contains its errors.
     pub(super) broken_build: Option<Problem>,
-    /// The newest build's first errors, and how many errors it had in total.
-    errors: (Vec<String>, usize),
     /// The output of the current build.
     pub(super) build_log: BuildLog,
     /// The output of the last build that ended. Cancelled builds do not count.
@@ -97,8 +85,7 @@ impl Model {
             }
             Report::Changed { paths } => {
                 self.changes_pending |= self.paused;
-                let first = paths.iter().take(MAX_FILES).cloned().collect();
-                self.unbuilt = (first, paths.len());
+                self.unbuilt = paths.first().map(|first| (first.clone(), paths.len()));
             }
             Report::Diagnostic {
                 level, rendered, ..
@@ -156,18 +143,11 @@ impl Model {
     }
 
     fn diagnostic(&mut self, level: Level, rendered: &str) {
-        self.build_log.add(rendered);
-        match level {
-            Level::Error => {
-                self.errors.1 += 1;
-                if self.errors.0.len() < MAX_ERRORS {
-                    let lines: Vec<&str> = rendered.lines().map(shortened).collect();
-                    self.errors.0.push(lines.join("\n"));
-                }
-            }
-            Level::Warning => self.last.warnings += 1,
-            Level::Detail | Level::Info | Level::Success => {}
+        if level == Level::Error {
+            return self.build_log.add_error(rendered);
         }
+        self.build_log.add(rendered);
+        self.last.warnings += usize::from(level == Level::Warning);
     }
 
     fn fold_notice(&mut self, notice: Notice, now: Duration) {
@@ -232,7 +212,6 @@ impl Model {
         self.begin(cause);
         self.take_changes(cause);
         self.enter(id, Phase::Building, now);
-        self.errors = Default::default();
         self.build_log = BuildLog::default();
         self.last = LastResult::default();
         self.building = Some(BuildProgress {
@@ -287,65 +266,40 @@ impl Model {
             self.changes_pending = false;
         }
         self.cause = Some(cause);
-        if cause != Cause::Change {
-            self.changed.clear();
-            self.changes = 0;
-        }
+        self.changed.take_if(|_| cause != Cause::Change);
     }
 
     /// Records that the last change triggered the new generation.
     fn take_changes(&mut self, cause: Cause) {
-        let unbuilt = std::mem::take(&mut self.unbuilt);
-        if cause == Cause::Change && unbuilt.1 > 0 {
-            (self.changed, self.changes) = unbuilt;
+        let unbuilt = self.unbuilt.take();
+        if cause == Cause::Change && unbuilt.is_some() {
+            self.changed = unbuilt;
         }
     }
 
     fn failed(&mut self, id: GenId, failure: GenFailure, now: Duration) {
-        match failure {
-            GenFailure::Build | GenFailure::Start => drop(self.generations.remove(&id)),
-            GenFailure::ExitedEarly(_)
-            | GenFailure::ReadyTimeout
-            | GenFailure::Switch
-            | GenFailure::Crashed(_)
-            | GenFailure::Vanished => self.enter(id, Phase::Draining, now).failed = true,
+        if matches!(failure, GenFailure::Build | GenFailure::Start) {
+            self.generations.remove(&id);
+        } else {
+            self.enter(id, Phase::Draining, now).failed = true;
         }
-        let mut problem = Problem {
-            id,
-            failure,
-            errors: Vec::new(),
-            count: 0,
-        };
+        let problem = Some(Problem { id, failure });
         if failure == GenFailure::Build {
-            (problem.errors, problem.count) = self.take_errors();
             self.build_ended();
             // The new problem replaces all earlier ones.
-            (self.broken_build, self.start_problem) = (Some(problem), None);
+            (self.broken_build, self.start_problem) = (problem, None);
         } else {
-            self.start_problem = Some(problem);
+            self.start_problem = problem;
         }
     }
 
     /// The problem to show.
-    pub(super) fn problem(&self) -> Option<&Problem> {
-        self.start_problem.as_ref().or(self.broken_build.as_ref())
-    }
-
-    /// The compiler's errors or, if there are none, the last lines of the build.
-    fn take_errors(&mut self) -> (Vec<String>, usize) {
-        let (mut errors, count) = std::mem::take(&mut self.errors);
-        if errors.is_empty() {
-            let lines = self.build_log.last_lines(MAX_LINES);
-            errors.push(lines.collect::<Vec<_>>().join("\n"));
-        }
-        (errors, count)
+    pub(super) fn problem(&self) -> Option<Problem> {
+        self.start_problem.or(self.broken_build)
     }
 
     fn enter(&mut self, id: GenId, phase: Phase, now: Duration) -> &mut ShownGeneration {
-        let generation = self
-            .generations
-            .entry(id)
-            .or_insert_with(ShownGeneration::new);
+        let generation = self.generations.entry(id).or_default();
         generation.phase = phase;
         generation.since = now;
         generation
@@ -353,24 +307,15 @@ impl Model {
 
     /// The generation that gets new connections.
     pub(super) fn live(&self) -> Option<GenId> {
-        self.generations
-            .iter()
-            .find(|(_, generation)| generation.phase == Phase::Live)
-            .map(|(id, _)| *id)
+        let mut all = self.generations.iter();
+        let live = all.find(|(_, generation)| generation.phase == Phase::Live);
+        live.map(|(id, _)| *id)
     }
 
     /// Whether another generation's program is running, so that output needs labels.
     pub(super) fn overlaps(&self, id: GenId) -> bool {
-        self.generations
-            .iter()
-            .any(|(other, generation)| *other != id && runs(generation.phase))
-    }
-}
-
-fn runs(phase: Phase) -> bool {
-    match phase {
-        Phase::Starting | Phase::Ready | Phase::Live | Phase::Draining => true,
-        Phase::Building | Phase::Gone => false,
+        let mut others = self.generations.iter().filter(|(other, _)| **other != id);
+        others.any(|(_, other)| !matches!(other.phase, Phase::Building | Phase::Gone))
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Level, Report};
+use super::{Level, Report, text};
 use crate::reload::{GenFailure, GenId, GenNotice, Notice};
 
 /// How many of a build's errors to keep. Users seldom read more than the first few.
@@ -49,70 +49,50 @@ pub struct RecentOutput {
 
 impl RecentOutput {
     pub(super) fn record(&mut self, report: &Report) {
-        match report {
-            Report::Notice(Notice::Generation(_, GenNotice::Building { .. })) => {
-                let output = std::mem::take(&mut self.output);
-                *self = Self {
-                    output,
-                    live: self.live,
-                    ..Self::default()
-                };
+        if let Report::Notice(Notice::Generation(id, notice)) = report {
+            self.note(*id, *notice);
+        } else if let Report::Diagnostic {
+            level, rendered, ..
+        } = report
+        {
+            if *level == Level::Error && self.errors.len() < MAX_ERRORS {
+                self.errors.push(cut(rendered, MAX_MESSAGE));
             }
-            Report::Notice(Notice::Generation(
-                id,
-                GenNotice::Live { .. } | GenNotice::Restored,
-            )) => {
-                self.live = Some(*id);
+        } else if let Report::BuildLine { text, .. } = report {
+            push(&mut self.lines, LAST_LINES, cut(text, MAX_LINE));
+        } else if let Report::Message { level, text, .. } = report {
+            if *level == Level::Error {
+                push(&mut self.messages, LAST_MESSAGES, cut(text, MAX_MESSAGE));
             }
-            Report::Notice(Notice::Generation(_, GenNotice::Starting { .. })) => {
-                self.messages.clear();
-            }
-            Report::Diagnostic {
-                level: Level::Error,
-                rendered,
-                ..
-            } if self.errors.len() < MAX_ERRORS => self.errors.push(cut(rendered, MAX_MESSAGE)),
-            Report::BuildLine { text, .. } => {
-                push(&mut self.lines, LAST_LINES, cut(text, MAX_LINE));
-            }
-            Report::Message {
-                level: Level::Error,
-                text,
-                ..
-            } => push(&mut self.messages, LAST_MESSAGES, cut(text, MAX_MESSAGE)),
-            Report::Output { id, bytes, .. } => self.print(*id, bytes),
-            Report::Notice(_)
-            | Report::Diagnostic { .. }
-            | Report::Message { .. }
-            | Report::Watching { .. }
-            | Report::Listening { .. }
-            | Report::Changed { .. }
-            | Report::Spawned { .. }
-            | Report::MainProcess { .. }
-            | Report::Status { .. }
-            | Report::Progress { .. }
-            | Report::BuildBlocked { .. }
-            | Report::ArtifactKept { .. }
-            | Report::Connections { .. }
-            | Report::OutputEnded { .. } => {}
+        } else if let Report::Output { id, bytes, .. } = report {
+            self.print(*id, bytes);
+        }
+    }
+
+    fn note(&mut self, id: GenId, notice: GenNotice) {
+        if matches!(notice, GenNotice::Live { .. } | GenNotice::Restored) {
+            self.live = Some(id);
+        }
+        let builds = matches!(notice, GenNotice::Building { .. });
+        if builds {
+            self.errors.clear();
+            self.lines.clear();
+        }
+        if builds || matches!(notice, GenNotice::Starting { .. }) {
+            self.messages.clear();
         }
     }
 
     /// The texts that explain why a generation failed, the most important one first.
     pub fn explain(&self, id: GenId, failure: GenFailure) -> Vec<String> {
-        let mut texts = match failure {
-            GenFailure::Build => self.build_output(),
-            GenFailure::Start
-            | GenFailure::ExitedEarly(_)
-            | GenFailure::ReadyTimeout
-            | GenFailure::Switch
-            | GenFailure::Crashed(_)
-            | GenFailure::Vanished => vec![self.program_output(id)],
+        let mut texts = match failure == GenFailure::Build {
+            true => self.build_output(),
+            false => vec![self.program_output(id)],
         };
         if !self.messages.is_empty() {
             texts.push(joined(&self.messages));
         }
-        let mut texts: Vec<String> = texts.iter().map(|text| clean(text)).collect();
+        let mut texts: Vec<String> = texts.iter().map(|one| text::text(one)).collect();
         texts.retain(|text| !text.trim().is_empty());
         texts
     }
@@ -178,18 +158,6 @@ fn cut(text: &str, most: usize) -> String {
 fn joined(lines: &VecDeque<String>) -> String {
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     lines.join("\n")
-}
-
-/// Removes control sequences. If a line was overwritten, keeps only what was written last.
-fn clean(text: &str) -> String {
-    let text = console::strip_ansi_codes(text);
-    let lines = text.split('\n').map(|line| {
-        let line = line.trim_end_matches('\r');
-        let line = line.rsplit('\r').next().unwrap_or(line);
-        let shown = |character: &char| !character.is_control() || *character == '\t';
-        line.chars().filter(shown).collect::<String>()
-    });
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

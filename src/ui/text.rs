@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::live::line::plain;
+
 /// Displays a duration as `240µs`, `31ms`, `1.04s`, `3m12s` or `2h05m`. Durations are truncated, not rounded, so that
 /// nothing seems to take longer than its timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +34,11 @@ fn hundredths(f: &mut fmt::Formatter<'_>, seconds: u64, hundredths: u32) -> fmt:
     }
 }
 
-/// Removes colors and control characters, except newlines and tabs.
+/// Removes control sequences and control characters, except newlines and tabs. If a line was overwritten, keeps only what
+/// was written last.
 pub(super) fn text(text: &str) -> String {
-    console::strip_ansi_codes(text)
-        .chars()
-        .filter(|character| !character.is_control() || matches!(character, '\n' | '\t'))
-        .collect()
+    let lines: Vec<String> = text.split('\n').map(plain).collect();
+    lines.join("\n")
 }
 
 /// Shortens a long line, because it is processed again for each frame. If it was rewritten with `\r`, keeps the last

@@ -8,8 +8,8 @@ mod status;
 use std::ops::Range;
 use std::time::Duration;
 
+use self::row::DIM;
 pub(super) use self::row::Frame;
-use self::row::Tint;
 use super::line::{RESET, harmless, plain, truncate};
 use crate::reload::Phase;
 use crate::ui::model::Model;
@@ -56,10 +56,11 @@ pub(super) fn rows(frame: &Frame<'_>) -> (Vec<String>, Range<usize>) {
 
 /// The errors of the last failed build.
 fn errors(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
-    let problem = frame.model.broken_build.iter();
-    let lines = problem
-        .flat_map(|problem| &problem.errors)
-        .flat_map(|text| text.trim_end().lines());
+    let errors = match frame.model.broken_build {
+        Some(_) => frame.model.last_build_log.errors(),
+        None => Vec::new(),
+    };
+    let lines = errors.iter().flat_map(|text| text.trim_end().lines());
     let row = |line| match frame.options.color {
         true => format!(" {}{RESET}", harmless(line)),
         false => format!(" {}", plain(&harmless(line))),
@@ -71,12 +72,11 @@ fn errors(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     let shown = max_rows.saturating_sub(1);
     let mut rows: Vec<String> = lines.take(shown).map(row).collect();
     if max_rows > 0 {
-        let hint = if frame.options.keys {
-            " (e shows all)"
-        } else {
-            ""
+        let hint = match frame.options.keys {
+            true => " (e shows all)",
+            false => "",
         };
-        rows.push(frame.paint(Tint::Dim, format!(" … {} more lines{hint}", count - shown)));
+        rows.push(frame.paint(&DIM, format!(" … {} more lines{hint}", count - shown)));
     }
     rows
 }

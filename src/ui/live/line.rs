@@ -16,7 +16,7 @@ pub(super) fn harmless(line: &str) -> String {
 }
 
 /// The text of a line without its escape sequences.
-pub(super) fn plain(line: &str) -> String {
+pub(in crate::ui) fn plain(line: &str) -> String {
     let cells = Line::of(line).cells;
     cells.iter().map(|cell| cell.character).collect()
 }

@@ -9,7 +9,7 @@
 //! Output is collected and written together with the footer, at most once per frame.
 
 mod footer;
-mod line;
+pub(super) mod line;
 mod output_filter;
 mod pending_output;
 mod sgr;

@@ -5,7 +5,7 @@ use crate::reload::{GenFailure, GenId, Phase};
 use crate::ui::text::shortened;
 
 /// A generation that is not gone. Times are on the user interface's clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::ui) struct ShownGeneration {
     pub(in crate::ui) phase: Phase,
     /// When the generation entered this phase.
@@ -31,25 +31,6 @@ pub(in crate::ui) struct ShownGeneration {
     pub(in crate::ui) killed: bool,
 }
 
-impl ShownGeneration {
-    pub(in crate::ui) fn new() -> Self {
-        Self {
-            phase: Phase::Building,
-            since: Duration::ZERO,
-            program: String::new(),
-            pid: None,
-            ready: None,
-            live_since: None,
-            drain: None,
-            status: String::new(),
-            addresses: Vec::new(),
-            connections: None,
-            failed: false,
-            killed: false,
-        }
-    }
-}
-
 /// A build in progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::ui) struct BuildProgress {
@@ -63,14 +44,10 @@ pub(in crate::ui) struct BuildProgress {
 }
 
 /// Why a generation failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ui) struct Problem {
     pub(in crate::ui) id: GenId,
     pub(in crate::ui) failure: GenFailure,
-    /// The build's first errors as rendered by the compiler, or its last lines if there are no errors.
-    pub(in crate::ui) errors: Vec<String>,
-    /// The total number of errors.
-    pub(in crate::ui) count: usize,
 }
 
 /// The result of the newest generation.
@@ -92,10 +69,18 @@ pub(in crate::ui) struct LastResult {
 pub(in crate::ui) struct BuildLog {
     lines: VecDeque<String>,
     dropped: usize,
+    /// The first few errors as rendered by the compiler.
+    errors: Vec<String>,
+    /// The total number of errors.
+    pub(in crate::ui) error_count: usize,
 }
 
 impl BuildLog {
     const MAX_LINES: usize = 10_000;
+    /// How many errors are kept; the others are only counted.
+    const MAX_ERRORS: usize = 4;
+    /// How many of the last lines are shown if a build fails without an error message.
+    pub(super) const LAST_LINES: usize = 12;
 
     /// Appends one or more lines.
     pub(in crate::ui) fn add(&mut self, text: &str) {
@@ -106,6 +91,29 @@ impl BuildLog {
                 self.dropped += 1;
             }
         }
+    }
+
+    /// Appends an error of the compiler.
+    pub(in crate::ui) fn add_error(&mut self, rendered: &str) {
+        self.add(rendered);
+        self.error_count += 1;
+        if self.errors.len() < Self::MAX_ERRORS {
+            let lines: Vec<&str> = rendered.lines().map(shortened).collect();
+            self.errors.push(lines.join("\n"));
+        }
+    }
+
+    /// The first errors or, if there are none, the last lines.
+    pub(in crate::ui) fn errors(&self) -> Vec<String> {
+        match self.errors.is_empty() {
+            true => self.last_lines(Self::LAST_LINES).collect(),
+            false => self.errors.clone(),
+        }
+    }
+
+    /// How many errors are only counted.
+    pub(in crate::ui) fn more_errors(&self) -> usize {
+        self.error_count - self.errors.len()
     }
 
     pub(in crate::ui) fn is_empty(&self) -> bool {

@@ -159,9 +159,9 @@ fn the_changed_files_are_those_that_triggered_the_newest_generation() {
     changed(&mut model, "a.rs");
     build(&mut model, TWO);
     changed(&mut model, "b.rs");
-    assert_eq!(model.changed, [PathBuf::from("a.rs")]);
+    assert_eq!(model.changed, Some((PathBuf::from("a.rs"), 1)));
     build(&mut model, GenId::new(3));
-    assert_eq!(model.changed, [PathBuf::from("b.rs")]);
+    assert_eq!(model.changed, Some((PathBuf::from("b.rs"), 1)));
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn undo_is_not_offered_after_an_automatic_rollback() {
 #[test]
 fn a_failed_build_without_errors_shows_its_last_lines() {
     let mut model = model(&rebuilding());
-    for number in 1..=MAX_LINES + 3 {
+    for number in 1..=BuildLog::LAST_LINES + 3 {
         let text = format!("line {number}");
         model.fold(&Report::BuildLine { id: TWO, text }, MOMENT);
     }
@@ -220,10 +220,10 @@ fn a_failed_build_without_errors_shows_its_last_lines() {
         },
     );
     model.fold(&Report::Notice(failed), MOMENT);
-    let problem = model.broken_build.expect("the build failed");
-    let lines: Vec<&str> = problem.errors[0].lines().collect();
+    assert!(model.broken_build.is_some());
+    let lines = model.last_build_log.errors();
     assert_eq!(lines[..2], ["… 3 earlier lines", "line 4"]);
-    assert_eq!(lines.len(), MAX_LINES + 1);
+    assert_eq!(lines.len(), BuildLog::LAST_LINES + 1);
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn long_build_lines_are_shortened() {
         },
         MOMENT,
     );
-    let error = &model.errors.0[0];
+    let error = &model.build_log.errors()[0];
     assert!(error.len() < 10_000 && error.ends_with("\n  | ^"));
 }
 

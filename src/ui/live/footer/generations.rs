@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use console::truncate_str;
 
-use super::row::{Frame, Segments, Tint, left, running, up};
+use super::row::{BUSY, DIM, Frame, GOOD, Segments, left, running, up};
 use crate::reload::{GenId, Phase};
 use crate::ui::model::ShownGeneration;
 use crate::ui::{Human, text};
@@ -45,11 +45,10 @@ fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &ShownGeneration)], room: usi
         .map(|(id, one)| draining_row(frame, *id, one))
         .collect();
     match all.len() - shown {
-        _ if room == 0 => {}
-        0 => {}
-        more if shown > 0 => rows.push(frame.paint(Tint::Dim, format!("   and {more} more"))),
+        more if room == 0 || more == 0 => {}
+        more if shown > 0 => rows.push(frame.paint(&DIM, format!("   and {more} more"))),
         more => {
-            let row = Segments::titled(frame, Tint::Busy, "◐", format!("{more} draining"));
+            let row = Segments::titled(frame, &BUSY, "◐", &format!("{more} draining"));
             rows.push(row.fit(0));
         }
     }
@@ -57,48 +56,47 @@ fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &ShownGeneration)], room: usi
 }
 
 fn live_row(frame: &Frame<'_>, id: GenId, live: &ShownGeneration) -> String {
-    let mut row = Segments::titled(frame, Tint::Good, "●", format!("gen {id} live"));
-    row.add(3, Tint::Plain, text::text(&live.program));
-    row.add(5, Tint::Plain, pid(live));
-    row.add(6, Tint::Plain, format!("up {}", up(frame.age(live.since))));
+    let mut row = Segments::titled(frame, &GOOD, "●", &format!("gen {id} live"));
+    row.add(3, text::text(&live.program));
+    row.add(5, pid(live));
+    row.add(6, format!("up {}", up(frame.age(live.since))));
     let listening = frame.model.listening.iter().map(|(_, address)| address);
     let addresses: Vec<&String> = listening.chain(&live.addresses).collect();
-    let named = if addresses.len() > MAX_ADDRESSES {
-        1
-    } else {
-        addresses.len()
+    let named = match addresses.len() {
+        count @ ..=MAX_ADDRESSES => count,
+        _ => 1,
     };
     for address in &addresses[..named] {
-        row.add(2, Tint::Plain, text::text(address));
+        row.add(2, text::text(address));
     }
     if named < addresses.len() {
         let more = addresses.len() - named;
-        row.add(2, Tint::Plain, format!("{more} more addresses"));
+        row.add(2, format!("{more} more addresses"));
     }
-    row.add(1, Tint::Plain, connections(live));
-    row.add(4, Tint::Plain, status(live));
+    row.add(1, connections(live));
+    row.add(4, status(live));
     row.fit(frame.columns())
 }
 
 fn nothing_live(frame: &Frame<'_>) -> Option<String> {
     let address = text::text(frame.model.waits_at()?);
-    let mut row = Segments::titled(frame, Tint::Dim, "○", "nothing live");
+    let mut row = Segments::titled(frame, &DIM, "○", "nothing live");
     if frame.model.waiting && frame.options.error_page {
-        row.add(2, Tint::Plain, address);
-        row.add(1, Tint::Plain, "HTTP requests get 503 with the error");
-        row.add(3, Tint::Plain, "other connections wait");
+        row.add(2, address);
+        row.add(1, "HTTP requests get 503 with the error");
+        row.add(3, "other connections wait");
     } else {
-        row.add(1, Tint::Plain, format!("connections to {address} wait"));
+        row.add(1, format!("connections to {address} wait"));
     }
     Some(row.fit(frame.columns()))
 }
 
 fn starting_row(frame: &Frame<'_>, id: GenId, starting: &ShownGeneration) -> String {
-    let mut row = Segments::titled(frame, Tint::Busy, "◔", format!("gen {id} starting"));
-    row.add(3, Tint::Plain, text::text(&starting.program));
-    row.add(2, Tint::Plain, pid(starting));
-    row.add(1, Tint::Plain, running(frame.age(starting.since)));
-    row.add(1, Tint::Plain, status(starting));
+    let mut row = Segments::titled(frame, &BUSY, "◔", &format!("gen {id} starting"));
+    row.add(3, text::text(&starting.program));
+    row.add(2, pid(starting));
+    row.add(1, running(frame.age(starting.since)));
+    row.add(1, status(starting));
     row.fit(frame.columns())
 }
 
@@ -108,19 +106,15 @@ fn draining_row(frame: &Frame<'_>, id: GenId, draining: &ShownGeneration) -> Str
         (false, true) => "stopping",
         (false, false) => "draining",
     };
-    let mut row = Segments::titled(frame, Tint::Busy, "◐", format!("gen {id} {state}"));
+    let mut row = Segments::titled(frame, &BUSY, "◐", &format!("gen {id} {state}"));
     if !draining.killed {
-        row.add(1, Tint::Plain, waits_for(draining));
+        row.add(1, waits_for(draining));
     }
     if let Some(timeout) = draining.drain.filter(|_| !draining.killed) {
-        row.add(
-            2,
-            Tint::Plain,
-            time_left(frame.age(draining.since), timeout),
-        );
+        row.add(2, time_left(frame.age(draining.since), timeout));
     }
-    row.add(3, Tint::Plain, status(draining));
-    row.add(3, Tint::Dim, pid(draining));
+    row.add(3, status(draining));
+    row.add(3, frame.paint(&DIM, pid(draining)));
     row.fit(frame.columns())
 }
 

@@ -1,6 +1,6 @@
 //! The key help, and the keys in the last row.
 
-use super::row::{Frame, Segments, Tint};
+use super::row::{BOLD, DIM, Frame, Segments};
 use crate::reload::Phase;
 use crate::ui::live::line::width;
 use crate::ui::model::Model;
@@ -36,7 +36,7 @@ pub(super) fn help(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
             0..30 => format!(" {key} "),
             _ => format!("   {key:<8}"),
         };
-        frame.paint(Tint::Bold, key) + text
+        frame.paint(&BOLD, key) + text
     };
     let shown = HELP.iter().filter(|(rank, ..)| *rank < max_rows);
     shown.map(row).collect()
@@ -49,32 +49,28 @@ pub(super) fn beside(frame: &Frame<'_>, segments: Segments) -> String {
         true => columns - HELP_WIDTH,
         false => columns,
     });
-    let keys = keys(frame, columns.saturating_sub(width(&row) + GAP));
-    if keys.is_empty() {
+    let room = columns.saturating_sub(width(&row) + GAP);
+    let keys = keys(frame).fit(room);
+    if width(&keys) > room {
         return row;
     }
     let gap = columns.saturating_sub(width(&row) + width(&keys));
     row + &" ".repeat(gap) + &keys
 }
 
-/// The keys that are useful now, as many as fit. The keys with the highest rank are dropped first.
-fn keys(frame: &Frame<'_>, room: usize) -> String {
-    let mut keys = match frame.options.keys {
+/// The keys that are useful now.
+fn keys(frame: &Frame<'_>) -> Segments {
+    let useful = match frame.options.keys {
         true => useful(frame.model),
         // Ctrl-C works even if hotrun reads no keys, because the terminal turns it into a signal.
         false => vec![(0, "Ctrl-C", "quit")],
     };
-    loop {
-        let key = |(_, key, what): &(u8, &str, &str)| {
-            frame.paint(Tint::Bold, key) + &frame.paint(Tint::Dim, format!(" {what}"))
-        };
-        let row = keys.iter().map(key).collect::<Vec<_>>().join("  ");
-        if width(&row) <= room {
-            return row;
-        }
-        let least = keys.iter().map(|key| key.0).max();
-        keys.retain(|key| Some(key.0) != least);
+    let mut keys = Segments::new(String::new(), "", "  ".into());
+    for (rank, key, what) in useful {
+        let text = frame.paint(&BOLD, key) + &frame.paint(&DIM, format!(" {what}"));
+        keys.add(rank, text);
     }
+    keys
 }
 
 fn useful(model: &Model) -> Vec<(u8, &'static str, &'static str)> {

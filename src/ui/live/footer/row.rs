@@ -31,111 +31,94 @@ impl Frame<'_> {
         self.now.saturating_sub(since)
     }
 
-    pub(super) fn paint(&self, tint: Tint, text: impl Display) -> String {
-        tint.apply(text, self.options.color)
+    /// Applies a style, unless the text is empty.
+    pub(super) fn paint(&self, style: &Style, text: impl Display) -> String {
+        let text = text.to_string();
+        match text.is_empty() {
+            true => text,
+            false => style
+                .clone()
+                .force_styling(self.options.color)
+                .apply_to(text)
+                .to_string(),
+        }
     }
 }
 
-/// How a piece of text looks. Anything that a color shows is also shown by a word or a symbol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tint {
-    Plain,
-    /// Less important.
-    Dim,
-    /// Important.
-    Bold,
-    /// Everything is fine.
-    Good,
-    /// Something is wrong.
-    Bad,
-    /// Something is in progress.
-    Busy,
-}
+// Anything that a color shows is also shown by a word or a symbol. All colors are readable on both light and dark
+// backgrounds.
 
-impl Tint {
-    /// Uses only colors that are readable on both light and dark backgrounds.
-    fn apply(self, text: impl Display, color: bool) -> String {
-        let style = match self {
-            Self::Plain => Style::new(),
-            Self::Dim => Style::new().dim(),
-            Self::Bold => Style::new().bold(),
-            Self::Good => Style::new().green(),
-            Self::Bad => Style::new().red(),
-            Self::Busy => Style::new().cyan(),
-        };
-        style.force_styling(color).apply_to(text).to_string()
-    }
-}
+/// Less important.
+pub(super) const DIM: Style = Style::new().dim();
+/// Important.
+pub(super) const BOLD: Style = Style::new().bold();
+/// Everything is fine.
+pub(super) const GOOD: Style = Style::new().green();
+/// Something is wrong.
+pub(super) const BAD: Style = Style::new().red();
+/// Something is in progress.
+pub(super) const BUSY: Style = Style::new().cyan();
 
 /// A row of segments. The less important ones are shown only if there is room.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Segments {
-    color: bool,
-    head: String,
+    pub(super) head: String,
     /// Separates the head from the first segment.
     gap: &'static str,
+    separator: String,
     /// Each segment has a rank. The highest ranks are dropped first; rank 0 is never dropped.
-    segments: Vec<(u8, Tint, String)>,
+    segments: Vec<(u8, String)>,
 }
 
 impl Segments {
-    /// A row that begins with a symbol and a title.
-    pub(super) fn titled(frame: &Frame<'_>, tint: Tint, sign: &str, title: impl Display) -> Self {
-        let head = frame.paint(tint, format!(" {sign} ")) + &frame.paint(Tint::Bold, title);
-        Self::new(frame, head, "   ")
-    }
-
-    /// A row that begins with a symbol and a text. The separator after the text is the same as between segments.
-    pub(super) fn list(frame: &Frame<'_>, sign: (Tint, &str), text: (Tint, String)) -> Self {
-        let head = frame.paint(sign.0, format!(" {} ", sign.1)) + &frame.paint(text.0, text.1);
-        Self::new(frame, head, " · ")
-    }
-
-    fn new(frame: &Frame<'_>, head: String, gap: &'static str) -> Self {
-        let (color, segments) = (frame.options.color, Vec::new());
+    pub(super) fn new(head: String, gap: &'static str, separator: String) -> Self {
+        let segments = Vec::new();
         Self {
-            color,
             head,
             gap,
+            separator,
             segments,
         }
     }
 
-    /// Appends to the head.
-    pub(super) fn extend_head(&mut self, text: &str) {
-        self.head.push_str(text);
+    /// A row that begins with a symbol and a title.
+    pub(super) fn titled(frame: &Frame<'_>, style: &Style, sign: &str, title: &str) -> Self {
+        let head = frame.paint(style, format!(" {sign} ")) + &frame.paint(&BOLD, title);
+        Self::new(head, "   ", frame.paint(&DIM, " · "))
     }
 
-    pub(super) fn head_width(&self) -> usize {
-        width(&self.head)
+    /// A row that begins with a symbol and the first segment.
+    pub(super) fn list(frame: &Frame<'_>, style: &Style, sign: &str) -> Self {
+        let head = frame.paint(style, format!(" {sign} "));
+        Self::new(head, "", frame.paint(&DIM, " · "))
     }
 
     /// Adds a segment, unless it is empty.
-    pub(super) fn add(&mut self, rank: u8, tint: Tint, text: impl Into<String>) {
+    pub(super) fn add(&mut self, rank: u8, text: impl Into<String>) {
         let text = text.into();
         if !text.is_empty() {
-            self.segments.push((rank, tint, text));
+            self.segments.push((rank, text));
         }
     }
 
     /// A row with as many segments as fit.
     pub(super) fn fit(mut self, columns: usize) -> String {
         loop {
-            let mut row = self.head.clone();
-            for (index, (_, tint, text)) in self.segments.iter().enumerate() {
-                let between = if index == 0 { self.gap } else { " · " };
-                row += &Tint::Dim.apply(between, self.color);
-                row += &tint.apply(text, self.color);
-            }
-            let least = self.segments.iter().map(|segment| segment.0).max();
-            if width(&row) <= columns || least.unwrap_or(0) == 0 {
-                return row;
-            }
-            let last = self
+            let texts: Vec<&str> = self
                 .segments
                 .iter()
-                .rposition(|segment| Some(segment.0) == least);
-            self.segments.remove(last.unwrap_or(0));
+                .map(|(_, text)| text.as_str())
+                .collect();
+            let gap = if texts.is_empty() { "" } else { self.gap };
+            let row = format!("{}{gap}{}", self.head, texts.join(&self.separator));
+            let ranks = self.segments.iter().map(|(rank, _)| *rank).enumerate();
+            let least = ranks
+                .filter(|(_, rank)| *rank > 0)
+                .max_by_key(|(_, rank)| *rank);
+            match least {
+                Some((index, _)) if width(&row) > columns => drop(self.segments.remove(index)),
+                Some(_) | None => return row,
+            }
         }
     }
 }
@@ -174,14 +157,10 @@ mod tests {
     #[test]
     fn the_least_important_segment_is_dropped_first() {
         let row = |columns| {
-            let mut row = Segments {
-                head: " ● gen 7 live".into(),
-                gap: "   ",
-                ..Segments::default()
-            };
-            row.add(0, Tint::Bold, "api");
-            row.add(3, Tint::Plain, "pid 4242");
-            row.add(1, Tint::Plain, "12 conns");
+            let mut row = Segments::new(" ● gen 7 live".into(), "   ", " · ".into());
+            row.add(0, "api");
+            row.add(3, "pid 4242");
+            row.add(1, "12 conns");
             row.fit(columns)
         };
         assert_eq!(row(80), " ● gen 7 live   api · pid 4242 · 12 conns");

@@ -1,8 +1,9 @@
 //! The last row: the build in progress, or the result of the last change.
 
 use super::generations::time_left;
-use super::row::{Frame, Segments, Tint, running};
-use crate::reload::Cause;
+use super::row::{BAD, BOLD, BUSY, DIM, Frame, GOOD, Segments, running};
+use crate::reload::{Cause, GenFailure};
+use crate::ui::live::line::width;
 use crate::ui::model::{BuildProgress, Model, Problem};
 use crate::ui::{Human, text};
 
@@ -13,9 +14,9 @@ const MAX_BAR: usize = 24;
 pub(super) fn segments(frame: &Frame<'_>) -> Result<Segments, Segments> {
     let model = frame.model;
     if let Some((since, timeout)) = model.quitting {
-        let mut row = Segments::titled(frame, Tint::Busy, "◌", "stopping");
-        row.add(1, Tint::Plain, time_left(frame.age(since), timeout));
-        row.add(2, Tint::Dim, "Ctrl-C again to quit now");
+        let mut row = Segments::titled(frame, &BUSY, "◌", "stopping");
+        row.add(1, time_left(frame.age(since), timeout));
+        row.add(2, frame.paint(&DIM, "Ctrl-C again to quit now"));
         return Err(row);
     }
     Ok(match (&model.building, model.problem()) {
@@ -28,46 +29,49 @@ pub(super) fn segments(frame: &Frame<'_>) -> Result<Segments, Segments> {
 fn in_progress(frame: &Frame<'_>, building: &BuildProgress) -> Segments {
     let elapsed = running(frame.age(building.since));
     let title = format!("building gen {}", building.id);
-    let mut row = Segments::titled(frame, Tint::Busy, "◔", title);
-    let used = row.head_width() + elapsed.len() + 24;
+    let mut row = Segments::titled(frame, &BUSY, "◔", &title);
+    let used = width(&row.head) + elapsed.len() + 24;
     let room = frame.columns().saturating_sub(used) / 2;
     if let Some((done, all)) = building.progress
         && room >= 6
     {
-        let width = room.min(MAX_BAR);
-        let full = (width * done.min(all)).checked_div(all).unwrap_or(0);
-        row.extend_head("   ");
-        row.extend_head(&frame.paint(Tint::Busy, "━".repeat(full)));
-        row.extend_head(&frame.paint(Tint::Dim, "─".repeat(width - full)));
+        let length = room.min(MAX_BAR);
+        let full = (length * done.min(all)).checked_div(all).unwrap_or(0);
+        row.head += "   ";
+        row.head += &frame.paint(&BUSY, "━".repeat(full));
+        row.head += &frame.paint(&DIM, "─".repeat(length - full));
     }
-    row.add(1, Tint::Bold, paused(frame.model));
+    row.add(1, frame.paint(&BOLD, paused(frame.model)));
     if let Some((done, all)) = building.progress {
-        row.add(1, Tint::Plain, format!("{done}/{all} crates"));
+        row.add(1, format!("{done}/{all} crates"));
     }
-    row.add(2, Tint::Plain, elapsed);
+    row.add(2, elapsed);
     if building.blocked {
-        row.add(0, Tint::Plain, "waiting for another cargo");
+        row.add(0, "waiting for another cargo");
     }
-    row.add(3, Tint::Plain, cause(frame));
+    row.add(3, cause(frame));
     row
 }
 
-fn failed(frame: &Frame<'_>, problem: &Problem) -> Segments {
+fn failed(frame: &Frame<'_>, problem: Problem) -> Segments {
     let model = frame.model;
     let text = format!("gen {} {}", problem.id, problem.failure);
-    let mut row = Segments::list(frame, (Tint::Bad, "✘"), (Tint::Bad, text));
-    row.add(2, Tint::Plain, count(problem.count, "error"));
-    if problem.count > problem.errors.len() {
-        let more = problem.count - problem.errors.len();
-        row.add(4, Tint::Plain, format!("{more} not shown"));
+    let mut row = Segments::list(frame, &BAD, "✘");
+    row.add(0, frame.paint(&BAD, text));
+    if problem.failure == GenFailure::Build {
+        let log = &model.last_build_log;
+        row.add(2, count(log.error_count, "error"));
+        if log.more_errors() > 0 {
+            row.add(4, format!("{} not shown", log.more_errors()));
+        }
     }
-    row.add(1, Tint::Bold, paused(model));
+    row.add(1, frame.paint(&BOLD, paused(model)));
     match model.live() {
         Some(live) if model.rolled_back => {
-            row.add(1, Tint::Plain, format!("rolled back to gen {live}"));
+            row.add(1, format!("rolled back to gen {live}"));
         }
-        Some(live) => row.add(1, Tint::Plain, format!("gen {live} still live")),
-        None if model.waiting => row.add(1, Tint::Plain, "waiting for a change"),
+        Some(live) => row.add(1, format!("gen {live} still live")),
+        None if model.waiting => row.add(1, "waiting for a change"),
         None => {}
     }
     row
@@ -85,7 +89,7 @@ fn paused(model: &Model) -> &'static str {
 fn result(frame: &Frame<'_>) -> Segments {
     let model = frame.model;
     if model.paused {
-        return Segments::titled(frame, Tint::Busy, "‖", paused(model));
+        return Segments::titled(frame, &BUSY, "‖", paused(model));
     }
     let Some(live) = model.live() else {
         return Segments::default();
@@ -97,17 +101,18 @@ fn result(frame: &Frame<'_>) -> Segments {
         (None, Some(_)) => "started".into(),
         (None, None) => return Segments::default(),
     };
-    let mut row = Segments::list(frame, (Tint::Good, "✔"), (Tint::Plain, text));
+    let mut row = Segments::list(frame, &GOOD, "✔");
+    row.add(0, text);
     if let Some(ready) = last.ready {
-        row.add(1, Tint::Plain, format!("ready in {}", Human(ready)));
+        row.add(1, format!("ready in {}", Human(ready)));
     }
-    row.add(2, Tint::Plain, count(last.warnings, "warning"));
-    row.add(3, Tint::Plain, cause(frame));
+    row.add(2, count(last.warnings, "warning"));
+    row.add(3, cause(frame));
     row
 }
 
 fn cause(frame: &Frame<'_>) -> String {
-    let Some(first) = frame.model.changed.first() else {
+    let Some((first, count)) = &frame.model.changed else {
         return match frame.model.cause {
             Some(Cause::Request) => "requested".into(),
             Some(Cause::Undo) => "undo".into(),
@@ -118,7 +123,7 @@ fn cause(frame: &Frame<'_>) -> String {
         };
     };
     let first = text::path(first, &frame.options.workdir);
-    match frame.model.changes {
+    match count {
         0 | 1 => first,
         count => format!("{first} and {} more", count - 1),
     }
