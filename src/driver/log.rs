@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::error::Failure;
@@ -16,13 +16,8 @@ pub(super) struct Log {
     sink: Arc<Mutex<Sink>>,
 }
 
-#[derive(Debug)]
-struct Sink {
-    /// `None` after a write has failed.
-    file: Option<File>,
-    /// The error of the failed write, until it is reported.
-    error: Option<io::Error>,
-}
+/// After a write has failed: its error, until it is reported.
+type Sink = Result<File, Option<io::Error>>;
 
 impl Log {
     /// Creates or truncates the file, and subscribes to hotrun's traces.
@@ -34,13 +29,9 @@ impl Log {
             Failure::usage(format!("cannot open the log `{}`: {error}", path.display()))
                 .hint("`--log` needs a file that hotrun can write to")
         })?;
-        let sink = Sink {
-            file: Some(file),
-            error: None,
-        };
         let log = Self {
             started: Instant::now(),
-            sink: Arc::new(Mutex::new(sink)),
+            sink: Arc::new(Mutex::new(Ok(file))),
         };
         let comments = Comments(log.clone());
         let subscriber = tracing_subscriber::fmt()
@@ -66,19 +57,19 @@ impl Log {
 
     /// Returns the error of a failed write, but only once.
     pub(super) fn failure(&self) -> Option<io::Error> {
-        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        sink.error.take()
+        self.sink().as_mut().err()?.take()
+    }
+
+    fn sink(&self) -> MutexGuard<'_, Sink> {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn line(&self, text: &str) {
-        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = &mut sink.file
+        let mut sink = self.sink();
+        if let Ok(file) = &mut *sink
             && let Err(error) = file.write_all(format!("{text}\n").as_bytes())
         {
-            *sink = Sink {
-                file: None,
-                error: Some(error),
-            };
+            *sink = Err(Some(error));
         }
     }
 }

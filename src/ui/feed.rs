@@ -3,7 +3,7 @@
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,12 +42,10 @@ pub struct Feed {
 /// then releases the terminal and confirms that through the sender.
 type Release = Arc<Mutex<Option<(oneshot::Sender<()>, Option<Report>)>>>;
 
-/// An item in the queue, with its permit if it has one. The permit is released once the item has been processed.
-type Item = (Content, Option<OwnedSemaphorePermit>);
-
 #[derive(Debug)]
-enum Content {
-    Report(Report),
+enum Item {
+    /// A report, with its permit if it has one, which is released once the report has been shown.
+    Report(Report, Option<OwnedSemaphorePermit>),
     Command(UiCommand),
 }
 
@@ -65,8 +63,7 @@ pub struct UiThread {
 pub fn start(ui: Ui, on_quit: OnQuit) -> std::io::Result<(Feed, UiThread)> {
     let (items, incoming) = mpsc::channel();
     let (finish, finished) = oneshot::channel();
-    let room = Arc::new(Semaphore::new(MAX_WAITING));
-    let (recent, release) = (Arc::default(), Release::default());
+    let release = Release::default();
     let requested = release.clone();
     thread::Builder::new().name("ui".into()).spawn(move || {
         let _guard = QuitOnPanic(on_quit.clone());
@@ -76,8 +73,8 @@ pub fn start(ui: Ui, on_quit: OnQuit) -> std::io::Result<(Feed, UiThread)> {
     })?;
     let feed = Feed {
         items,
-        room,
-        recent,
+        room: Arc::new(Semaphore::new(MAX_WAITING)),
+        recent: Arc::default(),
         repeats: Arc::default(),
         release,
     };
@@ -105,11 +102,11 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, on_quit: &OnQuit, release: &Relea
         };
         // Everything that is waiting is drawn in a single frame.
         let mut shown = Ok(());
-        while let Some((content, _room)) = item {
+        while let Some(next) = item {
             let released = release_terminal(&mut ui, release);
-            shown = shown.and(released).and(match content {
-                Content::Report(report) => ui.report(&report),
-                Content::Command(command) => ui.execute(command),
+            shown = shown.and(released).and(match next {
+                Item::Report(report, _room) => ui.report(&report),
+                Item::Command(command) => ui.execute(command),
             });
             item = incoming.try_recv().ok();
         }
@@ -122,12 +119,13 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, on_quit: &OnQuit, release: &Relea
     let _ = ui.finish();
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Releases the terminal if a release is requested.
 fn release_terminal(ui: &mut Ui, release: &Release) -> std::io::Result<()> {
-    let requested = release
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
+    let requested = lock(release).take();
     let Some((done, last)) = requested else {
         return Ok(());
     };
@@ -143,40 +141,32 @@ fn release_terminal(ui: &mut Ui, release: &Release) -> std::io::Result<()> {
 impl Feed {
     /// Shows a report. Never waits.
     pub fn report(&self, report: Report) {
-        self.send(Content::Report(report), None);
+        self.send(report, None);
     }
 
-    fn send(&self, mut content: Content, room: Option<OwnedSemaphorePermit>) {
-        if !self.admits(&mut content) {
-            return;
+    fn send(&self, mut report: Report, room: Option<OwnedSemaphorePermit>) {
+        if self.admits(&mut report) {
+            lock(&self.recent).record(&report);
+            // This fails only if the thread has panicked. Otherwise, the thread runs for as long as a `Feed` exists.
+            let _ = self.items.send(Item::Report(report, room));
         }
-        if let Content::Report(report) = &content {
-            let recent = self.recent.lock();
-            recent
-                .unwrap_or_else(PoisonError::into_inner)
-                .record(report);
-        }
-        // This fails only if the thread has panicked. Otherwise, the thread runs for as long as a `Feed` exists.
-        let _ = self.items.send((content, room));
     }
 
     /// Returns whether to show this. Appends to a warning how many similar ones were left out before it.
-    fn admits(&self, content: &mut Content) -> bool {
-        let Content::Report(Report::Message { level, text, .. }) = content else {
+    fn admits(&self, report: &mut Report) -> bool {
+        let Report::Message {
+            level: Level::Warning | Level::Error,
+            text,
+            ..
+        } = report
+        else {
             return true;
         };
-        match level {
-            Level::Detail | Level::Info | Level::Success => true,
-            Level::Warning | Level::Error => {
-                let repeats = self.repeats.lock();
-                let mut repeats = repeats.unwrap_or_else(PoisonError::into_inner);
-                let skipped = repeats.admit(text, Instant::now());
-                if let Some(more @ 1..) = skipped {
-                    text.push_str(&format!(" ({more} more like this were not shown)"));
-                }
-                skipped.is_some()
-            }
+        let skipped = lock(&self.repeats).admit(text, Instant::now());
+        if let Some(more @ 1..) = skipped {
+            text.push_str(&format!(" ({more} more like this were not shown)"));
         }
+        skipped.is_some()
     }
 
     /// The recent output, recorded from all reports.
@@ -186,15 +176,14 @@ impl Feed {
 
     /// Sends the user interface a command. Never waits.
     pub fn command(&self, command: UiCommand) {
-        self.send(Content::Command(command), None);
+        let _ = self.items.send(Item::Command(command));
     }
 
     /// Shows `last`, then restores the terminal to the state in which hotrun found it, before any waiting report is
     /// shown. Returns whether that succeeded within two seconds.
     pub async fn release_terminal(&self, last: Option<Report>) -> bool {
         let (done, is_done) = oneshot::channel();
-        let request = |release: &mut Option<_>| *release = Some((done, last));
-        request(&mut self.release.lock().unwrap_or_else(PoisonError::into_inner));
+        *lock(&self.release) = Some((done, last));
         // This wakes the thread.
         self.command(UiCommand::ReleaseTerminal);
         let released = tokio::time::timeout(END_TIMEOUT, is_done).await;
@@ -204,13 +193,13 @@ impl Feed {
     /// Shows output, after waiting until there is room in the queue.
     pub async fn pass(&self, report: Report) {
         let room = self.room.clone().acquire_owned().await.ok();
-        self.send(Content::Report(report), room);
+        self.send(report, room);
     }
 
     /// Shows a report if there is room in the queue; otherwise drops it.
     pub fn offer(&self, report: Report) {
         if let Ok(room) = self.room.clone().try_acquire_owned() {
-            self.send(Content::Report(report), Some(room));
+            self.send(report, Some(room));
         }
     }
 

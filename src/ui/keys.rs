@@ -58,14 +58,10 @@ impl KeyParser {
     pub fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
         for byte in bytes {
             self.parser.advance(&mut self.input, &[*byte]);
-            match byte {
-                &ESC => self.input.unfinished = Some(0),
-                _ => self
-                    .input
-                    .unfinished
-                    .iter_mut()
-                    .for_each(|count| *count += 1),
-            }
+            self.input.unfinished = match *byte {
+                ESC => Some(0),
+                _ => self.input.unfinished.map(|count| count + 1),
+            };
         }
         let typed = !std::mem::take(&mut self.input.has_others);
         let keys = std::mem::take(&mut self.input.keys);

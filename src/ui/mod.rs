@@ -42,6 +42,9 @@ use writer::TolerantWriter;
 
 /// A user interface.
 ///
+/// Each method returns the first write error of each stream; later writes to that stream are ignored.
+/// [`io::ErrorKind::BrokenPipe`] means that the reader is gone (`| head -1`), which needs no message.
+///
 /// A write blocks while the terminal or pipe accepts no output, so run the `Ui`, which is `Send`, in its own thread.
 pub struct Ui {
     options: Options,
@@ -52,10 +55,9 @@ pub struct Ui {
 
 enum Renderer {
     Live(Box<Live>),
+    /// Also for [`UiMode::Off`], which prints only the programs' output.
     Plain(Interleaver),
     Json(Json),
-    /// Only the programs' output, unchanged.
-    Off(Interleaver),
 }
 
 impl Ui {
@@ -72,9 +74,8 @@ impl Ui {
                 let out = TolerantWriter::new(handles.stdout);
                 Renderer::Live(Box::new(Live::new(options.clone(), out, handles.terminal)))
             }
-            UiMode::Plain => Renderer::Plain(Interleaver::new(handles)),
+            UiMode::Plain | UiMode::Off => Renderer::Plain(Interleaver::new(handles)),
             UiMode::Json => Renderer::Json(Json::new(&options, handles.stdout)),
-            UiMode::Off => Renderer::Off(Interleaver::new(handles)),
         };
         Self {
             options,
@@ -85,28 +86,23 @@ impl Ui {
     }
 
     /// Shows a report.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first write error of each stream; later writes to that stream are ignored.
-    /// [`io::ErrorKind::BrokenPipe`] means that the reader is gone (`| head -1`), which needs no message.
     pub fn report(&mut self, report: &Report) -> io::Result<()> {
         match &mut self.renderer {
             Renderer::Live(live) => log::print(&mut **live, &self.options, report, &self.model),
-            Renderer::Plain(output) => log::print(output, &self.options, report, &self.model),
-            Renderer::Json(json) => json.show(report),
-            Renderer::Off(output) => {
+            Renderer::Plain(output) if self.options.mode == UiMode::Off => {
                 if let Report::Output { stream, bytes, .. } = report {
                     output.raw(*stream, bytes);
                 }
             }
+            Renderer::Plain(output) => log::print(output, &self.options, report, &self.model),
+            Renderer::Json(json) => json.show(report),
         }
         let now = self.started.elapsed();
         self.model.fold(report, now);
         match &mut self.renderer {
             Renderer::Plain(output) => output.release_alone(&self.model),
             Renderer::Live(live) => live.changed(&self.model, now),
-            Renderer::Json(_) | Renderer::Off(_) => {}
+            Renderer::Json(_) => {}
         }
         self.result()
     }
@@ -116,16 +112,12 @@ impl Ui {
         let error = match &mut self.renderer {
             Renderer::Live(live) => live.take_error(),
             Renderer::Json(json) => json.take_error(),
-            Renderer::Plain(output) | Renderer::Off(output) => output.take_error(),
+            Renderer::Plain(output) => output.take_error(),
         };
         error.map_or(Ok(()), Err)
     }
 
     /// Executes a command. Commands change only what the live terminal shows.
-    ///
-    /// # Errors
-    ///
-    /// Same as for [`Ui::report`].
     pub fn execute(&mut self, command: UiCommand) -> io::Result<()> {
         if let UiCommand::Resume { away } = command {
             self.started += away;
@@ -138,10 +130,6 @@ impl Ui {
 
     /// Draws the next frame, unless the last one is too recent. Call this when no further report is waiting, and after
     /// the time returned by [`Ui::next_redraw`].
-    ///
-    /// # Errors
-    ///
-    /// Same as for [`Ui::report`].
     pub fn draw(&mut self) -> io::Result<()> {
         if let Renderer::Live(live) = &mut self.renderer {
             live.draw(&self.model, self.started.elapsed());
@@ -154,21 +142,16 @@ impl Ui {
     pub fn next_redraw(&self) -> Option<Duration> {
         match &self.renderer {
             Renderer::Live(live) => live.next_redraw(&self.model, self.started.elapsed()),
-            Renderer::Plain(_) | Renderer::Json(_) | Renderer::Off(_) => None,
+            Renderer::Plain(_) | Renderer::Json(_) => None,
         }
     }
 
     /// Writes the unfinished lines that are held back. Must be the last call.
-    ///
-    /// # Errors
-    ///
-    /// Same as for [`Ui::report`].
     pub fn finish(&mut self) -> io::Result<()> {
         match &mut self.renderer {
             Renderer::Live(live) => live.finish(),
             Renderer::Plain(output) => output.finish(),
             Renderer::Json(json) => json.finish(),
-            Renderer::Off(_) => {}
         }
         self.result()
     }

@@ -1,7 +1,7 @@
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
+
+use nix::sys::stat::fstat;
 
 use super::{Options, TerminalGuard, UiMode};
 use crate::os::terminal;
@@ -61,13 +61,9 @@ pub fn supports_color() -> bool {
 }
 
 /// Whether both descriptors refer to the same terminal, file or pipe, that is, have the same device and inode.
-fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
-    let identity = |fd: BorrowedFd<'_>| {
-        let file = File::from(fd.try_clone_to_owned()?);
-        file.metadata()
-            .map(|metadata| (metadata.dev(), metadata.ino()))
-    };
-    Ok(identity(one)? == identity(other)?)
+fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> nix::Result<bool> {
+    let (one, other) = (fstat(one)?, fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// Prints requested text (help, version, completions) on stdout. A closed pipe is not an error.

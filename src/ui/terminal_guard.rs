@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crossterm::cursor::{Hide, Show};
 use crossterm::queue;
-use crossterm::style::ResetColor;
+use crossterm::style::{Print, ResetColor};
 use crossterm::terminal::{Clear, ClearType, EnableLineWrap, EndSynchronizedUpdate};
 use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SpecialCharacterIndices, Termios};
 
@@ -19,8 +19,8 @@ use crate::os::terminal::{self, Size};
 use crate::os::test_hook;
 
 /// Makes the terminal mark pasted text. crossterm supports this only together with its event reader.
-const ENABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
-const DISABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
+const ENABLE_BRACKETED_PASTE: &str = "\x1b[?2004h";
+const DISABLE_BRACKETED_PASTE: &str = "\x1b[?2004l";
 
 /// How many times to try writing to a terminal that accepts no output. After that, hotrun discards the earlier output
 /// and tries as many times again.
@@ -185,12 +185,8 @@ fn drawing_modes(original: &Termios, keys: bool) -> Termios {
 
 /// Requests marks around pasted text only if hotrun reads the keys: the program must get its input as typed.
 fn write_setup(terminal: &mut File, keys: bool) -> io::Result<()> {
-    let mut text = Vec::new();
-    queue!(text, Hide)?;
-    if keys {
-        text.extend(ENABLE_BRACKETED_PASTE);
-    }
-    terminal.write_all(&text)
+    let marks = if keys { ENABLE_BRACKETED_PASTE } else { "" };
+    terminal.write_all(format!("{Hide}{marks}").as_bytes())
 }
 
 /// Returns what to write to undo [`write_setup`] and any modes that an unfinished frame has left on, and to erase the
@@ -198,10 +194,8 @@ fn write_setup(terminal: &mut File, keys: bool) -> io::Result<()> {
 fn teardown() -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     queue!(text, EndSynchronizedUpdate, EnableLineWrap, ResetColor)?;
-    text.push(b'\r');
-    queue!(text, Clear(ClearType::FromCursorDown))?;
-    text.extend(DISABLE_BRACKETED_PASTE);
-    queue!(text, Show)?;
+    queue!(text, Print('\r'), Clear(ClearType::FromCursorDown))?;
+    queue!(text, Print(DISABLE_BRACKETED_PASTE), Show)?;
     Ok(text)
 }
 
