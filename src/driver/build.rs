@@ -147,7 +147,7 @@ impl Driver {
         let (artifact, kept) = match self.artifacts.keep(&launch, needed) {
             Ok(Some((artifact, new))) => {
                 if new {
-                    self.feed.report(Report::ArtifactKept { id });
+                    self.feed.report(Report::ArtifactKept(id));
                 }
                 (artifact, true)
             }

@@ -199,10 +199,8 @@ impl BuildTask {
 
     async fn show(&mut self, line: OutputLine) {
         let id = self.id;
-        let text = |bytes: Vec<u8>| Report::BuildLine {
-            id,
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-        };
+        let text =
+            |bytes: Vec<u8>| Report::BuildLine(id, String::from_utf8_lossy(&bytes).into_owned());
         let report = match line {
             OutputLine::Diagnostic { level, rendered } => Report::Diagnostic {
                 id,
@@ -216,7 +214,7 @@ impl BuildTask {
                 rendered,
             },
             OutputLine::Blocked(bytes) => {
-                self.feed.report(Report::BuildBlocked { id });
+                self.feed.report(Report::BuildBlocked);
                 text(bytes)
             }
             OutputLine::Text(bytes) => text(bytes),

@@ -20,7 +20,7 @@ impl Driver {
     pub(super) fn watched(&mut self, message: WatchMessage) {
         match message {
             WatchMessage::Watching { dirs } => {
-                self.feed.report(Report::Watching { directories: dirs });
+                self.feed.report(Report::Watching(dirs));
                 // The first build waits for the watch, which would otherwise miss changes during that build.
                 if !std::mem::replace(&mut self.watch.begun, true) {
                     self.handle(Event::Begin);
@@ -61,7 +61,7 @@ impl Driver {
         if actions.is_empty() {
             return;
         }
-        self.feed.report(Report::Changed { paths });
+        self.feed.report(Report::Changed(paths));
         // Commands come first, because they may generate sources.
         for action in actions.into_keys().rev() {
             match action {

@@ -106,7 +106,7 @@ impl Driver {
             let status = assignments.status.clone();
             if let Some(text) = status.filter(|new| *new != notify.status) {
                 notify.status.clone_from(&text);
-                self.feed.offer(Report::Status { id, text });
+                self.feed.offer(Report::Status(id, text));
             }
             if let Some(text) = reload {
                 self.offer(Level::Info, format!("gen {id} {text}"));
@@ -186,7 +186,7 @@ impl Driver {
     fn set_main_process(&mut self, id: GenId, pid: i32) {
         let running = self.generations.get(&id);
         if running.is_some_and(|running| running.control.set_main(pid)) {
-            return self.feed.report(Report::MainProcess { id, pid });
+            return self.feed.report(Report::MainProcess(id, pid));
         }
         let text = format!("gen {id} sent MAINPID={pid} for a process outside its tree; ignored");
         self.offer(Level::Warning, text);

@@ -145,7 +145,7 @@ impl OutputTask {
             self.pass(stream, bytes).await;
         }
         let id = self.id;
-        self.feed.report(Report::OutputEnded { id, stream });
+        self.feed.report(Report::OutputEnded(id, stream));
     }
 
     /// Shows what the program writes to its pty, which does not distinguish standard output from standard error.
@@ -155,7 +155,7 @@ impl OutputTask {
         while let Ok(count @ 1..) = pty.read(&mut buffer).await {
             self.pass(stream, buffer[..count].to_vec()).await;
         }
-        self.feed.report(Report::OutputEnded { id, stream });
+        self.feed.report(Report::OutputEnded(id, stream));
     }
 
     async fn pass(&mut self, stream: OutputStream, bytes: Vec<u8>) {
@@ -174,6 +174,6 @@ impl OutputTask {
             }
         }
         let id = self.id;
-        self.feed.pass(Report::Output { id, stream, bytes }).await;
+        self.feed.pass(Report::Output(id, stream, bytes)).await;
     }
 }

@@ -103,11 +103,7 @@ impl Driver {
             }
             // Like Ctrl-C: the second time, hotrun quits at once.
             Key::Quit => self.signalled(HotrunSignal::Own(Signal::SIGINT)),
-            Key::Errors => self.feed.command(UiCommand::ShowBuildLog),
-            Key::Clear => self.feed.command(UiCommand::Clear),
-            Key::Help => self.feed.command(UiCommand::ToggleHelp),
-            Key::Escape => self.feed.command(UiCommand::HideHelp),
-            Key::Mark => self.feed.command(UiCommand::Mark),
+            Key::Ui(command) => self.feed.command(command),
             Key::Pause if self.machine.is_paused() => self.request(Request::Resume),
             Key::Pause => self.request(Request::Pause),
             Key::Undo => self.request(Request::Undo),
@@ -122,7 +118,7 @@ impl Driver {
                 terminal.pty.resize(size);
             }
         }
-        self.feed.command(UiCommand::Resized(size));
+        self.feed.command(UiCommand::Resized);
     }
 
     /// Handles Ctrl-Z: stops everything until the shell continues hotrun, as with `cargo run`.
@@ -198,7 +194,7 @@ impl Driver {
                 continue;
             };
             if running.connections.replace(count) != Some(count) {
-                self.feed.report(Report::Connections { id: *id, count });
+                self.feed.report(Report::Connections(*id, count));
             }
         }
     }

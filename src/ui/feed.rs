@@ -299,11 +299,11 @@ mod tests {
         let (ui, go) = slow();
         let (feed, _thread) = start(ui, Arc::new(|| ())).unwrap();
         for _ in 0..MAX_WAITING {
-            feed.report(Report::Output {
-                id: GenId::FIRST,
-                stream: OutputStream::Stdout,
-                bytes: [b"x".repeat(64 * 1024), b"\n".to_vec()].concat(),
-            });
+            feed.report(Report::Output(
+                GenId::FIRST,
+                OutputStream::Stdout,
+                [b"x".repeat(64 * 1024), b"\n".to_vec()].concat(),
+            ));
         }
         let (released, ()) = tokio::join!(feed.release_terminal(None), async {
             // One write is already in progress, and another releases the terminal.

@@ -32,9 +32,9 @@ impl Json {
     }
 
     pub(super) fn show(&mut self, report: &Report) {
-        if let Report::Output { id, stream, bytes } = report {
+        if let Report::Output(id, stream, bytes) = report {
             self.output(*id, *stream, bytes);
-        } else if let Report::OutputEnded { id, stream } = report {
+        } else if let Report::OutputEnded(id, stream) = report {
             self.ended(*id, *stream);
         } else {
             self.write(event(report, self.color));
@@ -149,7 +149,7 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         Report::Notice(Notice::Quitting { timeout }) => {
             JsonEvent::new("quitting").with("timeout_ms", ms(*timeout))
         }
-        Report::Watching { directories } => {
+        Report::Watching(directories) => {
             JsonEvent::new("watching").with("directories", *directories)
         }
         Report::Listening {
@@ -160,7 +160,7 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         } => JsonEvent::new("listening")
             .with("name", name.as_str())
             .with("address", address.as_str()),
-        Report::Changed { paths } => {
+        Report::Changed(paths) => {
             let paths = paths.iter().map(|path| path.to_string_lossy());
             JsonEvent::new("changed").with("paths", paths.collect::<Value>())
         }
@@ -171,7 +171,7 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         } => JsonEvent::of(*id, "diagnostic")
             .with("level", json!(level))
             .with("rendered", text::colors(rendered, color)),
-        Report::BuildLine { id, text } => {
+        Report::BuildLine(id, text) => {
             JsonEvent::of(*id, "build_output").with("text", text::colors(text, color))
         }
         Report::Progress { id, done, all } => JsonEvent::of(*id, "progress")
@@ -180,8 +180,8 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         Report::Spawned { id, pid, program } => JsonEvent::of(*id, "spawned")
             .with("pid", *pid)
             .with("program", program.as_str()),
-        Report::MainProcess { id, pid } => JsonEvent::of(*id, "main_process").with("pid", *pid),
-        Report::Status { id, text } => JsonEvent::of(*id, "status").with("text", text.as_str()),
+        Report::MainProcess(id, pid) => JsonEvent::of(*id, "main_process").with("pid", *pid),
+        Report::Status(id, text) => JsonEvent::of(*id, "status").with("text", text.as_str()),
         Report::Message { level, text, hint } => JsonEvent::new("message")
             .with("level", json!(level))
             .with("text", text.as_str())
@@ -189,11 +189,11 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         // There is no event for a blocked build, because cargo itself prints a line about it, nor for connection
         // counts, because they change too often.
         Report::Listening { first: false, .. }
-        | Report::Connections { .. }
-        | Report::BuildBlocked { .. }
-        | Report::ArtifactKept { .. }
-        | Report::Output { .. }
-        | Report::OutputEnded { .. } => return None,
+        | Report::Connections(..)
+        | Report::BuildBlocked
+        | Report::ArtifactKept(..)
+        | Report::Output(..)
+        | Report::OutputEnded(..) => return None,
     })
 }
 

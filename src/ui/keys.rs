@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use vte::{Params, Parser, Perform};
 
+use super::UiCommand;
+
 /// A key, named after its function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
@@ -13,20 +15,12 @@ pub enum Key {
     Pause,
     /// Return to the previous generation.
     Undo,
-    /// Print the whole output of the last build.
-    Errors,
     /// Kill the generations that are still draining.
     KillDraining,
-    /// Clear the screen.
-    Clear,
-    /// Show or hide the key help.
-    Help,
-    /// Hide the key help.
-    Escape,
-    /// Print a mark, to find this place in the output again.
-    Mark,
     /// Quit.
     Quit,
+    /// Change only what the terminal shows.
+    Ui(UiCommand),
 }
 
 /// How long a lone `ESC` may be the start of a sequence. After that, it is the `Esc` key.
@@ -82,7 +76,7 @@ impl KeyParser {
     pub fn time_out(&mut self) -> Option<Key> {
         let lone = self.input.unfinished == Some(0);
         self.parser.advance(&mut self.input, &[CANCEL]);
-        lone.then_some(Key::Escape)
+        lone.then_some(Key::Ui(UiCommand::HideHelp))
     }
 }
 
@@ -170,12 +164,12 @@ fn key(character: char) -> Option<Key> {
         'r' => Key::Reload,
         'p' => Key::Pause,
         'u' => Key::Undo,
-        'e' => Key::Errors,
         'k' => Key::KillDraining,
-        'c' => Key::Clear,
-        '?' | 'h' => Key::Help,
-        '\n' | '\r' => Key::Mark,
         'q' => Key::Quit,
+        'e' => Key::Ui(UiCommand::ShowBuildLog),
+        'c' => Key::Ui(UiCommand::Clear),
+        '?' | 'h' => Key::Ui(UiCommand::ToggleHelp),
+        '\n' | '\r' => Key::Ui(UiCommand::Mark),
         _ => return None,
     })
 }
@@ -183,6 +177,8 @@ fn key(character: char) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ESCAPE: Key = Key::Ui(UiCommand::HideHelp);
 
     #[track_caller]
     fn read(bytes: &[u8]) -> Vec<Key> {
@@ -198,7 +194,8 @@ mod tests {
         let keys = [Key::Reload, Key::Pause, Key::Undo, Key::Quit];
         assert_eq!(read(b"rpuq"), keys);
         assert_eq!(read(b"X"), []);
-        assert_eq!(read(b"\r\n?"), [Key::Mark, Key::Mark, Key::Help]);
+        let [mark, help] = [UiCommand::Mark, UiCommand::ToggleHelp].map(Key::Ui);
+        assert_eq!(read(b"\r\n?"), [mark, mark, help]);
     }
 
     /// Sequences that a terminal sends for keys and mouse events, or in reply to a program's query. Many contain
@@ -243,7 +240,7 @@ mod tests {
                 let shown = format!("{}|{}", start.escape_ascii(), rest.escape_ascii());
                 assert_eq!(keys.read(start), [], "{shown}");
                 if keys.timeout() == Some(ESCAPE_TIMEOUT) && rest.len() > 1 {
-                    assert_eq!(keys.time_out(), Some(Key::Escape), "{shown}");
+                    assert_eq!(keys.time_out(), Some(ESCAPE), "{shown}");
                 }
                 assert_eq!(keys.read(rest), [], "{shown}");
                 assert_eq!(keys.read(b"r"), [Key::Reload], "{shown}");
@@ -278,7 +275,7 @@ mod tests {
         let mut keys = KeyParser::default();
         assert_eq!(keys.read(b"\x1b"), []);
         assert_eq!(keys.timeout(), Some(ESCAPE_TIMEOUT));
-        assert_eq!(keys.time_out(), Some(Key::Escape));
+        assert_eq!(keys.time_out(), Some(ESCAPE));
         assert_eq!(keys.read(b"r"), [Key::Reload]);
     }
 

@@ -41,7 +41,7 @@ pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Repo
                 log.for_each(|line| print_build(screen, options, &line));
             }
         }
-        Report::Changed { paths } => {
+        Report::Changed(paths) => {
             let level = match options.why {
                 true => Level::Info,
                 false => Level::Detail,
@@ -50,29 +50,27 @@ pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Repo
                 say(screen, options, level, &line);
             }
         }
-        Report::Diagnostic { rendered: text, .. } | Report::BuildLine { text, .. } => {
-            match verbosity {
-                Verbosity::Normal if !S::HAS_FOOTER => print_build(screen, options, text),
-                Verbosity::Verbose => print_build(screen, options, text),
-                Verbosity::Normal | Verbosity::Quiet => {}
-            }
-        }
-        Report::Output { id, stream, bytes } => {
+        Report::Diagnostic { rendered: text, .. } | Report::BuildLine(_, text) => match verbosity {
+            Verbosity::Normal if !S::HAS_FOOTER => print_build(screen, options, text),
+            Verbosity::Verbose => print_build(screen, options, text),
+            Verbosity::Normal | Verbosity::Quiet => {}
+        },
+        Report::Output(id, stream, bytes) => {
             screen.output(*id, *stream, bytes, model.overlaps(*id));
         }
-        Report::OutputEnded { id, stream } => screen.ended(*id, *stream, model.overlaps(*id)),
+        Report::OutputEnded(id, stream) => screen.ended(*id, *stream, model.overlaps(*id)),
         Report::Message { level, text, hint } => {
             screen.lines(&options.message(*level, text, hint.as_deref()));
         }
-        Report::Watching { .. }
+        Report::Watching(..)
         | Report::Listening { .. }
         | Report::Spawned { .. }
-        | Report::MainProcess { .. }
-        | Report::Status { .. }
+        | Report::MainProcess(..)
+        | Report::Status(..)
         | Report::Progress { .. }
-        | Report::BuildBlocked { .. }
-        | Report::ArtifactKept { .. }
-        | Report::Connections { .. } => {}
+        | Report::BuildBlocked
+        | Report::ArtifactKept(..)
+        | Report::Connections(..) => {}
     }
     if let Some((level, text)) = describe(report, model)
         && (!S::HAS_FOOTER || !in_footer(report) || verbosity == Verbosity::Verbose)

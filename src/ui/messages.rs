@@ -28,8 +28,8 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
         Report::Notice(Notice::Quitting { timeout }) => {
             (Info, format!("stopping, for up to {}", Human(*timeout)))
         }
-        Report::Watching { directories: 1 } => (Info, "watching 1 directory".into()),
-        Report::Watching { directories } => (Info, format!("watching {directories} directories")),
+        Report::Watching(1) => (Info, "watching 1 directory".into()),
+        Report::Watching(directories) => (Info, format!("watching {directories} directories")),
         Report::Listening {
             name,
             address,
@@ -40,21 +40,21 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
             name => (Info, format!("listening on {address} ({name})")),
         },
         Report::Spawned { id, pid, .. } => (Detail, format!("gen {id} has pid {pid}")),
-        Report::MainProcess { id, pid } => (Detail, format!("gen {id} has main pid {pid}")),
-        Report::Status { id, text } if text.is_empty() => {
+        Report::MainProcess(id, pid) => (Detail, format!("gen {id} has main pid {pid}")),
+        Report::Status(id, text) if text.is_empty() => {
             (Detail, format!("gen {id} cleared its status"))
         }
-        Report::Status { id, text } => (Info, format!("gen {id} status: {text}")),
+        Report::Status(id, text) => (Info, format!("gen {id} status: {text}")),
         Report::Listening { first: false, .. }
-        | Report::Changed { .. }
+        | Report::Changed(..)
         | Report::Diagnostic { .. }
-        | Report::BuildLine { .. }
+        | Report::BuildLine(..)
         | Report::Progress { .. }
-        | Report::BuildBlocked { .. }
-        | Report::ArtifactKept { .. }
-        | Report::Connections { .. }
-        | Report::Output { .. }
-        | Report::OutputEnded { .. }
+        | Report::BuildBlocked
+        | Report::ArtifactKept(..)
+        | Report::Connections(..)
+        | Report::Output(..)
+        | Report::OutputEnded(..)
         | Report::Message { .. } => return None,
     })
 }

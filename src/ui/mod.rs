@@ -90,7 +90,7 @@ impl Ui {
         match &mut self.renderer {
             Renderer::Live(live) => log::print(&mut **live, &self.options, report, &self.model),
             Renderer::Plain(output) if self.options.mode == UiMode::Off => {
-                if let Report::Output { stream, bytes, .. } = report {
+                if let Report::Output(_, stream, bytes) = report {
                     output.raw(*stream, bytes);
                 }
             }

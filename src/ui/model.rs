@@ -74,16 +74,16 @@ impl Model {
                 generation.pid = Some(*pid);
                 generation.program.clone_from(program);
             }),
-            Report::MainProcess { id, pid } => {
+            Report::MainProcess(id, pid) => {
                 self.update(*id, |generation| generation.pid = Some(*pid));
             }
-            Report::Status { id, text } => {
+            Report::Status(id, text) => {
                 self.update(*id, |generation| generation.status.clone_from(text));
             }
-            Report::Connections { id, count } => {
+            Report::Connections(id, count) => {
                 self.update(*id, |generation| generation.connections = Some(*count));
             }
-            Report::Changed { paths } => {
+            Report::Changed(paths) => {
                 self.changes_pending |= self.paused;
                 self.unbuilt = paths.first().map(|first| (first.clone(), paths.len()));
             }
@@ -96,16 +96,16 @@ impl Model {
                     building.blocked = false;
                 }
             }
-            Report::BuildBlocked { .. } => {
+            Report::BuildBlocked => {
                 if let Some(building) = &mut self.building {
                     building.blocked = true;
                 }
             }
-            Report::ArtifactKept { id } => self.artifact = Some(*id),
-            Report::BuildLine { text, .. } => self.build_log.add(text),
-            Report::Watching { .. }
-            | Report::Output { .. }
-            | Report::OutputEnded { .. }
+            Report::ArtifactKept(id) => self.artifact = Some(*id),
+            Report::BuildLine(_, text) => self.build_log.add(text),
+            Report::Watching(..)
+            | Report::Output(..)
+            | Report::OutputEnded(..)
             | Report::Message { .. } => {}
         }
     }

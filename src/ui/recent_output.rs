@@ -58,13 +58,13 @@ impl RecentOutput {
             if *level == Level::Error && self.errors.len() < MAX_ERRORS {
                 self.errors.push(cut(rendered, MAX_MESSAGE));
             }
-        } else if let Report::BuildLine { text, .. } = report {
+        } else if let Report::BuildLine(_, text) = report {
             push(&mut self.lines, LAST_LINES, cut(text, MAX_LINE));
         } else if let Report::Message { level, text, .. } = report {
             if *level == Level::Error {
                 push(&mut self.messages, LAST_MESSAGES, cut(text, MAX_MESSAGE));
             }
-        } else if let Report::Output { id, bytes, .. } = report {
+        } else if let Report::Output(id, _, bytes) = report {
             self.print(*id, bytes);
         }
     }
@@ -148,11 +148,8 @@ fn push(to: &mut VecDeque<String>, most: usize, text: String) {
 
 /// Cuts a text to at most `most` bytes, and adds an ellipsis if something is cut off.
 fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
-    format!("{}…", &text[..end.unwrap_or(0)])
+    let ellipsis = if text.len() > most { "…" } else { "" };
+    format!("{}{ellipsis}", text::prefix(text, most))
 }
 
 fn joined(lines: &VecDeque<String>) -> String {
@@ -184,18 +181,11 @@ mod tests {
     }
 
     fn line(text: &str) -> Report {
-        Report::BuildLine {
-            id: ID,
-            text: text.into(),
-        }
+        Report::BuildLine(ID, text.into())
     }
 
     fn printed(id: GenId, text: &str) -> Report {
-        Report::Output {
-            id,
-            stream: OutputStream::Stdout,
-            bytes: text.into(),
-        }
+        Report::Output(id, OutputStream::Stdout, text.into())
     }
 
     fn message(level: Level, text: &str) -> Report {

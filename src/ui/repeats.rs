@@ -9,7 +9,7 @@ const BURST: u32 = 5;
 /// After the [`BURST`], at most one warning of the kind is shown per period. After a period without any, the next
 /// [`BURST`] is shown again.
 const PERIOD: Duration = Duration::from_secs(10);
-/// The maximum number of kinds that are remembered.
+/// The maximum number of kinds that are remembered. One more, and all are forgotten.
 const KINDS: usize = 64;
 
 /// The recent warnings of each kind. Texts that differ only in numbers (pids, ports) are of the same kind, except that
@@ -31,9 +31,7 @@ impl Repeats {
     pub(super) fn admit(&mut self, text: &str, now: Instant) -> Option<u64> {
         let name = kind(text);
         if self.0.len() >= KINDS && !self.0.contains_key(&name) {
-            let oldest = self.0.iter().min_by_key(|(_, kind)| kind.seen_at);
-            let oldest = oldest.map(|(name, _)| name.clone());
-            oldest.and_then(|name| self.0.remove(&name));
+            self.0.clear();
         }
         let kind = self.0.entry(name).or_insert(Kind {
             shown: 0,

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::os::terminal::Size;
 use crate::reload::{GenId, Notice};
 
 /// One of a program's two output streams.
@@ -37,11 +36,8 @@ pub enum Level {
 pub enum Report {
     /// A notice from the state machine.
     Notice(Notice),
-    /// hotrun has started watching files.
-    Watching {
-        /// The number of watched directories.
-        directories: usize,
-    },
+    /// hotrun has started watching files in this many directories.
+    Watching(usize),
     /// A socket is open.
     Listening {
         /// The socket's name, as in `LISTEN_FDNAMES`; empty if no name is shown.
@@ -53,11 +49,8 @@ pub enum Report {
         /// Whether the address has not been reported before.
         first: bool,
     },
-    /// These files changed, and hotrun reacts to the change; a notice about the reaction follows.
-    Changed {
-        /// Absolute paths.
-        paths: Vec<PathBuf>,
-    },
+    /// The files at these absolute paths changed, and hotrun reacts to the change; a notice about the reaction follows.
+    Changed(Vec<PathBuf>),
     /// A compiler diagnostic.
     Diagnostic {
         /// The generation that is being built.
@@ -67,13 +60,8 @@ pub enum Report {
         /// The text as rendered by the compiler, with colors.
         rendered: String,
     },
-    /// The build printed a line.
-    BuildLine {
-        /// The generation that is being built.
-        id: GenId,
-        /// The line, without its line ending.
-        text: String,
-    },
+    /// The build printed a line, which is passed without its line ending.
+    BuildLine(GenId, String),
     /// The program's process was started.
     Spawned {
         /// The generation.
@@ -84,19 +72,10 @@ pub enum Report {
         program: String,
     },
     /// A program named another of its processes as its main process (`MAINPID`).
-    MainProcess {
-        /// The generation.
-        id: GenId,
-        /// The main process.
-        pid: i32,
-    },
-    /// A program reported its status (`STATUS`), which replaces the previous one.
-    Status {
-        /// The generation.
-        id: GenId,
-        /// The status, without control characters; empty if the program cleared it.
-        text: String,
-    },
+    MainProcess(GenId, i32),
+    /// A program reported its status (`STATUS`), which replaces the previous one. It contains no control characters, and
+    /// is empty if the program cleared it.
+    Status(GenId, String),
     /// The build's progress.
     Progress {
         /// The generation that is being built.
@@ -108,38 +87,15 @@ pub enum Report {
     },
     /// The build is waiting for another cargo that has locked the target directory. cargo also prints a line about
     /// this.
-    BuildBlocked {
-        /// The generation that is being built.
-        id: GenId,
-    },
-    /// An artifact was stored, so that hotrun can roll back to it.
-    ArtifactKept {
-        /// The generation that was built.
-        id: GenId,
-    },
+    BuildBlocked,
+    /// The artifact of this generation was stored, so that hotrun can roll back to it.
+    ArtifactKept(GenId),
     /// The number of a generation's open connections has changed.
-    Connections {
-        /// The generation.
-        id: GenId,
-        /// The number of open connections.
-        count: usize,
-    },
+    Connections(GenId, usize),
     /// A piece of a program's output, as it was read.
-    Output {
-        /// The generation.
-        id: GenId,
-        /// The stream.
-        stream: OutputStream,
-        /// The output.
-        bytes: Vec<u8>,
-    },
+    Output(GenId, OutputStream, Vec<u8>),
     /// A program's stream ended, which also ends its last line.
-    OutputEnded {
-        /// The generation.
-        id: GenId,
-        /// The stream.
-        stream: OutputStream,
-    },
+    OutputEnded(GenId, OutputStream),
     /// Any other message.
     Message {
         /// The message's level.
@@ -155,7 +111,7 @@ pub enum Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UiCommand {
     /// The terminal was resized.
-    Resized(Size),
+    Resized,
     /// Show or hide the key help.
     ToggleHelp,
     /// Hide the key help.

@@ -19,18 +19,13 @@ impl fmt::Display for Human {
             0 if self.0.is_zero() => f.write_str("0ms"),
             0 if millis == 0 => write!(f, "{}µs", self.0.subsec_micros()),
             0 => write!(f, "{millis}ms"),
-            1..60 => hundredths(f, seconds, millis / 10),
+            1..60 => {
+                let text = format!("{seconds}.{:02}", millis / 10);
+                write!(f, "{}s", text.trim_end_matches('0').trim_end_matches('.'))
+            }
             60..3600 => write!(f, "{}m{:02}s", seconds / 60, seconds % 60),
             _ => write!(f, "{}h{:02}m", seconds / 3600, seconds / 60 % 60),
         }
-    }
-}
-
-fn hundredths(f: &mut fmt::Formatter<'_>, seconds: u64, hundredths: u32) -> fmt::Result {
-    match (hundredths / 10, hundredths % 10) {
-        (0, 0) => write!(f, "{seconds}s"),
-        (tenths, 0) => write!(f, "{seconds}.{tenths}s"),
-        (tenths, rest) => write!(f, "{seconds}.{tenths}{rest}s"),
     }
 }
 
@@ -50,8 +45,13 @@ pub(super) fn shortened(line: &str) -> &str {
     }
     let line = line.trim_end_matches('\r');
     let line = line.rsplit('\r').next().unwrap_or(line);
-    let end = (0..=MAX_BYTES.min(line.len())).rfind(|end| line.is_char_boundary(*end));
-    &line[..end.unwrap_or(0)]
+    prefix(line, MAX_BYTES)
+}
+
+/// As much of a text as fits into `most` bytes.
+pub(super) fn prefix(text: &str, most: usize) -> &str {
+    let mut ends = (0..=most.min(text.len())).rev();
+    &text[..ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0)]
 }
 
 /// Formats a path: relative to the working directory if that is shorter, and escaped if the path contains control

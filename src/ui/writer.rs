@@ -52,33 +52,25 @@ impl TolerantWriter {
         self.failed = self.error.is_some();
     }
 
-    /// Retries when the write would block: another process that shares the open file may have made it non-blocking.
     fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match self.out.write(bytes) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => bytes = &bytes[count..],
-                Err(error) => retry(error)?,
+            match retrying(|| self.out.write(bytes))? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                count => bytes = &bytes[count..],
             }
         }
-        loop {
-            match self.out.flush() {
-                Ok(()) => return Ok(()),
-                Err(error) => retry(error)?,
-            }
-        }
+        retrying(|| self.out.flush())
     }
 }
 
-fn retry(error: io::Error) -> io::Result<()> {
-    if error.kind() == ErrorKind::WouldBlock {
-        thread::sleep(RETRY_AFTER);
-        return Ok(());
-    }
-    if error.kind() == ErrorKind::Interrupted {
-        Ok(())
-    } else {
-        Err(error)
+/// Retries when a write would block: another process that shares the open file may have made it non-blocking.
+fn retrying<T>(mut write: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match write() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY_AFTER),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            written => return written,
+        }
     }
 }
 

@@ -88,10 +88,7 @@ impl Live {
     pub(super) fn execute(&mut self, command: UiCommand, model: &Model) {
         self.dirty = true;
         match command {
-            UiCommand::Resized(size) => {
-                self.size = size;
-                self.viewport.disturb();
-            }
+            UiCommand::Resized => self.viewport.disturb(),
             UiCommand::ToggleHelp => self.help = !self.help,
             UiCommand::HideHelp => self.help = false,
             UiCommand::ShowBuildLog => self.show_build_log(model),

@@ -146,7 +146,7 @@ fn a_problem_disappears_when_the_sources_match_the_live_generation_again() {
 fn the_changed_files_are_those_that_triggered_the_newest_generation() {
     let changed = |model: &mut Model, path: &str| {
         let paths = vec![path.into()];
-        model.fold(&Report::Changed { paths }, MOMENT);
+        model.fold(&Report::Changed(paths), MOMENT);
     };
     let build = |model: &mut Model, id| {
         let cause = Cause::Change;
@@ -170,9 +170,9 @@ fn undo_is_not_offered_after_an_automatic_rollback() {
     let live = |id| Notice::Generation(id, GenNotice::Live { took: MOMENT });
     let mut model = model(&rebuilding());
     for report in [
-        Report::ArtifactKept { id: ONE },
+        Report::ArtifactKept(ONE),
         Report::Notice(live(ONE)),
-        Report::ArtifactKept { id: TWO },
+        Report::ArtifactKept(TWO),
         Report::Notice(live(TWO)),
     ] {
         model.fold(&report, MOMENT);
@@ -210,7 +210,7 @@ fn a_failed_build_without_errors_shows_its_last_lines() {
     let mut model = model(&rebuilding());
     for number in 1..=BuildLog::LAST_LINES + 3 {
         let text = format!("line {number}");
-        model.fold(&Report::BuildLine { id: TWO, text }, MOMENT);
+        model.fold(&Report::BuildLine(TWO, text), MOMENT);
     }
     let failed = Notice::Generation(
         TWO,
@@ -281,7 +281,7 @@ fn long_build_lines_are_shortened() {
     let mut model = model(&rebuilding());
     let long = "x".repeat(1 << 20);
     let text = long.clone();
-    model.fold(&Report::BuildLine { id: TWO, text }, MOMENT);
+    model.fold(&Report::BuildLine(TWO, text), MOMENT);
     let level = Level::Error;
     let rendered = format!("error: no\n  | {long}\n  | ^\n");
     let id = TWO;

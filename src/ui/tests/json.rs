@@ -25,11 +25,7 @@ fn a_json_line_contains_the_time_and_the_event() {
 }
 
 fn output(bytes: &[u8]) -> Report {
-    Report::Output {
-        id: ONE,
-        stream: OutputStream::Stdout,
-        bytes: bytes.to_vec(),
-    }
+    Report::Output(ONE, OutputStream::Stdout, bytes.to_vec())
 }
 
 /// Reports that result in most of the events.
@@ -42,10 +38,8 @@ fn everything() -> Vec<Report> {
                 by: None,
                 first: true,
             },
-            Report::Watching { directories: 3 },
-            Report::Changed {
-                paths: vec!["/app/src/a.rs".into()],
-            },
+            Report::Watching(3),
+            Report::Changed(vec!["/app/src/a.rs".into()]),
         ],
         begin(TWO, Cause::Change),
         go_live(TWO),
@@ -146,11 +140,7 @@ fn a_reload_in_json() {
 
 #[test]
 fn output_in_json_is_split_into_lines() {
-    let bytes = |bytes: &[u8]| Report::Output {
-        id: ONE,
-        stream: OutputStream::Stderr,
-        bytes: bytes.to_vec(),
-    };
+    let bytes = |bytes: &[u8]| Report::Output(ONE, OutputStream::Stderr, bytes.to_vec());
     assert_eq!(
         json(&[out(ONE, "one\ntw"), bytes(b"caf\xff\n"), out(ONE, "o\nend")]),
         r#"{"event":"output","generation":1,"stream":"stdout","text":"one"}

@@ -143,10 +143,10 @@ fn finish_prints_the_unfinished_line_and_removes_the_footer() {
 fn nothing_is_written_while_nothing_changes() {
     let mut terminal = terminal_with_one_live();
     let before = terminal.recorder.all().len();
-    terminal.report(&[Report::Connections { id: ONE, count: 2 }]);
+    terminal.report(&[Report::Connections(ONE, 2)]);
     let after = terminal.recorder.all().len();
     assert!(after > before, "the new number is shown");
-    terminal.report(&[Report::Connections { id: ONE, count: 2 }]);
+    terminal.report(&[Report::Connections(ONE, 2)]);
     assert_eq!(terminal.recorder.all().len(), after);
 }
 
@@ -166,10 +166,7 @@ fn lines_are_labelled_only_while_two_programs_run() {
 #[test]
 fn the_log_of_a_failed_build_is_available_during_the_next_build() {
     let (three, cause) = (GenId::new(3), Cause::Change);
-    let line = |id, text: &str| Report::BuildLine {
-        id,
-        text: text.into(),
-    };
+    let line = |id, text: &str| Report::BuildLine(id, text.into());
     let build_log = |terminal: &mut EmulatedTerminal, mark: &str| {
         terminal.execute(UiCommand::Mark);
         terminal.execute(UiCommand::ShowBuildLog);
@@ -240,7 +237,7 @@ fn the_errors_of_a_failed_build_leave_no_hole_on_the_screen() {
     ))]);
     for number in 1..=8 {
         let text = format!("error {number}");
-        terminal.report(&[Report::BuildLine { id: TWO, text }]);
+        terminal.report(&[Report::BuildLine(TWO, text)]);
     }
     let (failure, live) = (GenFailure::Build, Some(ONE));
     let failed = notice(Notice::Generation(TWO, GenNotice::Failed { failure, live }));

@@ -93,10 +93,7 @@ fn notice(notice: Notice) -> Report {
 fn begin(id: GenId, cause: Cause) -> Vec<Report> {
     vec![
         notice(Notice::Generation(id, GenNotice::Building { cause })),
-        Report::BuildLine {
-            id,
-            text: "   Compiling app v0.1.0".into(),
-        },
+        Report::BuildLine(id, "   Compiling app v0.1.0".into()),
         notice(Notice::Generation(id, GenNotice::Built { took: ms(1040) })),
         notice(Notice::Generation(id, GenNotice::Starting { cause })),
         Report::Spawned {
@@ -133,19 +130,11 @@ fn drain(id: GenId) -> Vec<Report> {
 }
 
 fn out(id: GenId, text: &str) -> Report {
-    Report::Output {
-        id,
-        stream: OutputStream::Stdout,
-        bytes: text.into(),
-    }
+    Report::Output(id, OutputStream::Stdout, text.into())
 }
 
 fn err(id: GenId, text: &str) -> Report {
-    Report::Output {
-        id,
-        stream: OutputStream::Stderr,
-        bytes: text.into(),
-    }
+    Report::Output(id, OutputStream::Stderr, text.into())
 }
 
 /// Generation 1 is live, and generation 2 has started.

@@ -5,12 +5,9 @@ use super::*;
 
 /// Reports about all kinds of notifications.
 pub(super) fn everything() -> Vec<Report> {
-    let status = |text: &str| Report::Status {
-        id: ONE,
-        text: text.into(),
-    };
+    let status = |text: &str| Report::Status(ONE, text.into());
     vec![
-        Report::MainProcess { id: ONE, pid: 42 },
+        Report::MainProcess(ONE, 42),
         status("12 clients"),
         status(""),
         notice(Notice::Generation(ONE, GenNotice::StoredFds)),

@@ -104,10 +104,7 @@ fn held_back_output_is_printed_when_the_other_program_is_gone() {
 
 #[test]
 fn held_back_output_is_printed_when_its_stream_ends() {
-    let ended = Report::OutputEnded {
-        id: ONE,
-        stream: OutputStream::Stdout,
-    };
+    let ended = Report::OutputEnded(ONE, OutputStream::Stdout);
     let reports = [
         two_running(),
         vec![out(ONE, "bye"), ended, out(TWO, "hello\n")],

@@ -9,12 +9,10 @@ fn plain_lines_report_every_step_of_a_reload() {
             by: None,
             first: true,
         }],
-        vec![Report::Watching { directories: 3 }],
+        vec![Report::Watching(3)],
         begin(ONE, Cause::Begin),
         go_live(ONE),
-        vec![Report::Changed {
-            paths: vec!["/app/src/routes.rs".into()],
-        }],
+        vec![Report::Changed(vec!["/app/src/routes.rs".into()])],
         begin(TWO, Cause::Change),
         go_live(TWO),
         drain(ONE),
@@ -207,7 +205,7 @@ fn why_prints_a_limited_number_of_files() {
     let paths = (0..22)
         .map(|number| PathBuf::from(format!("/app/{number}.rs")))
         .collect();
-    let text = render(why, true, &[Report::Changed { paths }]).all();
+    let text = render(why, true, &[Report::Changed(paths)]).all();
     assert!(
         text.starts_with("hotrun: changed: 0.rs\nhotrun: changed: 1.rs\n"),
         "{text}"

@@ -47,7 +47,7 @@ fn errors_are_sanitized_and_each_line_fits_in_one_row() {
     story.build(TWO, Cause::Change);
     for line in lines {
         let text = line.to_owned();
-        story.report(Report::BuildLine { id: TWO, text });
+        story.report(Report::BuildLine(TWO, text));
     }
     story.fail(GenFailure::Build);
     let wide = story.shown(130, 30, false);
@@ -85,7 +85,7 @@ fn only_ctrl_c_is_shown_if_hotrun_reads_no_keys() {
     story.build(TWO, Cause::Change);
     for _ in 0..12 {
         let text = "an error".to_owned();
-        story.report(Report::BuildLine { id: TWO, text });
+        story.report(Report::BuildLine(TWO, text));
     }
     story.fail(GenFailure::Build);
     let shown = story.shown(100, 8, false);

@@ -46,7 +46,7 @@ impl Story {
             first: true,
         });
         story.start(ONE, Cause::Begin);
-        story.report(Report::Connections { id: ONE, count: 12 });
+        story.report(Report::Connections(ONE, 12));
         story.now = ms(192_000);
         story
     }
@@ -68,9 +68,7 @@ impl Story {
     fn build(&mut self, id: GenId, cause: Cause) -> &mut Self {
         if cause == Cause::Change {
             let paths = ["/app/src/routes.rs", "/app/src/main.rs"].map(PathBuf::from);
-            self.report(Report::Changed {
-                paths: paths.to_vec(),
-            });
+            self.report(Report::Changed(paths.to_vec()));
         }
         self.notice(Notice::Generation(id, GenNotice::Building { cause }))
     }
@@ -78,7 +76,7 @@ impl Story {
     fn spawn(&mut self, id: GenId, cause: Cause) -> &mut Self {
         self.build(id, cause);
         self.notice(Notice::Generation(id, GenNotice::Built { took: ms(1_040) }));
-        self.report(Report::ArtifactKept { id });
+        self.report(Report::ArtifactKept(id));
         self.run(id, cause)
     }
 
@@ -105,7 +103,7 @@ impl Story {
         self.start(TWO, Cause::Change);
         let timeout = ms(10_000);
         self.notice(Notice::Generation(ONE, GenNotice::Draining { timeout }));
-        self.report(Report::Connections { id: ONE, count: 2 })
+        self.report(Report::Connections(ONE, 2))
     }
 
     fn exit(&mut self, id: GenId) -> &mut Self {

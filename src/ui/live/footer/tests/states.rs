@@ -76,7 +76,7 @@ fn the_footer_shows_the_progress_of_a_build() {
 fn the_footer_shows_that_a_build_is_waiting_for_another_cargo() {
     let mut story = Story::with_one_live();
     story.build(TWO, Cause::Request);
-    story.report(Report::BuildBlocked { id: TWO });
+    story.report(Report::BuildBlocked);
     story.wait(61_000).assert_shown(
         "
  ● gen 1 live   api · pid 4242 · up 4m · 127.0.0.1:3000 · 12 conns

@@ -25,7 +25,7 @@ fn fold(model: &mut Model, notice: Notice) {
 
 fn set_status(model: &mut Model, text: &str) {
     let text = text.to_owned();
-    model.fold(&Report::Status { id: ONE, text }, Duration::ZERO);
+    model.fold(&Report::Status(ONE, text), Duration::ZERO);
 }
 
 /// A new status replaces the old one. A status is shortened or left out if there is no room.
