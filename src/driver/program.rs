@@ -104,9 +104,7 @@ impl ProgramTask {
             }
             StartStep::Interpreter => Some("check the first line of the script".into()),
             StartStep::Workdir => Some("check `--workdir`".into()),
-            StartStep::Guardian | StartStep::Fork | StartStep::Descriptors => {
-                hint_for_errno(error.errno)
-            }
+            StartStep::Guardian | StartStep::Setup => hint_for_errno(error.errno),
         };
         let text = format!("cannot start `{}`: {error}", self.program.display());
         self.feed.error(text, hint);

@@ -3,7 +3,7 @@
 //! On systems other than Linux, the sender is unknown. There, the socket is in a directory that only its owner may
 //! enter.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 
@@ -14,16 +14,10 @@ use socket2::SockRef;
 /// removed when the `DatagramAddress` is dropped.
 #[derive(Debug)]
 pub struct DatagramAddress {
-    value: OsString,
+    /// The value for `NOTIFY_SOCKET`.
+    pub value: OsString,
     #[cfg(not(target_os = "linux"))]
     _directory: tempfile::TempDir,
-}
-
-impl DatagramAddress {
-    /// The value for `NOTIFY_SOCKET`.
-    pub fn as_os_str(&self) -> &OsStr {
-        &self.value
-    }
 }
 
 /// Binds a datagram socket to a new abstract name. The socket is non-blocking, and the kernel adds the sender's
@@ -79,7 +73,7 @@ mod tests {
 
     /// Sends a datagram from this process. The datagram is in the receiver's queue when this function returns.
     fn send((_, name): &Bound, text: &[u8], descriptors: &[RawFd]) {
-        let name = name.as_os_str().to_str();
+        let name = name.value.to_str();
         let name = name
             .and_then(|name| name.strip_prefix('@'))
             .expect("the name is abstract");
@@ -171,6 +165,6 @@ mod tests {
             bind().expect("can bind a socket"),
             bind().expect("can bind a socket"),
         );
-        assert_ne!(first.1.as_os_str(), second.1.as_os_str());
+        assert_ne!(first.1.value, second.1.value);
     }
 }

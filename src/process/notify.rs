@@ -61,7 +61,7 @@ impl NotifySocket {
 
     /// The value of `NOTIFY_SOCKET` for the program: `@name` (an abstract address) or a path.
     pub fn env_value(&self) -> &OsStr {
-        self.name.as_os_str()
+        &self.name.value
     }
 
     /// Receives the next datagram. If there is none, wakes the task when one arrives.

@@ -30,7 +30,7 @@ use crate::os::scm_rights::{self, MAX_FDS};
 mod tests;
 
 /// A program to start.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Spec {
     /// The program and its arguments. A program name without a `/` is searched for in the `PATH` of `env`.
     pub argv: Vec<OsString>,
@@ -60,22 +60,12 @@ pub struct Spec {
 
 impl Spec {
     /// Describes a program without sockets or notifications.
-    pub const fn new(
-        argv: Vec<OsString>,
-        env: Vec<(OsString, OsString)>,
-        workdir: PathBuf,
-    ) -> Self {
+    pub fn new(argv: Vec<OsString>, env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Self {
         Self {
             argv,
             env,
             workdir,
-            sockets: Vec::new(),
-            stored: Vec::new(),
-            watchdog: None,
-            listen_pid: false,
-            notify: None,
-            cleanup: Vec::new(),
-            intercept: None,
+            ..Self::default()
         }
     }
 

@@ -78,10 +78,8 @@ pub struct Refusal {
 pub enum StartStep {
     /// Starting the guardian, or preparing the start inside it.
     Guardian,
-    /// Creating a process for the program.
-    Fork,
-    /// Setting up the program's process group and descriptors.
-    Descriptors,
+    /// Creating a process for the program, and setting up its process group and descriptors.
+    Setup,
     /// Entering the working directory.
     Workdir,
     /// Executing the program's file.
@@ -101,8 +99,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let before = match self.step {
             StartStep::Guardian => "its guardian failed: ",
-            StartStep::Fork => "cannot create its process: ",
-            StartStep::Descriptors => "cannot set up its descriptors: ",
+            StartStep::Setup => "cannot set up its process: ",
             StartStep::Workdir => "cannot enter its working directory: ",
             StartStep::Exec => "",
             StartStep::Interpreter => "cannot run its interpreter or loader: ",

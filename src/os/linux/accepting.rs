@@ -36,7 +36,7 @@ use std::sync::LazyLock;
 use self::proc_files::{Set, Sleep, Timeout};
 use super::seccomp::read_memory;
 use crate::os::Accepting;
-use crate::os::socket_holders::socket_inode;
+use crate::os::socket_holders::{descriptors_of, socket_inode};
 
 /// The longest timeout with which a thread may just be testing whether the address is free, in milliseconds. Servers
 /// wait longer.
@@ -87,7 +87,7 @@ fn inspect(pid: i32, sockets: &[u64], seen: &mut [Accepting]) -> io::Result<()> 
         }
     }
     if process.uses_io_uring {
-        process.mark_all(Accepting::Unknown, seen);
+        process.mark_unknown(seen);
     }
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let is_final = |&(_, index): &(i32, usize)| seen[index] == Accepting::Yes;
@@ -103,7 +103,7 @@ fn inspect(pid: i32, sockets: &[u64], seen: &mut [Accepting]) -> io::Result<()> 
             Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
                 // The thread has ended, or its set is gone. The next check reads the thread again.
             }
-            Ok(None) | Err(_) => process.mark_all(Accepting::Unknown, seen),
+            Ok(None) | Err(_) => process.mark_unknown(seen),
         }
     }
     Ok(())
@@ -136,19 +136,12 @@ impl SocketProcess {
             epolls: Vec::new(),
             uses_io_uring: false,
         };
-        for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let fd = name.to_str().and_then(|name| name.parse().ok());
-            // A descriptor whose link cannot be read has been closed since it was listed.
-            let (Some(fd), Ok(link)) = (fd, fs::read_link(entry.path())) else {
-                continue;
-            };
-            match link.to_str() {
+        for (fd, target) in descriptors_of(pid)? {
+            match target.to_str() {
                 Some("anon_inode:[eventpoll]") => process.epolls.push(fd),
                 Some("anon_inode:[io_uring]") => process.uses_io_uring = true,
-                other => {
-                    let inode = other.and_then(socket_inode);
+                Some(_) | None => {
+                    let inode = socket_inode(&target);
                     let index = sockets.iter().position(|&one| Some(one) == inode);
                     process.held.extend(index.map(|index| (fd, index)));
                 }
@@ -157,9 +150,9 @@ impl SocketProcess {
         Ok(process)
     }
 
-    fn mark_all(&self, found: Accepting, seen: &mut [Accepting]) {
+    fn mark_unknown(&self, seen: &mut [Accepting]) {
         for &(_, index) in &self.held {
-            seen[index] = seen[index].max(found);
+            seen[index] = seen[index].max(Accepting::Unknown);
         }
     }
 

@@ -18,10 +18,11 @@ const PARENTS_END: Signal = Signal::SIGUSR2;
 
 /// The guardian's end of the control socket, and the signals that wake the guardian.
 pub(super) struct Channel {
-    socket: UnixStream,
+    pub(super) socket: UnixStream,
     signals: UnixStream,
     unread: Vec<u8>,
-    closed: bool,
+    /// Whether hotrun has closed its end.
+    pub(super) closed: bool,
 }
 
 impl Channel {
@@ -49,15 +50,6 @@ impl Channel {
             unread: Vec::new(),
             closed: false,
         })
-    }
-
-    pub(super) fn socket(&self) -> &UnixStream {
-        &self.socket
-    }
-
-    /// Whether hotrun has closed its end.
-    pub(super) fn closed(&self) -> bool {
-        self.closed
     }
 
     /// Waits until a signal or an order arrives, or the timeout has passed.

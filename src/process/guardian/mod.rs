@@ -58,7 +58,7 @@ pub fn main() -> io::Result<()> {
 }
 
 fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
-    let mut request = start_request::receive(channel.socket()).map_err(own)?;
+    let mut request = start_request::receive(&channel.socket).map_err(own)?;
     // Must happen before the program starts, because its first orphan may appear immediately.
     become_subreaper().map_err(own)?;
     match request.stdio {
@@ -134,7 +134,7 @@ impl Guardian {
     fn is_orphan(&self) -> bool {
         let began = Instant::now();
         while getppid() == self.parent {
-            if !self.channel.closed() || began.elapsed() > REPARENT_TIMEOUT {
+            if !self.channel.closed || began.elapsed() > REPARENT_TIMEOUT {
                 return false;
             }
             thread::sleep(Duration::from_millis(1));
@@ -156,7 +156,7 @@ impl Guardian {
             }
         }
         // `PARENTS_END` alone is not enough, because it also arrives if only the thread that started the guardian ends.
-        if self.channel.closed() || getppid() != self.parent {
+        if self.channel.closed || getppid() != self.parent {
             self.tree.killing = true;
         }
     }

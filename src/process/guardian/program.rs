@@ -23,14 +23,14 @@ const FIRST: i32 = 3;
 /// Starts the program. Returns after its exec has succeeded, or after the failed process was reaped.
 pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
     // The child reports a failure through this pipe. Exec closes it, so end of file without a message means success.
-    let (mut failure, report) = io::pipe().map_err(|error| Refusal::new(StartStep::Fork, error))?;
+    let (mut failure, report) = io::pipe().map_err(setup)?;
     let mut parts = Some((request, report));
     let guardian = getpid();
     let pid = fork(|| match parts.take() {
         Some((request, report)) => child(request, guardian, &report.into()),
         None => 1,
     })
-    .map_err(|error| Refusal::new(StartStep::Fork, error))?;
+    .map_err(setup)?;
     // Closes the guardian's copies. Otherwise, the pipe and the interception channel would never reach end of file, and
     // the sockets would remain open.
     drop(parts);
@@ -40,7 +40,11 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
         return Ok(pid);
     }
     let _ = nix::sys::wait::waitpid(pid, None);
-    Err(wire::from_line(&text).unwrap_or(Refusal::new(StartStep::Fork, Errno::EIO)))
+    Err(wire::from_line(&text).unwrap_or(setup(Errno::EIO)))
+}
+
+fn setup(error: impl Into<io::Error>) -> Refusal {
+    Refusal::new(StartStep::Setup, error)
 }
 
 /// Runs in the program's process until its exec. Returns the exit status if the exec fails.
@@ -61,13 +65,12 @@ fn become_program(
     top: i32,
 ) -> Result<Infallible, Refusal> {
     let own = Pid::from_raw(0);
-    let descriptors = |error| Refusal::new(StartStep::Descriptors, error);
     // The program gets its own process group: signals that it sends to its group do not reach the guardian, and the
     // group can be killed in one step that no fork escapes.
-    setpgid(own, own).map_err(|errno| descriptors(errno.into()))?;
+    setpgid(own, own).map_err(setup)?;
     // If hotrun and the guardian are killed at the same time, nothing else ends this process. The guardian has only one
     // thread, so its end is that of the thread.
-    signal_at_parents_end(Signal::SIGKILL).map_err(descriptors)?;
+    signal_at_parents_end(Signal::SIGKILL).map_err(setup)?;
     if getppid() != guardian {
         return Err(Refusal::new(StartStep::Guardian, Errno::ESRCH));
     }
@@ -78,22 +81,22 @@ fn become_program(
         StdioMode::PtyOutput => tcsetpgrp(io::stdout(), getpid()),
         StdioMode::Pty => tcsetpgrp(io::stdout(), getpid()).and_then(|()| dup2_stdin(io::stdout())),
     };
-    attached.map_err(|errno| descriptors(errno.into()))?;
+    attached.map_err(setup)?;
     reset_signals();
     chdir(request.workdir.as_c_str()).map_err(|errno| Refusal::new(StartStep::Workdir, errno))?;
     if request.listen_pid {
         set_pid_variables(&mut request);
     }
     let channel = request.intercept.take().map(|channel| raise(&channel, top));
-    let channel = channel.transpose().map_err(descriptors)?;
-    place(std::mem::take(&mut request.sockets), FIRST).map_err(descriptors)?;
+    let channel = channel.transpose().map_err(setup)?;
+    place(std::mem::take(&mut request.sockets), FIRST).map_err(setup)?;
     // Must come after `place`, because there may be more descriptors than the limit allows. If this fails, the program
     // keeps the guardian's limit.
     let _ = request.fd_limit.map(fd_limit::set);
     // Comes just before exec, so that none of hotrun's own calls are intercepted.
     if let Some(channel) = channel {
         let installed = seccomp::install(channel.as_fd());
-        installed.map_err(|errno| descriptors(errno.into()))?;
+        installed.map_err(setup)?;
     }
     Err(exec(&request))
 }

@@ -89,7 +89,7 @@ pub fn install(channel: BorrowedFd<'_>) -> Result<(), Errno> {
     };
     match listener {
         // Our copy is closed here: while it is open, the kernel does not report that every process is gone.
-        Ok(listener) => send(channel, 0, &rights(listener.as_fd())),
+        Ok(listener) => send(channel, 0, rights(listener.as_fd()).as_flattened()),
         Err(errno) => {
             // This fails only if the other end of the channel is closed.
             let _ = send(channel, errno as i32, &[]);
@@ -118,18 +118,12 @@ fn set() -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Builds ancillary data with one descriptor (`cmsg(3)`), in the layout of 64-bit systems: the length without padding,
-/// the level, the type, the descriptor. It is built by hand because nix's `sendmsg` allocates.
-fn rights(fd: BorrowedFd<'_>) -> [u8; 24] {
-    let mut bytes = [0; 24];
-    bytes[..8].copy_from_slice(&20_u64.to_ne_bytes());
-    for (at, word) in [libc::SOL_SOCKET, libc::SCM_RIGHTS, fd.as_raw_fd()]
-        .into_iter()
-        .enumerate()
-    {
-        bytes[8 + 4 * at..12 + 4 * at].copy_from_slice(&word.to_ne_bytes());
-    }
-    bytes
+/// Builds ancillary data with one descriptor (`cmsg(3)`), in the layout of little-endian 64-bit systems: the length
+/// without padding, as two words, the level, the type, the descriptor, the padding. It is built by hand because nix's
+/// `sendmsg` allocates.
+fn rights(fd: BorrowedFd<'_>) -> [[u8; 4]; 6] {
+    let (level, kind) = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+    [20, 0, level, kind, fd.as_raw_fd(), 0].map(i32::to_ne_bytes)
 }
 
 /// Sends one message: an `errno` or 0, and ancillary data.
