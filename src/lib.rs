@@ -107,7 +107,7 @@
 //! artifact -> build, reload, os
 //! ui, watch, build, socket, process, intercept, drain -> reload (its vocabulary), os
 //! intercept, drain -> socket  socket -> unclaimed
-//! watch, build -> error       ready -> os, value
+//! watch, build -> error       ready -> os, socket, value
 //! config, cli -> the types in which the modules above take their settings
 //! config -> cli               cli -> guide, error, value
 //! reload -> std only          os, unclaimed -> nothing in the crate

@@ -188,10 +188,10 @@ impl Driver {
         };
         if failure == GenFailure::ReadyTimeout
             && let Some(running) = self.generations.get(&id)
-            && let Some(reason) = running.unready_reason.get()
+            && let Some(reason) = running.unready_reason.borrow().as_ref()
         {
             let hint = "`--ready` sets a different condition, `--ready-timeout` allows more time";
-            self.feed.error(reason, Some(hint.into()));
+            self.feed.error(reason.to_string(), Some(hint.into()));
         }
         if let GenFailure::ExitedEarly(Ended::Code(_)) = failure
             && !self.reported.explained.contains(&id)

@@ -37,7 +37,10 @@ impl Driver {
         if let Some(log) = &self.log {
             log.begin(self.machine.policy());
         }
-        self.report_address_events();
+        let sender = self.sender.clone();
+        self.sockets.on_event(move |address, event| {
+            sender.send(move |driver| driver.address_event(address, event));
+        });
         for listening in self.sockets.listening() {
             self.feed.report(Report::Listening {
                 name: listening.name,

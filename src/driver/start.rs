@@ -17,14 +17,11 @@ use crate::intercept::{self, InterceptEvent};
 use crate::os::seccomp;
 use crate::process::notify::NotifySocket;
 use crate::process::{Control, Spawner, Spec, shell};
-use crate::ready::{
-    self, Connect, Exec, LastUnreadyReason, ListenState, NotifyState, ReadyInputs, ReadyReason,
-};
+use crate::ready::{self, Connect, Exec, NotifyState, ReadyInputs, ReadyReason};
 use crate::reload::{ArtifactId, Event, GenEvent, GenId};
-use crate::socket::{Address, Joined, Route};
+use crate::socket::{Address, Joined, Opened, Route};
 use crate::ui::{Level, OutputStream, Report, UiMode};
 
-use super::addresses::AddressReporter;
 use super::program::{OutputTask, ProgramTask};
 use super::state::{Driver, Notify, ProgramTerminal, Running};
 
@@ -73,7 +70,7 @@ impl Driver {
             control,
             notify: Some(notify),
             fingerprint,
-            unready_reason: LastUnreadyReason::default(),
+            unready_reason: watch::Sender::default(),
             terminal,
             connections: None,
             in_use,
@@ -202,22 +199,14 @@ impl Driver {
     ) -> impl Future<Output = ()> + use<> {
         let (tree, adopter) = (running.control.clone(), self.sockets.adopter());
         let state = move || match &adopter {
-            Some(adopter) => {
-                let opened = adopter.opened(id);
-                ListenState {
-                    listening: opened.inodes,
-                    addresses: opened.addresses,
-                    datagram: opened.datagrams,
-                    missing: opened.missing,
-                    narrowed: opened.narrowed,
-                    other_live: opened.beside,
-                }
-            }
-            None => ListenState {
-                listening: inodes.clone(),
-                ..ListenState::default()
+            Some(adopter) => adopter.opened(id),
+            None => Opened {
+                inodes: inodes.clone(),
+                ..Opened::default()
             },
         };
+        let mut report = self.address_reporter(id);
+        let last_reason = running.unready_reason.clone();
         let inputs = ReadyInputs {
             sockets: ready::GenerationSockets {
                 pids: Box::new(move || tree.pids()),
@@ -228,7 +217,10 @@ impl Driver {
             lines,
             connect: connect(self.sockets.routes(id)),
             exec,
-            on_unready: AddressReporter::new(id, self).recorder(running.unready_reason.recorder()),
+            on_unready: Box::new(move |reason| {
+                report(&reason);
+                last_reason.send_replace(Some(reason));
+            }),
         };
         let (spec, adopts) = (Arc::clone(&self.config.cli.ready), self.adopts);
         let (sender, feed) = (self.sender.clone(), self.feed.clone());

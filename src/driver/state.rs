@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
@@ -17,7 +16,7 @@ use crate::drain::{DrainMonitor, InUse};
 use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
-use crate::ready::{LastUnreadyReason, NotifyState};
+use crate::ready::{NotifyState, UnreadyReason};
 use crate::reload::{Event, GenEvent, GenId, Machine};
 use crate::socket::Sockets;
 use crate::ui::Feed;
@@ -88,7 +87,8 @@ pub(super) struct Running {
     pub(super) notify: Option<Notify>,
     /// The fingerprint of the artifact, if known.
     pub(super) fingerprint: Option<Fingerprint>,
-    pub(super) unready_reason: LastUnreadyReason,
+    /// Why the generation was not ready at the last check.
+    pub(super) unready_reason: watch::Sender<Option<UnreadyReason>>,
     pub(super) terminal: Option<ProgramTerminal>,
     /// The number of connections that the last count found.
     pub(super) connections: Option<usize>,
@@ -273,7 +273,7 @@ pub(super) struct Reported {
     /// extension, so that uploads are not named one by one.
     pub(super) written: BTreeSet<(PathBuf, OsString)>,
     /// Whether hotrun has explained why it waits for an address.
-    pub(super) missing: Arc<AtomicBool>,
+    pub(super) missing: bool,
     /// Whether hotrun has reported that the program restarts itself.
     pub(super) restarts_itself: bool,
     /// Whether hotrun has reported that it does not store listeners.

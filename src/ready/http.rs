@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use httparse::Status;
+
 /// The request that an HTTP probe sends.
 ///
 /// A probe of `/path` connects to the sockets of the new generation in turn. With `//host[:port]/path`, as in
@@ -95,55 +97,22 @@ impl fmt::Display for HttpProbe {
     }
 }
 
-/// The status in the first bytes of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HttpStatus {
-    /// More bytes are needed.
-    Incomplete,
-    /// The final status, after any `1xx` responses such as early hints.
-    Final(u16),
-    /// The response is not HTTP/1.
-    NotHttp,
-}
-
-/// Finds the status of the final response.
-pub(super) fn status(mut bytes: &[u8]) -> HttpStatus {
+/// Finds the status of the final response, after any `1xx` responses such as early hints. Only the digits of its status
+/// line must be complete.
+pub(super) fn status(mut bytes: &[u8]) -> httparse::Result<u16> {
     loop {
-        match first_status(bytes) {
-            HttpStatus::Final(100..200) => match after_headers(bytes) {
-                Some(rest) => bytes = rest,
-                None => return HttpStatus::Incomplete,
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut response = httparse::Response::new(&mut headers);
+        let parsed = response.parse(bytes);
+        match response.code {
+            Some(100..200) => match parsed? {
+                Status::Complete(length) => bytes = &bytes[length..],
+                Status::Partial => return Ok(Status::Partial),
             },
-            status @ (HttpStatus::Incomplete | HttpStatus::Final(_) | HttpStatus::NotHttp) => {
-                return status;
-            }
+            Some(code) => return Ok(Status::Complete(code)),
+            None => return parsed.map(|_| Status::Partial),
         }
     }
-}
-
-/// Parses a status line such as `HTTP/1.1 200 OK`. Anything after the three digits may still be missing.
-fn first_status(bytes: &[u8]) -> HttpStatus {
-    const VERSION: &[u8] = b"HTTP/1.";
-    let known = bytes.len().min(VERSION.len());
-    if bytes[..known] != VERSION[..known] {
-        return HttpStatus::NotHttp;
-    }
-    let Some(code) = bytes.get(VERSION.len() + 2..VERSION.len() + 5) else {
-        return HttpStatus::Incomplete;
-    };
-    let number = std::str::from_utf8(code)
-        .ok()
-        .and_then(|code| code.parse().ok());
-    let digits = code.iter().all(u8::is_ascii_digit) && bytes[VERSION.len() + 1] == b' ';
-    number
-        .filter(|_| digits)
-        .map_or(HttpStatus::NotHttp, HttpStatus::Final)
-}
-
-fn after_headers(bytes: &[u8]) -> Option<&[u8]> {
-    const END: &[u8] = b"\r\n\r\n";
-    let at = bytes.windows(END.len()).position(|window| window == END)?;
-    Some(&bytes[at + END.len()..])
 }
 
 #[cfg(test)]
@@ -173,11 +142,11 @@ mod tests {
     fn the_status_is_found_as_soon_as_it_is_complete() {
         assert_eq!(
             status(b"HTTP/1.1 204 No Content\r\n"),
-            HttpStatus::Final(204)
+            Ok(Status::Complete(204))
         );
-        assert_eq!(status(b"HTTP/1.0 500"), HttpStatus::Final(500));
+        assert_eq!(status(b"HTTP/1.0 500"), Ok(Status::Complete(500)));
         for part in ["", "H", "HTTP/1.", "HTTP/1.1 20"] {
-            assert_eq!(status(part.as_bytes()), HttpStatus::Incomplete, "{part}");
+            assert_eq!(status(part.as_bytes()), Ok(Status::Partial), "{part}");
         }
     }
 
@@ -185,11 +154,11 @@ mod tests {
     fn interim_responses_are_skipped() {
         assert_eq!(
             status(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200"),
-            HttpStatus::Final(200)
+            Ok(Status::Complete(200))
         );
         assert_eq!(
             status(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n"),
-            HttpStatus::Incomplete
+            Ok(Status::Partial)
         );
     }
 
@@ -203,7 +172,7 @@ mod tests {
             "\0\0\x06\x04",
             "HTTP/1.1 +20",
         ] {
-            assert_eq!(status(text.as_bytes()), HttpStatus::NotHttp, "{text}");
+            assert!(status(text.as_bytes()).is_err(), "{text}");
         }
     }
 

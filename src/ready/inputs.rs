@@ -1,12 +1,11 @@
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 
 use super::UnreadyReason;
-use super::reason::Lack;
+use crate::socket::Opened;
 
 /// A connection to the new generation.
 pub trait ProbeStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -47,50 +46,12 @@ impl NotifyState {
     }
 }
 
-/// What a generation listens on. Sockets are identified by inode.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListenState {
-    /// Listening sockets, inherited or opened by the generation.
-    pub listening: Vec<u64>,
-    /// Datagram sockets that are bound to an address.
-    pub datagram: Vec<u64>,
-    /// The addresses that the generation listens on.
-    pub addresses: Vec<SocketAddr>,
-    /// Addresses that the generation does not listen on, although the previous one does or connections are waiting
-    /// there.
-    pub missing: Vec<SocketAddr>,
-    /// Like `missing`, but the generation listens on a part of the address, as on `127.0.0.1` instead of `0.0.0.0`. It
-    /// cannot bind the whole any more, unless it closes the part.
-    pub narrowed: Vec<SocketAddr>,
-    /// Whether another generation is live.
-    pub other_live: bool,
-}
-
-impl ListenState {
-    pub(super) fn has_no_socket(&self) -> bool {
-        self.listening.is_empty() && self.datagram.is_empty()
-    }
-
-    /// Returns the reason to wait for the missing addresses, if there are any. `otherwise_ready`: whether the
-    /// generation lacks nothing else.
-    pub(super) fn lack(&self, otherwise_ready: bool) -> Option<UnreadyReason> {
-        let lack = || {
-            UnreadyReason::Missing(Lack {
-                missing: self.missing.clone(),
-                addresses: self.addresses.clone(),
-                otherwise_ready,
-            })
-        };
-        (!self.missing.is_empty()).then(lack)
-    }
-}
-
 /// A generation's sockets, and the processes that may wait for connections on them.
 pub struct GenerationSockets {
     /// Returns the generation's processes.
     pub pids: Box<dyn FnMut() -> Vec<i32> + Send>,
     /// Returns the generation's sockets.
-    pub state: Box<dyn FnMut() -> ListenState + Send>,
+    pub state: Box<dyn FnMut() -> Opened + Send>,
 }
 
 /// Receives the reason why a generation is not ready yet.

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{
-    GenerationSockets, ListenState, OnUnready, ReadyReason, SOCKETS_TIMEOUT, UnreadyReason,
-};
+use super::{GenerationSockets, OnUnready, ReadyReason, SOCKETS_TIMEOUT, UnreadyReason};
 use crate::os::{Accepting, accepting};
+use crate::socket::Opened;
 
 /// If the system does not show whether a process is waiting on a socket, the process counts as waiting after this time.
 const UNKNOWN_GRACE: Duration = Duration::from_secs(1);
@@ -77,7 +76,7 @@ impl GenerationSockets {
         loop {
             let now = Instant::now();
             let mut state = (self.state)();
-            let result = if state.has_no_socket() {
+            let result = if has_no_socket(&state) {
                 no_socket(&state, now - without_socket_since, run_time)
             } else {
                 without_socket_since = now;
@@ -85,7 +84,7 @@ impl GenerationSockets {
                 if in_grace {
                     state.missing.append(&mut state.narrowed);
                 }
-                let sockets = [&state.listening[..], &state.datagram].concat();
+                let sockets = [&state.inodes[..], &state.datagrams].concat();
                 let Some(seen) = accepting(&(self.pids)(), &sockets) else {
                     sleep(UNKNOWN_GRACE).await;
                     return ReadyReason::Listening;
@@ -110,7 +109,7 @@ impl GenerationSockets {
     /// sockets.
     pub(super) async fn complete(&mut self, on_unready: &mut OnUnready) {
         let mut waited = false;
-        while let Some(reason) = (self.state)().lack(true) {
+        while let Some(reason) = lack(&(self.state)(), true) {
             on_unready(reason);
             sleep(MAX_INTERVAL).await;
             waited = true;
@@ -121,14 +120,27 @@ impl GenerationSockets {
     }
 }
 
+pub(super) fn has_no_socket(state: &Opened) -> bool {
+    state.inodes.is_empty() && state.datagrams.is_empty()
+}
+
+/// Returns the reason to wait for the missing addresses, if there are any.
+fn lack(state: &Opened, otherwise_ready: bool) -> Option<UnreadyReason> {
+    (!state.missing.is_empty()).then(|| UnreadyReason::Missing {
+        missing: state.missing.clone(),
+        addresses: state.addresses.clone(),
+        otherwise_ready,
+    })
+}
+
 fn no_socket(
-    state: &ListenState,
+    state: &Opened,
     running: Duration,
     run_time: Option<Duration>,
 ) -> Result<ReadyReason, UnreadyReason> {
-    let (required, reason) = match state.lack(false) {
-        None => (run_time, UnreadyReason::NoSocket),
-        Some(reason) if state.other_live => (None, reason),
+    let (required, reason) = match lack(state, false) {
+        None => (run_time, "it has not opened a socket".into()),
+        Some(reason) if state.beside => (None, reason),
         Some(reason) => (run_time.and(Some(NO_SOCKET_GRACE)), reason),
     };
     match required.is_some_and(|required| running >= required) {
@@ -138,22 +150,22 @@ fn no_socket(
 }
 
 fn check(
-    state: &ListenState,
+    state: &Opened,
     known: &HashMap<u64, SocketState>,
     now: Instant,
     in_grace: bool,
 ) -> Result<ReadyReason, UnreadyReason> {
     let counts = |inode: &u64| known[inode].counts(now);
-    let mut waits = state.listening.iter().position(|inode| !counts(inode));
-    if waits.is_none() && in_grace && !state.datagram.iter().all(counts) {
-        waits = Some(state.listening.len());
+    let mut waits = state.inodes.iter().position(|inode| !counts(inode));
+    if waits.is_none() && in_grace && !state.datagrams.iter().all(counts) {
+        waits = Some(state.inodes.len());
     }
-    let reason = state.lack(waits.is_none());
+    let reason = lack(state, waits.is_none());
     if let Some(reason) = reason.or(waits.map(UnreadyReason::NotAccepting)) {
         return Err(reason);
     }
     let is_seen = |inode: &u64| known[inode].accepting == Accepting::Yes;
-    match state.listening.iter().all(is_seen) {
+    match state.inodes.iter().all(is_seen) {
         true => Ok(ReadyReason::Accepting),
         false => Ok(ReadyReason::Listening),
     }

@@ -22,10 +22,9 @@ use tokio::time::{sleep, timeout};
 
 pub use http::HttpProbe;
 pub use inputs::{
-    Connect, Connecting, Exec, GenerationSockets, ListenState, NotifyState, OnUnready, ProbeStream,
-    ReadyInputs,
+    Connect, Connecting, Exec, GenerationSockets, NotifyState, OnUnready, ProbeStream, ReadyInputs,
 };
-pub use reason::{Lack, LastUnreadyReason, ReadyReason, UnreadyReason, list};
+pub use reason::{ReadyReason, UnreadyReason, list};
 pub use spec::{Pattern, ReadySpec};
 
 /// How long to wait, after `READY=1`, for the program to start waiting for connections. After that, it counts as ready.
@@ -90,7 +89,7 @@ async fn auto(inputs: &mut ReadyInputs) -> ReadyReason {
         ..
     } = inputs;
     // If hotrun does not see the sockets that the program opens, a program that has inherited sockets must use those.
-    let may_need_none = *adopts || (sockets.state)().has_no_socket();
+    let may_need_none = *adopts || listening::has_no_socket(&(sockets.state)());
     let run_time = may_need_none.then_some(RUN_TIME);
     tokio::select! {
         biased;
@@ -99,7 +98,7 @@ async fn auto(inputs: &mut ReadyInputs) -> ReadyReason {
     }
     let reason = notified(notify_state, on_unready).await;
     // gunicorn's master process sends `READY=1` before its workers have loaded the program.
-    if !(sockets.state)().has_no_socket() {
+    if !listening::has_no_socket(&(sockets.state)()) {
         let _ = timeout(SOCKETS_TIMEOUT, sockets.accepting(None, on_unready)).await;
     }
     reason
@@ -113,7 +112,7 @@ async fn notified(
     loop {
         match *state.borrow_and_update() {
             NotifyState::Silent => {}
-            NotifyState::NotReady => on_unready(UnreadyReason::NotReady),
+            NotifyState::NotReady => on_unready("it sent notifications, but not `READY=1`".into()),
             NotifyState::Ready => return ReadyReason::Notified,
         }
         if state.changed().await.is_err() {
@@ -132,6 +131,6 @@ async fn printed(
             return ReadyReason::Printed;
         }
     }
-    on_unready(UnreadyReason::OutputEnded);
+    on_unready("it closed its output before it printed a matching line".into());
     pending().await
 }

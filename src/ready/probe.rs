@@ -3,10 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use httparse::Status;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::http::{self, HttpStatus};
+use super::http;
 use super::{
     Connect, Connecting, Exec, HttpProbe, OnUnready, ProbeStream, ReadyReason, UnreadyReason,
 };
@@ -16,6 +17,9 @@ const PERIOD: Duration = Duration::from_millis(100);
 
 /// The time limit for the connection and the response together.
 const TIMEOUT: Duration = Duration::from_secs(1);
+
+const CLOSED: &str = "the probe's connection was closed without a response";
+const NO_RESPONSE: &str = "the probe got no response within 1s";
 
 /// The time limit for each run of a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,9 +44,9 @@ pub(super) async fn http(
             Ok(Ok(status)) if (200..400).contains(&status) => {
                 return ReadyReason::Responded(status);
             }
-            Ok(Ok(status)) => on_unready(UnreadyReason::Status(status)),
+            Ok(Ok(status)) => on_unready(format!("the probe got status {status}").into()),
             Ok(Err(reason)) => on_unready(reason),
-            Err(_) => on_unready(UnreadyReason::NoResponse),
+            Err(_) => on_unready(NO_RESPONSE.into()),
         }
         sleep_until(next).await;
     }
@@ -50,23 +54,31 @@ pub(super) async fn http(
 
 /// Sends a request and returns the status of the response.
 async fn exchange(request: &str, connecting: Connecting) -> Result<u16, UnreadyReason> {
-    let closed = |_| UnreadyReason::Closed;
-    let mut stream = connecting.await.map_err(UnreadyReason::Unreachable)?;
-    stream.write_all(request.as_bytes()).await.map_err(closed)?;
+    let mut stream = connecting.await.map_err(unreachable)?;
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .map_err(|_| CLOSED)?;
     let mut response = Vec::new();
     loop {
-        if stream.read_buf(&mut response).await.map_err(closed)? == 0 {
-            return Err(UnreadyReason::Closed);
+        if stream.read_buf(&mut response).await.map_err(|_| CLOSED)? == 0 {
+            return Err(CLOSED.into());
         }
         match http::status(&response) {
-            HttpStatus::Final(status) => {
+            Ok(Status::Complete(status)) => {
                 tokio::spawn(read_rest(stream));
                 return Ok(status);
             }
-            HttpStatus::Incomplete if response.len() < MAX_RESPONSE => {}
-            HttpStatus::Incomplete | HttpStatus::NotHttp => return Err(UnreadyReason::NotHttp),
+            Ok(Status::Partial) if response.len() < MAX_RESPONSE => {}
+            Ok(Status::Partial) | Err(_) => {
+                return Err("the probe got a response that is not HTTP/1".into());
+            }
         }
     }
+}
+
+fn unreachable(error: io::Error) -> UnreadyReason {
+    format!("the probe could not connect: {error}").into()
 }
 
 /// Reads the rest of the response in the background, so that the server does not log a broken pipe at each reload.
@@ -91,7 +103,7 @@ pub(super) async fn tcp(
     loop {
         let next = Instant::now() + PERIOD;
         let attempt = async {
-            let mut stream = connect(None).await.map_err(UnreadyReason::Unreachable)?;
+            let mut stream = connect(None).await.map_err(unreachable)?;
             if !is_accepting {
                 tokio::select! {
                     () = accepted(&mut stream) => {}
@@ -103,7 +115,7 @@ pub(super) async fn tcp(
         match timeout(TIMEOUT, attempt).await {
             Ok(Ok(())) => return ReadyReason::Connected,
             Ok(Err(reason)) => on_unready(reason),
-            Err(_) => on_unready(UnreadyReason::NoResponse),
+            Err(_) => on_unready(NO_RESPONSE.into()),
         }
         sleep_until(next).await;
     }
@@ -121,9 +133,11 @@ pub(super) async fn exec(command: &str, run: &mut Exec, on_unready: &mut OnUnrea
     loop {
         match timeout(COMMAND_TIMEOUT, run(command)).await {
             Ok(Ok(true)) => return ReadyReason::CommandSucceeded,
-            Ok(Ok(false)) => on_unready(UnreadyReason::CommandFailed),
-            Ok(Err(error)) => on_unready(UnreadyReason::CommandNotStarted(error)),
-            Err(_) => on_unready(UnreadyReason::CommandTimedOut),
+            Ok(Ok(false)) => on_unready("the `--ready exec:` command failed".into()),
+            Ok(Err(error)) => {
+                on_unready(format!("cannot start the `--ready exec:` command: {error}").into());
+            }
+            Err(_) => on_unready("the `--ready exec:` command took more than 10s".into()),
         }
         sleep(PERIOD).await;
     }

@@ -16,9 +16,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Connect, GenerationSockets, ListenState, NotifyState, ProbeStream, ReadyInputs, ReadyReason,
-    ReadySpec, wait,
+    Connect, GenerationSockets, NotifyState, ProbeStream, ReadyInputs, ReadyReason, ReadySpec, wait,
 };
+use crate::socket::Opened;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -35,10 +35,10 @@ fn inode(socket: &impl AsFd) -> u64 {
         .st_ino
 }
 
-fn listening(sockets: Vec<u64>) -> Box<dyn FnMut() -> ListenState + Send> {
-    let state = ListenState {
-        listening: sockets,
-        ..ListenState::default()
+fn listening(sockets: Vec<u64>) -> Box<dyn FnMut() -> Opened + Send> {
+    let state = Opened {
+        inodes: sockets,
+        ..Opened::default()
     };
     Box::new(move || state.clone())
 }

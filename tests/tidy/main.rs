@@ -48,7 +48,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("socket", &["unclaimed", "reload", "os"]),
     ("unclaimed", &[]),
     ("process", &["reload", "os"]),
-    ("ready", &["os", "value"]),
+    ("ready", &["os", "socket", "value"]),
     (
         "config",
         &[

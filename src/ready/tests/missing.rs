@@ -1,19 +1,20 @@
 //! Tests how readiness depends on addresses that only the previous generation listens on.
 
 use super::*;
+use crate::ready::UnreadyReason;
 
 const MISSING: &str = "it does not listen on `127.0.0.1:80`, only on `127.0.0.1:81`";
 
 /// The inputs for a generation that listens on `socket`. Its other address is missing until the returned state is
 /// changed.
-fn lacking(socket: &TcpListener) -> (ReadyInputs, FakeProgram, Arc<Mutex<ListenState>>) {
+fn lacking(socket: &TcpListener) -> (ReadyInputs, FakeProgram, Arc<Mutex<Opened>>) {
     let (mut inputs, program) = own_inputs(Some(socket));
-    let state = Arc::new(Mutex::new(ListenState {
-        listening: vec![inode(socket)],
+    let state = Arc::new(Mutex::new(Opened {
+        inodes: vec![inode(socket)],
         addresses: vec![([127, 0, 0, 1], 81).into()],
         missing: vec![([127, 0, 0, 1], 80).into()],
-        other_live: true,
-        ..ListenState::default()
+        beside: true,
+        ..Opened::default()
     }));
     let shared = state.clone();
     inputs.sockets.state = Box::new(move || shared.lock().expect("not poisoned").clone());
@@ -86,12 +87,12 @@ async fn a_program_between_two_sockets_is_not_one_without_sockets() {
     let (mut inputs, _program, _state) = lacking(&socket);
     let (listening, began) = (vec![inode(&socket)], Instant::now());
     inputs.adopts = true;
-    inputs.sockets.state = Box::new(move || ListenState {
-        listening: match began.elapsed() < Duration::from_millis(700) {
+    inputs.sockets.state = Box::new(move || Opened {
+        inodes: match began.elapsed() < Duration::from_millis(700) {
             true => listening.clone(),
             false => Vec::new(),
         },
-        ..ListenState::default()
+        ..Opened::default()
     });
     let waiting = start("auto", inputs);
     assert_eq!(result(waiting).await, ReadyReason::Running);
@@ -105,13 +106,17 @@ async fn a_program_lacks_only_addresses_once_it_waits_on_all_its_sockets() {
     let (mut inputs, _program, _state) = lacking(&socket);
     let (sender, mut lacks) = mpsc::unbounded_channel();
     inputs.on_unready = Box::new(move |reason| {
-        let lack = reason.lack().map(|lack| lack.otherwise_ready);
-        let _ = sender.send(lack);
+        if let UnreadyReason::Missing {
+            otherwise_ready, ..
+        } = reason
+        {
+            let _ = sender.send(otherwise_ready);
+        }
     });
     let waiting = start("auto", inputs);
-    assert_eq!(lacks.recv().await, Some(Some(false)));
+    assert_eq!(lacks.recv().await, Some(false));
     let _waits = register(&socket);
-    while lacks.recv().await != Some(Some(true)) {}
+    while lacks.recv().await != Some(true) {}
     assert!(!waiting.is_finished());
     waiting.abort();
 }
