@@ -76,7 +76,7 @@ impl ArtifactStore {
     /// Returns an unused id.
     pub fn new_id(&mut self) -> ArtifactId {
         let id = self.next;
-        self.next = id.next();
+        self.next.0 += 1;
         id
     }
 
@@ -204,7 +204,7 @@ impl Kept {
         artifact: ArtifactId,
     ) -> io::Result<Self> {
         let mut link = prefix.clone().into_os_string();
-        link.push(artifact.get().to_string());
+        link.push(artifact.0.to_string());
         fs::hard_link(executable, &link)?;
         Ok(Self {
             launch: with_executable(launch, Path::new(&link)),

@@ -32,7 +32,7 @@ fn keep(store: &mut ArtifactStore, app: &Path) -> (ArtifactId, bool) {
 }
 
 fn argv(store: &ArtifactStore, id: u32) -> Vec<OsString> {
-    store.launch(ArtifactId::new(id)).unwrap().0.argv
+    store.launch(ArtifactId(id)).unwrap().0.argv
 }
 
 #[test]
@@ -41,15 +41,15 @@ fn a_kept_executable_outlives_the_next_build() {
     let mut store = ArtifactStore::default();
     for number in 1..=5 {
         replace(&app, &format!("build {number}"));
-        let needed = |id: ArtifactId| id.get() >= 3;
+        let needed = |id: ArtifactId| id.0 >= 3;
         let kept = store.keep(&launch(&app), needed);
-        assert_eq!(kept.unwrap(), Some((ArtifactId::new(number), true)));
+        assert_eq!(kept.unwrap(), Some((ArtifactId(number), true)));
     }
     assert_eq!(names(&app), 1 + 3);
     let old = argv(&store, 3);
     assert_eq!((&old[0], &old[2]), (&"qemu".into(), &"--flag".into()));
     assert_eq!(fs::read(&old[1]).unwrap(), b"build 3");
-    assert!(store.launch(ArtifactId::new(2)).is_err());
+    assert!(store.launch(ArtifactId(2)).is_err());
     drop(store);
     assert_eq!(names(&app), 1);
 }
@@ -94,7 +94,7 @@ fn an_overwritten_executable_is_not_started() {
     replace(&app, "one");
     keep(&mut store, &app);
     fs::write(&app, "another").unwrap();
-    let error = store.launch(ArtifactId::new(1)).unwrap_err().to_string();
+    let error = store.launch(ArtifactId(1)).unwrap_err().to_string();
     assert!(error.contains("overwrote"), "{error}");
 }
 
@@ -119,7 +119,7 @@ fn a_symbolic_link_is_followed_when_the_executable_is_kept() {
 fn an_unchanged_executable_is_kept_only_once() {
     let (root, app) = place();
     let mut store = ArtifactStore::default();
-    let [first, second] = [1, 2].map(ArtifactId::new);
+    let [first, second] = [1, 2].map(ArtifactId);
     replace(&app, "one");
     assert_eq!(keep(&mut store, &app), (first, true));
     assert_eq!(keep(&mut store, &app), (first, false));

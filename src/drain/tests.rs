@@ -20,7 +20,7 @@ use crate::socket::{Address, Sharing, Sockets};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn id(number: u32) -> GenId {
-    GenId::new(number)
+    GenId(number)
 }
 
 fn open(value: &str) -> Sockets {

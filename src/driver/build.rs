@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::build::Plan;
 use crate::error::Failure;
 use crate::process::{Signal, Spawner, Spec};
-use crate::reload::{BuildOutcome, Event, GenEvent, GenId};
+use crate::reload::{BuildOutcome, Event, GenEvent, GenId, Phase};
 use crate::ui::{Level, Report, UiMode};
 use crate::watch::LockFileWindow;
 
@@ -137,13 +137,19 @@ impl Driver {
         } = built;
         let machine = &self.machine;
         // The matching generation may have begun to drain in the meantime.
-        let like = like.filter(|like| machine.phase(*like).stays());
+        let stays = |like: &GenId| {
+            matches!(
+                machine.phase(*like),
+                Phase::Starting | Phase::Ready | Phase::Live
+            )
+        };
+        let like = like.filter(stays);
         if let Some((like, artifact)) = like.and_then(|like| Some((like, machine.artifact(like)?)))
         {
             self.artifacts.set_newest(artifact, launch, fingerprint);
             return BuildOutcome::Unchanged { like };
         }
-        let needed = |artifact| machine.needs(artifact);
+        let needed = |artifact| machine.needed().any(|needed| needed == artifact);
         let (artifact, kept) = match self.artifacts.keep(&launch, needed) {
             Ok(Some((artifact, new))) => {
                 if new {

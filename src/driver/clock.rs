@@ -32,7 +32,7 @@ impl Clock {
         // In whole microseconds, the precision of the log.
         let micros = self.started.elapsed().as_micros();
         self.last = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
-        Time::after_start(self.last)
+        Time(self.last)
     }
 
     /// Subtracts this much from the time that has passed.
@@ -44,9 +44,8 @@ impl Clock {
     /// before its last value. Returns whether the deadline is now in the future.
     pub(super) fn skip_suspension(&mut self, deadline: Option<Time>) -> bool {
         let now = self.started.elapsed();
-        let deadline = deadline.map(Time::since_start);
-        let Some(deadline) = deadline.filter(|deadline| now.saturating_sub(*deadline) > SUSPENDED)
-        else {
+        let missed = deadline.filter(|at| now.saturating_sub(at.0) > SUSPENDED);
+        let Some(Time(deadline)) = missed else {
             return false;
         };
         let back = deadline.saturating_sub(GRACE).max(self.last);
@@ -54,17 +53,9 @@ impl Clock {
         back < deadline
     }
 
-    /// Sleeps until the deadline, or forever if there is none.
-    pub(super) async fn sleep_until(&self, deadline: Option<Time>) {
-        /// Tokio's timers are limited to about two years. The loop calls this again with the same deadline.
-        const LONGEST: Duration = Duration::from_secs(3600);
-        let Some(deadline) = deadline else {
-            return std::future::pending().await;
-        };
-        let left = deadline
-            .since_start()
-            .saturating_sub(self.started.elapsed());
-        tokio::time::sleep(left.min(LONGEST)).await;
+    /// When this deadline passes.
+    pub(super) fn instant(&self, deadline: Time) -> Option<Instant> {
+        self.started.checked_add(deadline.0)
     }
 }
 
@@ -80,7 +71,7 @@ mod tests {
     }
 
     fn at(seconds: u64) -> Option<Time> {
-        Some(Time::after_start(Duration::from_secs(seconds)))
+        Some(Time(Duration::from_secs(seconds)))
     }
 
     #[test]

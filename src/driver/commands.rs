@@ -27,15 +27,14 @@ impl Driver {
 
     /// Starts the pending commands that are not running.
     pub(super) fn run_pending_commands(&mut self) {
-        let mut lines = Vec::new();
-        for (line, command) in &mut self.commands {
-            if command.control.is_none() && std::mem::take(&mut command.pending) {
-                lines.push(line.clone());
-            }
-        }
+        let commands = self.commands.iter_mut();
+        let starts = commands.filter_map(|(line, command)| {
+            let starts = command.control.is_none() && std::mem::take(&mut command.pending);
+            starts.then(|| line.clone())
+        });
         // If hotrun is quitting, the commands are no longer needed.
-        lines.retain(|_| !self.machine.is_quitting());
-        for line in lines {
+        let quitting = self.machine.is_quitting();
+        for line in starts.filter(|_| !quitting).collect::<Vec<_>>() {
             match self.start_command(&line) {
                 Ok(control) => {
                     let command = self.commands.entry(line).or_default();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::drain::DrainMonitor;
 use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_error;
-use crate::process::Signal;
+use crate::process::{Control, Signal};
 use crate::reload::{
     BuildOutcome, Effect, Ended, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Notice,
 };
@@ -15,7 +15,7 @@ use crate::socket::Address;
 use crate::ui::{Conflict, Level, Report};
 use crate::unclaimed::Reason;
 
-use super::state::{Driver, Outcome, Running};
+use super::state::{Driver, Outcome};
 
 impl Driver {
     /// Performs an effect. Returns the resulting event if it is known at once.
@@ -68,13 +68,7 @@ impl Driver {
                 return Some(GenEvent::ReloadSignalSent { signal, handled });
             }
             GenEffect::AwaitQuiescent => self.await_quiescent(id),
-            GenEffect::CheckStopSignal => {
-                let handles = |running: &Running| running.control.handles(stop_signal);
-                // If the generation is gone, there is nothing to wait for.
-                let handled = self.generations.get(&id).is_none_or(handles);
-                return Some(GenEvent::StopSignalChecked { handled });
-            }
-            GenEffect::AwaitIdle { pause } => self.await_idle(id, pause),
+            GenEffect::AwaitIdle { pause } => return self.await_idle(id, pause),
             GenEffect::Forward => {
                 let forwarded = self.sockets.drain(id);
                 self.report_failure("forwarding connections", forwarded);
@@ -118,49 +112,55 @@ impl Driver {
 
     /// Sends the stop signal. From then on, only the number of connections in use matters.
     fn stop(&mut self, id: GenId, signal: Signal) {
-        let monitor = DrainMonitor::new(self.sockets.monitored(id));
-        let Some(running) = self.generations.get_mut(&id) else {
-            return;
-        };
-        if !running.observed {
-            let (monitor, control) = running.observe(monitor);
-            running.wait(monitor.observe(move || control.pids()));
+        let running = self.generations.get(&id);
+        if running.is_some_and(|running| !running.observed) {
+            self.monitor(id, |monitor, control| {
+                monitor.observe(move || control.pids())
+            });
         }
-        running.control.stop(signal);
+        if let Some(running) = self.generations.get(&id) {
+            running.control.stop(signal);
+        }
+    }
+
+    /// Makes this task, which gets the generation's drain monitor, the generation's waiting task.
+    fn monitor<T>(&mut self, id: GenId, task: impl FnOnce(DrainMonitor, Control) -> T)
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let monitor = DrainMonitor::new(self.sockets.monitored(id));
+        if let Some(running) = self.generations.get_mut(&id) {
+            let monitor = monitor.count_in(&running.in_use);
+            running.wait(task(monitor, running.control.clone()));
+            running.observed = true;
+        }
     }
 
     /// Starts a task that reports when a draining generation is quiescent.
     fn await_quiescent(&mut self, id: GenId) {
-        let (monitor, sender) = (
-            DrainMonitor::new(self.sockets.monitored(id)),
-            self.sender.clone(),
-        );
-        if let Some(running) = self.generations.get_mut(&id) {
-            let (monitor, control) = running.observe(monitor);
-            running.wait(async move {
-                monitor.quiescent(|| control.pids()).await;
-                sender.event(id, GenEvent::Quiescent);
-            });
-        }
+        let sender = self.sender.clone();
+        self.monitor(id, |monitor, control| async move {
+            monitor.quiescent(|| control.pids()).await;
+            sender.event(id, GenEvent::Quiescent);
+        });
     }
 
     /// Starts a task that reports when a draining generation is idle, and then continues to observe it.
-    fn await_idle(&mut self, id: GenId, pause: Option<Duration>) {
-        let (mut monitor, sender) = (
-            DrainMonitor::new(self.sockets.monitored(id)),
-            self.sender.clone(),
-        );
-        if let Some(pause) = pause {
-            monitor = monitor.quiet_for(pause);
-        }
-        if let Some(running) = self.generations.get_mut(&id) {
-            let (monitor, control) = running.observe(monitor);
-            running.wait(async move {
-                monitor.idle(|| control.pids()).await;
-                sender.event(id, GenEvent::Idle);
-                monitor.observe(|| control.pids()).await;
-            });
-        }
+    fn await_idle(&mut self, id: GenId, pause: Option<Duration>) -> Option<GenEvent> {
+        let sender = self.sender.clone();
+        let control = &self.generations.get(&id)?.control;
+        let handled = control.handles(self.config.cli.stop_signal);
+        let pause = pause.filter(|_| !handled);
+        self.monitor(id, |monitor, control| async move {
+            let monitor = match pause {
+                Some(pause) => monitor.quiet_for(pause),
+                None => monitor,
+            };
+            monitor.idle(|| control.pids()).await;
+            sender.event(id, GenEvent::Idle);
+            monitor.observe(|| control.pids()).await;
+        });
+        handled.then_some(GenEvent::HandlesStopSignal)
     }
 
     /// Responds to HTTP requests with an error page about this generation's failure, until the next `StopResponding`.

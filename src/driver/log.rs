@@ -123,7 +123,7 @@ mod tests {
             .zip([0_u64, 1_250, 2_000, 2_001, 5_000, 6_000, 7_000])
         {
             let (now, event) = (
-                Time::after_start(Duration::from_micros(micros)),
+                Time(Duration::from_micros(micros)),
                 replay::event(event).unwrap(),
             );
             let reaction = machine.handle(now, event);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::process::notify::{self, Assignments, Notification, StoreRequest};
+use crate::ready::NotifyState;
 use crate::reload::{Event, GenEvent, GenId, WatchdogMessage};
 use crate::ui::{Feed, Human, Level, Report};
 
@@ -98,10 +99,11 @@ impl Driver {
         let assignments = &message.assignments;
         let running = self.generations.get_mut(&id);
         if let Some(notify) = running.and_then(|running| running.notify.as_mut()) {
-            let ready = assignments.ready;
-            notify
-                .state
-                .send_modify(|state| *state = state.after(ready));
+            let new = match assignments.ready {
+                true => NotifyState::Ready,
+                false => NotifyState::NotReady,
+            };
+            notify.state.send_modify(|state| *state = new.max(*state));
             let reload = show_reload(&mut notify.reloading, assignments);
             let status = assignments.status.clone();
             if let Some(text) = status.filter(|new| *new != notify.status) {

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use console::strip_ansi_codes;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -70,7 +69,11 @@ impl ProgramTask {
                         continue;
                     }
                     first = None;
-                    await_last_output(&mut output).await;
+                    let end = Instant::now() + LAST_OUTPUT;
+                    for task in output.drain(..) {
+                        // An output task that has not ended by the timeout keeps running.
+                        let _ = timeout_at(end.into(), task).await;
+                    }
                     self.sender.event(id, GenEvent::Exited { ended, survivors });
                 }
                 ProgramEvent::Gone => {
@@ -109,14 +112,6 @@ impl ProgramTask {
         let text = format!("cannot start `{}`: {error}", self.program.display());
         self.feed.error(text, hint);
         self.sender.event(self.id, GenEvent::StartFailed);
-    }
-}
-
-async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
-    let end = Instant::now() + LAST_OUTPUT;
-    for task in output.drain(..) {
-        // An output task that has not ended by the timeout keeps running.
-        let _ = timeout_at(end.into(), task).await;
     }
 }
 
@@ -160,11 +155,8 @@ impl OutputTask {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let Some(lines) = &self.lines else { break };
             self.line.extend_from_slice(piece);
-            // On a terminal, programs print colors.
-            let text = String::from_utf8_lossy(&self.line);
-            let text = strip_ansi_codes(text.trim_end());
             // An incomplete line may be a prompt, so it is sent now, and again when it is complete.
-            if lines.send(text.as_bytes().to_vec()).is_err() {
+            if lines.send(self.line.trim_ascii_end().to_vec()).is_err() {
                 self.lines = None;
             }
             if self.line.ends_with(b"\n") || self.line.len() > MAX_LINE {

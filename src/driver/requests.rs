@@ -30,6 +30,8 @@ impl Driver {
             HotrunSignal::FromDescendant(sender) => return self.ignore_signal(&sender),
         };
         let is_hangup = signal == Signal::SIGHUP;
+        // Whether hotrun has a controlling terminal that is still open (`tty(4)`).
+        let has_terminal = || File::open("/dev/tty").is_ok();
         if signal == Signal::SIGUSR1 || is_hangup && has_terminal() {
             return self.request(Request::Reload);
         }
@@ -63,14 +65,9 @@ impl Driver {
     }
 
     fn request(&mut self, request: Request) {
-        match request {
+        if matches!(request, Request::Reload | Request::Resume) {
             // Commands that were held back during a pause come first, because they may generate sources.
-            Request::Reload | Request::Resume => self.run_pending_commands(),
-            Request::Pause
-            | Request::Undo
-            | Request::KillDraining
-            | Request::Quit
-            | Request::QuitNow => {}
+            self.run_pending_commands();
         }
         self.handle(Event::Requested(request));
     }
@@ -206,9 +203,4 @@ pub(super) async fn sleep_to(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Whether hotrun has a controlling terminal that is still open (`tty(4)`).
-fn has_terminal() -> bool {
-    File::open("/dev/tty").is_ok()
 }

@@ -12,7 +12,7 @@ use crate::ui::{Level, Report, Ui};
 
 use super::notify::RECEIVE_TIMEOUT;
 use super::requests::sleep_to;
-use super::setup::{self, Setup, Sources};
+use super::setup::{self, Sources};
 use super::state::{Driver, Outcome, TaskMessage};
 
 /// Runs hotrun until the user quits. Must be called in a current-thread runtime on the main thread, because a guardian
@@ -22,11 +22,7 @@ use super::state::{Driver, Outcome, TaskMessage};
 /// The log or a socket cannot be opened, there is nothing to build or start, or signal handling or the watch cannot be
 /// set up.
 pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
-    let Setup {
-        driver,
-        sources,
-        ui_thread,
-    } = setup::prepare(config, ui)?;
+    let (driver, sources, ui_thread) = setup::prepare(config, ui)?;
     let outcome = driver.drive(sources).await;
     ui_thread.finish().await?;
     Ok(outcome)
@@ -75,7 +71,7 @@ impl Driver {
                 () = sleep_to(self.builds.trigger.due()) => self.act_on_postponed(),
                 () = sleep_to(self.commands_due()) => self.run_due_commands(),
                 () = sleep_to(self.next_count()) => self.count_connections(),
-                () = self.clock.sleep_until(deadline) => {
+                () = sleep_to(deadline.and_then(|at| self.clock.instant(at))) => {
                     self.deadline_passed(deadline, &mut sources.messages).await;
                 }
                 (id, received) = self.next_notification() => self.notified(id, received),

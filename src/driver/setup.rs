@@ -29,13 +29,6 @@ use super::clock::Clock;
 use super::log::Log;
 use super::state::{Builds, Driver, Ending, Reported, TaskMessage, TaskSender, WatchSet};
 
-/// What the driver's loop needs.
-pub(super) struct Setup {
-    pub(super) driver: Driver,
-    pub(super) sources: Sources,
-    pub(super) ui_thread: UiThread,
-}
-
 /// The sources of events.
 pub(super) struct Sources {
     pub(super) messages: UnboundedReceiver<TaskMessage>,
@@ -44,7 +37,7 @@ pub(super) struct Sources {
     pub(super) terminal: TerminalInput,
 }
 
-pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
+pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThread)> {
     let log = config.cli.log.as_deref().map(Log::create).transpose()?;
     // From here on, clients can connect and wait.
     let sockets = open_sockets(&config)?;
@@ -89,18 +82,20 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
         generations: BTreeMap::new(),
         fd_store: FdStore::new().context("opening the descriptor store")?,
         commands: BTreeMap::new(),
-        watch: WatchSet::new(watch, roots),
+        watch: WatchSet {
+            watch,
+            roots,
+            inputs: Vec::new(),
+            newest: None,
+            begun: false,
+        },
         reported: Reported::default(),
         ending: Ending::default(),
         size: terminal::size(),
         count_at: Instant::now(),
         config,
     };
-    Ok(Setup {
-        driver,
-        sources,
-        ui_thread,
-    })
+    Ok((driver, sources, ui_thread))
 }
 
 /// Without a build, the first artifact is the command itself.

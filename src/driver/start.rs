@@ -36,7 +36,12 @@ impl Driver {
         env.push(("HOTRUN_GENERATION".into(), id.to_string().into()));
         let passed = self.sockets.prepare(id).context("preparing its sockets")?;
         let inodes = passed.iter().map(|passed| passed.inode).collect();
-        let notify = Notify::new(NotifySocket::open().context("opening the notify socket")?);
+        let notify = Notify {
+            socket: NotifySocket::open().context("opening the notify socket")?,
+            state: watch::Sender::default(),
+            reloading: None,
+            status: String::new(),
+        };
         let notify_state = notify.state.subscribe();
         let channel = self.adopts.then(seccomp::channel).transpose();
         let channel = channel.context("opening a channel to the program")?;
@@ -140,8 +145,8 @@ impl Driver {
     }
 
     pub(super) fn intercepted(&mut self, id: GenId, event: InterceptEvent) {
-        let warn = |text, hint: &str| self.feed.message(Level::Warning, text, Some(hint.into()));
-        match event {
+        let not_adopted = format!("gen {id}: its sockets can't be adopted");
+        let (level, text, hint) = match event {
             InterceptEvent::Listens(Joined { address, first }) => {
                 self.feed.report(Report::Listening {
                     name: String::new(),
@@ -149,42 +154,51 @@ impl Driver {
                     by: Some(id),
                     first,
                 });
-                self.handle(Event::Generation(id, GenEvent::Listening));
+                return self.handle(Event::Generation(id, GenEvent::Listening));
             }
             InterceptEvent::Refused => {
                 self.reported.explained.insert(id);
+                return;
             }
             InterceptEvent::InUse(error) => {
-                self.feed.error(format!("gen {id}: {error}"), error.hint());
+                (Level::Error, format!("gen {id}: {error}"), error.hint())
             }
             InterceptEvent::Listed { address, listed } => {
                 self.reported.explained.insert(id);
-                let text =
-                    format!("gen {id} opens `{address}`, which conflicts with `--listen {listed}`");
-                let hint = format!("remove `--listen`, or use `--listen {address}`");
-                self.feed.error(text, Some(hint));
+                (
+                    Level::Error,
+                    format!("gen {id} opens `{address}`, which conflicts with `--listen {listed}`"),
+                    Some(format!("remove `--listen`, or use `--listen {address}`")),
+                )
             }
-            InterceptEvent::NotIntercepted(why) => {
-                let text = format!("gen {id}: its sockets can't be adopted: {why}");
-                warn(text, why.hint());
-            }
+            InterceptEvent::NotIntercepted(why) => (
+                Level::Warning,
+                format!("{not_adopted}: {why}"),
+                Some(why.hint().into()),
+            ),
             InterceptEvent::NotAdopted { error, .. } if error.raw_os_error() == Some(EPERM) => {
-                if !std::mem::replace(&mut self.reported.hidden, true) {
-                    let text = format!(
-                        "gen {id}: its sockets can't be adopted: the kernel does not let hotrun inspect the program"
-                    );
-                    let hint = "it runs as another user, or is not dumpable (`prctl(2)`): give hotrun CAP_SYS_PTRACE \
-                                (in a container, `--cap-add SYS_PTRACE`), or use `--listen`, so that hotrun opens the \
-                                socket";
-                    self.feed.message(Level::Warning, text, Some(hint.into()));
+                if std::mem::replace(&mut self.reported.hidden, true) {
+                    return;
                 }
+                let hint = "it runs as another user, or is not dumpable (`prctl(2)`): give hotrun CAP_SYS_PTRACE \
+                            (in a container, `--cap-add SYS_PTRACE`), or use `--listen`, so that hotrun opens the \
+                            socket";
+                (
+                    Level::Warning,
+                    format!("{not_adopted}: the kernel does not let hotrun inspect the program"),
+                    Some(hint.into()),
+                )
             }
             InterceptEvent::NotAdopted { address, error } => {
                 let at = address.map_or_else(String::new, |address| format!(" on `{address}`"));
-                let text = format!("gen {id}: its socket{at} can't be adopted: {error}");
-                warn(text, "use `--listen`, so that hotrun opens the socket");
+                (
+                    Level::Warning,
+                    format!("gen {id}: its socket{at} can't be adopted: {error}"),
+                    Some("use `--listen`, so that hotrun opens the socket".into()),
+                )
             }
-        }
+        };
+        self.feed.message(level, text, hint);
     }
 
     /// Returns the task that waits until the generation is ready. `inodes`: the sockets that were passed to the program.
@@ -257,14 +271,13 @@ fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
         turn = turn.wrapping_add(1);
         let route = (!routes.is_empty()).then(|| routes.swap_remove(index));
         Box::pin(async move {
-            let route = route.ok_or_else(|| match port {
-                Some(port) => {
-                    io::Error::other(format!("the program is not listening on port {port}"))
-                }
-                None => io::Error::other("the program is not listening"),
-            })?;
-            let stream = route.dial().await?;
-            Ok(Box::new(stream) as Box<dyn ready::ProbeStream>)
+            match (route, port) {
+                (Some(route), _) => route.dial().await,
+                (None, Some(port)) => Err(io::Error::other(format!(
+                    "the program is not listening on port {port}"
+                ))),
+                (None, None) => Err(io::Error::other("the program is not listening")),
+            }
         })
     })
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::artifact::{self, Fingerprint};
 use crate::build::{Plan, WatchRoots};
 use crate::config::Config;
-use crate::drain::{DrainMonitor, InUse};
+use crate::drain::InUse;
 use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
@@ -109,17 +109,6 @@ pub(super) struct Notify {
     pub(super) status: String,
 }
 
-impl Notify {
-    pub(super) fn new(socket: NotifySocket) -> Self {
-        Self {
-            socket,
-            state: watch::Sender::default(),
-            reloading: None,
-            status: String::new(),
-        }
-    }
-}
-
 /// The pseudoterminal of a program.
 pub(super) struct ProgramTerminal {
     pub(super) pty: Arc<Pty>,
@@ -128,12 +117,6 @@ pub(super) struct ProgramTerminal {
 }
 
 impl Running {
-    /// Makes this monitor update [`Running::in_use`], and returns what the task with the monitor needs.
-    pub(super) fn observe(&mut self, monitor: DrainMonitor) -> (DrainMonitor, Control) {
-        self.observed = true;
-        (monitor.count_in(&self.in_use), self.control.clone())
-    }
-
     /// Aborts the current waiting task, if any, and spawns the next one.
     pub(super) fn wait(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.waiting = JoinSet::new();
@@ -237,18 +220,6 @@ pub(super) struct WatchSet {
     pub(super) newest: Option<GenId>,
     /// Whether the watch is set up and the first build has begun.
     pub(super) begun: bool,
-}
-
-impl WatchSet {
-    pub(super) const fn new(watch: FileWatch, roots: WatchRoots) -> Self {
-        Self {
-            watch,
-            roots,
-            inputs: Vec::new(),
-            newest: None,
-            begun: false,
-        }
-    }
 }
 
 /// Whether, why and how hotrun exits.

@@ -11,31 +11,20 @@ use httparse::Status;
 /// is not resolved, because a probe connects only to the new generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpProbe {
-    host: Option<String>,
-    port: Option<u16>,
+    /// The value of the `Host` header, unless it is `localhost`.
+    authority: Option<String>,
+    /// The port of the socket to connect to, or `None` to try the sockets in turn.
+    pub(super) port: Option<u16>,
     path: String,
 }
 
 impl HttpProbe {
-    /// The value of the `Host` header.
-    fn host(&self) -> String {
-        let host = self.host.as_deref().unwrap_or("localhost");
-        self.port
-            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-    }
-
-    /// The port of the socket to connect to, or `None` to try the sockets in turn.
-    #[must_use]
-    pub fn port(&self) -> Option<u16> {
-        self.port
-    }
-
     /// The text of the request. Its user agent identifies it in access logs.
     pub(super) fn request(&self) -> String {
         format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: hotrun/{} (readiness)\r\nAccept: */*\r\nConnection: close\r\n\r\n",
             self.path,
-            self.host(),
+            self.authority.as_deref().unwrap_or("localhost"),
             env!("CARGO_PKG_VERSION"),
         )
     }
@@ -58,7 +47,7 @@ impl HttpProbe {
             return Err("the path must start with `/`".into());
         }
         Ok(Self {
-            host: None,
+            authority: None,
             port: None,
             path: rest.to_owned(),
         })
@@ -81,7 +70,7 @@ fn with_host(rest: &str) -> Result<HttpProbe, String> {
             Err(format!("`{authority}` is not a valid host"))
         }
         port => Ok(HttpProbe {
-            host: Some(host.to_owned()),
+            authority: Some(authority.to_owned()),
             port: port.flatten(),
             path: path.to_owned(),
         }),
@@ -90,8 +79,8 @@ fn with_host(rest: &str) -> Result<HttpProbe, String> {
 
 impl fmt::Display for HttpProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.is_some() {
-            write!(f, "//{}", self.host())?;
+        if let Some(authority) = &self.authority {
+            write!(f, "//{authority}")?;
         }
         f.write_str(&self.path)
     }
@@ -123,18 +112,18 @@ mod tests {
     #[test]
     fn a_url_is_split_into_host_port_and_path() {
         let probe = |text| match HttpProbe::parse(text) {
-            Ok(probe) => (probe.host(), probe.port(), probe.path),
+            Ok(probe) => (probe.authority, probe.port, probe.path),
             Err(error) => panic!("{error}"),
         };
-        assert_eq!(probe("/x"), ("localhost".into(), None, "/x".into()));
+        assert_eq!(probe("/x"), (None, None, "/x".into()));
         assert_eq!(
             probe("//a.test:81/x?y"),
-            ("a.test:81".into(), Some(81), "/x?y".into())
+            (Some("a.test:81".into()), Some(81), "/x?y".into())
         );
-        assert_eq!(probe("//a.test"), ("a.test".into(), None, "/".into()));
+        assert_eq!(probe("//a.test"), (Some("a.test".into()), None, "/".into()));
         assert_eq!(
             probe("//[::1]:81"),
-            ("[::1]:81".into(), Some(81), "/".into())
+            (Some("[::1]:81".into()), Some(81), "/".into())
         );
     }
 

@@ -1,21 +1,15 @@
 use std::io;
 use std::pin::Pin;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 
 use super::UnreadyReason;
-use crate::socket::Opened;
-
-/// A connection to the new generation.
-pub trait ProbeStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ProbeStream for T {}
+use crate::socket::{Connection, Opened};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A connection attempt.
-pub type Connecting = BoxFuture<io::Result<Box<dyn ProbeStream>>>;
+pub type Connecting = BoxFuture<io::Result<Box<dyn Connection>>>;
 
 /// Connects to the new generation: to its socket with this port, or to its sockets in turn if no port is given.
 pub type Connect = Box<dyn FnMut(Option<u16>) -> Connecting + Send>;
@@ -31,19 +25,8 @@ pub enum NotifyState {
     Silent,
     /// Messages such as `STATUS=…`, but not `READY=1`. Such a program is expected to send `READY=1` later.
     NotReady,
-    /// `READY=1`.
+    /// `READY=1`. Later messages do not change this.
     Ready,
-}
-
-impl NotifyState {
-    /// Returns the state after another message. `ready`: whether it contains `READY=1`; after that, the state is final.
-    #[must_use]
-    pub fn after(self, ready: bool) -> Self {
-        self.max(match ready {
-            true => Self::Ready,
-            false => Self::NotReady,
-        })
-    }
 }
 
 /// A generation's sockets, and the processes that may wait for connections on them.

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{GenerationSockets, OnUnready, ReadyReason, SOCKETS_TIMEOUT, UnreadyReason};
+use super::{GenerationSockets, OnUnready, ReadyReason, UnreadyReason};
 use crate::os::{Accepting, accepting};
 use crate::socket::Opened;
+
+/// How long to wait, after `READY=1`, for the program to start waiting for connections. After that, it counts as ready.
+pub(super) const SOCKETS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// If the system does not show whether a process is waiting on a socket, the process counts as waiting after this time.
 const UNKNOWN_GRACE: Duration = Duration::from_secs(1);

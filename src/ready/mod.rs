@@ -20,15 +20,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
+use listening::{SOCKETS_TIMEOUT, has_no_socket};
+
 pub use http::HttpProbe;
 pub use inputs::{
-    Connect, Connecting, Exec, GenerationSockets, NotifyState, OnUnready, ProbeStream, ReadyInputs,
+    Connect, Connecting, Exec, GenerationSockets, NotifyState, OnUnready, ReadyInputs,
 };
 pub use reason::{ReadyReason, UnreadyReason, list};
 pub use spec::{Pattern, ReadySpec};
-
-/// How long to wait, after `READY=1`, for the program to start waiting for connections. After that, it counts as ready.
-const SOCKETS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a program that opens no socket must run to be ready.
 const RUN_TIME: Duration = Duration::from_millis(500);
@@ -51,27 +50,19 @@ pub async fn wait(spec: &ReadySpec, mut inputs: ReadyInputs) -> ReadyReason {
 
 /// Waits until the rule is met.
 async fn meets(spec: &ReadySpec, inputs: &mut ReadyInputs) -> ReadyReason {
-    let ReadyInputs {
-        sockets,
-        notify_state,
-        lines,
-        connect,
-        exec,
-        on_unready,
-        ..
-    } = inputs;
+    let on_unready = &mut inputs.on_unready;
     match spec {
         ReadySpec::Auto => auto(inputs).await,
-        ReadySpec::Listen => sockets.accepting(None, on_unready).await,
-        ReadySpec::Notify => notified(notify_state, on_unready).await,
-        ReadySpec::Http(probe) => probe::http(probe, connect, on_unready).await,
+        ReadySpec::Listen => inputs.sockets.accepting(None, on_unready).await,
+        ReadySpec::Notify => notified(&mut inputs.notify_state, on_unready).await,
+        ReadySpec::Http(probe) => probe::http(probe, &mut inputs.connect, on_unready).await,
         ReadySpec::Tcp => {
             let mut ignore: OnUnready = Box::new(|_| {});
-            let accepting = sockets.accepting(None, &mut ignore);
-            probe::tcp(connect, accepting, on_unready).await
+            let accepting = inputs.sockets.accepting(None, &mut ignore);
+            probe::tcp(&mut inputs.connect, accepting, on_unready).await
         }
-        ReadySpec::Log(pattern) => printed(pattern, lines, on_unready).await,
-        ReadySpec::Exec(command) => probe::exec(command, exec, on_unready).await,
+        ReadySpec::Log(pattern) => printed(pattern, &mut inputs.lines, on_unready).await,
+        ReadySpec::Exec(command) => probe::exec(command, &mut inputs.exec, on_unready).await,
         ReadySpec::Delay(delay) => {
             sleep(*delay).await;
             ReadyReason::Delayed
@@ -81,15 +72,10 @@ async fn meets(spec: &ReadySpec, inputs: &mut ReadyInputs) -> ReadyReason {
 
 /// The program's notification takes precedence over what its sockets show, even if both are available at once.
 async fn auto(inputs: &mut ReadyInputs) -> ReadyReason {
-    let ReadyInputs {
-        sockets,
-        adopts,
-        notify_state,
-        on_unready,
-        ..
-    } = inputs;
+    let (sockets, on_unready) = (&mut inputs.sockets, &mut inputs.on_unready);
+    let notify_state = &mut inputs.notify_state;
     // If hotrun does not see the sockets that the program opens, a program that has inherited sockets must use those.
-    let may_need_none = *adopts || listening::has_no_socket(&(sockets.state)());
+    let may_need_none = inputs.adopts || has_no_socket(&(sockets.state)());
     let run_time = may_need_none.then_some(RUN_TIME);
     tokio::select! {
         biased;
@@ -98,7 +84,7 @@ async fn auto(inputs: &mut ReadyInputs) -> ReadyReason {
     }
     let reason = notified(notify_state, on_unready).await;
     // gunicorn's master process sends `READY=1` before its workers have loaded the program.
-    if !listening::has_no_socket(&(sockets.state)()) {
+    if !has_no_socket(&(sockets.state)()) {
         let _ = timeout(SOCKETS_TIMEOUT, sockets.accepting(None, on_unready)).await;
     }
     reason

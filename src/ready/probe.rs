@@ -8,9 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::http;
-use super::{
-    Connect, Connecting, Exec, HttpProbe, OnUnready, ProbeStream, ReadyReason, UnreadyReason,
-};
+use super::{Connect, Connecting, Exec, HttpProbe, OnUnready, ReadyReason, UnreadyReason};
+use crate::socket::Connection;
 
 /// How often to probe, unless a probe takes longer. For a command, the pause after each run.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -40,7 +39,7 @@ pub(super) async fn http(
     let request = probe.request();
     loop {
         let next = Instant::now() + PERIOD;
-        match timeout(TIMEOUT, exchange(&request, connect(probe.port()))).await {
+        match timeout(TIMEOUT, exchange(&request, connect(probe.port))).await {
             Ok(Ok(status)) if (200..400).contains(&status) => {
                 return ReadyReason::Responded(status);
             }
@@ -54,7 +53,7 @@ pub(super) async fn http(
 
 /// Sends a request and returns the status of the response.
 async fn exchange(request: &str, connecting: Connecting) -> Result<u16, UnreadyReason> {
-    let mut stream = connecting.await.map_err(unreachable)?;
+    let mut stream = connecting.await.map_err(|error| unreachable(&error))?;
     stream
         .write_all(request.as_bytes())
         .await
@@ -77,12 +76,12 @@ async fn exchange(request: &str, connecting: Connecting) -> Result<u16, UnreadyR
     }
 }
 
-fn unreachable(error: io::Error) -> UnreadyReason {
+fn unreachable(error: &io::Error) -> UnreadyReason {
     format!("the probe could not connect: {error}").into()
 }
 
 /// Reads the rest of the response in the background, so that the server does not log a broken pipe at each reload.
-async fn read_rest(stream: Box<dyn ProbeStream>) {
+async fn read_rest(stream: Box<dyn Connection>) {
     let mut rest = stream.take(16 * 1024 * 1024);
     let _ = timeout(TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }
@@ -103,7 +102,7 @@ pub(super) async fn tcp(
     loop {
         let next = Instant::now() + PERIOD;
         let attempt = async {
-            let mut stream = connect(None).await.map_err(unreachable)?;
+            let mut stream = connect(None).await.map_err(|error| unreachable(&error))?;
             if !is_accepting {
                 tokio::select! {
                     () = accepted(&mut stream) => {}
@@ -123,7 +122,7 @@ pub(super) async fn tcp(
 
 /// Waits until the server has accepted the connection. A reset counts too: the connection was established, so it was
 /// the program that reset it.
-async fn accepted(stream: &mut Box<dyn ProbeStream>) {
+async fn accepted(stream: &mut Box<dyn Connection>) {
     let _ = stream.shutdown().await;
     let _: io::Result<usize> = stream.read(&mut [0; 1]).await;
 }

@@ -104,8 +104,13 @@ impl Pattern {
         if rest.is_empty() {
             return Err("`log` needs a regular expression, as in `log:listening on`".into());
         }
-        let pattern = Regex::new(rest).map(Self);
-        pattern.map_err(|error| summary(&error))
+        Regex::new(rest).map(Self).map_err(|error| {
+            let text = error.to_string();
+            // The last line names the problem. The lines before it show the position.
+            let last = text.lines().last().unwrap_or_default();
+            let problem = last.trim_start_matches("error: ");
+            format!("not a valid regular expression: {problem}")
+        })
     }
 
     /// Whether a line of output matches, with or without its escape sequences.
@@ -128,18 +133,6 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// The last line of a `regex` error, which names the problem. The lines before it show the position.
-fn summary(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .trim_start_matches("error: ")
-        .to_owned();
-    format!("not a valid regular expression: {last}")
 }
 
 #[cfg(test)]

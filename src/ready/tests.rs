@@ -15,10 +15,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::{
-    Connect, GenerationSockets, NotifyState, ProbeStream, ReadyInputs, ReadyReason, ReadySpec, wait,
-};
-use crate::socket::Opened;
+use super::{Connect, GenerationSockets, NotifyState, ReadyInputs, ReadyReason, ReadySpec, wait};
+use crate::socket::{Connection, Opened};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -46,7 +44,7 @@ fn listening(sockets: Vec<u64>) -> Box<dyn FnMut() -> Opened + Send> {
 fn connect(address: SocketAddr) -> Connect {
     Box::new(move |_| {
         Box::pin(
-            async move { Ok(Box::new(TcpStream::connect(address).await?) as Box<dyn ProbeStream>) },
+            async move { Ok(Box::new(TcpStream::connect(address).await?) as Box<dyn Connection>) },
         )
     })
 }
@@ -150,9 +148,7 @@ async fn auto_accepts_the_programs_notification() {
     program
         .reports("it is not waiting for connections on socket 1")
         .await;
-    program
-        .notify
-        .send_modify(|state| *state = state.after(true));
+    program.notify.send_replace(NotifyState::Ready);
     assert_eq!(result(waiting).await, ReadyReason::Notified);
 }
 
@@ -175,17 +171,13 @@ async fn auto_waits_for_ready_1_from_a_program_that_sends_notifications() {
     let socket = listener();
     let _waits = register(&socket);
     let (inputs, program) = own_inputs(Some(&socket));
-    program
-        .notify
-        .send_modify(|state| *state = state.after(false));
+    program.notify.send_replace(NotifyState::NotReady);
     let waiting = start("auto", inputs);
     program
         .reports("it sent notifications, but not `READY=1`")
         .await;
     assert!(!waiting.is_finished());
-    program
-        .notify
-        .send_modify(|state| *state = state.after(true).after(false));
+    program.notify.send_replace(NotifyState::Ready);
     assert_eq!(result(waiting).await, ReadyReason::Notified);
 }
 
@@ -218,16 +210,12 @@ async fn notify_requires_ready_1() {
     let _waits = register(&socket);
     let (inputs, program) = own_inputs(Some(&socket));
     let waiting = start("notify", inputs);
-    program
-        .notify
-        .send_modify(|state| *state = state.after(false));
+    program.notify.send_replace(NotifyState::NotReady);
     program
         .reports("it sent notifications, but not `READY=1`")
         .await;
     assert!(!waiting.is_finished());
-    program
-        .notify
-        .send_modify(|state| *state = state.after(true));
+    program.notify.send_replace(NotifyState::Ready);
     assert_eq!(result(waiting).await, ReadyReason::Notified);
 }
 

@@ -45,10 +45,9 @@ pub enum GenEffect {
     SendReloadSignal { signal: i32 },
     /// Wait until the old generation has accepted the connections in its queues. Reports `Quiescent`.
     AwaitQuiescent,
-    /// Find out whether the program handles the stop signal. Reports `StopSignalChecked`.
-    CheckStopSignal,
-    /// Wait until the connections are closed or idle. Reports `Idle`. `pause`: how long a response may pause before it
-    /// counts as complete. `None`: only as long as the driver needs to notice that it is complete.
+    /// Wait until the connections are closed or idle. Reports `HandlesStopSignal` if the program does, then `Idle`.
+    /// `pause`: if it does not, how long a response may pause before it counts as complete. `None`: only as long as the
+    /// driver needs to notice that it is complete.
     AwaitIdle { pause: Option<Duration> },
     /// Forward connections that still arrive at this generation's sockets to the live generation, and hold them while
     /// none is live. Requested for each started generation before it is stopped, killed or released; may be repeated.

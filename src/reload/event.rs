@@ -126,9 +126,9 @@ pub enum GenEvent {
     SwitchFailed,
     /// The accept queues are empty, and no accepted connection is waiting for its first byte.
     Quiescent,
-    /// The result of [`GenEffect::CheckStopSignal`](super::GenEffect::CheckStopSignal). A program that does not handle
-    /// the signal would be killed by it.
-    StopSignalChecked { handled: bool },
+    /// The program handles the stop signal, which would kill it otherwise. Sent at once for
+    /// [`GenEffect::AwaitIdle`](super::GenEffect::AwaitIdle).
+    HandlesStopSignal,
     /// All connections are closed or idle.
     Idle,
     /// The program's first process ended. `survivors`: whether other processes of its tree are still running.

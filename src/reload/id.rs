@@ -3,29 +3,13 @@ use std::fmt;
 /// The number of a generation, which is one build result and the process tree started from it.
 ///
 /// Numbers start at 1 and are never reused, so that a late event cannot be taken for a current one. Builds that fail or
-/// are cancelled also use up a number.
+/// are cancelled also use up a number. Users see the number, and the program gets it in `HOTRUN_GENERATION`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GenId(u32);
+pub struct GenId(pub u32);
 
 impl GenId {
     /// The first generation.
     pub const FIRST: Self = Self(1);
-
-    /// The generation with this number.
-    pub const fn new(number: u32) -> Self {
-        Self(number)
-    }
-
-    /// The number, as shown to users and passed to the program in `HOTRUN_GENERATION`.
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-
-    /// The generation after this one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
 }
 
 impl fmt::Display for GenId {
@@ -39,27 +23,11 @@ impl fmt::Display for GenId {
 /// A build that leaves the executable unchanged produces the same artifact as before. Without a build, the command is
 /// the only artifact, [`ArtifactId::FIRST`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ArtifactId(u32);
+pub struct ArtifactId(pub u32);
 
 impl ArtifactId {
     /// The artifact of the first successful build, or the command if nothing is built.
     pub const FIRST: Self = Self(1);
-
-    /// The artifact with this number.
-    pub const fn new(number: u32) -> Self {
-        Self(number)
-    }
-
-    /// The number.
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-
-    /// The artifact after this one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
 }
 
 /// The phases of a generation, in order. From each phase, a generation may go straight to [`Phase::Gone`].
@@ -78,14 +46,4 @@ pub enum Phase {
     Draining,
     /// The generation has no processes left.
     Gone,
-}
-
-impl Phase {
-    /// Whether the generation is live or about to go live.
-    pub const fn stays(self) -> bool {
-        match self {
-            Self::Starting | Self::Ready | Self::Live => true,
-            Self::Building | Self::Draining | Self::Gone => false,
-        }
-    }
 }

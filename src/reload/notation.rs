@@ -15,7 +15,7 @@ use super::{Event, Reaction, Time};
 
 /// The line for an event that happened at `now` and the machine's reaction to it.
 pub fn line(now: Time, event: &Event, reaction: &Reaction) -> String {
-    let (now, event) = (now.since_start(), text(event));
+    let (now, event) = (now.0, text(event));
     format!("{now:?} {event} -> {}", reaction_text(reaction))
 }
 

@@ -4,21 +4,11 @@ use std::time::Duration;
 ///
 /// The core has no clock: the driver passes in the time of each event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(Duration);
+pub struct Time(pub Duration);
 
 impl Time {
     /// The time at which hotrun started.
     pub const START: Self = Self(Duration::ZERO);
-
-    /// The time this long after the start.
-    pub const fn after_start(passed: Duration) -> Self {
-        Self(passed)
-    }
-
-    /// The duration since the start.
-    pub const fn since_start(self) -> Duration {
-        self.0
-    }
 
     /// The duration since `earlier`, or zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
@@ -68,8 +58,6 @@ pub struct Policy {
     pub ready_timeout: Duration,
     /// The time limit for draining, after which the generation is killed.
     pub stop_timeout: Duration,
-    /// The minimum time between the switch and the stop signal.
-    pub stop_delay_min: Duration,
     /// How long the old generation may take to accept the connections in its queues.
     pub stop_delay_max: Duration,
     /// How often a live program must ping its watchdog, unless it sets its own period.
@@ -89,15 +77,6 @@ impl Policy {
             Mode::Overlap | Mode::Auto => Duration::from_millis(2500),
             // No generation is live during the delay.
             Mode::StopFirst => Duration::from_millis(250),
-        }
-    }
-
-    /// Whether another generation may be started beside an old one. `listens`: whether the old one listens.
-    pub(super) fn may_overlap(&self, listens: bool) -> bool {
-        match self.mode {
-            Mode::Overlap => true,
-            Mode::StopFirst => false,
-            Mode::Auto => listens,
         }
     }
 
@@ -130,7 +109,6 @@ impl Default for Policy {
             when_busy: WhenBusy::Cancel,
             ready_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(10),
-            stop_delay_min: Duration::from_millis(20),
             stop_delay_max: Self::stop_delay_max(Mode::Overlap),
             watchdog: None,
             rollback_within: Duration::from_secs(10),

@@ -167,7 +167,7 @@ impl OpenSockets {
     }
 
     pub(super) fn now(&self) -> Time {
-        Time::after_start(self.started.elapsed())
+        Time(self.started.elapsed())
     }
 
     pub(super) fn group(&self, id: GroupId) -> io::Result<&OpenGroup> {

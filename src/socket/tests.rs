@@ -28,7 +28,7 @@ mod waiting;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn id(number: u32) -> GenId {
-    GenId::new(number)
+    GenId(number)
 }
 
 fn open(values: &[&str]) -> Sockets {

@@ -106,7 +106,7 @@ impl JsonEvent {
     }
 
     fn of(id: GenId, name: &'static str) -> Self {
-        Self::new(name).with("generation", id.get())
+        Self::new(name).with("generation", id.0)
     }
 
     fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
@@ -204,7 +204,7 @@ fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
         GenNotice::BuildCancelled => event("build_cancelled"),
         GenNotice::Built { took } => event("built").with("took_ms", ms(took)),
         GenNotice::Outdated => event("discarded"),
-        GenNotice::Unchanged { like } => event("unchanged").with("same_as", like.get()),
+        GenNotice::Unchanged { like } => event("unchanged").with("same_as", like.0),
         GenNotice::ReloadSignalSent { signal } => {
             event("reload_signal_sent").with("signal", signal)
         }
@@ -252,7 +252,7 @@ fn failed(id: GenId, failure: GenFailure, live: Option<GenId>) -> JsonEvent {
     let event = JsonEvent::of(id, "failed")
         .with("reason", reason)
         .with("text", failure.to_string())
-        .with("live", live.map(GenId::get));
+        .with("live", live.map(|id| id.0));
     match ended {
         Some(Ended::Code(code)) => event.with("exit_code", code),
         Some(Ended::Signal(number)) => event.with("signal", number),

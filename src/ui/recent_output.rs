@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_failure_of_a_program_is_explained_by_its_last_output() {
-        let other = ID.next();
+        let other = GenId(ID.0 + 1);
         let recent = recorded(&[
             line("built"),
             printed(ID, "half"),
@@ -276,14 +276,14 @@ mod tests {
                 took: std::time::Duration::ZERO,
             },
         ));
-        let fail = |numbers: std::ops::Range<u32>| numbers.map(|id| printed(GenId::new(id), "x"));
+        let fail = |numbers: std::ops::Range<u32>| numbers.map(|id| printed(GenId(id), "x"));
         let mut reports = vec![live, building()];
         reports.extend(fail(2..8));
         reports.push(printed(ID, "panicked"));
         reports.extend(fail(8..12));
         let recent = recorded(&reports);
         assert_eq!(recent.explain(ID, CRASH), ["panicked"]);
-        assert_eq!(recent.explain(GenId::new(11), CRASH), ["x"]);
+        assert_eq!(recent.explain(GenId(11), CRASH), ["x"]);
     }
 
     #[test]
@@ -292,9 +292,9 @@ mod tests {
             let took = std::time::Duration::ZERO;
             Report::Notice(Notice::Generation(id, GenNotice::Live { took }))
         };
-        let mut reports = vec![live(ID), printed(ID, "panicked"), live(ID.next())];
+        let mut reports = vec![live(ID), printed(ID, "panicked"), live(GenId(ID.0 + 1))];
         reports.push(Report::Notice(Notice::Generation(ID, GenNotice::Restored)));
-        reports.extend((2..12).map(|number| printed(GenId::new(number), "x")));
+        reports.extend((2..12).map(|number| printed(GenId(number), "x")));
         assert_eq!(recorded(&reports).explain(ID, CRASH), ["panicked"]);
     }
 
@@ -319,9 +319,9 @@ mod tests {
         let recent = recorded(&flood);
         assert!(recent.output[&ID].len() <= 2 * MAX_OUTPUT);
         assert_eq!(recent.explain(ID, CRASH)[0].lines().count(), LAST_LINES);
-        let ids = (1..100).map(|number| printed(GenId::new(number), "z"));
+        let ids = (1..100).map(|number| printed(GenId(number), "z"));
         let recent = recorded(&ids.collect::<Vec<_>>());
         assert_eq!(recent.output.len(), GENERATIONS);
-        assert!(!recent.explain(GenId::new(99), CRASH).is_empty());
+        assert!(!recent.explain(GenId(99), CRASH).is_empty());
     }
 }

@@ -29,7 +29,7 @@ fn worker_socket(inode: u64) -> ProgramSocket {
 fn program(pid: i32, sockets: Vec<ProgramSocket>) -> InterceptedProgram {
     let steered = Sockets::open(&[], Sharing::Steered).unwrap();
     InterceptedProgram {
-        id: GenId::new(1),
+        id: GenId(1),
         adopter: steered.adopter().unwrap(),
         pids: Box::new(move || vec![pid]),
         sockets: ProgramSockets(sockets),

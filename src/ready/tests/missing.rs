@@ -59,9 +59,7 @@ async fn ready_1_ends_the_wait_for_missing_addresses() {
     let socket = listener();
     let _waits = register(&socket);
     let (inputs, program, _state) = lacking(&socket);
-    program
-        .notify
-        .send_modify(|state| *state = state.after(true));
+    program.notify.send_replace(NotifyState::Ready);
     assert_eq!(result(start("notify", inputs)).await, ReadyReason::Notified);
 }
 

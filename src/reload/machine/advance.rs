@@ -3,7 +3,9 @@
 use super::generation::{GenState, Generation};
 use super::state::{Building, Pending, Queued};
 use super::{Machine, Turn};
-use crate::reload::{Action, ArtifactId, Cause, Effect, GenEffect, GenNotice, Notice, WhenBusy};
+use crate::reload::{
+    Action, ArtifactId, Cause, Effect, GenEffect, GenNotice, Mode, Notice, WhenBusy,
+};
 
 impl Machine {
     pub(super) fn advance(&mut self, turn: &mut Turn) {
@@ -17,7 +19,7 @@ impl Machine {
             if std::mem::take(&mut self.responding) {
                 // Comes first, because a client must not get an error while the program that it waits for is being
                 // started.
-                turn.effects.insert(0, Effect::StopResponding);
+                turn.reaction.effects.insert(0, Effect::StopResponding);
             }
         } else if self.live().is_none() {
             self.wait_for_a_change(turn);
@@ -83,7 +85,7 @@ impl Machine {
     /// Called when no generation is live or about to go live. If one has just failed, notifies the user and the waiting
     /// clients.
     fn wait_for_a_change(&mut self, turn: &mut Turn) {
-        let failed = turn.notices.iter().rev().find_map(|notice| {
+        let failed = turn.reaction.notices.iter().rev().find_map(|notice| {
             let Notice::Generation(id, GenNotice::Failed { failure, .. }) = *notice else {
                 return None;
             };
@@ -91,8 +93,8 @@ impl Machine {
         });
         if let Some(respond) = failed {
             self.responding = true;
-            turn.effects.push(respond);
-            turn.notices.push(Notice::Waiting);
+            turn.reaction.effects.push(respond);
+            turn.reaction.notices.push(Notice::Waiting);
         }
     }
 
@@ -115,7 +117,7 @@ impl Machine {
         let live = self.live_generation();
         let in_the_way = live.filter(|live| !self.may_start_beside(live));
         if let Some(id) = in_the_way.map(|live| live.id) {
-            turn.effects.push(Effect::Hold);
+            turn.reaction.effects.push(Effect::Hold);
             self.retire(id, turn);
         }
         if !self
@@ -133,7 +135,7 @@ impl Machine {
         } = queued;
         let older = cause.rolls_back() || self.artifacts.newest != Some(artifact);
         let mut new = Generation::start(id, artifact, turn.now, &self.policy);
-        new.rolled_back = older && self.policy.builds;
+        new.rolled_back = older;
         self.generations.push(new);
         self.recovery.starts += u8::from(matches!(cause, Cause::RollBack | Cause::Crash));
         turn.notice(id, GenNotice::Starting { cause });
@@ -152,6 +154,11 @@ impl Machine {
     /// Whether another generation may be started beside this one. Not if generations store descriptors: the next one must
     /// inherit them all, and this one may still store some when it ends.
     fn may_start_beside(&self, known: &Generation) -> bool {
-        !self.stores_fds && self.policy.may_overlap(known.listens)
+        !self.stores_fds
+            && match self.policy.mode {
+                Mode::Overlap => true,
+                Mode::StopFirst => false,
+                Mode::Auto => known.listens,
+            }
     }
 }

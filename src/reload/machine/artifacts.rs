@@ -1,7 +1,7 @@
 use crate::reload::ArtifactId;
 
 /// The artifacts that can be started.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Artifacts {
     /// The artifact of the last successful build, or the command if nothing is built.
     pub(super) newest: Option<ArtifactId>,
@@ -16,16 +16,6 @@ pub(super) struct Artifacts {
 }
 
 impl Artifacts {
-    pub(super) fn new(builds: bool) -> Self {
-        Self {
-            newest: (!builds).then_some(ArtifactId::FIRST),
-            live: None,
-            previous: None,
-            rolled_back_to: None,
-            kept: Vec::new(),
-        }
-    }
-
     /// Whether this artifact can be started.
     pub(super) fn has(&self, artifact: ArtifactId) -> bool {
         self.newest == Some(artifact) || self.kept.contains(&artifact)

@@ -10,18 +10,12 @@ const RESPONSE_PAUSE: Duration = Duration::from_secs(5);
 pub(super) enum Progress {
     /// The generation gets no new connections, but is still accepting those in its queues.
     Quiescing,
-    /// The generation is quiescent, but the minimum delay before the stop signal has not passed yet.
-    Quiescent,
-    /// The driver is checking whether the program handles the stop signal.
-    CheckingStopSignal,
     /// The stop signal may make the program cut off the requests in progress, so they are answered first.
     AwaitingIdle,
-    /// The stop signal was sent.
+    /// The stop signal was sent, or the program ended on its own.
     Stopped,
     /// The program was killed.
     Killed,
-    /// The program ended on its own, and its generation should be gone soon.
-    Ended,
 }
 
 /// The draining phase of a generation, in which it gets no new connections and has a time limit.
@@ -30,8 +24,7 @@ pub(super) struct Drain {
     pub(super) since: Time,
     pub(super) how: Stopped,
     pub(super) progress: Progress,
-    /// The time limit for the wait before the next step. Only [`Progress::Quiescing`] and [`Progress::AwaitingIdle`]
-    /// have one that may be earlier than `until`.
+    /// The time limit for [`Progress::Quiescing`] and [`Progress::AwaitingIdle`].
     pub(super) wait_until: Time,
     /// The time limit. The generation is then killed or, if it is still waiting to become idle, asked to stop first.
     pub(super) until: Time,
@@ -44,12 +37,8 @@ impl Drain {
     /// A drain that starts with this progress.
     pub(super) fn begin(now: Time, policy: &Policy, progress: Progress) -> Self {
         let delay = match progress {
-            Progress::Quiescing | Progress::Quiescent => policy.stop_delay_max,
-            Progress::CheckingStopSignal
-            | Progress::AwaitingIdle
-            | Progress::Stopped
-            | Progress::Killed
-            | Progress::Ended => Duration::ZERO,
+            Progress::Quiescing => policy.stop_delay_max,
+            Progress::AwaitingIdle | Progress::Stopped | Progress::Killed => Duration::ZERO,
         };
         Self {
             since: now,
@@ -61,24 +50,21 @@ impl Drain {
     }
 
     /// When the drain moves to its next step even if no event arrives.
-    pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
-        let earliest = match self.progress {
-            Progress::Quiescing | Progress::AwaitingIdle => self.wait_until,
-            Progress::Quiescent => self.since.plus(policy.stop_delay_min),
-            Progress::CheckingStopSignal | Progress::Stopped | Progress::Ended => self.until,
-            Progress::Killed => return None,
-        };
-        Some(earliest.min(self.until))
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self.progress {
+            Progress::Quiescing | Progress::AwaitingIdle => Some(self.wait_until.min(self.until)),
+            Progress::Stopped => Some(self.until),
+            Progress::Killed => None,
+        }
     }
 
-    pub(super) fn tick(&mut self, now: Time, policy: &Policy) -> Effects {
-        if self.deadline(policy).is_none_or(|deadline| now < deadline) {
+    /// `live`: whether another generation is live, so that nothing is waiting for this one to end.
+    pub(super) fn tick(&mut self, live: bool, now: Time, policy: &Policy) -> Effects {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
             return &[];
         }
         match self.progress {
-            Progress::Quiescing | Progress::Quiescent if now < self.until => {
-                self.check_stop_signal(now, policy)
-            }
+            Progress::Quiescing if now < self.until => self.quiescent(live, now, policy),
             Progress::AwaitingIdle if now < self.until => self.stop(),
             // The program has not been asked to stop yet. It does not seem to handle the signal, but may do so anyway (Go's
             // handlers cannot be seen from outside). So it gets the signal and a short time to clean up first.
@@ -87,61 +73,43 @@ impl Drain {
                 self.how = Stopped::TimedOut;
                 self.stop()
             }
-            Progress::Quiescing
-            | Progress::Quiescent
-            | Progress::CheckingStopSignal
-            | Progress::Stopped
-            | Progress::Killed
-            | Progress::Ended => self.kill(Stopped::TimedOut),
+            Progress::Quiescing | Progress::Stopped | Progress::Killed => {
+                self.kill(Stopped::TimedOut)
+            }
         }
     }
 
-    /// Called when the generation has accepted the connections in its queues.
-    pub(super) fn quiescent(&mut self, now: Time, policy: &Policy) -> Effects {
+    /// Called when the generation has accepted the connections in its queues. Starts the stop timeout, and waits until the
+    /// generation is idle, even if it handles the stop signal: many programs that do exit without finishing their
+    /// requests.
+    pub(super) fn quiescent(&mut self, live: bool, now: Time, policy: &Policy) -> Effects {
         if self.progress != Progress::Quiescing {
             return &[];
         }
-        if now.since(self.since) >= policy.stop_delay_min {
-            return self.check_stop_signal(now, policy);
-        }
-        self.progress = Progress::Quiescent;
-        &[]
-    }
-
-    /// Starts the stop timeout, and asks whether the program handles the stop signal.
-    fn check_stop_signal(&mut self, now: Time, policy: &Policy) -> Effects {
-        self.until = self.until.min(now.plus(policy.stop_timeout));
-        self.progress = Progress::CheckingStopSignal;
-        &[GenEffect::CheckStopSignal]
-    }
-
-    /// Waits until the generation is idle, even if it handles the stop signal: many programs that do exit without
-    /// finishing their requests. `live`: whether another generation is live, so that nothing is waiting for this one to
-    /// end.
-    pub(super) fn stop_signal_checked(
-        &mut self,
-        handled: bool,
-        live: bool,
-        now: Time,
-        policy: &Policy,
-    ) -> Effects {
-        if self.progress != Progress::CheckingStopSignal {
-            return &[];
-        }
         self.progress = Progress::AwaitingIdle;
+        self.until = self.until.min(now.plus(policy.stop_timeout));
         // Without a handler, the signal kills the program whatever it is doing, so hotrun delays the signal as long as
         // possible.
-        let longest = match handled {
-            true => policy.longest_wait_for_idle(live),
-            false => Duration::MAX,
-        };
-        self.wait_until = now.plus(longest);
-        match live && !handled {
+        self.wait_until = now.plus(Duration::MAX);
+        match live {
             true => &[GenEffect::AwaitIdle {
                 pause: Some(RESPONSE_PAUSE),
             }],
             false => &[GenEffect::AwaitIdle { pause: None }],
         }
+    }
+
+    /// Called when the program is known to handle the stop signal.
+    pub(super) fn handles_stop_signal(
+        &mut self,
+        live: bool,
+        now: Time,
+        policy: &Policy,
+    ) -> Effects {
+        if self.progress == Progress::AwaitingIdle {
+            self.wait_until = now.plus(policy.longest_wait_for_idle(live));
+        }
+        &[]
     }
 
     /// Called when the generation's connections are closed or idle.
@@ -177,11 +145,8 @@ impl Drain {
     /// not forwarded yet.
     pub(super) const fn may_stay(&self) -> bool {
         match self.progress {
-            Progress::Quiescing
-            | Progress::Quiescent
-            | Progress::CheckingStopSignal
-            | Progress::AwaitingIdle => true,
-            Progress::Stopped | Progress::Killed | Progress::Ended => false,
+            Progress::Quiescing | Progress::AwaitingIdle => true,
+            Progress::Stopped | Progress::Killed => false,
         }
     }
 

@@ -79,11 +79,6 @@ impl Generation {
         self.phase() == Phase::Draining
     }
 
-    /// Whether the generation is draining and could go live again.
-    pub(super) fn may_stay(&self) -> bool {
-        matches!(self.state, GenState::Draining(drain) if drain.may_stay()) && !self.watchdog.fired
-    }
-
     pub(super) const fn drain_mut(&mut self) -> Option<&mut Drain> {
         match &mut self.state {
             GenState::Draining(drain) => Some(drain),
@@ -93,11 +88,11 @@ impl Generation {
 
     /// When the machine must act on the generation even if no event arrives. The watchdog of a draining generation does
     /// not count, because the drain has its own time limit.
-    pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         match self.state {
             GenState::Starting { until, .. } => Some(self.watchdog.due.unwrap_or(until).min(until)),
             GenState::Ready { .. } | GenState::Live => self.watchdog.due,
-            GenState::Draining(drain) => drain.deadline(policy),
+            GenState::Draining(drain) => drain.deadline(),
         }
     }
 }

@@ -113,21 +113,16 @@ impl Machine {
     }
 
     pub(super) fn ready_timeout(&mut self, turn: &mut Turn) {
-        let late = |known: &Generation| match known.state {
-            GenState::Starting { until, moved, .. } if turn.now >= until => {
-                Some((known.id, moved && !known.watchdog.fired))
-            }
-            GenState::Starting { .. } => None,
-            GenState::Ready { .. } | GenState::Live | GenState::Draining(_) => None,
+        let is_late = |known: &&Generation| matches!(known.state, GenState::Starting { until, .. } if turn.now >= until);
+        let Some(&late) = self.generations.iter().find(is_late) else {
+            return;
         };
-        match self.generations.iter().find_map(late) {
-            Some((id, true)) => self.ready(id, turn),
-            Some((id, false)) => {
-                self.stop_candidate(id, turn);
-                self.candidate_failed(id, GenFailure::ReadyTimeout, turn);
-            }
-            None => {}
+        let moved = matches!(late.state, GenState::Starting { moved: true, .. });
+        if moved && !late.watchdog.fired {
+            return self.ready(late.id, turn);
         }
+        self.stop_candidate(late.id, turn);
+        self.candidate_failed(late.id, GenFailure::ReadyTimeout, turn);
     }
 
     pub(super) fn failed(&self, id: GenId, failure: GenFailure, turn: &mut Turn) {

@@ -32,17 +32,16 @@ pub struct Reaction {
 /// One call of [`Machine::handle`], with the effects and notices that it has collected so far.
 struct Turn {
     now: Time,
-    effects: Vec<Effect>,
-    notices: Vec<Notice>,
+    reaction: Reaction,
 }
 
 impl Turn {
     fn effect(&mut self, id: GenId, effect: GenEffect) {
-        self.effects.push(Effect::Generation(id, effect));
+        self.reaction.effects.push(Effect::Generation(id, effect));
     }
 
     fn notice(&mut self, id: GenId, notice: GenNotice) {
-        self.notices.push(Notice::Generation(id, notice));
+        self.reaction.notices.push(Notice::Generation(id, notice));
     }
 }
 
@@ -52,12 +51,12 @@ impl Machine {
         if self.quit.is_some_and(|quit| quit.finished) {
             return Reaction::default();
         }
-        let mut turn = Turn {
-            now,
-            effects: Vec::new(),
-            notices: Vec::new(),
-        };
+        let reaction = Reaction::default();
+        let mut turn = Turn { now, reaction };
+        let (live, quitting) = (self.live().is_some(), self.quit.is_some());
         match event {
+            // Nothing new begins.
+            Event::Begin | Event::Changed(_) | Event::ConfigChanged { .. } if quitting => {}
             Event::Begin => self.schedule(Action::Build, Cause::Begin),
             Event::Changed(action) => self.changed(action),
             Event::ConfigChanged { signal } => self.config_changed(signal, &mut turn),
@@ -73,15 +72,12 @@ impl Machine {
                 }
                 GenEvent::Switched => self.switched(id, &mut turn),
                 GenEvent::SwitchFailed => self.switch_failed(id, &mut turn),
-                GenEvent::Quiescent => {
-                    self.with_drain(id, &mut turn, |drain, policy| drain.quiescent(now, policy));
-                }
-                GenEvent::StopSignalChecked { handled } => {
-                    let live = self.live().is_some();
-                    self.with_drain(id, &mut turn, |drain, policy| {
-                        drain.stop_signal_checked(handled, live, now, policy)
-                    });
-                }
+                GenEvent::Quiescent => self.with_drain(id, &mut turn, |drain, policy| {
+                    drain.quiescent(live, now, policy)
+                }),
+                GenEvent::HandlesStopSignal => self.with_drain(id, &mut turn, |drain, policy| {
+                    drain.handles_stop_signal(live, now, policy)
+                }),
                 GenEvent::Idle => self.with_drain(id, &mut turn, |drain, _| drain.idle()),
                 GenEvent::Exited { ended, survivors } => {
                     self.exited(id, ended, survivors, &mut turn);
@@ -97,18 +93,18 @@ impl Machine {
             Event::Tick => {
                 self.ready_timeout(&mut turn);
                 self.watchdogs(&mut turn);
-                self.with_all_drains(&mut turn, |drain, policy| drain.tick(now, policy));
+                self.with_all_drains(&mut turn, |drain, policy| drain.tick(live, now, policy));
             }
         }
         self.advance(&mut turn);
-        Reaction {
-            effects: turn.effects,
-            notices: turn.notices,
-        }
+        turn.reaction
     }
 
     fn requested(&mut self, request: Request, turn: &mut Turn) {
         match request {
+            // Nothing new begins.
+            Request::Reload | Request::Pause | Request::Resume | Request::Undo
+                if self.quit.is_some() => {}
             Request::Reload => self.reload(),
             Request::Pause => self.pause(turn),
             Request::Resume => self.resume(turn),

@@ -21,7 +21,7 @@ impl Machine {
         self.pending = None;
         self.queued = None;
         self.paused = None;
-        turn.notices.push(Notice::Quitting { timeout });
+        turn.reaction.notices.push(Notice::Quitting { timeout });
         self.cancel_build(turn);
         for known in self.generations.iter_mut().rev() {
             let effects = match known.drain_mut() {
@@ -57,7 +57,7 @@ impl Machine {
         {
             quit.finished = true;
             let clean = quit.clean && !left;
-            turn.effects.push(Effect::Finish { clean });
+            turn.reaction.effects.push(Effect::Finish { clean });
         }
     }
 }

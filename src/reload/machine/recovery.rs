@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::drain::Progress;
 use super::generation::{GenState, Generation};
-use super::state::{Crash, Recovery, Restoring};
+use super::state::{Crash, Recovery};
 use super::{Machine, Turn};
 use crate::reload::{ArtifactId, Cause, Ended, GenEffect, GenFailure, GenId, GenNotice};
 
@@ -20,10 +20,9 @@ impl Machine {
 
     /// Whether the newest artifact is about to be started.
     pub(super) fn is_newest_queued(&self) -> bool {
-        let next = self.queued.map(|queued| queued.artifact);
-        let starting = || Some(self.candidate()?.artifact);
-        let starting = next.or_else(starting);
-        starting.is_some() && starting == self.artifacts.newest
+        let queued = self.queued.map(|queued| queued.artifact);
+        let next = queued.or_else(|| Some(self.candidate()?.artifact));
+        next.is_some() && next == self.artifacts.newest
     }
 
     /// Handles the end of the live generation. `ended`: how its program ended, if known.
@@ -35,7 +34,7 @@ impl Machine {
         turn: &mut Turn,
     ) {
         let is_server = self.find(id).is_some_and(|known| known.is_server);
-        self.begin_drain(id, Progress::Ended, turn);
+        self.begin_drain(id, Progress::Stopped, turn);
         let artifact = self.artifacts.failed();
         let soon = self
             .recovery
@@ -45,15 +44,16 @@ impl Machine {
         let crashed = is_server && !ended.is_some_and(Ended::success) && self.recovers();
         let blamed = soon && self.recovery.replaced != artifact;
         self.recovery.replaced = artifact;
+        let failure = ended.map_or(GenFailure::Vanished, GenFailure::Crashed);
         self.recovery.crash = artifact.filter(|_| crashed).map(|artifact| Crash {
             id,
             artifact,
+            failure,
             blamed,
             restart_at: None,
         });
         self.recovery.restoring = None;
-        let failure = ended.map_or(GenFailure::Vanished, GenFailure::Crashed);
-        let restoring = crashed && soon && self.restore(id, failure, turn);
+        let restoring = crashed && soon && self.restore(turn);
         self.forward_and_kill(id, survivors, turn);
         if !restoring {
             self.failed(id, failure, turn);
@@ -62,11 +62,12 @@ impl Machine {
 
     /// Tries to make the previous generation live again, so that no client has to wait. It must be draining, and must not
     /// have been asked to stop. If this returns true, the crash is reported once the result of the switch is known.
-    fn restore(&mut self, crashed: GenId, failure: GenFailure, turn: &mut Turn) -> bool {
+    fn restore(&mut self, turn: &mut Turn) -> bool {
         let newer = self.is_newest_queued();
         let before = self.recovery.before.filter(|_| !self.is_switching());
         let before = before.and_then(|id| self.find_mut(id));
-        let Some(known) = before.filter(|known| known.may_stay()) else {
+        let may_stay = |known: &&mut Generation| matches!(known.state, GenState::Draining(drain) if drain.may_stay());
+        let Some(known) = before.filter(|known| may_stay(known) && !known.watchdog.fired) else {
             return false;
         };
         known.state = GenState::Live;
@@ -82,11 +83,7 @@ impl Machine {
         self.recovery = Recovery {
             blame_until: None,
             before: None,
-            restoring: Some(Restoring {
-                id,
-                crashed,
-                failure,
-            }),
+            restoring: Some(id),
             is_server,
             ..self.recovery
         };
@@ -100,8 +97,8 @@ impl Machine {
     /// Handles the result of the switch to a restored generation. The switch is refused if the generation has already
     /// shut down its sockets; the crash is then handled like any other.
     pub(super) fn restored(&mut self, id: GenId, done: bool, turn: &mut Turn) {
-        let is_it = |restoring: &mut Restoring| restoring.id == id;
-        let Some(restoring) = self.recovery.restoring.take_if(is_it) else {
+        let restoring = self.recovery.restoring.take_if(|it| *it == id);
+        let Some(crash) = self.recovery.crash.filter(|_| restoring.is_some()) else {
             return;
         };
         // The restored generation may already be draining again, because a queued one cannot start beside it.
@@ -113,7 +110,7 @@ impl Machine {
         } else if lives {
             self.recovery.crash = None;
         }
-        self.failed(restoring.crashed, restoring.failure, turn);
+        self.failed(crash.id, crash.failure, turn);
         if lives && done {
             turn.notice(id, GenNotice::Restored);
         }
@@ -126,8 +123,8 @@ impl Machine {
         };
         let Crash { id, artifact, .. } = crash;
         let earlier = self.roll_back_to(crash);
-        let has = !self.policy.builds || self.artifacts.has(artifact);
-        let may_start = self.recovery.starts < MAX_STARTS && (has || earlier.is_some());
+        let can_start = self.artifacts.has(artifact) || earlier.is_some();
+        let may_start = can_start && self.recovery.starts < MAX_STARTS;
         let restart_at = match (earlier, crash.restart_at) {
             // If the generation that is about to start fails, recovery starts over.
             _ if self.is_busy() || self.pending.is_some() => None,
@@ -156,20 +153,9 @@ impl Machine {
         });
     }
 
-    /// The artifact that is started because of the crash.
-    fn recovery_artifact(&self) -> Option<ArtifactId> {
-        let crash = self.recovery.crash?;
-        self.roll_back_to(crash).or(Some(crash.artifact))
-    }
-
     fn roll_back_to(&self, crash: Crash) -> Option<ArtifactId> {
-        self.earlier(crash.artifact).filter(|_| crash.blamed)
-    }
-
-    /// The artifact to roll back to after a failure of `crashed`.
-    fn earlier(&self, crashed: ArtifactId) -> Option<ArtifactId> {
-        let earlier = self.artifacts.before(crashed);
-        earlier.filter(|_| self.policy.builds)
+        let earlier = self.artifacts.before(crash.artifact);
+        earlier.filter(|_| crash.blamed)
     }
 
     /// Handles the failure of a generation that was never live. If the previous generation had to end first, its artifact
@@ -179,23 +165,26 @@ impl Machine {
             return;
         };
         let artifact = failed.artifact;
+        let crash = self.recovery.crash;
+        let recovers_with = crash.map(|crash| self.roll_back_to(crash).unwrap_or(crash.artifact));
         if failed.rolled_back && failure == GenFailure::Start {
             // The executable is missing: `cargo clean`, for example, also removes kept executables.
             self.artifacts.kept.retain(|kept| *kept != artifact);
             if let Some(crash) = &mut self.recovery.crash {
                 crash.blamed = false;
             }
-        } else if self.recovery_artifact() == Some(artifact) {
+        } else if recovers_with == Some(artifact) {
             self.recovery.crash = None;
         }
         // The artifact that was live last has proven that it works.
         let last = self.artifacts.live.or(self.recovery.replaced);
         let blamed = self.recovers() && self.recovery.is_server && last != Some(artifact);
         let first = self.live().is_none() && self.recovery.crash.is_none();
-        if blamed && first && self.earlier(artifact).is_some() {
+        if blamed && first && self.artifacts.before(artifact).is_some() {
             self.recovery.crash = Some(Crash {
                 id,
                 artifact,
+                failure,
                 blamed,
                 restart_at: None,
             });

@@ -7,9 +7,6 @@ use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, Notice};
 impl Machine {
     /// Schedules a new generation.
     pub(super) fn schedule(&mut self, action: Action, cause: Cause) {
-        if self.quit.is_some() {
-            return;
-        }
         // A change or a request resets the count of starts that were caused by crashes alone.
         self.recovery.starts = 0;
         let before = self.pending;
@@ -32,9 +29,6 @@ impl Machine {
     /// the signal yet and would then be killed by it, so it gets the signal once it is live. A generation that is
     /// started later reads the new files anyway.
     pub(super) fn config_changed(&mut self, signal: i32, turn: &mut Turn) {
-        if self.quit.is_some() {
-            return;
-        }
         if let Some(held) = &mut self.paused {
             return held.signals.add(signal);
         }
@@ -78,9 +72,9 @@ impl Machine {
     }
 
     pub(super) fn pause(&mut self, turn: &mut Turn) {
-        if self.quit.is_none() && self.paused.is_none() {
+        if self.paused.is_none() {
             self.paused = Some(HeldBack::default());
-            turn.notices.push(Notice::Paused);
+            turn.reaction.notices.push(Notice::Paused);
         }
     }
 
@@ -88,7 +82,7 @@ impl Machine {
         let Some(held) = self.paused.take() else {
             return;
         };
-        turn.notices.push(Notice::Resumed);
+        turn.reaction.notices.push(Notice::Resumed);
         for signal in held.signals.numbers() {
             self.config_changed(signal, turn);
         }
@@ -100,17 +94,14 @@ impl Machine {
     /// Rolls back to the artifact that was live before, unless another generation is about to be started. The result of
     /// a running build will replace that artifact later.
     pub(super) fn undo(&mut self, turn: &mut Turn) {
-        if self.quit.is_some() {
-            return;
-        }
         let idle = self.queued.is_none() && self.candidate().is_none();
         let previous = self.artifacts.previous.filter(|artifact| {
             // The previous artifact may already be live again because its successor crashed.
             let other = self.artifacts.live != Some(*artifact);
-            idle && other && self.policy.builds && self.artifacts.kept.contains(artifact)
+            idle && other && self.artifacts.kept.contains(artifact)
         });
         let Some(artifact) = previous else {
-            return turn.notices.push(Notice::NothingToUndo);
+            return turn.reaction.notices.push(Notice::NothingToUndo);
         };
         self.recovery.starts = 0;
         // The undo also serves as the pending restart.

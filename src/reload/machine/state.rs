@@ -95,7 +95,9 @@ pub(super) struct Recovery {
     /// The generation that was live before the live one. It may go live again while it is draining.
     pub(super) before: Option<GenId>,
     pub(super) crash: Option<Crash>,
-    pub(super) restoring: Option<Restoring>,
+    /// The generation that hotrun is trying to make live again because its successor crashed. The switch may still be
+    /// refused.
+    pub(super) restoring: Option<GenId>,
     /// Whether the generation that was live last is a server. Any other program may be a job that has finished.
     pub(super) is_server: bool,
     /// How many starts were caused by crashes alone since the last change or request.
@@ -107,18 +109,11 @@ pub(super) struct Recovery {
 pub(super) struct Crash {
     pub(super) id: GenId,
     pub(super) artifact: ArtifactId,
+    pub(super) failure: GenFailure,
     /// Whether the artifact is to blame, so that hotrun rolls back.
     pub(super) blamed: bool,
     /// When the artifact is started again.
     pub(super) restart_at: Option<Time>,
-}
-
-/// An attempt to make the generation `id` live again because its successor crashed. The switch may still be refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Restoring {
-    pub(super) id: GenId,
-    pub(super) crashed: GenId,
-    pub(super) failure: GenFailure,
 }
 
 impl Machine {
@@ -130,7 +125,10 @@ impl Machine {
             building: None,
             queued: None,
             generations: Vec::new(),
-            artifacts: Artifacts::new(policy.builds),
+            artifacts: Artifacts {
+                newest: (!policy.builds).then_some(ArtifactId::FIRST),
+                ..Artifacts::default()
+            },
             recovery: Recovery::default(),
             stores_fds: false,
             paused: None,
@@ -143,7 +141,7 @@ impl Machine {
     /// The next time at which the machine needs an [`Event::Tick`](crate::reload::Event::Tick), if any.
     pub fn deadline(&self) -> Option<Time> {
         let generations = self.generations.iter();
-        let generations = generations.filter_map(|known| known.deadline(&self.policy));
+        let generations = generations.filter_map(Generation::deadline);
         let other = match self.quit {
             Some(quit) => (!quit.finished).then_some(quit.until),
             None => self.recovery.crash.and_then(|crash| crash.restart_at),
@@ -187,13 +185,8 @@ impl Machine {
         self.find(id).map(|known| known.artifact)
     }
 
-    /// Whether this artifact may still be started. If not, it need not be kept.
-    pub fn needs(&self, artifact: ArtifactId) -> bool {
-        self.needed().any(|needed| needed == artifact)
-    }
-
-    /// All artifacts that may still be started.
-    pub(in crate::reload) fn needed(&self) -> impl Iterator<Item = ArtifactId> {
+    /// All artifacts that may still be started. Others need not be kept.
+    pub fn needed(&self) -> impl Iterator<Item = ArtifactId> {
         let Artifacts {
             newest,
             live,
@@ -210,7 +203,7 @@ impl Machine {
 
     pub(super) const fn new_id(&mut self) -> GenId {
         let id = self.upcoming;
-        self.upcoming = id.next();
+        self.upcoming.0 += 1;
         id
     }
 

@@ -43,9 +43,12 @@ impl Machine {
         if self.live().is_some() {
             return self.stop_candidate(id, turn);
         }
-        self.begin_drain(id, Progress::CheckingStopSignal, turn);
+        self.begin_drain(id, Progress::Quiescing, turn);
         self.forward(id, turn);
-        turn.effect(id, GenEffect::CheckStopSignal);
+        let now = turn.now;
+        self.with_drain(id, turn, |drain, policy| {
+            drain.quiescent(false, now, policy)
+        });
     }
 
     /// Handles the end of the candidate. If it ended during its switch, new connections may already go to it, so they are
@@ -56,7 +59,7 @@ impl Machine {
         {
             turn.effect(live, GenEffect::Switch);
         }
-        self.begin_drain(id, Progress::Ended, turn);
+        self.begin_drain(id, Progress::Stopped, turn);
         self.forward_and_kill(id, survivors, turn);
     }
 
@@ -84,7 +87,7 @@ impl Machine {
     /// Holds new connections, unless a generation is live or a switch is in progress: holding would undo the switch.
     pub(super) fn hold(&self, turn: &mut Turn) {
         if self.live().is_none() && !self.is_switching() {
-            turn.effects.push(Effect::Hold);
+            turn.reaction.effects.push(Effect::Hold);
         }
     }
 

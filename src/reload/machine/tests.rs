@@ -6,7 +6,7 @@ use super::Machine;
 use super::artifacts::Artifacts;
 use super::drain::{Drain, Progress};
 use super::generation::{GenState, Generation, SignalSet, Watchdog};
-use super::state::{Building, Crash, Pending, Queued, Quit, Recovery, Restoring};
+use super::state::{Building, Crash, Pending, Queued, Quit, Recovery};
 use crate::reload::{ArtifactId, Cause, GenFailure, GenId, Time};
 
 /// Shifts times so that now is always the same time, and numbers generations and artifacts from 1 without gaps.
@@ -22,8 +22,8 @@ impl Rename {
     const NOW: Duration = Duration::from_secs(3600);
 
     pub(in crate::reload) fn time(&self, time: Time) -> Time {
-        let moved = Self::NOW.saturating_add(time.since_start());
-        Time::after_start(moved.saturating_sub(self.now.since_start()))
+        let moved = Self::NOW.saturating_add(time.0);
+        Time(moved.saturating_sub(self.now.0))
     }
 
     pub(in crate::reload) fn is_artifact(&self, id: ArtifactId) -> bool {
@@ -32,21 +32,20 @@ impl Rename {
 
     pub(in crate::reload) fn artifact(&self, id: ArtifactId) -> ArtifactId {
         let rank = self.artifacts.iter().filter(|known| **known < id).count();
-        ArtifactId::new(u32::try_from(rank + 1).expect("the artifact's number fits into 32 bits"))
+        ArtifactId(u32::try_from(rank + 1).expect("the artifact's number fits into 32 bits"))
     }
 
     pub(in crate::reload) fn id(&self, id: GenId) -> GenId {
         let rank = self.ids.iter().filter(|known| **known < id).count();
-        GenId::new(u32::try_from(rank + 1).expect("the generation's number fits into 32 bits"))
+        GenId(u32::try_from(rank + 1).expect("the generation's number fits into 32 bits"))
     }
 
     fn drain(&self, drain: Drain) -> Drain {
-        let delayed = matches!(drain.progress, Progress::Quiescing | Progress::Quiescent);
         let waits = matches!(drain.progress, Progress::Quiescing | Progress::AwaitingIdle);
         let killed = drain.progress == Progress::Killed;
         let keep = |kept: bool, time| if kept { self.time(time) } else { Time::START };
         Drain {
-            since: keep(delayed, drain.since),
+            since: Time::START,
             wait_until: keep(waits && drain.wait_until < drain.until, drain.wait_until),
             until: keep(!killed, drain.until),
             ..drain
@@ -93,7 +92,7 @@ impl Rename {
         if self.artifacts.is_empty() {
             return Artifacts {
                 newest: known(artifacts.newest),
-                ..Artifacts::new(true)
+                ..Artifacts::default()
             };
         }
         let kept = artifacts
@@ -113,7 +112,9 @@ impl Rename {
 
     fn recovery(&self, recovery: &Recovery, is_live: bool) -> Recovery {
         let crash = |crash: Crash| Crash {
+            // Which generation crashed and how matters only for reports.
             id: GenId::FIRST,
+            failure: GenFailure::Vanished,
             artifact: self.artifact(crash.artifact),
             restart_at: crash.restart_at.map(|at| self.time(at)),
             ..crash
@@ -127,12 +128,7 @@ impl Rename {
             replaced: replaced.map(|known| self.artifact(known)),
             before: before.map(|id| self.id(id)),
             crash: recovery.crash.map(crash),
-            // The generation that crashed matters only for reports.
-            restoring: recovery.restoring.map(|restoring| Restoring {
-                id: self.id(restoring.id),
-                crashed: GenId::FIRST,
-                failure: GenFailure::Vanished,
-            }),
+            restoring: recovery.restoring.map(|id| self.id(id)),
             ..*recovery
         }
     }

@@ -100,13 +100,7 @@ impl World {
         let overdue = match known.drain {
             DrainStage::OwesQuiescent | DrainStage::OwesIdle => true,
             DrainStage::MayStop => !known.stopped && !known.killed,
-            DrainStage::Quiescent => {
-                known.superseded || self.now >= known.since.plus(self.policy.stop_delay_min)
-            }
-            DrainStage::No
-            | DrainStage::Quiescing
-            | DrainStage::Checking
-            | DrainStage::AwaitingIdle => false,
+            DrainStage::No | DrainStage::Quiescing | DrainStage::AwaitingIdle => false,
         };
         let overdue = overdue && known.finishes_first();
         ledger.check(Rule::DrainIsBounded, !overdue, || {

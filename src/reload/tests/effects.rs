@@ -33,7 +33,6 @@ impl World {
             GenEffect::Switch
             | GenEffect::SendReloadSignal { .. }
             | GenEffect::AwaitQuiescent
-            | GenEffect::CheckStopSignal
             | GenEffect::AwaitIdle { .. }
             | GenEffect::Forward
             | GenEffect::Stop
@@ -224,12 +223,7 @@ impl World {
                 due
             }
             GenEffect::AwaitQuiescent => self.await_quiescent(&mut known),
-            GenEffect::CheckStopSignal => self.check_stop_signal(&mut known),
-            GenEffect::AwaitIdle { .. } => {
-                let due = known.drain == DrainStage::OwesIdle;
-                known.drain = DrainStage::AwaitingIdle;
-                due
-            }
+            GenEffect::AwaitIdle { .. } => self.await_idle(&mut known),
             GenEffect::Forward => self.forward(&mut known, ledger),
             GenEffect::Stop => self.stop(&mut known, ledger),
             GenEffect::Abort => self.abort(&mut known),
@@ -314,20 +308,18 @@ impl World {
         fine
     }
 
-    fn check_stop_signal(&self, known: &mut Gen) -> bool {
-        let least = self.now >= known.since.plus(self.policy.stop_delay_min);
+    fn await_idle(&self, known: &mut Gen) -> bool {
         let most = self.now >= known.since.plus(self.policy.stop_delay_max);
         let fine = match known.drain {
-            DrainStage::Quiescent => least || known.superseded,
+            DrainStage::OwesIdle => true,
             DrainStage::Quiescing => most,
             DrainStage::No
             | DrainStage::OwesQuiescent
-            | DrainStage::Checking
-            | DrainStage::OwesIdle
             | DrainStage::AwaitingIdle
             | DrainStage::MayStop => false,
         };
-        known.drain = DrainStage::Checking;
+        known.drain = DrainStage::AwaitingIdle;
+        known.signal_by = None;
         // The stop timeout begins here.
         known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
         fine && known.finishes_first()
@@ -346,7 +338,7 @@ impl World {
         known.drain_until(self.now, self.now.plus(self.policy.stop_timeout));
         if newer && !known.ready && !late && self.live().is_none() {
             known.superseded = true;
-            known.drain = DrainStage::Quiescent;
+            known.drain = DrainStage::OwesIdle;
         }
         fine && (refused || !known.ready && (late || newer))
     }

@@ -258,7 +258,7 @@ impl Budget {
                 | GenEvent::Switched
                 | GenEvent::SwitchFailed
                 | GenEvent::Quiescent
-                | GenEvent::StopSignalChecked { .. }
+                | GenEvent::HandlesStopSignal
                 | GenEvent::Idle
                 | GenEvent::Exited { .. }
                 | GenEvent::Gone { .. },

@@ -58,7 +58,7 @@ impl World {
                 | GenEvent::Listening
                 | GenEvent::IsServer
                 | GenEvent::Quiescent
-                | GenEvent::StopSignalChecked { .. }
+                | GenEvent::HandlesStopSignal
                 | GenEvent::Idle
                 | GenEvent::Exited { .. }
                 | GenEvent::Gone { .. },
@@ -69,9 +69,9 @@ impl World {
                 let live = self.live();
                 if let Some(known) = self.find_mut(id) {
                     known.happen(event, now, now.plus(stop_timeout));
-                    if let Event::Generation(_, GenEvent::StopSignalChecked { handled }) = event {
+                    if event == Event::Generation(id, GenEvent::HandlesStopSignal) {
                         let longest = policy.longest_wait_for_idle(live.is_some());
-                        known.signal_by = handled.then(|| now.plus(longest));
+                        known.signal_by = Some(now.plus(longest));
                     }
                     if let (Event::Generation(_, GenEvent::Ready), Some(period)) =
                         (event, policy.watchdog)

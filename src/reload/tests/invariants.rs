@@ -30,7 +30,6 @@ fn policies(size: Size) -> Vec<(Policy, Budget)> {
                     when_busy,
                     ready_timeout: 2 * UNIT,
                     stop_timeout: 2 * UNIT,
-                    stop_delay_min: UNIT,
                     stop_delay_max: 2 * UNIT,
                     watchdog: None,
                     rollback_within: Duration::ZERO,

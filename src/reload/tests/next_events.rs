@@ -1,6 +1,6 @@
 //! The events that may happen next in the world.
 
-use super::process::{Gen, Role};
+use super::process::{DrainStage, Gen, Role};
 use super::world::{Build, World};
 use crate::reload::{
     ArtifactId, BuildOutcome, Ended, Event, GenEvent, GenId, Mode, WatchdogMessage,
@@ -15,7 +15,7 @@ impl World {
         let mut events = Vec::new();
         for &Build { id, cancelled, .. } in &self.builds {
             let ended = |outcome| Event::Generation(id, GenEvent::BuildEnded(outcome));
-            let artifact = ArtifactId::new(id.get());
+            let artifact = ArtifactId(id.0);
             let built = |kept| BuildOutcome::Built { artifact, kept };
             events.extend([built(false), BuildOutcome::Failed].map(ended));
             if cancelled {
@@ -66,7 +66,7 @@ impl World {
             let outcome = match cancelled {
                 true => BuildOutcome::Cancelled,
                 false => BuildOutcome::Built {
-                    artifact: ArtifactId::new(id.get()),
+                    artifact: ArtifactId(id.0),
                     kept: false,
                 },
             };
@@ -87,7 +87,7 @@ impl World {
         let mut ids: Vec<GenId> = self.gens.iter().map(|known| known.id).collect();
         ids.extend(self.builds.iter().map(|build| build.id));
         // An unknown generation represents all generations that are gone.
-        ids.push(GenId::new(0));
+        ids.push(GenId(0));
         let all = ids.iter().flat_map(|id| all_about(*id));
         all.filter(|event| !expected.contains(event) && !self.is_false(*event))
             .collect()
@@ -119,17 +119,14 @@ impl World {
             Event::Generation(id, GenEvent::Switched | GenEvent::SwitchFailed) => {
                 self.switching.is_some_and(|(switching, _)| switching == id)
             }
+            Event::Generation(id, GenEvent::HandlesStopSignal) => self
+                .find(id)
+                .is_some_and(|known| known.drain == DrainStage::AwaitingIdle),
             Event::Begin
             | Event::Changed(_)
             | Event::ConfigChanged { .. }
             | Event::Requested(_)
-            | Event::Generation(
-                _,
-                GenEvent::Ready
-                | GenEvent::Quiescent
-                | GenEvent::StopSignalChecked { .. }
-                | GenEvent::Idle,
-            )
+            | Event::Generation(_, GenEvent::Ready | GenEvent::Quiescent | GenEvent::Idle)
             | Event::Tick => false,
         }
     }
@@ -156,7 +153,7 @@ fn all_about(id: GenId) -> Vec<Event> {
         Event::Generation(id, GenEvent::Switched),
         Event::Generation(id, GenEvent::SwitchFailed),
         Event::Generation(id, GenEvent::Quiescent),
-        Event::Generation(id, GenEvent::StopSignalChecked { handled: true }),
+        Event::Generation(id, GenEvent::HandlesStopSignal),
         Event::Generation(id, GenEvent::Idle),
         exited(id, 1, false),
         gone(id),
@@ -185,7 +182,7 @@ fn all_about(id: GenId) -> Vec<Event> {
             handled: false,
         },
     ));
-    let artifact = ArtifactId::new(id.get());
+    let artifact = ArtifactId(id.0);
     let kept = false;
     let outcomes = [
         BuildOutcome::Built { artifact, kept },

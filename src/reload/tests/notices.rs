@@ -109,7 +109,7 @@ impl World {
                     | GenEvent::Ready
                     | GenEvent::LacksAddresses { .. }
                     | GenEvent::Quiescent
-                    | GenEvent::StopSignalChecked { .. }
+                    | GenEvent::HandlesStopSignal
                     | GenEvent::Idle
                     | GenEvent::ExtendTimeout { .. }
                     | GenEvent::StoredFds
@@ -175,7 +175,7 @@ impl World {
             });
         }
         // An unknown generation represents all generations that are gone.
-        let gone = machine.phase(GenId::new(0)) == Phase::Gone;
+        let gone = machine.phase(GenId(0)) == Phase::Gone;
         ledger.check(Rule::Protocol, gone, || {
             "an unknown generation is not gone".into()
         });
@@ -229,8 +229,7 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         Effect::Generation(id, GenEffect::AwaitQuiescent) => *id == live && beside,
         Effect::Generation(
             id,
-            GenEffect::CheckStopSignal
-            | GenEffect::AwaitIdle { .. }
+            GenEffect::AwaitIdle { .. }
             | GenEffect::Forward
             | GenEffect::Stop
             | GenEffect::Abort

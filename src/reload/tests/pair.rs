@@ -78,7 +78,8 @@ impl Pair {
             }),
         ) = event
         {
-            let needs = |kept| kept == artifact || self.machine.needs(kept);
+            let needed = |kept| self.machine.needed().any(|needed| needed == kept);
+            let needs = |kept| kept == artifact || needed(kept);
             self.world.past.let_go(needs);
         }
         self.world.happen(event);

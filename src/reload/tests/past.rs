@@ -102,7 +102,7 @@ impl Past {
             builds
         };
         let lost = |lost: Lost| Lost {
-            artifact: known(&Some(lost.artifact)).unwrap_or(ArtifactId::new(0)),
+            artifact: known(&Some(lost.artifact)).unwrap_or(ArtifactId(0)),
             ..lost
         };
         Self {

@@ -33,8 +33,6 @@ pub(super) enum DrainStage {
     No,
     OwesQuiescent,
     Quiescing,
-    Quiescent,
-    Checking,
     OwesIdle,
     AwaitingIdle,
     MayStop,
@@ -242,14 +240,14 @@ impl Gen {
         let id = self.id;
         match self.drain {
             DrainStage::Quiescing => events.push(Event::Generation(id, GenEvent::Quiescent)),
-            DrainStage::Checking => events.extend(
-                [true, false]
-                    .map(|handled| Event::Generation(id, GenEvent::StopSignalChecked { handled })),
-            ),
-            DrainStage::AwaitingIdle => events.push(Event::Generation(id, GenEvent::Idle)),
+            DrainStage::AwaitingIdle => {
+                events.push(Event::Generation(id, GenEvent::Idle));
+                if self.signal_by.is_none() {
+                    events.push(Event::Generation(id, GenEvent::HandlesStopSignal));
+                }
+            }
             DrainStage::No
             | DrainStage::OwesQuiescent
-            | DrainStage::Quiescent
             | DrainStage::OwesIdle
             | DrainStage::MayStop => {}
         }
@@ -263,7 +261,7 @@ impl Gen {
         }
         events.push(Event::Generation(id, GenEvent::StoredFds));
         if self.role != Role::Live && !self.killed {
-            let by = self.until.since(now) + policy.stop_delay_min;
+            let by = self.until.since(now) + policy.kill_timeout;
             events.push(Event::Generation(id, GenEvent::ExtendTimeout { by }));
         }
         if policy.watchdog.is_some() && self.role != Role::Draining {
@@ -281,10 +279,7 @@ impl Gen {
             Event::Generation(_, GenEvent::Ready) => self.ready = true,
             Event::Generation(_, GenEvent::Listening) => self.listens = true,
             Event::Generation(_, GenEvent::IsServer) => self.serves = true,
-            Event::Generation(_, GenEvent::Quiescent) => self.drain = DrainStage::Quiescent,
-            Event::Generation(_, GenEvent::StopSignalChecked { .. }) => {
-                self.drain = DrainStage::OwesIdle;
-            }
+            Event::Generation(_, GenEvent::Quiescent) => self.drain = DrainStage::OwesIdle,
             Event::Generation(_, GenEvent::Idle) => self.drain = DrainStage::MayStop,
             Event::Generation(_, GenEvent::Exited { ended, survivors }) => {
                 return self.exited(ended, survivors, now, until);
@@ -303,6 +298,7 @@ impl Gen {
                 | GenEvent::Switched
                 | GenEvent::SwitchFailed
                 | GenEvent::LacksAddresses { .. }
+                | GenEvent::HandlesStopSignal
                 | GenEvent::ExtendTimeout { .. }
                 | GenEvent::StoredFds
                 | GenEvent::Watchdog(_),
@@ -368,11 +364,11 @@ impl Gen {
         let known = rename.is_artifact(self.artifact) && !self.forwarded;
         self.artifact = match known {
             true => rename.artifact(self.artifact),
-            false => ArtifactId::new(0),
+            false => ArtifactId(0),
         };
         self.again &= !self.forwarded;
         let draining = self.role == Role::Draining;
-        let waits = matches!(self.drain, DrainStage::Quiescing | DrainStage::Quiescent);
+        let waits = self.drain == DrainStage::Quiescing;
         let keep = |kept: bool, time| if kept { rename.time(time) } else { Time::START };
         self.superseded &= self.finishes_first();
         if self.forwarded && !self.superseded {

@@ -64,8 +64,7 @@ prop_compose! {
         // With zero, a generation would be late in the same tick that starts it.
         ready in 1..3_000_u64,
         stop in 0..3_000_u64,
-        delay in 0..300_u64,
-        more in 0..300_u64,
+        delay in 0..600_u64,
         kill in 0..3_000_u64,
         back in prop_oneof![1 => Just(0), 2 => 1..3_000_u64],
         watchdog in prop_oneof![3 => Just(None), 1 => (1..3_000_u64).prop_map(Some)],
@@ -77,8 +76,7 @@ prop_compose! {
             when_busy: if queue { WhenBusy::Queue } else { WhenBusy::Cancel },
             ready_timeout: Duration::from_millis(ready),
             stop_timeout: Duration::from_millis(stop),
-            stop_delay_min: Duration::from_millis(delay),
-            stop_delay_max: Duration::from_millis(delay + more),
+            stop_delay_max: Duration::from_millis(delay),
             watchdog: watchdog.map(Duration::from_millis),
             rollback_within: Duration::from_millis(back),
             kill_timeout: Duration::from_millis(kill),
@@ -206,7 +204,7 @@ impl Walk {
                 | GenEvent::Switched
                 | GenEvent::SwitchFailed
                 | GenEvent::Quiescent
-                | GenEvent::StopSignalChecked { .. }
+                | GenEvent::HandlesStopSignal
                 | GenEvent::Idle
                 | GenEvent::ExtendTimeout { .. }
                 | GenEvent::StoredFds
@@ -354,8 +352,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         "switched N",
         "switch-failed N",
         "quiescent N",
-        "stop-signal-checked N handled",
-        "stop-signal-checked N",
+        "handles-stop-signal N",
         "idle N",
         "exited N code M survivors",
         "exited N code M",

@@ -34,7 +34,7 @@ pub(crate) fn step(machine: &mut Machine, line: &str) -> Result<String, String> 
     let no_event = || format!("`{line}` is not `time event -> reaction`");
     let (event, _) = line.split_once("->").ok_or_else(no_event)?;
     let (time, event) = event.trim().split_once(' ').ok_or_else(no_event)?;
-    let now = Time::after_start(duration(time)?);
+    let now = Time(duration(time)?);
     let reaction = machine.handle(now, self::event(event)?);
     Ok(notation::reaction_text(&reaction))
 }
@@ -61,7 +61,6 @@ fn policy(line: &str) -> Result<Policy, String> {
             }
             "ready_timeout" => policy.ready_timeout = duration(value)?,
             "stop_timeout" => policy.stop_timeout = duration(value)?,
-            "stop_delay_min" => policy.stop_delay_min = duration(value)?,
             "stop_delay_max" => policy.stop_delay_max = duration(value)?,
             "rollback_within" => policy.rollback_within = duration(value)?,
             "kill_timeout" => policy.kill_timeout = duration(value)?,
@@ -86,7 +85,7 @@ pub(crate) fn event(text: &str) -> Result<Event, String> {
         },
         "requested" => Event::Requested(variant(next(&mut words), &REQUESTS)?),
         word => {
-            let id = GenId::new(read(next(&mut words))?);
+            let id = GenId(read(next(&mut words))?);
             Event::Generation(id, generation(word, &mut words)?)
         }
     };
@@ -107,7 +106,7 @@ const REQUESTS: [Request; 7] = [
 ];
 
 /// The generation events without fields.
-const BARE: [GenEvent; 9] = [
+const BARE: [GenEvent; 10] = [
     GenEvent::StartFailed,
     GenEvent::Listening,
     GenEvent::IsServer,
@@ -115,6 +114,7 @@ const BARE: [GenEvent; 9] = [
     GenEvent::Switched,
     GenEvent::SwitchFailed,
     GenEvent::Quiescent,
+    GenEvent::HandlesStopSignal,
     GenEvent::Idle,
     GenEvent::StoredFds,
 ];
@@ -123,17 +123,14 @@ fn generation(word: &str, words: &mut SplitWhitespace<'_>) -> Result<GenEvent, S
     Ok(match word {
         "build-ended" => GenEvent::BuildEnded(match next(words) {
             "built" => BuildOutcome::Built {
-                artifact: ArtifactId::new(read(next(words).trim_start_matches('a'))?),
+                artifact: ArtifactId(read(next(words).trim_start_matches('a'))?),
                 kept: words.next() == Some("kept"),
             },
             "unchanged" => BuildOutcome::Unchanged {
-                like: GenId::new(read(next(words))?),
+                like: GenId(read(next(words))?),
             },
             word => variant(word, &[BuildOutcome::Failed, BuildOutcome::Cancelled])?,
         }),
-        "stop-signal-checked" => GenEvent::StopSignalChecked {
-            handled: words.next() == Some("handled"),
-        },
         "gone" => GenEvent::Gone {
             in_use: words.next().map(|_| read(next(words))).transpose()?,
         },

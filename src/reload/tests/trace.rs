@@ -52,7 +52,7 @@ fn check_draining(policy: &Policy, transcript: &str) {
 fn after(policy: &Policy, events: &[(u64, &str)]) -> Machine {
     let mut machine = Machine::new(policy.clone());
     for (millis, event) in events {
-        let now = Time::after_start(Duration::from_millis(*millis));
+        let now = Time(Duration::from_millis(*millis));
         let _ = machine.handle(now, replay::event(event).unwrap());
     }
     machine
@@ -72,8 +72,8 @@ fn compare(mut machine: Machine, transcript: &str) {
     assert_eq!(expected, found, "expected:\n{expected}\nfound:\n{found}");
 }
 
-/// The defaults in cargo mode (ready within 60 s, stopped within 10 s, killed within 5 s), except that the stop signal
-/// follows the switch after 20 to 250 ms, and that hotrun does not react to crashes.
+/// The defaults in cargo mode (ready within 60 s, stopped within 10 s, killed within 5 s), except that the accept queues
+/// may take at most 250 ms, and that hotrun does not react to crashes.
 fn cargo() -> Policy {
     Policy {
         stop_delay_max: Duration::from_millis(250),

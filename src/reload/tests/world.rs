@@ -94,8 +94,8 @@ impl World {
             begun: false,
             builds: Vec::new(),
             gens: Vec::new(),
-            last_build: GenId::new(0),
-            last_start: GenId::new(0),
+            last_build: GenId(0),
+            last_start: GenId(0),
             switching: None,
             refuse: false,
             steering: Steering::Hold(None),
@@ -179,8 +179,8 @@ impl World {
             builds: builds.collect(),
             gens,
             same,
-            last_build: GenId::new(0),
-            last_start: GenId::new(0),
+            last_build: GenId(0),
+            last_start: GenId(0),
             starts: match self.policy.rollback_within.is_zero() {
                 true => (0, false),
                 false => self.starts,
@@ -191,7 +191,7 @@ impl World {
             },
             switching: self.switching.map(|(id, done)| (rename.id(id), done)),
             lost: match (self.switching_back(), self.lost) {
-                (Some(_), Some((_, answers_all))) => Some((GenId::new(0), answers_all)),
+                (Some(_), Some((_, answers_all))) => Some((GenId(0), answers_all)),
                 (Some(_) | None, _) => None,
             },
             steering: match self.steering {

@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_scan_counts_only_if_it_began_long_enough_after_the_switch() {
-        let at = |ms| Time::after_start(Duration::from_millis(ms));
+        let at = |ms| Time(Duration::from_millis(ms));
         let arrives = |since, half_open, now| {
             let sight = Sight {
                 since: at(since),

@@ -58,7 +58,7 @@ impl PendingOutput {
         if !wanted {
             return String::new();
         }
-        let style = match id.get() % 3 {
+        let style = match id.0 % 3 {
             0 => Style::new().cyan(),
             1 => Style::new().magenta(),
             _ => Style::new().blue(),

@@ -1,8 +1,8 @@
 use super::*;
 use crate::reload::{Cause, GenFailure, GenNotice, Notice, Stopped};
 
-const ONE: GenId = GenId::new(1);
-const TWO: GenId = GenId::new(2);
+const ONE: GenId = GenId(1);
+const TWO: GenId = GenId(2);
 const MOMENT: Duration = Duration::from_millis(5);
 
 fn model(notices: &[Notice]) -> Model {
@@ -127,7 +127,7 @@ fn a_problem_disappears_when_the_sources_match_the_live_generation_again() {
         },
     ));
     assert!(model(&notices).start_problem.is_some());
-    let three = GenId::new(3);
+    let three = GenId(3);
     notices.push(Notice::Generation(
         three,
         GenNotice::Building {
@@ -160,13 +160,13 @@ fn the_changed_files_are_those_that_triggered_the_newest_generation() {
     build(&mut model, TWO);
     changed(&mut model, "b.rs");
     assert_eq!(model.changed, Some((PathBuf::from("a.rs"), 1)));
-    build(&mut model, GenId::new(3));
+    build(&mut model, GenId(3));
     assert_eq!(model.changed, Some((PathBuf::from("b.rs"), 1)));
 }
 
 #[test]
 fn undo_is_not_offered_after_an_automatic_rollback() {
-    let three = GenId::new(3);
+    let three = GenId(3);
     let live = |id| Notice::Generation(id, GenNotice::Live { took: MOMENT });
     let mut model = model(&rebuilding());
     for report in [
@@ -186,7 +186,7 @@ fn undo_is_not_offered_after_an_automatic_rollback() {
     model.fold(&Report::Notice(live(three)), MOMENT);
     assert!(!model.undoable);
     // A restart of the earlier artifact does not change this.
-    let (four, cause) = (GenId::new(4), Cause::Crash);
+    let (four, cause) = (GenId(4), Cause::Crash);
     assert!(model.rolled_back);
     for notice in [
         Notice::Generation(four, GenNotice::Starting { cause }),
@@ -195,7 +195,7 @@ fn undo_is_not_offered_after_an_automatic_rollback() {
         model.fold(&Report::Notice(notice), MOMENT);
     }
     assert!(model.rolled_back && !model.undoable);
-    let (five, cause) = (GenId::new(5), Cause::Change);
+    let (five, cause) = (GenId(5), Cause::Change);
     for notice in [
         Notice::Generation(five, GenNotice::Building { cause }),
         live(five),
@@ -228,7 +228,7 @@ fn a_failed_build_without_errors_shows_its_last_lines() {
 
 #[test]
 fn a_crash_does_not_hide_that_the_newest_build_failed() {
-    let three = GenId::new(3);
+    let three = GenId(3);
     let cause = Cause::Crash;
     let failed = |id, failure, live| Notice::Generation(id, GenNotice::Failed { failure, live });
     let live = |id| Notice::Generation(id, GenNotice::Live { took: MOMENT });
@@ -260,7 +260,7 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
         (Some(TWO), Some(TWO)),
         "after another generation went live, the failed build is shown"
     );
-    let id = GenId::new(4);
+    let id = GenId(4);
     assert_eq!(
         fold_all(&[failed(three, GenFailure::ReadyTimeout, None)]),
         (Some(three), Some(TWO))

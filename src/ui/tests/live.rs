@@ -165,7 +165,7 @@ fn lines_are_labelled_only_while_two_programs_run() {
 /// The log stays available even if the next build prints something or is cancelled.
 #[test]
 fn the_log_of_a_failed_build_is_available_during_the_next_build() {
-    let (three, cause) = (GenId::new(3), Cause::Change);
+    let (three, cause) = (GenId(3), Cause::Change);
     let line = |id, text: &str| Report::BuildLine(id, text.into());
     let build_log = |terminal: &mut EmulatedTerminal, mark: &str| {
         terminal.execute(UiCommand::Mark);
@@ -226,7 +226,7 @@ fn nothing_is_written_after_the_terminal_is_released() {
 /// The terminal is full when the errors appear, so that they push lines into its scrollback.
 #[test]
 fn the_errors_of_a_failed_build_leave_no_hole_on_the_screen() {
-    let three = GenId::new(3);
+    let three = GenId(3);
     let mut terminal = EmulatedTerminal::new(Options::of(UiMode::Live), 60, 16);
     terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
     terminal.report(&[out(ONE, &lines(1, 30))]);

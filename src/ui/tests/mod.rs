@@ -16,8 +16,8 @@ mod notify;
 mod output;
 mod plain;
 
-const ONE: GenId = GenId::new(1);
-const TWO: GenId = GenId::new(2);
+const ONE: GenId = GenId(1);
+const TWO: GenId = GenId(2);
 
 /// Records the written bytes in order, and the stream of each piece.
 #[derive(Clone, Default)]

@@ -63,14 +63,14 @@ fn the_artifact_of_a_stopped_generation_is_started_again_after_a_crash() {
     check_second(
         "build-ended 2 built a2 kept",
         "
-        6100 quiescent 1                   -> check-stop-signal 1
-        6101 stop-signal-checked 1 handled -> await-idle 1
-        6101 idle 1                        -> forward 1, stop 1
-        6200 gone 1                        -> release 1 | gone 1 drained 159ms
-        6500 exited 2 code 101             -> forward 2, hold, start 3 a1 | failed 2 crashed code 101, starting 3 roll-back
-        6501 gone 2                        -> release 2 | gone 2 drained 1ms
-        6530 ready 3                       -> switch 3 | ready 3 30ms
-        6531 switched 3                    -> | live 3 1ms
+        6100 quiescent 1           -> await-idle 1 pause 5s
+        6101 handles-stop-signal 1 -> nothing
+        6101 idle 1                -> forward 1, stop 1
+        6200 gone 1                -> release 1 | gone 1 drained 159ms
+        6500 exited 2 code 101     -> forward 2, hold, start 3 a1 | failed 2 crashed code 101, starting 3 roll-back
+        6501 gone 2                -> release 2 | gone 2 drained 1ms
+        6530 ready 3               -> switch 3 | ready 3 30ms
+        6531 switched 3            -> | live 3 1ms
         ",
     );
 }
@@ -81,24 +81,24 @@ fn after_two_starts_caused_by_crashes_hotrun_waits_for_a_change() {
     check_second(
         "build-ended 2 built a2",
         "
-        6100 quiescent 1                   -> check-stop-signal 1
-        6101 stop-signal-checked 1 handled -> await-idle 1
-        6101 idle 1                        -> forward 1, stop 1
-        6200 gone 1                        -> release 1 | gone 1 drained 159ms
-        6500 exited 2 code 101             -> forward 2, hold, start 3 a1 | failed 2 crashed code 101, starting 3 roll-back
-        6530 ready 3                       -> switch 3 | ready 3 30ms
-        6531 switched 3                    -> | live 3 1ms
-        7000 exited 3 code 101             -> forward 3, hold | failed 3 crashed code 101, restart-scheduled 3 1s
-        7999 tick                          -> nothing
-        8000 tick                          -> start 4 a1 | starting 4 crash
-        8030 ready 4                       -> switch 4 | ready 4 30ms
-        8031 switched 4                    -> | live 4 1ms
-        8500 exited 4 code 101             -> forward 4, hold, respond-unavailable 4 crashed code 101 | failed 4 crashed code 101, waiting
-        9000 changed build                 -> stop-responding, build 5 | building 5 change
-        9100 build-ended 5 built a5        -> start 5 a5 | built 5 100ms, starting 5 change
-        9130 ready 5                       -> switch 5 | ready 5 30ms
-        9131 switched 5                    -> | live 5 1ms
-        9200 exited 5 code 101             -> forward 5, hold | failed 5 crashed code 101, restart-scheduled 5 1s
+        6100 quiescent 1            -> await-idle 1 pause 5s
+        6101 handles-stop-signal 1  -> nothing
+        6101 idle 1                 -> forward 1, stop 1
+        6200 gone 1                 -> release 1 | gone 1 drained 159ms
+        6500 exited 2 code 101      -> forward 2, hold, start 3 a1 | failed 2 crashed code 101, starting 3 roll-back
+        6530 ready 3                -> switch 3 | ready 3 30ms
+        6531 switched 3             -> | live 3 1ms
+        7000 exited 3 code 101      -> forward 3, hold | failed 3 crashed code 101, restart-scheduled 3 1s
+        7999 tick                   -> nothing
+        8000 tick                   -> start 4 a1 | starting 4 crash
+        8030 ready 4                -> switch 4 | ready 4 30ms
+        8031 switched 4             -> | live 4 1ms
+        8500 exited 4 code 101      -> forward 4, hold, respond-unavailable 4 crashed code 101 | failed 4 crashed code 101, waiting
+        9000 changed build          -> stop-responding, build 5 | building 5 change
+        9100 build-ended 5 built a5 -> start 5 a5 | built 5 100ms, starting 5 change
+        9130 ready 5                -> switch 5 | ready 5 30ms
+        9131 switched 5             -> | live 5 1ms
+        9200 exited 5 code 101      -> forward 5, hold | failed 5 crashed code 101, restart-scheduled 5 1s
         ",
     );
 }
@@ -109,16 +109,16 @@ fn hotrun_does_not_roll_back_to_an_artifact_that_was_not_kept() {
         &cargo(),
         "build-ended 1 built a1",
         "
-        5000 changed build                 -> build 2 | building 2 change
-        6000 build-ended 2 built a2        -> start 2 a2 | built 2 1s, starting 2 change
-        6040 ready 2                       -> switch 2 | ready 2 40ms
-        6041 switched 2                    -> await-quiescent 1 | live 2 1ms, draining 1 10s
-        6100 quiescent 1                   -> check-stop-signal 1
-        6101 stop-signal-checked 1 handled -> await-idle 1
-        6101 idle 1                        -> forward 1, stop 1
-        6200 gone 1                        -> release 1 | gone 1 drained 159ms
-        6500 exited 2 code 101             -> forward 2, hold | failed 2 crashed code 101, restart-scheduled 2 1s
-        7500 tick                          -> start 3 a2 | starting 3 crash
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6040 ready 2                -> switch 2 | ready 2 40ms
+        6041 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        6100 quiescent 1            -> await-idle 1 pause 5s
+        6101 handles-stop-signal 1  -> nothing
+        6101 idle 1                 -> forward 1, stop 1
+        6200 gone 1                 -> release 1 | gone 1 drained 159ms
+        6500 exited 2 code 101      -> forward 2, hold | failed 2 crashed code 101, restart-scheduled 2 1s
+        7500 tick                   -> start 3 a2 | starting 3 crash
         ",
     );
 }
@@ -186,7 +186,7 @@ fn a_restart_after_a_crash_is_not_repeated_if_a_restart_that_superseded_it_fails
         20000 exited 1 code 101 -> forward 1, hold | failed 1 crashed code 101, restart-scheduled 1 1s
         20001 gone 1            -> release 1 | gone 1 drained 1ms
         21000 tick              -> start 2 a1 | starting 2 crash
-        21001 changed restart   -> forward 2, hold, check-stop-signal 2, start 3 a1 | superseded 2, starting 3 change
+        21001 changed restart   -> forward 2, hold, await-idle 2, start 3 a1 | superseded 2, starting 3 change
         21010 exited 3 code 1   -> forward 3, hold, respond-unavailable 3 exited-early code 1 | failed 3 exited-early code 1, waiting
         ",
     );
@@ -201,7 +201,7 @@ fn a_failed_start_after_a_change_does_not_prevent_the_restart() {
         20001 gone 1                 -> release 1 | gone 1 drained 1ms
         21000 tick                   -> start 2 a1 | starting 2 crash
         21001 changed build          -> build 3 | building 3 change
-        21010 build-ended 3 built a3 -> forward 2, hold, check-stop-signal 2, start 3 a3 | built 3 9ms, superseded 2, starting 3 change
+        21010 build-ended 3 built a3 -> forward 2, hold, await-idle 2, start 3 a3 | built 3 9ms, superseded 2, starting 3 change
         21020 exited 3 code 3        -> forward 3, hold | failed 3 exited-early code 3, restart-scheduled 1 1s
         22020 tick                   -> start 4 a1 | starting 4 crash
         22030 ready 4                -> switch 4 | ready 4 10ms

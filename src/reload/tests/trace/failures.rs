@@ -111,7 +111,7 @@ fn a_superseded_program_that_cannot_be_started_is_not_reported_as_a_failure() {
         &command(),
         "
          0 begin          -> start 1 a1 | starting 1 begin
-         1 changed build  -> forward 1, hold, check-stop-signal 1, start 2 a1 | superseded 1, starting 2 change
+         1 changed build  -> forward 1, hold, await-idle 1, start 2 a1 | superseded 1, starting 2 change
          2 start-failed 1 -> forward 1, release 1 | gone 1 drained 1ms
         40 ready 2        -> switch 2 | ready 2 39ms
         ",
@@ -123,13 +123,12 @@ fn a_superseded_generation_finishes_the_connections_that_it_has_accepted() {
     check(
         &command(),
         "
-          0 begin                           -> start 1 a1 | starting 1 begin
-         10 changed build                   -> forward 1, hold, check-stop-signal 1, start 2 a1 | superseded 1, starting 2 change
-         11 stop-signal-checked 1 unhandled -> await-idle 1
-         40 ready 2                         -> switch 2 | ready 2 30ms
-        300 idle 1                          -> forward 1, stop 1
-        301 exited 1 signal 15              -> nothing
-        302 gone 1                          -> release 1 | gone 1 drained 292ms
+          0 begin              -> start 1 a1 | starting 1 begin
+         10 changed build      -> forward 1, hold, await-idle 1, start 2 a1 | superseded 1, starting 2 change
+         40 ready 2            -> switch 2 | ready 2 30ms
+        300 idle 1             -> forward 1, stop 1
+        301 exited 1 signal 15 -> nothing
+        302 gone 1             -> release 1 | gone 1 drained 292ms
         ",
     );
 }
@@ -345,17 +344,17 @@ fn a_program_that_becomes_a_daemon_before_it_is_ready_can_go_live() {
     check(
         &command(),
         "
-          0 begin                         -> start 1 a1 | starting 1 begin
-         10 exited 1 code 0 survivors     -> nothing
-         30 ready 1                       -> switch 1 | ready 1 30ms
-         31 switched 1                    -> | live 1 1ms
-        100 changed build                 -> start 2 a1 | starting 2 change
-        130 ready 2                       -> switch 2 | ready 2 30ms
-        131 switched 2                    -> await-quiescent 1 | live 2 1ms, draining 1 10s
-        160 quiescent 1                   -> check-stop-signal 1
-        161 stop-signal-checked 1 handled -> await-idle 1
-        161 idle 1                        -> forward 1, stop 1
-        170 gone 1                        -> release 1 | gone 1 drained 39ms
+          0 begin                     -> start 1 a1 | starting 1 begin
+         10 exited 1 code 0 survivors -> nothing
+         30 ready 1                   -> switch 1 | ready 1 30ms
+         31 switched 1                -> | live 1 1ms
+        100 changed build             -> start 2 a1 | starting 2 change
+        130 ready 2                   -> switch 2 | ready 2 30ms
+        131 switched 2                -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        160 quiescent 1               -> await-idle 1 pause 5s
+        161 handles-stop-signal 1     -> nothing
+        161 idle 1                    -> forward 1, stop 1
+        170 gone 1                    -> release 1 | gone 1 drained 39ms
         ",
     );
 }
@@ -376,23 +375,23 @@ fn events_from_a_generation_that_is_gone_change_nothing() {
     check_serving(
         &cargo(),
         "
-        5000 changed build                 -> build 2 | building 2 change
-        6000 build-ended 2 built a2        -> start 2 a2 | built 2 1s, starting 2 change
-        6010 exited 2 code 1               -> forward 2 | failed 2 exited-early code 1 live 1
-        6011 gone 2                        -> release 2 | gone 2 drained 1ms
-        6012 build-ended 2 built a2        -> nothing
-        6012 build-ended 2 failed          -> nothing
-        6012 build-ended 2 cancelled       -> nothing
-        6012 start-failed 2                -> nothing
-        6012 ready 2                       -> nothing
-        6012 switched 2                    -> nothing
-        6012 switch-failed 2               -> nothing
-        6012 quiescent 2                   -> nothing
-        6012 stop-signal-checked 2 handled -> nothing
-        6012 idle 2                        -> nothing
-        6012 exited 2 code 1               -> nothing
-        6012 gone 2                        -> nothing
-        6012 gone 9                        -> nothing
+        5000 changed build           -> build 2 | building 2 change
+        6000 build-ended 2 built a2  -> start 2 a2 | built 2 1s, starting 2 change
+        6010 exited 2 code 1         -> forward 2 | failed 2 exited-early code 1 live 1
+        6011 gone 2                  -> release 2 | gone 2 drained 1ms
+        6012 build-ended 2 built a2  -> nothing
+        6012 build-ended 2 failed    -> nothing
+        6012 build-ended 2 cancelled -> nothing
+        6012 start-failed 2          -> nothing
+        6012 ready 2                 -> nothing
+        6012 switched 2              -> nothing
+        6012 switch-failed 2         -> nothing
+        6012 quiescent 2             -> nothing
+        6012 handles-stop-signal 2   -> nothing
+        6012 idle 2                  -> nothing
+        6012 exited 2 code 1         -> nothing
+        6012 gone 2                  -> nothing
+        6012 gone 9                  -> nothing
         ",
     );
 }

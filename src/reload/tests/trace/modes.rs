@@ -8,15 +8,15 @@ fn stop_first_starts_the_new_generation_after_the_old_one_has_ended() {
     check_serving(
         &stop_first(&cargo()),
         "
-        5000 changed build                 -> build 2 | building 2 change
-        6000 build-ended 2 built a2        -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
-        6020 quiescent 1                   -> check-stop-signal 1
-        6021 stop-signal-checked 1 handled -> await-idle 1
-        6021 idle 1                        -> forward 1, stop 1
-        6100 exited 1 code 0               -> nothing
-        6101 gone 1                        -> release 1, start 2 a2 | gone 1 drained 101ms, starting 2 change
-        6130 ready 2                       -> switch 2 | ready 2 29ms
-        6131 switched 2                    -> | live 2 1ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
+        6020 quiescent 1            -> await-idle 1
+        6021 handles-stop-signal 1  -> nothing
+        6021 idle 1                 -> forward 1, stop 1
+        6100 exited 1 code 0        -> nothing
+        6101 gone 1                 -> release 1, start 2 a2 | gone 1 drained 101ms, starting 2 change
+        6130 ready 2                -> switch 2 | ready 2 29ms
+        6131 switched 2             -> | live 2 1ms
         ",
     );
 }
@@ -44,13 +44,13 @@ fn auto_stops_a_generation_without_a_listener_before_the_next_one_starts() {
     check_serving(
         &auto(&cargo()),
         "
-        5000 changed build                 -> build 2 | building 2 change
-        6000 build-ended 2 built a2        -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
-        6020 quiescent 1                   -> check-stop-signal 1
-        6021 stop-signal-checked 1 handled -> await-idle 1
-        6021 idle 1                        -> forward 1, stop 1
-        6100 exited 1 code 0               -> nothing
-        6101 gone 1                        -> release 1, start 2 a2 | gone 1 drained 101ms, starting 2 change
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
+        6020 quiescent 1            -> await-idle 1
+        6021 handles-stop-signal 1  -> nothing
+        6021 idle 1                 -> forward 1, stop 1
+        6100 exited 1 code 0        -> nothing
+        6101 gone 1                 -> release 1, start 2 a2 | gone 1 drained 101ms, starting 2 change
         ",
     );
 }
@@ -88,13 +88,13 @@ fn stop_first_supersedes_a_starting_generation() {
     check(
         &stop_first(&command()),
         "
-         0 begin           -> start 1 a1 | starting 1 begin
-        10 changed build   -> forward 1, hold, check-stop-signal 1 | superseded 1
-        11 stop-signal-checked 1 handled -> await-idle 1
-        11 idle 1                        -> forward 1, stop 1
-        20 exited 1 code 0 -> nothing
-        21 gone 1          -> release 1, start 2 a1 | gone 1 drained 11ms, starting 2 change
-        30 ready 2         -> switch 2 | ready 2 9ms
+         0 begin                 -> start 1 a1 | starting 1 begin
+        10 changed build         -> forward 1, hold, await-idle 1 | superseded 1
+        11 handles-stop-signal 1 -> nothing
+        11 idle 1                -> forward 1, stop 1
+        20 exited 1 code 0       -> nothing
+        21 gone 1                -> release 1, start 2 a1 | gone 1 drained 11ms, starting 2 change
+        30 ready 2               -> switch 2 | ready 2 9ms
         ",
     );
 }
@@ -104,14 +104,14 @@ fn stop_first_starts_only_the_newer_build_after_a_change_during_the_drain() {
     check_serving(
         &stop_first(&cargo()),
         "
-        5000 changed build                 -> build 2 | building 2 change
-        6000 build-ended 2 built a2        -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
-        6010 changed build                 -> build 3 | building 3 change
-        6020 quiescent 1                   -> check-stop-signal 1
-        6021 stop-signal-checked 1 handled -> await-idle 1
-        6021 idle 1                        -> forward 1, stop 1
-        6100 gone 1                        -> release 1 | gone 1 drained 100ms
-        7000 build-ended 3 built a3        -> start 3 a3 | built 3 990ms, outdated 2, starting 3 change
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
+        6010 changed build          -> build 3 | building 3 change
+        6020 quiescent 1            -> await-idle 1
+        6021 handles-stop-signal 1  -> nothing
+        6021 idle 1                 -> forward 1, stop 1
+        6100 gone 1                 -> release 1 | gone 1 drained 100ms
+        7000 build-ended 3 built a3 -> start 3 a3 | built 3 990ms, outdated 2, starting 3 change
         ",
     );
 }

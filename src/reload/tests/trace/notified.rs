@@ -34,15 +34,15 @@ fn a_program_can_ask_for_more_time_to_exit() {
     check_draining(
         &command(),
         "
-         1020 quiescent 1                   -> check-stop-signal 1
-         1021 stop-signal-checked 1 handled -> await-idle 1
-         1021 idle 1                        -> forward 1, stop 1
-         1022 extend-timeout 2 60s          -> nothing
-         9000 extend-timeout 1 5s           -> | timeout-extended 1 5s
-        13000 tick                          -> nothing
-        14000 tick                          -> kill 1 | killing 1 timed-out 13s
-        14001 extend-timeout 1 5s           -> nothing
-        14010 gone 1                        -> release 1 | gone 1 timed-out 13.01s
+         1020 quiescent 1           -> await-idle 1 pause 5s
+         1021 handles-stop-signal 1 -> nothing
+         1021 idle 1                -> forward 1, stop 1
+         1022 extend-timeout 2 60s  -> nothing
+         9000 extend-timeout 1 5s   -> | timeout-extended 1 5s
+        13000 tick                  -> nothing
+        14000 tick                  -> kill 1 | killing 1 timed-out 13s
+        14001 extend-timeout 1 5s   -> nothing
+        14010 gone 1                -> release 1 | gone 1 timed-out 13.01s
         ",
     );
 }
@@ -68,15 +68,15 @@ fn a_program_that_stores_descriptors_ends_before_the_next_one_starts() {
     check_serving(
         &cargo(),
         "
-        4000 stored-fds 1                  -> | stored-fds 1
-        4001 stored-fds 1                  -> nothing
-        5000 changed build                 -> build 2 | building 2 change
-        6000 build-ended 2 built a2        -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
-        6020 quiescent 1                   -> check-stop-signal 1
-        6021 stop-signal-checked 1 handled -> await-idle 1
-        6021 idle 1                        -> forward 1, stop 1
-        6050 stored-fds 1                  -> nothing
-        6100 gone 1                        -> release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
+        4000 stored-fds 1           -> | stored-fds 1
+        4001 stored-fds 1           -> nothing
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
+        6020 quiescent 1            -> await-idle 1
+        6021 handles-stop-signal 1  -> nothing
+        6021 idle 1                 -> forward 1, stop 1
+        6050 stored-fds 1           -> nothing
+        6100 gone 1                 -> release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
         ",
     );
 }
@@ -87,18 +87,18 @@ fn descriptors_stored_too_late_cause_a_restart_that_inherits_them() {
     check_draining(
         &command(),
         "
-        1020 quiescent 1                   -> check-stop-signal 1
-        1021 stop-signal-checked 1 handled -> await-idle 1
-        1021 idle 1                        -> forward 1, stop 1
-        1050 stored-fds 1                  -> hold, await-quiescent 2 | stored-fds 1, draining 2 10s
-        1060 gone 1                        -> release 1 | gone 1 drained 60ms
-        1070 quiescent 2                   -> check-stop-signal 2
-        1071 stop-signal-checked 2 handled -> await-idle 2
-        1071 idle 2                        -> forward 2, stop 2
-        1080 stored-fds 2                  -> nothing
-        1090 gone 2                        -> release 2, start 3 a1 | gone 2 drained 40ms, starting 3 inherit-fds
-        1120 ready 3                       -> switch 3 | ready 3 30ms
-        1121 switched 3                    -> | live 3 1ms
+        1020 quiescent 1           -> await-idle 1 pause 5s
+        1021 handles-stop-signal 1 -> nothing
+        1021 idle 1                -> forward 1, stop 1
+        1050 stored-fds 1          -> hold, await-quiescent 2 | stored-fds 1, draining 2 10s
+        1060 gone 1                -> release 1 | gone 1 drained 60ms
+        1070 quiescent 2           -> await-idle 2
+        1071 handles-stop-signal 2 -> nothing
+        1071 idle 2                -> forward 2, stop 2
+        1080 stored-fds 2          -> nothing
+        1090 gone 2                -> release 2, start 3 a1 | gone 2 drained 40ms, starting 3 inherit-fds
+        1120 ready 3               -> switch 3 | ready 3 30ms
+        1121 switched 3            -> | live 3 1ms
         ",
     );
 }

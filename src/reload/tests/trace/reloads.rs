@@ -32,15 +32,15 @@ fn a_reload_switches_to_the_new_generation_and_drains_the_old_one() {
     check_serving(
         &cargo(),
         "
-        5000 changed build                 -> build 2 | building 2 change
-        6000 build-ended 2 built a2        -> start 2 a2 | built 2 1s, starting 2 change
-        6040 ready 2                       -> switch 2 | ready 2 40ms
-        6041 switched 2                    -> await-quiescent 1 | live 2 1ms, draining 1 10s
-        6080 quiescent 1                   -> check-stop-signal 1
-        6081 stop-signal-checked 1 handled -> await-idle 1
-        6081 idle 1                        -> forward 1, stop 1
-        6500 exited 1 code 0               -> nothing
-        6501 gone 1                        -> release 1 | gone 1 drained 460ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6040 ready 2                -> switch 2 | ready 2 40ms
+        6041 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        6080 quiescent 1            -> await-idle 1 pause 5s
+        6081 handles-stop-signal 1  -> nothing
+        6081 idle 1                 -> forward 1, stop 1
+        6500 exited 1 code 0        -> nothing
+        6501 gone 1                 -> release 1 | gone 1 drained 460ms
         ",
     );
 }

@@ -163,19 +163,19 @@ fn undo_waits_until_the_old_generation_has_ended_in_stop_first_mode() {
     check_serving(
         &stop_first(&cargo()),
         "
-        5000 changed build                 -> build 2 | building 2 change
-        6000 build-ended 2 built a2        -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
-        6300 tick                          -> check-stop-signal 1
-        6301 stop-signal-checked 1 handled -> await-idle 1
-        6301 idle 1                        -> forward 1, stop 1
-        6400 gone 1                        -> release 1, start 2 a2 | gone 1 drained 400ms, starting 2 change
-        6500 ready 2                       -> switch 2 | ready 2 100ms
-        6501 switched 2                    -> | live 2 1ms
-        7000 requested undo                -> hold, await-quiescent 2 | draining 2 10s
-        7300 tick                          -> check-stop-signal 2
-        7301 stop-signal-checked 2 handled -> await-idle 2
-        7301 idle 2                        -> forward 2, stop 2
-        7400 gone 2                        -> release 2, start 3 a1 | gone 2 drained 400ms, starting 3 undo
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
+        6300 tick                   -> await-idle 1
+        6301 handles-stop-signal 1  -> nothing
+        6301 idle 1                 -> forward 1, stop 1
+        6400 gone 1                 -> release 1, start 2 a2 | gone 1 drained 400ms, starting 2 change
+        6500 ready 2                -> switch 2 | ready 2 100ms
+        6501 switched 2             -> | live 2 1ms
+        7000 requested undo         -> hold, await-quiescent 2 | draining 2 10s
+        7300 tick                   -> await-idle 2
+        7301 handles-stop-signal 2  -> nothing
+        7301 idle 2                 -> forward 2, stop 2
+        7400 gone 2                 -> release 2, start 3 a1 | gone 2 drained 400ms, starting 3 undo
         ",
     );
 }

@@ -20,7 +20,7 @@ struct Key(u64);
 const NOBODY: Owner = Owner::Nobody;
 
 fn generation(number: u32) -> Owner {
-    Owner::Generation(GenId::new(number))
+    Owner::Generation(GenId(number))
 }
 
 /// A group, as the table represents it.
@@ -290,8 +290,8 @@ fn apply(world: &mut World, step: &Step) {
         Step::ShutDown(at) => world.shut_down(nth(world, at)),
         Step::Divert(port, id) => {
             world.diverted.retain(|(this, _)| *this != port);
-            world.diverted.push((port, GenId::new(id)));
-            world.group.divert(port, GenId::new(id));
+            world.diverted.push((port, GenId(id)));
+            world.group.divert(port, GenId(id));
             world.attach();
         }
         Step::StopDiverting(port) => {

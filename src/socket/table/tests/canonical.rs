@@ -13,7 +13,7 @@ use crate::socket::table::group::Backend;
 use crate::socket::table::{Group, GroupId, ListenerId};
 
 /// The time that stands for now in every canonical state.
-const NOW: Time = Time::after_start(LONG);
+const NOW: Time = Time(LONG);
 
 struct Rename {
     now: Time,
@@ -27,7 +27,7 @@ impl Rename {
         let ago = self.now.since(time);
         let classes = [LONG, LONGEST_HANDSHAKE, REST];
         let class = classes.into_iter().find(|class| ago >= *class);
-        Time::after_start(LONG - class.unwrap_or_default())
+        Time(LONG - class.unwrap_or_default())
     }
 
     fn group(&self, id: GroupId) -> GroupId {

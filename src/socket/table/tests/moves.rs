@@ -39,10 +39,7 @@ impl World {
         }
         for (id, one) in self.ids() {
             let ready = usize::from(one.opened)
-                >= setting
-                    .opened
-                    .get(id.get() as usize - 1)
-                    .map_or(0, Vec::len);
+                >= setting.opened.get(id.0 as usize - 1).map_or(0, Vec::len);
             if one.life == Life::Running && !one.draining && ready && live != Some(id) {
                 let first = !one.served || self.budget.returns > 0;
                 moves.extend((first && !self.responds).then_some(Move::Switch(id)));
@@ -83,10 +80,7 @@ impl World {
             if one.life != Life::Running {
                 continue;
             }
-            let addresses = setting
-                .opened
-                .get(id.get() as usize - 1)
-                .map_or(0, Vec::len);
+            let addresses = setting.opened.get(id.0 as usize - 1).map_or(0, Vec::len);
             if usize::from(one.opened) < addresses {
                 moves.push(Move::Join(id));
             }

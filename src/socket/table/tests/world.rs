@@ -35,15 +35,15 @@ impl World {
     }
 
     pub(super) fn id(index: usize) -> GenId {
-        GenId::new(u32::try_from(index + 1).expect("the number fits into 32 bits"))
+        GenId(u32::try_from(index + 1).expect("the number fits into 32 bits"))
     }
 
     fn generation(&mut self, id: GenId) -> &mut Generation {
-        &mut self.generations[id.get() as usize - 1]
+        &mut self.generations[id.0 as usize - 1]
     }
 
     pub(super) fn get(&self, id: GenId) -> Generation {
-        self.generations[id.get() as usize - 1]
+        self.generations[id.0 as usize - 1]
     }
 
     /// Sends the table an input. Returns whether it succeeded.
@@ -266,7 +266,7 @@ impl World {
     fn join(&mut self, setting: &Setting, id: GenId) {
         let opened = usize::from(self.get(id).opened);
         self.generation(id).opened += 1;
-        let endpoint = setting.opened[id.get() as usize - 1][opened];
+        let endpoint = setting.opened[id.0 as usize - 1][opened];
         let joining = Joining {
             id,
             multipath: setting.multipath,

@@ -7,10 +7,10 @@ use crate::reload::Policy;
 #[track_caller]
 fn check_alone(transcript: &str) {
     let gone = "
-        6100 quiescent 1                   -> check-stop-signal 1
-        6101 stop-signal-checked 1 handled -> await-idle 1
-        6101 idle 1                        -> forward 1, stop 1
-        6200 gone 1                        -> release 1 | gone 1 drained 159ms
+        6100 quiescent 1           -> await-idle 1 pause 5s
+        6101 handles-stop-signal 1 -> nothing
+        6101 idle 1                -> forward 1, stop 1
+        6200 gone 1                -> release 1 | gone 1 drained 159ms
         ";
     check_second("build-ended 2 built a2 kept", &[gone, transcript].concat());
 }
@@ -33,18 +33,18 @@ fn hotrun_does_not_roll_back_from_a_proven_artifact_that_fails_to_restart() {
 fn a_crash_of_a_restarted_artifact_is_not_blamed_on_it() {
     check_alone(
         "
-        20000 changed restart               -> start 3 a2 | starting 3 change
-        20030 ready 3                       -> switch 3 | ready 3 30ms
-        20031 switched 3                    -> await-quiescent 2 | live 3 1ms, draining 2 10s
-        20100 quiescent 2                   -> check-stop-signal 2
-        20101 stop-signal-checked 2 handled -> await-idle 2
-        20101 idle 2                        -> forward 2, stop 2
-        20200 gone 2                        -> release 2 | gone 2 drained 169ms
-        21000 exited 3 code 1               -> forward 3, hold | failed 3 crashed code 1, restart-scheduled 3 1s
-        22000 tick                          -> start 4 a2 | starting 4 crash
-        22030 ready 4                       -> switch 4 | ready 4 30ms
-        22031 switched 4                    -> | live 4 1ms
-        23000 exited 4 code 1               -> forward 4, hold | failed 4 crashed code 1, restart-scheduled 4 1s
+        20000 changed restart       -> start 3 a2 | starting 3 change
+        20030 ready 3               -> switch 3 | ready 3 30ms
+        20031 switched 3            -> await-quiescent 2 | live 3 1ms, draining 2 10s
+        20100 quiescent 2           -> await-idle 2 pause 5s
+        20101 handles-stop-signal 2 -> nothing
+        20101 idle 2                -> forward 2, stop 2
+        20200 gone 2                -> release 2 | gone 2 drained 169ms
+        21000 exited 3 code 1       -> forward 3, hold | failed 3 crashed code 1, restart-scheduled 3 1s
+        22000 tick                  -> start 4 a2 | starting 4 crash
+        22030 ready 4               -> switch 4 | ready 4 30ms
+        22031 switched 4            -> | live 4 1ms
+        23000 exited 4 code 1       -> forward 4, hold | failed 4 crashed code 1, restart-scheduled 4 1s
         ",
     );
 }
@@ -86,13 +86,13 @@ fn hotrun_does_not_roll_back_to_the_same_artifact() {
     check_second(
         "build-ended 2 built a1 kept",
         "
-        6100 quiescent 1                   -> check-stop-signal 1
-        6101 stop-signal-checked 1 handled -> await-idle 1
-        6101 idle 1                        -> forward 1, stop 1
-        6200 gone 1                        -> release 1 | gone 1 drained 159ms
-        6300 requested undo                -> | nothing-to-undo
-        6500 exited 2 code 101             -> forward 2, hold | failed 2 crashed code 101, restart-scheduled 2 1s
-        7500 tick                          -> start 3 a1 | starting 3 crash
+        6100 quiescent 1           -> await-idle 1 pause 5s
+        6101 handles-stop-signal 1 -> nothing
+        6101 idle 1                -> forward 1, stop 1
+        6200 gone 1                -> release 1 | gone 1 drained 159ms
+        6300 requested undo        -> | nothing-to-undo
+        6500 exited 2 code 101     -> forward 2, hold | failed 2 crashed code 101, restart-scheduled 2 1s
+        7500 tick                  -> start 3 a1 | starting 3 crash
         ",
     );
 }
@@ -118,7 +118,7 @@ fn nothing_is_restored_after_exit_status_zero() {
         "
         6500 exited 2 code 0 -> forward 2, hold, respond-unavailable 2 crashed code 0 | failed 2 crashed code 0, waiting
         6501 gone 2          -> release 2 | gone 2 drained 1ms
-        6600 quiescent 1     -> check-stop-signal 1
+        6600 quiescent 1     -> await-idle 1
         ",
     );
 }

@@ -7,16 +7,15 @@ fn a_draining_generation_is_restored() {
     check_second(
         "build-ended 2 built a2",
         "
-        6200 quiescent 1            -> check-stop-signal 1
+        6200 quiescent 1            -> await-idle 1 pause 5s
         6500 exited 2 code 101      -> switch 1, forward 2
         6500 switched 1             -> | failed 2 crashed code 101 live 1, restored 1
         6501 gone 2                 -> release 2 | gone 2 drained 1ms
-        6502 stop-signal-checked 1  -> nothing
         7000 changed build          -> build 3 | building 3 change
         8000 build-ended 3 built a3 -> start 3 a3 | built 3 1s, starting 3 change
         8030 ready 3                -> switch 3 | ready 3 30ms
         8031 switched 3             -> await-quiescent 1 | live 3 1ms, draining 1 10s
-        8100 quiescent 1            -> check-stop-signal 1
+        8100 quiescent 1            -> await-idle 1 pause 5s
         ",
     );
 }
@@ -27,12 +26,12 @@ fn a_generation_that_cannot_be_restored_is_restarted_from_its_artifact() {
     check_second(
         "build-ended 2 built a2 kept",
         "
-        6200 quiescent 1       -> check-stop-signal 1
+        6200 quiescent 1       -> await-idle 1 pause 5s
         6500 exited 2 code 101 -> switch 1, forward 2
         6500 switch-failed 1   -> hold, await-quiescent 1, start 3 a1 | draining 1 10s, failed 2 crashed code 101, starting 3 roll-back
         6530 ready 3           -> switch 3 | ready 3 30ms
         6531 switched 3        -> | live 3 1ms
-        6600 quiescent 1       -> check-stop-signal 1
+        6600 quiescent 1       -> await-idle 1 pause 5s
         ",
     );
 }
@@ -57,15 +56,15 @@ fn hotrun_does_not_roll_back_from_a_proven_artifact() {
     check_second(
         "build-ended 2 built a2 kept",
         "
-         6100 quiescent 1                   -> check-stop-signal 1
-         6101 stop-signal-checked 1 handled -> await-idle 1
-         6101 idle 1                        -> forward 1, stop 1
-         6200 gone 1                        -> release 1 | gone 1 drained 159ms
-        20000 exited 2 code 101             -> forward 2, hold | failed 2 crashed code 101, restart-scheduled 2 1s
-        21000 tick                          -> start 3 a2 | starting 3 crash
-        21030 ready 3                       -> switch 3 | ready 3 30ms
-        21031 switched 3                    -> | live 3 1ms
-        22000 exited 3 code 101             -> forward 3, hold | failed 3 crashed code 101, restart-scheduled 3 1s
+         6100 quiescent 1           -> await-idle 1 pause 5s
+         6101 handles-stop-signal 1 -> nothing
+         6101 idle 1                -> forward 1, stop 1
+         6200 gone 1                -> release 1 | gone 1 drained 159ms
+        20000 exited 2 code 101     -> forward 2, hold | failed 2 crashed code 101, restart-scheduled 2 1s
+        21000 tick                  -> start 3 a2 | starting 3 crash
+        21030 ready 3               -> switch 3 | ready 3 30ms
+        21031 switched 3            -> | live 3 1ms
+        22000 exited 3 code 101     -> forward 3, hold | failed 3 crashed code 101, restart-scheduled 3 1s
         ",
     );
 }
@@ -94,19 +93,19 @@ fn a_crash_is_forgotten_once_a_generation_has_been_restored() {
     check(
         &command(),
         "
-        5000 changed build                 -> start 2 a1 | starting 2 change
-        5030 ready 2                       -> switch 2 | ready 2 30ms
-        5031 switched 2                    -> await-quiescent 1 | live 2 1ms, draining 1 10s
-        5500 exited 2 code 101             -> switch 1, forward 2
-        5500 switched 1                    -> | failed 2 crashed code 101 live 1, restored 1
-        5501 gone 2                        -> release 2 | gone 2 drained 1ms
-        6000 stored-fds 1                  -> | stored-fds 1
-        7000 changed build                 -> hold, await-quiescent 1 | draining 1 10s
-        7100 quiescent 1                   -> check-stop-signal 1
-        7101 stop-signal-checked 1 handled -> await-idle 1
-        7101 idle 1                        -> forward 1, stop 1
-        7200 gone 1                        -> release 1, start 3 a1 | gone 1 drained 200ms, starting 3 change
-        7230 exited 3 code 101             -> forward 3, hold, respond-unavailable 3 exited-early code 101 | failed 3 exited-early code 101, waiting
+        5000 changed build         -> start 2 a1 | starting 2 change
+        5030 ready 2               -> switch 2 | ready 2 30ms
+        5031 switched 2            -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        5500 exited 2 code 101     -> switch 1, forward 2
+        5500 switched 1            -> | failed 2 crashed code 101 live 1, restored 1
+        5501 gone 2                -> release 2 | gone 2 drained 1ms
+        6000 stored-fds 1          -> | stored-fds 1
+        7000 changed build         -> hold, await-quiescent 1 | draining 1 10s
+        7100 quiescent 1           -> await-idle 1
+        7101 handles-stop-signal 1 -> nothing
+        7101 idle 1                -> forward 1, stop 1
+        7200 gone 1                -> release 1, start 3 a1 | gone 1 drained 200ms, starting 3 change
+        7230 exited 3 code 101     -> forward 3, hold, respond-unavailable 3 exited-early code 101 | failed 3 exited-early code 101, waiting
         ",
     );
 }

@@ -55,7 +55,7 @@ fn a_member_may_leave_once_a_later_one_has_joined() {
 #[test]
 fn a_listener_must_not_move_during_a_probe() {
     let mut group = members_of(&[1, 2, 3], 2);
-    group.divert(9, GenId::new(3));
+    group.divert(9, GenId(3));
     group.attached(group.lacking().unwrap());
     assert!(
         !group.may_leave(key(0), &[]),
@@ -89,7 +89,7 @@ fn a_listener_may_leave_if_misdirected_connections_are_forwarded() {
     group.attached(group.lacking().unwrap());
     assert!(!group.may_leave(key(0), &[]));
     assert!(group.may_leave(key(0), &[key(1)]));
-    group.divert(7, GenId::new(1));
+    group.divert(7, GenId(1));
     group.attached(group.lacking().unwrap());
     assert!(
         !group.may_leave(key(0), &[key(1)]),

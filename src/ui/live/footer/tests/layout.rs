@@ -21,7 +21,7 @@ fn no_information_is_conveyed_by_color_alone() {
 fn the_footer_always_fits() {
     let mut story = Story::with_one_live();
     story.switch();
-    story.build(GenId::new(3), Cause::Change);
+    story.build(GenId(3), Cause::Change);
     for rows in 1..12 {
         for columns in 1..60 {
             let shown = story.shown(columns, rows, false);

@@ -13,8 +13,8 @@ use crate::os::terminal::Size;
 use crate::reload::{Cause, Ended, GenFailure, GenId, GenNotice, Notice, Stopped};
 use crate::ui::{Level, Model, Options, Report, UiMode};
 
-const ONE: GenId = GenId::new(1);
-const TWO: GenId = GenId::new(2);
+const ONE: GenId = GenId(1);
+const TWO: GenId = GenId(2);
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -84,7 +84,7 @@ impl Story {
         self.notice(Notice::Generation(id, GenNotice::Starting { cause }));
         self.report(Report::Spawned {
             id,
-            pid: 4241 + i32::try_from(id.get()).unwrap(),
+            pid: 4241 + i32::try_from(id.0).unwrap(),
             program: "api".into(),
         })
     }

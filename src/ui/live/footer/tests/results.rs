@@ -85,11 +85,11 @@ fn the_footer_shows_a_pause_during_a_build() {
 fn the_live_generation_is_visible_even_on_a_small_terminal() {
     let mut story = Story::with_one_live();
     story.switch();
-    let three = GenId::new(3);
+    let three = GenId(3);
     story.start(three, Cause::Change);
     let timeout = ms(10_000);
     story.notice(Notice::Generation(TWO, GenNotice::Draining { timeout }));
-    let four = GenId::new(4);
+    let four = GenId(4);
     story.spawn(four, Cause::Change);
     let live = " ● gen 3 live\n ◔ gen 4 starting\n";
     for (rows, draining) in [
@@ -100,7 +100,7 @@ fn the_live_generation_is_visible_even_on_a_small_terminal() {
         let shown = story.shown(20, rows, false);
         assert_eq!(shown, format!("{live}{draining} ✔ built in 1.04s"));
     }
-    let five = GenId::new(5);
+    let five = GenId(5);
     story.start(five, Cause::Change);
     story.notice(Notice::Generation(three, GenNotice::Draining { timeout }));
     let shown = story.shown(20, 6, false);
@@ -114,7 +114,7 @@ fn the_live_generation_is_visible_even_on_a_small_terminal() {
 fn the_footer_shows_that_an_undo_started_the_live_generation() {
     let mut story = Story::with_one_live();
     story.switch().exit(ONE);
-    let three = GenId::new(3);
+    let three = GenId(3);
     story.run(three, Cause::Undo).go_live(three).exit(TWO);
     story.assert_shown(
         "

@@ -239,7 +239,7 @@ fn errors_stay_visible_when_the_live_generation_crashes() {
             live: None,
         },
     ));
-    let three = GenId::new(3);
+    let three = GenId(3);
     story.exit(ONE).run(three, Cause::Crash).assert_shown(
         "
  error: no
