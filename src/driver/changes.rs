@@ -106,22 +106,26 @@ impl Driver {
 
     /// Names files that the program or the build writes, but only one with each extension in a directory.
     fn name_written(&mut self, mut paths: Vec<PathBuf>) {
-        let written = &mut self.reported.written;
         paths.retain(|path| {
             let dir = path.parent().unwrap_or(path).to_owned();
             let kind = path.extension().unwrap_or_default().to_owned();
-            written.insert((path.clone(), OsString::new())) && written.insert((dir, kind))
+            self.is_unnamed(path) && self.reported.written.insert((dir, kind))
         });
-        if paths.is_empty() {
-            return;
+        if let Some(first) = paths.first() {
+            let named = self.named(&paths);
+            let text = format!("the program or the build writes {named}; such changes are ignored");
+            let hint = format!(
+                "if you edit such a file yourself, press `r`; `--ignore '{}'` ignores your edits, too",
+                self.pattern(first)
+            );
+            self.feed.message(Level::Info, text, Some(hint));
         }
-        let named = self.named(&paths);
-        let text = format!("the program or the build writes {named}; such changes are ignored");
-        let hint = format!(
-            "if you edit such a file yourself, press `r`; `--ignore '{}'` ignores your edits, too",
-            self.pattern(&paths[0])
-        );
-        self.feed.message(Level::Info, text, Some(hint));
+    }
+
+    /// Whether this file has not been named as written by the program or a run. It counts as named from now on.
+    fn is_unnamed(&mut self, path: &Path) -> bool {
+        let name = (path.to_owned(), OsString::new());
+        self.reported.written.insert(name)
     }
 
     /// Whether to take the action now. False if the action is `Ignore`, is postponed, or caused these changes itself.
@@ -148,20 +152,18 @@ impl Driver {
 
     fn report_self_triggered(&mut self, action: &RuleAction, paths: &[PathBuf], writer: &str) {
         let mut paths = paths.to_vec();
-        let written = &mut self.reported.written;
-        paths.retain(|path| written.insert((path.clone(), OsString::new())));
-        if paths.is_empty() {
+        paths.retain(|path| self.is_unnamed(path));
+        let Some(first) = paths.first() else {
             return;
-        }
+        };
         let named = self.named(&paths);
         let text = format!(
             "{writer} rewrites its own input {named} on every run; such changes are now ignored"
         );
-        let pattern = self.pattern(&paths[0]);
         // `--ignore` does not apply to files that match a rule.
         let option = match *action == RuleAction::Build {
-            true => format!("--ignore '{pattern}'"),
-            false => format!("--on '{pattern}=ignore'"),
+            true => format!("--ignore '{}'", self.pattern(first)),
+            false => format!("--on '{}=ignore'", self.pattern(first)),
         };
         let hint = format!(
             "make it write the file only if the contents have changed, or exclude the file with `{option}`"
@@ -274,8 +276,8 @@ pub(super) fn watched_paths(roots: &WatchRoots) -> Vec<PathBuf> {
     roots.dirs.iter().chain(&roots.files).cloned().collect()
 }
 
-/// When these files last changed. An event may arrive late, after the end of the run that caused it. If a file is gone,
-/// only the time of the event is known.
+/// When these files changed. The event may have arrived late, even after the end of the run that caused it. If a file is
+/// gone, only the time of the event is known.
 fn time_of(paths: &[PathBuf], seen: Instant) -> Instant {
     let age = |path: &PathBuf| {
         let metadata = fs::symlink_metadata(path).ok()?;

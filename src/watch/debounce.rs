@@ -116,18 +116,13 @@ impl Debounce {
         }
     }
 
-    /// Whether a single complete file waits for less than the quiet period. A quiet period that the user has chosen is
-    /// not shortened.
-    fn hurries(&self) -> bool {
-        self.quiet == DEFAULT
-    }
-
     /// When to take the batch, or `None` if there is none.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let times = self.times?;
         let is_unknown = |state: &FileState| *state == FileState::Unknown;
         let period = match self.paths.len() {
-            0 | 1 if self.hurries() && !self.paths.values().any(is_unknown) => self.quiet / 4,
+            // A quiet period that the user has chosen is not shortened.
+            0 | 1 if self.quiet == DEFAULT && !self.paths.values().any(is_unknown) => DEFAULT / 4,
             0..=16 => self.quiet,
             17..=128 => self.quiet * 2,
             _ => self.quiet * 5,

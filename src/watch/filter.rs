@@ -1,7 +1,5 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -51,8 +49,10 @@ const TEMPORARY: &[&str] = &[
     // Temporary files of GNOME and KDE.
     ".goutputstream-*",
     ".*.kate-swp",
-    // Crash logs of the Java virtual machine and of `npm` ("Fatal Error Log" in Oracle's "Troubleshooting Guide",
-    // `npm help logging`).
+    // The kernel's core dumps (`core(5)`), and crash logs of the Java virtual machine and of `npm` ("Fatal Error Log" in
+    // Oracle's "Troubleshooting Guide", `npm help logging`).
+    "core",
+    "core.[0-9]*",
     "hs_err_pid*.log",
     "replay_pid*.log",
     "npm-debug.log*",
@@ -256,25 +256,7 @@ fn is_temporary(path: &Path) -> bool {
         let globs = TEMPORARY.iter().filter_map(|glob| Glob::new(glob).ok());
         GlobSet::new(globs).unwrap_or_default()
     });
-    path.file_name().is_some_and(|name| GLOBS.is_match(name)) || is_core_dump(path)
-}
-
-/// Whether a file has the kernel's default name for a core dump (`core(5)`) and the header of one (`elf(5)`: the magic
-/// number, the byte order, `e_type`). The header is checked because other files may have such a name, too.
-fn is_core_dump(path: &Path) -> bool {
-    const CORE: u16 = 4;
-    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let is_pid = |pid: &str| pid.bytes().all(|byte| byte.is_ascii_digit());
-    let is_file = || fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let mut header = [0; 18];
-    let read = (name == "core" || name.strip_prefix("core.").is_some_and(is_pid))
-        && is_file()
-        && File::open(path).is_ok_and(|mut file| file.read_exact(&mut header).is_ok());
-    let kind = match header[5] {
-        2 => u16::from_be_bytes([header[16], header[17]]),
-        _ => u16::from_le_bytes([header[16], header[17]]),
-    };
-    read && header.starts_with(b"\x7fELF") && kind == CORE
+    path.file_name().is_some_and(|name| GLOBS.is_match(name))
 }
 
 fn is_repository(dir: &Path) -> bool {

@@ -67,11 +67,6 @@ impl HeldFiles {
     pub(super) fn forget(&mut self, path: &Path) {
         self.held.remove(path);
     }
-
-    /// Forgets everything, because events were lost.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

@@ -129,27 +129,21 @@ fn has_wildcard(text: &str) -> bool {
 /// Splits a glob into its directory, up to the first component with a wildcard, and the rest.
 fn split(base: &Path, glob: &str) -> (PathBuf, String) {
     let mut dir = base.to_owned();
-    let mut components = Path::new(glob).components().peekable();
-    while let Some(component) = components.peek() {
-        match component {
-            Component::RootDir => dir = PathBuf::from("/"),
-            Component::ParentDir => {
-                dir.pop();
-            }
-            Component::CurDir | Component::Prefix(_) => {}
-            Component::Normal(name) => {
-                let name = name.to_string_lossy();
-                let is_last = components.clone().nth(1).is_none();
-                if has_wildcard(&name) || is_last {
-                    break;
-                }
-                dir.push(&*name);
-            }
+    let mut rest = Path::new(glob).components();
+    let mut next = rest.clone();
+    while let Some(component) = next.next() {
+        let is_last = next.as_path() == Path::new("");
+        if is_last || has_wildcard(&component.as_os_str().to_string_lossy()) {
+            break;
         }
-        components.next();
+        if component == Component::ParentDir {
+            dir.pop();
+        } else {
+            dir.push(component);
+        }
+        rest = next.clone();
     }
-    let rest: PathBuf = components.collect();
-    (dir, rest.to_string_lossy().into_owned())
+    (dir, rest.as_path().to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

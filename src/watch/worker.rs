@@ -50,9 +50,8 @@ pub(super) struct WatchWorker {
     unread: Vec<PathBuf>,
     /// When the newest build began. Set until the build has reported its inputs.
     build_began: Option<SystemTime>,
-    /// Files that do not count but have had events since the build began, each with the time of the last one. The build
-    /// may have read them.
-    uncounted: BTreeMap<PathBuf, SystemTime>,
+    /// Files that do not count but have had events since the build began. The build may have read them.
+    uncounted: BTreeSet<PathBuf>,
     /// Whether an overflow was reported since the last batch of changes.
     overflow_reported: bool,
     inputs: Receiver<WatchInput>,
@@ -80,7 +79,7 @@ impl WatchWorker {
             held: HeldFiles::default(),
             unread: Vec::new(),
             build_began: None,
-            uncounted: BTreeMap::new(),
+            uncounted: BTreeSet::new(),
             overflow_reported: false,
             inputs,
             peeked: None,
@@ -206,7 +205,7 @@ impl WatchWorker {
         }
         self.snapshot.forget_contents(path);
         if self.build_began.is_some() {
-            self.uncounted.insert(path.to_owned(), SystemTime::now());
+            self.uncounted.insert(path.to_owned());
         }
     }
 
@@ -259,7 +258,7 @@ impl WatchWorker {
     /// Compares all files with the snapshot, because the system dropped events.
     fn rescan(&mut self) {
         self.debounce.stop_waiting_for_writers(Instant::now());
-        self.held.clear();
+        self.held = HeldFiles::default();
         self.renew_filter();
         self.tree.forget_gone();
         let found = self.tree.cover(&mut self.filter);

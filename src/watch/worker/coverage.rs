@@ -98,7 +98,6 @@ impl WatchWorker {
     pub(super) fn update(&mut self, update: WatchUpdate) {
         let since = update.since;
         let mut uncounted = std::mem::take(&mut self.uncounted);
-        uncounted.retain(|_, time| since <= *time);
         let before = self.spec.clone();
         self.given.roots = update.roots;
         self.given.ignored_dirs = update.ignored_dirs;
@@ -109,16 +108,17 @@ impl WatchWorker {
             && before.ignored_dirs == self.spec.ignored_dirs
             && before.inputs == self.spec.inputs;
         if !is_same {
-            self.change_filter(uncounted.keys(), since);
+            self.change_filter(uncounted.iter(), since);
         }
         // The next build may already have begun.
         self.build_began = self.build_began.filter(|began| since < *began);
-        for (path, time) in uncounted {
-            if self.filter.counts(&path) {
-                self.touch(path);
-            } else if self.build_began.is_some() {
-                self.uncounted.insert(path, time);
+        uncounted.retain(|path| {
+            let counts = self.filter.counts(path);
+            if counts {
+                self.touch(path.clone());
             }
-        }
+            !counts && self.build_began.is_some()
+        });
+        self.uncounted = uncounted;
     }
 }
