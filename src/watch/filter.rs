@@ -11,18 +11,9 @@ use super::rule::{RuleAction, action_for};
 use super::spec::WatchSpec;
 use crate::error::Failure;
 
-/// The directories in which version control systems keep their data, and Python its compiled modules. They contain no
-/// sources.
-const NO_SOURCES: &[&str] = &[
-    ".git",
-    ".hg",
-    ".jj",
-    ".svn",
-    ".bzr",
-    "_darcs",
-    ".pijul",
-    "CVS",
-    "__pycache__",
+/// The directories in which version control systems keep their data. They contain no sources.
+const VERSION_CONTROL: &[&str] = &[
+    ".git", ".hg", ".jj", ".svn", ".bzr", "_darcs", ".pijul", "CVS",
 ];
 
 const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
@@ -238,15 +229,15 @@ fn is_ignored(repository: &Path, dir: &Path) -> bool {
     dirs.any(|dir| ignore.matched(dir, true).is_ignore()) || ignore.matched(file, false).is_ignore()
 }
 
-/// Whether the path `below` a root is in a directory without sources or in cargo's output (a `target` beside a
-/// `Cargo.toml`). These are ignored even without an ignore file.
+/// Whether the path `below` a root is in a version control directory, among Python's compiled modules or in cargo's
+/// output (a `target` beside a `Cargo.toml`). These are ignored even without an ignore file.
 fn is_never_watched(root: &Path, below: &Path) -> bool {
     let mut place = root.to_owned();
     below.components().any(|component| {
         let name = component.as_os_str();
         let is_output = name == "target" && place.join("Cargo.toml").is_file();
         place.push(name);
-        is_output || NO_SOURCES.iter().any(|known| name == *known)
+        is_output || name == "__pycache__" || VERSION_CONTROL.iter().any(|known| name == *known)
     })
 }
 

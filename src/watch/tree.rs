@@ -323,7 +323,6 @@ impl WatchTree {
     /// Returns the entries of `dir`, and whether each is a directory. Symbolic links are not followed, because they may
     /// form a cycle.
     pub(super) fn read(&mut self, dir: &Path) -> Vec<(PathBuf, bool)> {
-        let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries.flatten(),
             Err(error) => {
@@ -331,12 +330,12 @@ impl WatchTree {
                 return Vec::new();
             }
         };
-        let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let entries = entries.filter_map(|entry| Some((entry.path(), entry.file_type().ok()?)));
         let entries: Vec<_> = entries.collect();
-        let links = entries.iter().filter(|entry| is_link(entry));
-        self.links.extend(links.map(fs::DirEntry::path));
-        let found = entries.iter().map(|entry| (entry.path(), is_dir(entry)));
-        found.collect()
+        let links = entries.iter().filter(|(_, kind)| kind.is_symlink());
+        self.links.extend(links.map(|(path, _)| path.clone()));
+        let found = entries.into_iter();
+        found.map(|(path, kind)| (path, kind.is_dir())).collect()
     }
 }
 
