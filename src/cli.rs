@@ -4,6 +4,7 @@
 //! [`config`](crate::config) interprets the options and their combinations.
 
 mod errors;
+mod generate;
 mod help;
 mod misplaced;
 mod values;
@@ -14,18 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueHint};
 use nix::sys::signal::Signal;
 
-use crate::error::Failure;
 use crate::ready::ReadySpec;
 use crate::value::parse_duration;
 use crate::watch::Poll;
 
 pub use clap::ColorChoice;
 pub use errors::{check_variables, explain, variable};
-pub use help::Generate;
+pub use generate::{Generate, generate, guide, styled};
 pub use misplaced::misplaced;
 pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};
 
@@ -67,16 +66,16 @@ pub struct Cli {
     /// Watch files that version control ignores
     ///
     /// By default, hotrun does not watch files that `.gitignore`, `.ignore` or git's global excludes ignore.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub no_vcs_ignore: bool,
 
     /// Run a different action when matching files change (repeatable)
-    #[arg(long, value_name = "GLOB=ACTION")]
+    #[arg(long, value_name = "GLOB=ACTION", hide_short_help = true)]
     #[arg(long_help = help::ON, value_parser = values::rule)]
     pub on: Vec<OnRule>,
 
     /// How long to wait for further changes before a build
-    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = parse_duration, hide_short_help = true)]
     pub debounce: Duration,
 
     /// Poll for changes instead of relying on file events
@@ -84,7 +83,7 @@ pub struct Cli {
     /// File systems without reliable events (NFS, SMB, FUSE, folders shared by the host of a virtual machine) and
     /// directories beyond the system's limit are always polled. Polling uses at most about 1% of one processor, so the
     /// interval grows with the number of files. DURATION sets the interval, as in `--poll=2s`.
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, hide_short_help = true)]
     #[arg(default_missing_value = "on", value_parser = values::poll)]
     pub poll: Option<Poll>,
 
@@ -96,7 +95,8 @@ pub struct Cli {
     pub build: Option<String>,
 
     /// What to do when files change during a build
-    #[arg(long, value_name = "WHAT", default_value = "cancel")]
+    #[arg(long, hide_short_help = true)]
+    #[arg(value_name = "WHAT", default_value = "cancel")]
     pub when_busy: WhenBusyArg,
 
     /// Manage the sockets that the program opens itself
@@ -105,7 +105,8 @@ pub struct Cli {
     /// program: it keeps its sockets, and hotrun lets the next generation open the same addresses. If hotrun is not
     /// privileged (CAP_SYS_ADMIN), it must set no_new_privs for the program, so `sudo` and other setuid programs don't
     /// work inside the program. `never` manages only `--listen` sockets.
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, hide_short_help = true)]
+    #[arg(value_name = "WHEN", default_value = "auto")]
     pub adopt: Adopt,
 
     /// Open this socket and pass it to the program
@@ -122,7 +123,8 @@ pub struct Cli {
     /// Some libraries check that `LISTEN_PID` is the pid of their own process. hotrun doesn't know that pid if COMMAND
     /// is a wrapper that starts the program as a child process (`npm`, `sh -c`), so `auto` doesn't set the variable
     /// for known wrappers.
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, hide_short_help = true)]
+    #[arg(value_name = "WHEN", default_value = "auto")]
     pub listen_pid: ListenPid,
 
     /// Hold requests instead of answering 503 when no version is running
@@ -130,7 +132,7 @@ pub struct Cli {
     /// By default, HTTP requests that arrive after a failed first build or a crash get status 503 and the reason: as
     /// text, or in a browser as a page that reloads when the program is back. Connections that use other protocols
     /// always wait, and so does every request while a build or a start is in progress.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub no_error_page: bool,
 
     /// How to detect that a new generation is ready
@@ -138,14 +140,14 @@ pub struct Cli {
     pub ready: Arc<ReadySpec>,
 
     /// How long a new generation may take to become ready
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration, hide_short_help = true)]
     pub ready_timeout: Duration,
 
     /// Treat the program as hung after this long without a watchdog ping
     ///
     /// The program gets `WATCHDOG_USEC`. Once it is ready, it must send `WATCHDOG=1` to `NOTIFY_SOCKET` at least this
     /// often, as with systemd's `WatchdogSec=`. If it does not, it gets SIGABRT and counts as crashed.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, hide_short_help = true)]
     pub watchdog: Option<Duration>,
 
     /// Roll back if the new version crashes within this time
@@ -155,11 +157,11 @@ pub struct Cli {
     /// change.
     /// `0s` turns off rolling back and restarting. A program is not restarted if it exits with status 0, or if it
     /// listens on nothing and neither sends `READY=1` nor responds to a probe.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, hide_short_help = true)]
     pub rollback_within: Duration,
 
     /// Signal that asks the old generation to stop
-    #[arg(long, value_name = "SIGNAL", default_value = "TERM", value_parser = values::signal)]
+    #[arg(long, value_name = "SIGNAL", default_value = "TERM", value_parser = values::signal, hide_short_help = true)]
     pub stop_signal: Signal,
 
     /// How long the old generation may take to stop
@@ -187,7 +189,7 @@ pub struct Cli {
     ///
     /// Each line is `NAME=VALUE`. The file is read again at every start. A variable that is already set keeps its
     /// value; `--env` overrides both.
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub env_file: Option<PathBuf>,
 
     /// Run in this directory
@@ -197,19 +199,21 @@ pub struct Cli {
     pub workdir: Option<PathBuf>,
 
     /// Where keyboard input goes
-    #[arg(long, value_name = "WHERE", default_value = "hotrun")]
+    #[arg(long, hide_short_help = true)]
+    #[arg(value_name = "WHERE", default_value = "hotrun")]
     pub stdin: Stdin,
 
     /// How to show hotrun's own output
-    #[arg(long, value_name = "UI", default_value = "auto")]
+    #[arg(long, hide_short_help = true)]
+    #[arg(value_name = "UI", default_value = "auto")]
     pub ui: UiKind,
 
     /// When to use colors in hotrun's own output
     ///
     /// `auto` uses colors on a terminal unless `NO_COLOR` is set; `CLICOLOR_FORCE` forces them. The program's own
     /// colors are never changed.
+    #[arg(long, hide_short_help = true)]
     #[arg(
-        long,
         value_name = "WHEN",
         default_value = "auto",
         hide_possible_values = true
@@ -233,11 +237,11 @@ pub struct Cli {
     pub verbose: u8,
 
     /// Log hotrun's decisions to this file, for bug reports (overwrites it)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub log: Option<PathBuf>,
 
     /// Print shell completions or the man page
-    #[arg(long, value_name = "WHAT")]
+    #[arg(long, value_name = "WHAT", hide_short_help = true)]
     pub generate: Option<Generate>,
 
     /// Check this system and suggest fixes
@@ -255,66 +259,21 @@ pub struct Cli {
     version: Option<bool>,
 
     /// Command to run; put `--` before it
+    #[arg(hide_short_help = true)]
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
 
-/// The help's sections, and the options in each section.
-const SECTIONS: &[(&str, &[&str])] = &[
-    (
-        "Watching",
-        &[
-            "watch",
-            "ignore",
-            "exts",
-            "no_vcs_ignore",
-            "on",
-            "debounce",
-            "poll",
-        ],
-    ),
-    ("Building", &["build", "when_busy"]),
-    (
-        "Sockets",
-        &["adopt", "listen", "listen_pid", "no_error_page"],
-    ),
-    ("Readiness", &["ready", "ready_timeout", "watchdog"]),
-    (
-        "Stopping",
-        &[
-            "rollback_within",
-            "stop_signal",
-            "stop_timeout",
-            "stop_first",
-        ],
-    ),
-    ("Program", &["env", "env_file", "workdir", "stdin"]),
-    (
-        "Output",
-        &["ui", "color", "clear", "why", "quiet", "verbose"],
-    ),
-    ("Other", &["log", "generate", "doctor", "help", "version"]),
-];
-
-/// The options that `-h` shows. `--help` shows all.
-const COMMON: &[&str] = &[
-    "watch",
-    "ignore",
-    "exts",
-    "build",
-    "listen",
-    "ready",
-    "stop_timeout",
-    "stop_first",
-    "env",
-    "workdir",
-    "clear",
-    "why",
-    "quiet",
-    "verbose",
-    "doctor",
-    "help",
-    "version",
+/// The help's sections, each with its first option.
+const SECTIONS: &[(&str, &str)] = &[
+    ("watch", "Watching"),
+    ("build", "Building"),
+    ("adopt", "Sockets"),
+    ("ready", "Readiness"),
+    ("rollback_within", "Stopping"),
+    ("env", "Program"),
+    ("ui", "Output"),
+    ("log", "Other"),
 ];
 
 /// The options with their sections and environment variables.
@@ -323,14 +282,16 @@ pub fn command() -> Command {
     let command = command
         .after_help(help::short())
         .after_long_help(help::long());
+    let mut heading = "";
     command.mut_args(|arg| {
         let id = arg.get_id().as_str();
-        let section = SECTIONS.iter().find(|(_, ids)| ids.contains(&id));
-        let is_common = COMMON.contains(&id);
-        let arg = arg.hide_short_help(!is_common);
-        match section {
-            Some((section, _)) => with_variable(arg.help_heading(*section)),
-            None => arg,
+        heading = SECTIONS
+            .iter()
+            .find(|(first, _)| *first == id)
+            .map_or(heading, |(_, heading)| heading);
+        match arg.is_positional() {
+            true => arg,
+            false => with_variable(arg.help_heading(heading)),
         }
     })
 }
@@ -341,38 +302,12 @@ pub fn command() -> Command {
 ///
 /// An option or a value is invalid. In clap, a request for help or for the version is an error, too.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(args)?;
-    let mut cli = Cli::from_arg_matches(&matches)?;
-    // Only the variable's value is split into lines: a value on the command line may contain line breaks.
-    if matches.value_source("env") == Some(ValueSource::EnvVariable) {
-        cli.env = cli
-            .env
-            .iter()
-            .flat_map(|value| values::lines(value))
-            .collect();
-    }
-    Ok(cli)
-}
-
-/// The guide page that the command line asks for. Without a topic, the common options and the list of topics.
-///
-/// `None` if the first argument is not `help`. `hotrun -- help` runs a program called `help`.
-pub fn guide(args: &[OsString], color: bool) -> Option<Result<String, Failure>> {
-    help::guide(args, color, command)
-}
-
-/// The text of a completion file or of the man page.
-///
-/// # Errors
-///
-/// The man page cannot be rendered. This does not happen in practice, because writing to memory does not fail.
-pub fn generate(what: Generate) -> std::io::Result<Vec<u8>> {
-    help::generate(what, command())
+    Cli::from_arg_matches(&command().try_get_matches_from(args)?)
 }
 
 /// The options whose variables hold one value on each line. If the variable is not set, a value on the command line may
 /// contain line breaks.
-const SPLIT_BY_LINE: [&str; 4] = ["watch", "ignore", "on", "listen"];
+const SPLIT_BY_LINE: [&str; 5] = ["watch", "ignore", "on", "listen", "env"];
 
 /// Gives an option its environment variable. An empty variable counts as unset, so that users can disable it for one
 /// command.

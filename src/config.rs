@@ -10,7 +10,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::error::ErrorKind;
 
 pub use crate::cli::Stdin;
 use crate::cli::{self, Adopt, Cli, ColorChoice, UiKind};
@@ -60,26 +59,18 @@ pub fn read(args: Vec<OsString>) -> Result<Task, Failure> {
     }
     let variables = std::env::vars_os().filter(|(_, value)| !value.is_empty());
     cli::check_variables(variables.map(|(name, _)| name))?;
-    if let Some(failure) = cli::misplaced(&args) {
-        return Err(failure);
-    }
-    let cli = match cli::parse(args) {
+    let cli = match cli::parse(args.clone()) {
         Ok(cli) => cli,
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-            ) =>
-        {
-            let text = error.render();
-            let text = match console::colors_enabled() {
-                true => text.ansi().to_string(),
-                false => text.to_string(),
-            };
+        // Help or the version.
+        Err(error) if !error.use_stderr() => {
+            let text = cli::styled(&error.render(), console::colors_enabled());
             return Ok(Task::Print(text.into_bytes()));
         }
         Err(error) => return Err(cli::explain(&error)),
     };
+    if let Some(failure) = cli::misplaced(&args, &cli.command) {
+        return Err(failure);
+    }
     if let Some(what) = cli.generate {
         let text = cli::generate(what).context("cannot render the man page")?;
         return Ok(Task::Print(text));
@@ -216,24 +207,21 @@ fn workdir(given: Option<&Path>) -> Result<PathBuf, Failure> {
         Ok(_) => "not a directory".to_owned(),
         Err(error) => reason(&error, "directory"),
     };
-    Err(
-        Failure::usage(format!("`--workdir {}`: {problem}", given.display()))
-            .hint(format!("paths are relative to `{}`", current.display())),
-    )
+    Err(wrong_path("--workdir", given, &problem, &current))
 }
 
 fn watched(workdir: &Path, path: &Path) -> Result<PathBuf, Failure> {
     let full = workdir.join(path);
-    match std::fs::symlink_metadata(&full) {
-        Ok(_) => Ok(full),
-        Err(error) => {
-            let problem = reason(&error, "file or directory");
-            Err(
-                Failure::usage(format!("`--watch {}`: {problem}", path.display()))
-                    .hint(format!("paths are relative to `{}`", workdir.display())),
-            )
-        }
-    }
+    let found = std::fs::symlink_metadata(&full);
+    found.map(|_| full).map_err(|error| {
+        let problem = reason(&error, "file or directory");
+        wrong_path("--watch", path, &problem, workdir)
+    })
+}
+
+fn wrong_path(option: &str, path: &Path, problem: &str, base: &Path) -> Failure {
+    Failure::usage(format!("`{option} {}`: {problem}", path.display()))
+        .hint(format!("paths are relative to `{}`", base.display()))
 }
 
 /// The command to run: by default `cargo run`, if there is a package.
@@ -310,16 +298,7 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
 /// Parses a `--listen` value. A unix socket's path is relative to the working directory.
 fn listen(typed: &str, workdir: &Path) -> Result<ListenSpec, Failure> {
     let spec = typed.parse::<ListenSpec>();
-    let mut spec = spec.map_err(|error| {
-        let failure = Failure::usage(format!("`--listen`: {error}"));
-        // The address in a URL.
-        let after = typed.split_once("://").map(|(_, rest)| rest);
-        let host = after.and_then(|rest| rest.split('/').next());
-        match host.filter(|host| host.parse::<ListenSpec>().is_ok()) {
-            Some(host) => failure.hint(format!("leave out the rest of the URL: `--listen {host}`")),
-            None => failure,
-        }
-    })?;
+    let mut spec = spec.map_err(|error| Failure::usage(format!("`--listen`: {error}")))?;
     if let Address::Unix(path) = &mut spec.address {
         *path = workdir.join(&*path);
     }

@@ -15,6 +15,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration > MAX_DURATION => Err("a duration must be at most `24h`".into()),
         Ok(duration) => Ok(duration),
+        Err(_) if text.parse::<u32>().is_ok() => Err(format!(
+            "a duration needs a unit, as in `{text}ms` or `{text}s`"
+        )),
         Err(_) => {
             Err("a duration must have a number and a unit, as in `250ms`, `10s` or `1m30s`".into())
         }

@@ -195,7 +195,7 @@ fn the_changelog_lists_unreleased_changes_and_then_this_version() {
 }
 
 #[test]
-fn an_unknown_variable_is_an_error_that_names_a_similar_one_if_there_is_one() {
+fn the_error_for_an_unknown_variable_names_a_similar_one() {
     let check = |name: &str| cli::check_variables([OsString::from(name)]);
     for name in [
         "HOTRUN",
@@ -208,15 +208,8 @@ fn an_unknown_variable_is_an_error_that_names_a_similar_one_if_there_is_one() {
     }
     let failure = check("HOTRUN_LISEN").unwrap_err();
     assert_eq!(failure.exit_code(), 2);
-    assert_eq!(
-        failure.first_hint().as_deref(),
-        Some("a similar one is `HOTRUN_LISTEN`")
-    );
-    let hint = check("HOTRUN_XQZ").unwrap_err().first_hint();
-    assert_eq!(
-        hint.as_deref(),
-        Some("to remove it, run `unset HOTRUN_XQZ`")
-    );
+    let hint = failure.first_hint().unwrap();
+    assert!(hint.contains("`HOTRUN_LISTEN`") && hint.contains("`unset HOTRUN_LISEN`"));
 }
 
 /// The completions that bash offers for the last of these words.

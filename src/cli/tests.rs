@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Failure;
 
 fn try_parse(line: &str) -> Result<Cli, Failure> {
     let args = std::iter::once("hotrun").chain(line.split_whitespace());
@@ -142,41 +143,28 @@ fn the_error_for_an_unknown_option_suggests_a_similar_one() {
 
 #[test]
 fn the_error_for_an_invalid_value_gives_the_reason() {
-    let failure_with_hint = |line: &str, message: String, hint: &str| {
-        let expected = Failure::usage(message).hint(format!("a similar value is `{hint}`"));
-        assert_eq!(failure(line), expected, "{line}");
-    };
-    let duration = "a duration must have a number and a unit, as in `250ms`, `10s` or `1m30s`";
-    for (line, value, option, similar) in [
+    for (line, expected) in [
         (
             "--debounce 100 -- x",
-            "100",
-            "--debounce <DURATION>",
-            "100ms",
-        ),
-        ("--poll=2", "2", "--poll[=<DURATION>]", "2s"),
-        (
-            "--stop-timeout 10",
-            "10",
-            "--stop-timeout <DURATION>",
-            "10s",
+            "'100' for '--debounce <DURATION>': a duration needs a unit, as in `100ms` or `100s`",
         ),
         (
-            "--ready-timeout 5000",
-            "5000",
-            "--ready-timeout <DURATION>",
-            "5000ms",
+            "--poll=2",
+            "'2' for '--poll[=<DURATION>]': a duration needs a unit, as in `2ms` or `2s`",
+        ),
+        (
+            "--ready listening",
+            "'listening' for '--ready <HOW>': use `auto`, `listen`, `notify`, `http:/path`, `tcp`, `log:REGEX`, \
+             `exec:COMMAND` or `delay:DURATION`",
+        ),
+        (
+            "--stop-signal FOO -- x",
+            "'FOO' for '--stop-signal <SIGNAL>': a signal must be a name or a number, as in `TERM`, `SIGTERM` or `15`",
         ),
     ] {
-        let message = format!("invalid value '{value}' for '{option}': {duration}");
-        failure_with_hint(line, message, similar);
+        let expected = Failure::usage(format!("invalid value {expected}"));
+        assert_eq!(failure(line), expected, "{line}");
     }
-    let ready = "use `auto`, `listen`, `notify`, `http:/path`, `tcp`, `log:REGEX`, `exec:COMMAND` or `delay:DURATION`";
-    let message = format!("invalid value 'listening' for '--ready <HOW>': {ready}");
-    failure_with_hint("--ready listening", message, "listen");
-    let reason = "a signal must be a name or a number, as in `TERM`, `SIGTERM` or `15`";
-    let message = format!("invalid value 'FOO' for '--stop-signal <SIGNAL>': {reason}");
-    assert_eq!(failure("--stop-signal FOO -- x"), Failure::usage(message));
     let message = failure("--when-busy cancl").message().to_owned();
     assert!(
         message.contains("[possible values: cancel, queue]"),

@@ -1,7 +1,5 @@
 //! The values of options and their parsers.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,20 +74,22 @@ pub struct OnRule {
 
 /// Parses `GLOB=ACTION`. Both parts may contain an `=`, so the separator is the first `=` that an action follows.
 pub(super) fn rule(text: &str) -> Result<OnRule, String> {
-    const ACTIONS: [&str; 5] = ["build", "restart", "signal:", "run:", "ignore"];
-    let mut places = text.match_indices('=').map(|(at, _)| text.split_at(at));
-    let starts_action =
-        |(_, rest): &(&str, &str)| ACTIONS.iter().any(|action| rest[1..].starts_with(action));
-    let (glob, action) = places
-        .find(starts_action)
-        .or_else(|| {
-            text.rsplit_once('=')
-                .map(|(glob, _)| text.split_at(glob.len()))
-        })
-        .filter(|(glob, _)| !glob.is_empty())
-        .ok_or("a rule must be a glob, an `=` and an action, as in `config/*.toml=signal:HUP`")?;
-    let (word, rest) = action[1..].split_once(':').unwrap_or((&action[1..], ""));
-    let action = match (word, rest) {
+    let mut problem =
+        "a rule must be a glob, an `=` and an action, as in `config/*.toml=signal:HUP`".to_owned();
+    for (at, _) in text.match_indices('=').filter(|(at, _)| *at > 0) {
+        match action(&text[at + 1..]) {
+            Ok(action) => {
+                let glob = text[..at].to_owned();
+                return Ok(OnRule { glob, action });
+            }
+            Err(error) => problem = error,
+        }
+    }
+    Err(problem)
+}
+
+fn action(text: &str) -> Result<RuleAction, String> {
+    Ok(match text.split_once(':').unwrap_or((text, "")) {
         ("build", "") => RuleAction::Build,
         ("restart", "") => RuleAction::Restart,
         ("ignore", "") => RuleAction::Ignore,
@@ -100,10 +100,6 @@ pub(super) fn rule(text: &str) -> Result<OnRule, String> {
                 "use the action `build`, `restart`, `signal:HUP`, `run:COMMAND` or `ignore`".into(),
             );
         }
-    };
-    Ok(OnRule {
-        glob: glob.to_owned(),
-        action,
     })
 }
 
@@ -153,15 +149,6 @@ pub(super) fn extension(text: &str) -> Result<String, String> {
         return Err("write extensions as in `rs,toml`".into());
     }
     Ok(bare.to_owned())
-}
-
-/// Splits the value of a variable into lines, and skips empty ones.
-pub(super) fn lines(text: &OsStr) -> Vec<OsString> {
-    let lines = text.as_bytes().split(|byte| *byte == b'\n');
-    let lines = lines.filter(|line| !line.is_empty());
-    lines
-        .map(|line| OsString::from_vec(line.to_vec()))
-        .collect()
 }
 
 #[cfg(test)]
@@ -228,10 +215,5 @@ mod tests {
     fn glob_syntax_is_checked() {
         assert!(glob("**/*.{log,tmp}").is_ok());
         assert!(glob("a[").unwrap_err().starts_with("invalid glob: "));
-    }
-
-    #[test]
-    fn a_variable_holds_one_value_per_line() {
-        assert_eq!(lines(OsStr::new("A=1\n\nB=2\n")), ["A=1", "B=2"]);
     }
 }

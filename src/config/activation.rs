@@ -1,7 +1,5 @@
 //! The sockets that hotrun itself was started with (`sd_listen_fds(3)`).
 
-use std::net::SocketAddr;
-
 use nix::sys::socket::{SockaddrStorage, getsockname};
 
 use crate::error::Failure;
@@ -25,30 +23,18 @@ pub(super) fn sockets() -> Result<Vec<ListenSpec>, Failure> {
     let names = variable("LISTEN_FDNAMES");
     // The sockets of one systemd unit have the same name.
     let is_unique = |name: &&str| names.split(':').filter(|other| other == name).count() == 1;
-    let mut name = names.split(':').map(|name| Some(name).filter(is_unique));
-    let specs = (FIRST..)
-        .take(usize::try_from(count).unwrap_or(0))
-        .map(|fd| {
-            let name = name.next().flatten().filter(|name| !name.is_empty());
-            Ok(ListenSpec {
-                name: name.map(str::to_owned),
-                address: Address::Tcp(tcp_address(fd).ok_or_else(|| unusable(fd))?),
-                inherited: Some(fd),
-            })
-        });
-    specs.collect()
-}
-
-fn tcp_address(fd: i32) -> Option<SocketAddr> {
-    let address = getsockname::<SockaddrStorage>(fd).ok()?;
-    let v4 = address
-        .as_sockaddr_in()
-        .map(|v4| SocketAddr::V4((*v4).into()));
-    v4.or_else(|| {
-        address
-            .as_sockaddr_in6()
-            .map(|v6| SocketAddr::V6((*v6).into()))
-    })
+    let mut names_in_order = names.split(':');
+    let spec = |fd| {
+        let name = names_in_order.next().filter(|name| !name.is_empty());
+        let address = getsockname::<SockaddrStorage>(fd).map(|address| address.to_string());
+        let address = address.ok().and_then(|address| address.parse().ok());
+        Ok(ListenSpec {
+            name: name.filter(is_unique).map(str::to_owned),
+            address: Address::Tcp(address.ok_or_else(|| unusable(fd))?),
+            inherited: Some(fd),
+        })
+    };
+    (FIRST..FIRST.saturating_add(count)).map(spec).collect()
 }
 
 fn unusable(fd: i32) -> Failure {

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::error::Failure;
@@ -70,23 +70,23 @@ fn explain(text: &str, error: &dotenvy::Error) -> String {
 
 /// Parses an `--env` value.
 pub(super) fn pair(typed: &OsStr) -> Result<Variable, Failure> {
-    let bytes = typed.as_bytes();
-    match bytes.iter().position(|byte| *byte == b'=') {
-        Some(at @ 1..) => {
-            let (name, value) = (bytes[..at].to_vec(), bytes[at + 1..].to_vec());
-            Ok((OsString::from_vec(name), OsString::from_vec(value)))
+    let mut parts = typed.as_bytes().splitn(2, |byte| *byte == b'=');
+    match (parts.next(), parts.next()) {
+        (Some(name @ [_, ..]), Some(value)) => {
+            let [name, value] = [name, value].map(|part| OsStr::from_bytes(part).to_owned());
+            Ok((name, value))
         }
-        Some(0) | None => {
-            let typed = typed.display();
-            Err(Failure::usage(format!(
-                "invalid value `{typed}` for `--env`: write `NAME=VALUE`"
-            )))
-        }
+        _ => Err(Failure::usage(format!(
+            "invalid value `{}` for `--env`: write `NAME=VALUE`",
+            typed.display()
+        ))),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {

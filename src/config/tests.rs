@@ -221,16 +221,6 @@ fn generations_overlap_only_if_hotrun_manages_their_sockets() {
 }
 
 #[test]
-fn the_error_for_a_url_suggests_its_address() {
-    let read = |listen: &str| read_in(empty().path(), &["-l", listen, "--", "x"]).map(drop);
-    let failure = read("http://localhost:3000/path").unwrap_err();
-    let hint = "leave out the rest of the URL: `--listen localhost:3000`";
-    assert_eq!(failure.first_hint().as_deref(), Some(hint));
-    assert_eq!(read("localhost:3000"), Ok(()));
-    assert_eq!(read("http://nowhere/").unwrap_err().first_hint(), None);
-}
-
-#[test]
 fn help_version_and_man_page_are_printed() {
     for (word, expected) in [
         ("-h", "--stop-timeout"),

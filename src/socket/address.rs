@@ -29,8 +29,8 @@ impl fmt::Display for Address {
 
 /// The value of `--listen`: `[NAME=]ADDR`.
 ///
-/// `ADDR` is `3000` or `:3000` (on loopback), `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, or one of
-/// systemfd's forms: `http::3000`, `https::…`, `tcp::…`, `unix::…`.
+/// `ADDR` is `3000` or `:3000` (on loopback), `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, one of
+/// systemfd's forms (`http::3000`, `https::…`, `tcp::…`, `unix::…`), or a URL without a path (`http://localhost:3000`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenSpec {
     /// The name in `LISTEN_FDNAMES`. If it is `None`, a name is derived from the address.
@@ -97,7 +97,11 @@ fn address(text: &str) -> Result<Address, String> {
             Err("the file name is missing; use `unix:PATH`".into())
         }
         Some(path) => Ok(Address::Unix(PathBuf::from(path))),
-        None => tcp(without(&["http::", "https::", "tcp::"]).unwrap_or(text)).map(Address::Tcp),
+        None => {
+            let prefixes = ["http::", "https::", "tcp::", "http://"];
+            let address = without(&prefixes).unwrap_or(text).trim_end_matches('/');
+            tcp(address).map(Address::Tcp)
+        }
     }
 }
 
