@@ -1,4 +1,4 @@
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -64,19 +64,17 @@ impl Fingerprint {
 
     /// Whether both builds produced the same result. Reads the files only if their metadata differs.
     pub fn matches(&self, other: &Self) -> bool {
-        let pairs = || self.files.iter().zip(&other.files);
+        let mut pairs = self.files.iter().zip(&other.files);
         self.launch == other.launch
             && self.files.len() == other.files.len()
-            && pairs()
-                .all(|(one, other)| one.path == other.path && one.stamp.len == other.stamp.len)
-            && pairs().all(|(one, other)| one.matches(other))
+            && pairs.all(|(one, other)| one.matches(other))
     }
 }
 
 impl OutputFile {
     fn new(path: PathBuf) -> io::Result<Self> {
         Ok(Self {
-            stamp: OutputStamp::of(&fs::metadata(&path)?),
+            stamp: OutputStamp::of(&path)?,
             path,
             hash: Arc::default(),
         })
@@ -84,37 +82,35 @@ impl OutputFile {
 
     fn matches(&self, other: &Self) -> bool {
         let same_hash = || self.hash().is_some_and(|hash| Some(hash) == other.hash());
-        self.stamp == other.stamp || same_hash()
+        let same_content = || self.stamp.len == other.stamp.len && same_hash();
+        self.path == other.path && (self.stamp == other.stamp || same_content())
     }
 
     fn hash(&self) -> Option<u64> {
-        let read = || hash(&self.path, self.stamp).ok().flatten();
-        *self.hash.get_or_init(read)
+        *self.hash.get_or_init(|| {
+            let mut file = File::open(&self.path).ok()?;
+            let mut hasher = DefaultHasher::new();
+            let mut buffer = vec![0; 256 << 10];
+            loop {
+                match file.read(&mut buffer).ok()? {
+                    0 => break,
+                    count => hasher.write(&buffer[..count]),
+                }
+            }
+            let same = OutputStamp::of(&self.path).ok()? == self.stamp;
+            same.then(|| hasher.finish())
+        })
     }
-}
-
-/// Hashes a file. Returns `None` if the file no longer has this stamp.
-fn hash(path: &Path, stamp: OutputStamp) -> io::Result<Option<u64>> {
-    let mut file = File::open(path)?;
-    let mut hasher = DefaultHasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => hasher.write(&buffer[..count]),
-        }
-    }
-    let same = OutputStamp::of(&file.metadata()?) == stamp;
-    Ok(same.then(|| hasher.finish()))
 }
 
 impl OutputStamp {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Self {
-            file: file_id(metadata),
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        Ok(Self {
+            file: file_id(&metadata),
             len: metadata.len(),
             modified: metadata.modified().ok(),
-        }
+        })
     }
 }
 

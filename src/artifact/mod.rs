@@ -106,30 +106,35 @@ impl ArtifactStore {
         };
         // A hard link to a symbolic link would refer to the result of the next build.
         let executable = named.canonicalize()?;
-        let current = OutputStamp::of(&fs::metadata(&executable)?);
+        let stamp = OutputStamp::of(&executable)?;
         let newest = self.kept.last_key_value();
-        let newest = newest.filter(|(_, kept)| kept.stamp == current && kept.is_intact());
-        let same = newest.map(|(artifact, _)| *artifact);
-        let artifact = match same {
-            Some(artifact) => artifact,
-            None => {
-                let artifact = self.new_id();
-                let prefix = self.prefix(&executable);
-                let kept = Kept::new(launch.clone(), &executable, prefix, artifact)?;
-                self.kept.insert(artifact, kept);
-                artifact
-            }
-        };
+        let same = newest.filter(|(_, kept)| kept.stamp == stamp && kept.is_intact());
+        let same = same.map(|(artifact, _)| *artifact);
+        let artifact = same.unwrap_or_else(|| self.new_id());
+        if same.is_none() {
+            let kept = self.link(launch, &executable, artifact)?;
+            self.kept.insert(artifact, kept);
+        }
         self.kept
             .retain(|known, _| *known == artifact || needed(*known));
         Ok(Some((artifact, same.is_none())))
     }
 
-    fn prefix(&self, executable: &Path) -> PathBuf {
+    /// Creates a link to the executable, whose canonical path is `executable`.
+    fn link(&self, launch: &Launch, executable: &Path, artifact: ArtifactId) -> io::Result<Kept> {
         let mut name = OsString::from(".");
         name.push(executable.file_name().unwrap_or_default());
         name.push(format!("{MARK}{}-", self.token));
-        executable.with_file_name(name)
+        let prefix = executable.with_file_name(&name);
+        name.push(artifact.0.to_string());
+        let link = executable.with_file_name(&name);
+        fs::hard_link(executable, &link)?;
+        Ok(Kept {
+            launch: with_executable(launch.clone(), &link),
+            stamp: OutputStamp::of(&link)?,
+            link,
+            prefix,
+        })
     }
 
     /// Returns what a guardian removes if hotrun is killed: the links of the kept artifacts and of later ones.
@@ -191,32 +196,13 @@ fn with_executable(mut launch: Launch, other: &Path) -> Launch {
 }
 
 fn stamp(launch: &Launch) -> Option<OutputStamp> {
-    let metadata = fs::metadata(executable(launch)?).ok()?;
-    Some(OutputStamp::of(&metadata))
+    OutputStamp::of(&executable(launch)?).ok()
 }
 
 impl Kept {
-    /// Creates a link to the executable, whose canonical path is `executable`.
-    fn new(
-        launch: Launch,
-        executable: &Path,
-        prefix: PathBuf,
-        artifact: ArtifactId,
-    ) -> io::Result<Self> {
-        let mut link = prefix.clone().into_os_string();
-        link.push(artifact.0.to_string());
-        fs::hard_link(executable, &link)?;
-        Ok(Self {
-            launch: with_executable(launch, Path::new(&link)),
-            stamp: OutputStamp::of(&fs::metadata(&link)?),
-            link: link.into(),
-            prefix,
-        })
-    }
-
     /// Whether the link refers to the unchanged executable.
     fn is_intact(&self) -> bool {
-        fs::metadata(&self.link).is_ok_and(|metadata| OutputStamp::of(&metadata) == self.stamp)
+        OutputStamp::of(&self.link).is_ok_and(|stamp| stamp == self.stamp)
     }
 }
 

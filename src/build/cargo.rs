@@ -1,11 +1,10 @@
 use std::ffi::OsString;
 use std::process::Command;
-use std::thread;
 
 use super::command_line::CargoRun;
 use super::config::CargoConfig;
+use super::runner;
 use super::target::{self, CargoTarget};
-use super::{SEPARATE_BUILD, runner};
 use crate::error::Failure;
 
 /// The settings that make cargo print its progress without a terminal. They are not set through environment variables,
@@ -30,26 +29,17 @@ impl CargoPlan {
     /// print its progress.
     pub(super) fn new(run: CargoRun, color: bool, progress: bool) -> Result<Self, Failure> {
         let host = host(&run)?;
-        let (config, target) = thread::scope(|scope| {
-            let config = thread::Builder::new();
-            let config = config.spawn_scoped(scope, || CargoConfig::read(&run, &host));
-            let target = target::find(&run);
-            // If no thread can be started, the plan is provisional.
-            let config = config.ok().and_then(|config| config.join().ok().flatten());
-            (config, target)
-        });
-        let target = target?;
+        let config = CargoConfig::read(&run, &host);
+        let target = target::find(&run)?;
         let is_provisional = config.is_none() || target.is_guess;
         let config = config.unwrap_or_else(|| CargoConfig {
             triple: host,
             ..CargoConfig::default()
         });
-        // The command line takes precedence over cargo's configuration.
-        let color = match run.color.as_deref() {
+        let color = match run.color.as_deref().or(config.color.as_deref()) {
             Some("always") => true,
             Some("never") => false,
-            Some(_) => color,
-            None => config.color.unwrap_or(color),
+            Some(_) | None => color,
         };
         Ok(Self {
             is_provisional,
@@ -62,7 +52,7 @@ impl CargoPlan {
     }
 
     /// The command line of the build.
-    pub(super) fn argv(&self) -> Result<Vec<OsString>, Failure> {
+    pub(super) fn argv(&self) -> Vec<OsString> {
         let run = &self.run;
         let mut argv = vec![run.cargo.clone()];
         argv.extend(run.toolchain.clone());
@@ -80,7 +70,7 @@ impl CargoPlan {
         }
         // Cargo ignores `--config` options before `run` if there is one after it, so all of them go here.
         let given = run.config.iter().map(OsString::from);
-        let ours = self.settings()?;
+        let ours = self.settings();
         argv.extend(
             given
                 .chain(ours)
@@ -88,18 +78,15 @@ impl CargoPlan {
         );
         argv.extend_from_slice(&run.options);
         argv.extend_from_slice(&run.program);
-        Ok(argv)
+        argv
     }
 
     /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the
     /// triple is wrong (for example, if the target is a specification file), also sets the runner for a `cfg` that is
     /// always true. Cargo refuses two matching `cfg`s, so the `cfg` is left out if the user has configured a runner.
-    fn settings(&self) -> Result<Vec<OsString>, Failure> {
+    fn settings(&self) -> Vec<OsString> {
         let is_string = self.config.runner_is_string;
-        let path = runner::executable(is_string).map_err(|error| {
-            Failure::environment(format!("cannot find hotrun's own executable: {error}"))
-                .hint("restart hotrun if its executable was moved or replaced")
-        })?;
+        let path = runner::executable(is_string);
         let path = path.to_string_lossy();
         // A basic TOML string. For the characters in paths and triples, JSON uses the same escapes.
         let toml = |text: &str| serde_json::Value::from(text).to_string();
@@ -112,26 +99,12 @@ impl CargoPlan {
         let runners = keys.map(|key| format!("target.{}.runner={runner}", toml(key)));
         let progress = PROGRESS.iter().filter(|_| self.progress);
         let progress = progress.map(|&setting| setting.to_owned());
-        Ok(runners.chain(progress).map(OsString::from).collect())
+        runners.chain(progress).map(OsString::from).collect()
     }
 }
-
-/// The first cargo version with a stable `--config`, which hotrun needs to set itself as the runner.
-const MIN_VERSION: (u32, u32) = (1, 63);
 
 /// The host of the toolchain that `+toolchain` or rustup selects.
 fn host(run: &CargoRun) -> Result<String, Failure> {
-    let (version @ (major, minor), host) = version(run)?;
-    if version < MIN_VERSION {
-        let text = format!("cargo {major}.{minor} is too old: hotrun needs 1.63 or later");
-        let hint = format!("update it (`rustup update`), or {SEPARATE_BUILD}");
-        return Err(Failure::environment(text).hint(hint));
-    }
-    Ok(host)
-}
-
-/// The version and the host of the toolchain that `+toolchain` or rustup selects.
-fn version(run: &CargoRun) -> Result<((u32, u32), String), Failure> {
     let cargo = run.cargo.display();
     let unusable = |reason: &str| Failure::environment(format!("cannot use `{cargo}`: {reason}"));
     let mut command = Command::new(&run.cargo);
@@ -141,21 +114,15 @@ fn version(run: &CargoRun) -> Result<((u32, u32), String), Failure> {
         unusable(&error.to_string())
             .hint("install Rust from https://rustup.rs, or give the path of cargo")
     })?;
-    parse_version(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(|host| host.trim().to_owned()).ok_or_else(|| {
         let reason = match String::from_utf8_lossy(&output.stderr).trim() {
-            "" => "it did not print its version".to_owned(),
+            "" => "it did not print its host".to_owned(),
             message => message.trim_start_matches("error: ").to_owned(),
         };
-        unusable(&reason).hint(format!("make sure that `{cargo} --version` works"))
+        unusable(&reason).hint(format!("make sure that `{cargo} -vV` works"))
     })
-}
-
-fn parse_version(text: &str) -> Option<((u32, u32), String)> {
-    let field = |name| text.lines().find_map(|line: &str| line.strip_prefix(name));
-    let mut numbers = field("release: ")?.split('.');
-    let major = numbers.next()?.parse().ok()?;
-    let minor = numbers.next()?.parse().ok()?;
-    Some(((major, minor), field("host: ")?.trim().to_owned()))
 }
 
 #[cfg(test)]
@@ -185,7 +152,7 @@ mod tests {
             .unwrap()
             .to_string_lossy()
             .into_owned();
-        let argv = plan.argv().unwrap();
+        let argv = plan.argv();
         argv.iter()
             .map(|argument| argument.to_string_lossy().replace(&exe, "EXE"))
             .collect()
@@ -281,23 +248,5 @@ mod tests {
                 .count(),
             1
         );
-    }
-
-    #[test]
-    fn the_version_and_the_host_are_parsed() {
-        let text = "cargo 1.95.0-nightly (f2d3 2026-03-21)\nrelease: 1.95.0-nightly\nhost: x86_64-unknown-linux-gnu\nos: x\n";
-        assert_eq!(
-            parse_version(text),
-            Some(((1, 95), "x86_64-unknown-linux-gnu".to_owned()))
-        );
-        for broken in [
-            "",
-            "cargo 1.95.0",
-            "release: x\nhost: y",
-            "release: 1\nhost: y",
-            "release: 1.2.3\n",
-        ] {
-            assert_eq!(parse_version(broken), None, "{broken}");
-        }
     }
 }

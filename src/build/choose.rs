@@ -9,25 +9,39 @@ use crate::error::Failure;
 /// `src/bin/cargo/commands/run.rs` in cargo's sources).
 pub(super) fn choose<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<&'a Package, Failure> {
     let packages = packages(run, metadata)?;
-    for (flag, name, kind, noun) in [
-        ("--bin", &run.bin, TargetKind::Bin, "binary"),
-        ("--example", &run.example, TargetKind::Example, "example"),
-    ] {
-        if let Some(name) = name {
-            let has_it = |package: &&&Package| targets(package, &kind).any(|target| target == name);
-            return packages.iter().find(has_it).copied().ok_or_else(|| {
-                let known = packages.iter().flat_map(|package| targets(package, &kind));
-                let hint = available(flag, name, known);
-                Failure::usage(format!("no {noun} named `{name}`")).hints(hint)
-            });
-        }
+    let (flag, name, kind, noun) = match &run.example {
+        Some(name) => ("--example", Some(name), TargetKind::Example, "example"),
+        None => ("--bin", run.bin.as_ref(), TargetKind::Bin, "binary"),
+    };
+    let all = targets(&packages, &kind);
+    if let Some(name) = name {
+        let found = all.iter().find(|(_, known)| known == name);
+        return found.map(|(package, _)| *package).ok_or_else(|| {
+            let hint = available(flag, name, all.iter().map(|(_, known)| *known));
+            Failure::usage(format!("no {noun} named `{name}`")).hints(hint)
+        });
     }
     let mut defaults = packages
         .iter()
         .filter(|package| package.default_run.is_some());
-    match (defaults.next(), defaults.next()) {
-        (Some(package), None) => Ok(package),
-        (Some(_) | None, _) => only_binary(&packages),
+    match (defaults.next(), defaults.next(), &all[..]) {
+        (Some(package), None, _) | (_, _, [(package, _)]) => Ok(package),
+        (_, _, []) => {
+            let names = quoted(packages.iter().map(|package| package.name.as_str()));
+            let examples = targets(&packages, &TargetKind::Example);
+            let hint = available("--example", "", examples.iter().map(|(_, name)| *name));
+            let add = "add a `src/main.rs`, or choose another package with `-p`";
+            let failure = Failure::usage(format!("no binary in {names}"));
+            Err(failure.hint(hint.unwrap_or_else(|| add.to_owned())))
+        }
+        (_, _, binaries) => {
+            let names = quoted(binaries.iter().map(|(_, name)| *name));
+            let count = binaries.len();
+            let text = format!("{count} binaries; choose one with `-p` or `--bin`");
+            Err(Failure::usage(text).hint(format!(
+                "use `hotrun -- cargo run --bin NAME` ({names}), or set `default-run` in `Cargo.toml`"
+            )))
+        }
     }
 }
 
@@ -41,84 +55,44 @@ fn packages<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<Vec<&'a Packag
             false => members,
         });
     };
-    let found: Vec<_> = members
-        .iter()
-        .copied()
-        .filter(|package| selects(spec, package))
-        .collect();
-    if !found.is_empty() {
-        return Ok(found);
-    }
+    let found = members.iter().filter(|package| selects(spec, package));
+    let found: Vec<_> = found.copied().collect();
     let in_name = |character: char| character.is_alphanumeric() || "-_".contains(character);
-    if spec.chars().all(in_name) {
-        let known = members.iter().map(|package| package.name.as_str());
-        return Err(
-            Failure::usage(format!("no package `{spec}` in the workspace"))
-                .hints(available("-p", spec, known)),
-        );
+    match found.is_empty() {
+        false => Ok(found),
+        true if spec.chars().all(in_name) => {
+            let known = members.iter().map(|package| package.name.as_str());
+            let failure = Failure::usage(format!("no package `{spec}` in the workspace"));
+            Err(failure.hints(available("-p", spec, known)))
+        }
+        // A pattern is left to cargo.
+        true => Ok(members),
     }
-    // A pattern is left to cargo.
-    Ok(members)
 }
 
 /// Whether a package ID specification selects this package: `NAME`, `NAME@VERSION`, or a URL. After a URL, `#` and one
-/// of these or a version may follow (see "Package ID Specifications" in the Cargo book).
+/// of these or a version may follow (see "Package ID Specifications" in the Cargo book). The names of a workspace's
+/// members are unique, so the version is left to cargo.
 fn selects(spec: &str, package: &Package) -> bool {
     let (url, rest) = match spec.contains("://") {
-        true => spec
-            .split_once('#')
-            .map_or((Some(spec), None), |(url, rest)| (Some(url), Some(rest))),
-        false => (None, Some(spec)),
+        true => spec.split_once('#').unwrap_or((spec, "")),
+        false => ("", spec),
     };
     // Up to cargo 1.76, an ID is `NAME VERSION (URL)`.
     let id = package.id.repr.split(['#', ')']).next().unwrap_or_default();
-    let version = package.version.to_string();
-    let is_version = |text: &str| {
-        let begins = version.strip_prefix(text);
-        begins.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    let fits = |rest: &str| match rest.split_once(['@', ':']) {
-        Some((name, version)) => package.name.as_str() == name && is_version(version),
-        None => package.name.as_str() == rest || url.is_some() && is_version(rest),
-    };
-    url.is_none_or(|url| id.ends_with(url)) && rest.is_none_or(fits)
+    let name = rest.split(['@', ':']).next().unwrap_or_default();
+    let is_version = name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit());
+    id.ends_with(url) && (package.name.as_str() == name || !url.is_empty() && is_version)
 }
 
-fn only_binary<'a>(packages: &[&'a Package]) -> Result<&'a Package, Failure> {
-    let all = |kind: TargetKind| {
-        let packages = packages.iter().copied();
-        packages.flat_map(move |package| {
-            targets(package, &kind)
-                .map(|name| (package, name))
-                .collect::<Vec<_>>()
-        })
-    };
-    let binaries: Vec<_> = all(TargetKind::Bin).collect();
-    match binaries[..] {
-        [(package, _)] => Ok(package),
-        [] => {
-            let names = quoted(packages.iter().map(|package| package.name.as_str()));
-            let examples = all(TargetKind::Example).map(|(_, name)| name);
-            let hint = available("--example", "", examples).unwrap_or_else(|| {
-                "add a `src/main.rs`, or choose another package with `-p`".to_owned()
-            });
-            Err(Failure::usage(format!("no binary in {names}")).hint(hint))
-        }
-        [_, ..] => {
-            let count = binaries.len();
-            let names = quoted(binaries.into_iter().map(|(_, name)| name));
-            let text = format!("{count} binaries; choose one with `-p` or `--bin`");
-            Err(Failure::usage(text).hint(format!(
-                "use `hotrun -- cargo run --bin NAME` ({names}), or set `default-run` in `Cargo.toml`"
-            )))
-        }
-    }
-}
-
-fn targets<'a>(package: &'a Package, kind: &TargetKind) -> impl Iterator<Item = &'a str> {
-    let matching = move |target: &&cargo_metadata::Target| target.kind.contains(kind);
-    let targets = package.targets.iter().filter(matching);
-    targets.map(|target| target.name.as_str())
+/// The packages' targets of this kind, with their names.
+fn targets<'a>(packages: &[&'a Package], kind: &TargetKind) -> Vec<(&'a Package, &'a str)> {
+    let all = packages
+        .iter()
+        .flat_map(|package| package.targets.iter().map(|target| (*package, target)));
+    all.filter(|(_, target)| target.kind.contains(kind))
+        .map(|(package, target)| (package, target.name.as_str()))
+        .collect()
 }
 
 /// How many names a message lists at most.
@@ -163,7 +137,6 @@ mod tests {
             ("app", true),
             ("app@0.1", true),
             ("app:0.1.2", true),
-            ("app@0.1.20", false),
             ("other", false),
             ("0.1.2", false),
             ("path+file:///w/app", true),

@@ -51,8 +51,8 @@ pub(super) struct CargoRun {
     /// The values of `--config` that cargo would use.
     pub(super) config: Vec<String>,
     pub(super) target_dir: Option<PathBuf>,
-    /// The value of `-C`.
-    change_dir: PathBuf,
+    /// Cargo's working directory, which `-C` changes before cargo reads its configuration.
+    pub(super) directory: PathBuf,
     /// The options that `cargo metadata` also accepts, such as `--features` and `--locked`.
     pub(super) resolution: Vec<String>,
 }
@@ -72,6 +72,7 @@ impl CargoRun {
         let mut run = Self {
             cargo: cargo.clone(),
             workdir: workdir.to_owned(),
+            directory: workdir.to_owned(),
             ..Self::default()
         };
         let mut arguments = arguments.to_vec();
@@ -113,11 +114,6 @@ impl CargoRun {
         None
     }
 
-    /// Cargo's working directory, which `-C` changes before cargo reads its configuration.
-    pub(super) fn directory(&self) -> PathBuf {
-        self.workdir.join(&self.change_dir)
-    }
-
     /// Parses the options at the start of `arguments`. Returns the options without `--config` or `--message-format`,
     /// and the remaining arguments.
     fn parse_options<'a>(
@@ -148,7 +144,7 @@ impl CargoRun {
             ("--target", value) => self.target = value,
             ("--manifest-path", value) => self.manifest_path = value.map(PathBuf::from),
             ("--color", value) => self.color = value,
-            ("-C", Some(value)) => self.change_dir = value.into(),
+            ("-C", Some(value)) => self.directory = self.workdir.join(value),
             ("--config", Some(value)) => self.config.push(value),
             ("--target-dir", Some(value)) => self.target_dir = Some(value.into()),
             ("-F" | "--features", Some(value)) => {
@@ -315,7 +311,7 @@ mod tests {
         assert_eq!(run.target.as_deref(), Some("t"));
         assert_eq!(run.manifest_path, Some("m/Cargo.toml".into()));
         assert_eq!(run.color.as_deref(), Some("always"));
-        assert_eq!(run.directory(), Path::new("/w/sub"));
+        assert_eq!(run.directory, Path::new("/w/sub"));
         assert_eq!(run.resolution, ["--features", "x", "--locked"]);
     }
 

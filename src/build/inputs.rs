@@ -25,32 +25,30 @@ pub struct BuildInputs {
     pub dirs: BTreeSet<PathBuf>,
     /// The directories of the local packages.
     pub packages: BTreeSet<PathBuf>,
+    /// When the executable was linked.
+    built: Option<SystemTime>,
 }
 
 impl BuildInputs {
     /// Returns those of the `changed` files that cargo has ignored because they are older than the executable: cargo
     /// compares modification times ("Fingerprint" in cargo's `core/compiler/fingerprint`). If the build that began at
-    /// this time has linked the executable, cargo may have read all of them.
-    pub fn ignored_for_age(
-        &self,
-        changed: &BTreeSet<PathBuf>,
-        output: &BuildOutput,
-        executable: &Path,
-        began: SystemTime,
-    ) -> Vec<PathBuf> {
-        let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-        let Some(built) = modified(executable).filter(|built| *built < began) else {
+    /// this time has linked the executable, cargo has read all of them.
+    pub fn ignored_for_age(&self, changed: &BTreeSet<PathBuf>, began: SystemTime) -> Vec<PathBuf> {
+        let Some(built) = self.built.filter(|built| *built < began) else {
             return Vec::new();
         };
         let is_input = |path: &Path| {
-            let is_within = |dirs: &BTreeSet<PathBuf>| dirs.iter().any(|dir| path.starts_with(dir));
-            (self.files.contains(path) && !self.cargo_files.contains(path) || is_within(&self.dirs))
-                && !is_within(&output.compiled_dirs)
+            self.files.contains(path) && !self.cargo_files.contains(path)
+                || self.dirs.iter().any(|dir| path.starts_with(dir))
         };
         let changed = changed.iter().filter(|path| is_input(path));
         let older = changed.filter(|path| modified(path).is_some_and(|time| time < built));
         older.cloned().collect()
     }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|file| file.modified()).ok()
 }
 
 /// The inputs of a build.
@@ -64,12 +62,7 @@ pub(super) fn of(
     output: &BuildOutput,
     executable: &Path,
 ) -> Result<BuildInputs, Option<PathBuf>> {
-    let CargoPlan {
-        run,
-        config,
-        target,
-        ..
-    } = plan;
+    let target = &plan.target;
     let dep_info = fs::read(executable.with_extension("d")).map_err(|_| None)?;
     let packages: BTreeSet<PathBuf> = output.package_dirs.values().cloned().collect();
     if !packages.contains(&target.manifest_dir) {
@@ -77,10 +70,8 @@ pub(super) fn of(
         return Err(None);
     }
     // With `build.dep-info-basedir`, paths below that directory are relative to it.
-    let base = config
-        .dep_info_basedir
-        .as_ref()
-        .unwrap_or(&target.workspace_root);
+    let base = plan.config.dep_info_basedir.as_ref();
+    let base = base.unwrap_or(&target.workspace_root);
     let paths = dependencies(&dep_info);
     let mut relative = paths.iter().filter(|path| path.is_relative());
     if let Some(missing) = relative.find(|path| !base.join(path).exists()) {
@@ -95,9 +86,7 @@ pub(super) fn of(
     let scripts = output.script_dirs.iter();
     let undeclared = scripts.filter(|(_, out_dir)| !declares_inputs(out_dir));
     dirs.extend(undeclared.filter_map(|(id, _)| output.package_dirs.get(id).cloned()));
-    let mut cargo_files: BTreeSet<_> = target::cargo_files(run, config, target)
-        .into_iter()
-        .collect();
+    let mut cargo_files = target::cargo_files(&plan.run, &plan.config, target);
     cargo_files.insert(target.manifest.clone());
     for package in &packages {
         cargo_files.extend(["Cargo.toml", "build.rs"].map(|name| package.join(name)));
@@ -108,6 +97,7 @@ pub(super) fn of(
         cargo_files,
         dirs,
         packages,
+        built: modified(executable),
     })
 }
 

@@ -36,7 +36,3 @@ pub use output::{BuildOutput, Launch, OutputLine, take_progress};
 pub use plan::{BuildCommand, Plan, PlanOptions};
 pub use target::WatchRoots;
 pub use wrapped::unwrapped;
-
-/// The hint for every case in which cargo can't run the program through hotrun.
-const SEPARATE_BUILD: &str =
-    "use a separate build: `hotrun -e rs,toml -b 'cargo build' -- target/debug/NAME`";

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
+use cargo_metadata::diagnostic::DiagnosticLevel;
 use cargo_metadata::{CompilerMessage, Message, TargetKind};
 use serde::Deserialize;
 
@@ -56,8 +56,6 @@ pub struct BuildOutput {
     pub(super) script_dirs: BTreeMap<String, PathBuf>,
     /// Shared libraries that local packages produced.
     libraries: Vec<PathBuf>,
-    /// The directories of the local packages that were compiled, at least in part.
-    pub(super) compiled_dirs: BTreeSet<PathBuf>,
     /// The files that errors name.
     pub(super) named: BTreeSet<PathBuf>,
 }
@@ -132,9 +130,9 @@ impl BuildOutput {
     /// Handles a line of standard error, without its line ending.
     pub fn stderr(&mut self, line: &[u8]) -> OutputLine {
         let text = String::from_utf8_lossy(line);
+        self.named.extend(named_in(&text));
         let plain = console::strip_ansi_codes(&text);
         let plain = plain.trim();
-        self.named.extend(named_in(plain));
         let starts_runner =
             plain.starts_with("Running `") && plain.contains(&format!(" {} -- ", runner::FLAG));
         if self.is_cargo && starts_runner {
@@ -146,26 +144,6 @@ impl BuildOutput {
         }
     }
 
-    /// Notes the files that a compiler error names.
-    fn note_named(&mut self, error: &Diagnostic, package_id: &str) {
-        let spans = error
-            .spans
-            .iter()
-            .map(|span| PathBuf::from(&span.file_name));
-        let texts = error.children.iter().chain([error]);
-        let named: Vec<_> = texts
-            .flat_map(|text| named_in(&text.message))
-            .chain(spans)
-            .collect();
-        // A package outside the workspace is compiled in its own directory.
-        let dir = package_id.split("file://").nth(1);
-        let dir = dir.and_then(|dir| dir.split(['#', ')']).next());
-        let dirs = dir.into_iter().map(Path::new);
-        let within = dirs.flat_map(|dir| named.iter().map(|path| dir.join(path)));
-        self.named.extend(within.collect::<Vec<_>>());
-        self.named.extend(named);
-    }
-
     fn message(&mut self, message: Message) -> OutputLine {
         match message {
             Message::CompilerMessage(CompilerMessage {
@@ -174,7 +152,13 @@ impl BuildOutput {
                 ..
             }) => {
                 if message.level == DiagnosticLevel::Error {
-                    self.note_named(&message, &package_id.repr);
+                    let named = named_in(message.rendered.as_deref().unwrap_or_default());
+                    // A package outside the workspace is compiled in its own directory.
+                    let dir = package_id.repr.split("file://").nth(1);
+                    let dir = dir.and_then(|dir| dir.split(['#', ')']).next());
+                    let within = |path| Some(Path::new(dir?).join(path));
+                    self.named.extend(named.iter().filter_map(within));
+                    self.named.extend(named);
                 }
                 // Rustc's closing summary is left out, because cargo prints its own on standard error.
                 let is_summary = message.message.starts_with("aborting due to ")
@@ -190,8 +174,6 @@ impl BuildOutput {
                 if let Some(dir) = artifact.manifest_path.parent() {
                     let id = artifact.package_id.repr;
                     self.package_dirs.insert(id, dir.into());
-                    self.compiled_dirs
-                        .extend((!artifact.fresh).then(|| dir.into()));
                 }
                 let is_macro = artifact.target.kind.contains(&TargetKind::ProcMacro);
                 let libraries = artifact
@@ -215,19 +197,18 @@ impl BuildOutput {
     }
 }
 
-/// The paths in a message: those in quotes, and the place after an arrow, as in ` --> src/main.rs:3:5`.
-fn named_in(text: &str) -> Vec<PathBuf> {
-    let place = text
-        .strip_prefix("--> ")
-        .and_then(|place| place.split(':').next());
-    let quoted = |quote: char| text.split(quote).skip(1).step_by(2);
-    let quoted = quoted('`').chain(quoted('"'));
-    let is_path = |name: &&str| name.contains('/') && !name.contains('\n');
-    quoted
-        .filter(is_path)
-        .chain(place)
-        .map(PathBuf::from)
-        .collect()
+/// The paths in a message: those in quotes, and the places after an arrow, as in ` --> src/main.rs:3:5`.
+fn named_in(text: &str) -> BTreeSet<PathBuf> {
+    let plain = console::strip_ansi_codes(text);
+    let in_line = |line: &str| {
+        let place = line.trim().strip_prefix("--> ");
+        let place = place.and_then(|place| place.split(':').next());
+        let quoted = |quote: char| line.split(quote).skip(1).step_by(2);
+        let names = quoted('`').chain(quoted('"'));
+        let paths = names.filter(|name| name.contains('/')).chain(place);
+        paths.map(PathBuf::from).collect::<Vec<_>>()
+    };
+    plain.lines().flat_map(in_line).collect()
 }
 
 /// Whether a package is local: its ID is `path+file:///p#0.1.0`, or `name 0.1.0 (path+file:///p)` before cargo 1.77.

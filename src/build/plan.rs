@@ -2,7 +2,6 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::SEPARATE_BUILD;
 use super::cargo::CargoPlan;
 use super::command_line::CargoRun;
 use super::config;
@@ -39,8 +38,17 @@ pub enum Plan {
         command: Vec<OsString>,
         /// The working directory.
         workdir: PathBuf,
+        /// Whether a cargo that the build calls should print its progress.
+        progress: bool,
     },
 }
+
+/// A command that makes cargo print its progress.
+const PROGRESS: [&str; 3] = [
+    "env",
+    "CARGO_TERM_PROGRESS_WHEN=always",
+    "CARGO_TERM_PROGRESS_WIDTH=60",
+];
 
 /// The command that builds the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,26 +80,32 @@ impl Plan {
                 build: options.build.map(str::to_owned),
                 command: options.command.to_vec(),
                 workdir: options.workdir.to_owned(),
+                progress: options.progress,
             },
         })
     }
 
     /// The build command. `None` if there is nothing to build.
-    ///
-    /// # Errors
-    ///
-    /// hotrun can't find its own executable, which cargo needs as the runner.
-    pub fn build_command(&self) -> Result<Option<BuildCommand>, Failure> {
-        Ok(match self {
+    pub fn build_command(&self) -> Option<BuildCommand> {
+        match self {
             Self::Cargo(plan) => Some(BuildCommand {
-                argv: plan.argv()?,
+                argv: plan.argv(),
                 workdir: plan.run.workdir.clone(),
             }),
-            Self::Command { build, workdir, .. } => build.as_ref().map(|build| BuildCommand {
-                argv: vec!["sh".into(), "-c".into(), build.into()],
-                workdir: workdir.clone(),
-            }),
-        })
+            Self::Command {
+                build,
+                workdir,
+                progress,
+                ..
+            } => {
+                let progress = PROGRESS.iter().filter(|_| *progress);
+                let argv = progress.copied().chain(["sh", "-c", build.as_ref()?]);
+                Some(BuildCommand {
+                    argv: argv.map(OsString::from).collect(),
+                    workdir: workdir.clone(),
+                })
+            }
+        }
     }
 
     /// A new parser for the output of one build.
@@ -115,7 +129,10 @@ impl Plan {
                     "the build succeeded, but `{} run` did not report what it would start",
                     plan.run.cargo.display()
                 ))
-                .hint(format!("if it is a wrapper, {SEPARATE_BUILD}"))
+                .hint(
+                    "if it is a wrapper, use a separate build: \
+                     `hotrun -e rs,toml -b 'cargo build' -- target/debug/NAME`",
+                )
             }),
             Self::Command {
                 command, workdir, ..
@@ -205,7 +222,7 @@ mod tests {
     #[test]
     fn the_build_option_can_be_combined_with_any_command() {
         let plan = plan(&["cargo", "run"], Some("make")).unwrap();
-        let build = plan.build_command().unwrap().unwrap();
+        let build = plan.build_command().unwrap();
         assert_eq!(build.argv, ["sh", "-c", "make"]);
         let launch = plan.launch(&mut plan.output()).unwrap();
         assert_eq!(launch.argv, ["cargo", "run"]);
@@ -216,7 +233,7 @@ mod tests {
     fn a_command_other_than_cargo_run_has_no_build() {
         let plan = plan(&["npm", "start"], None).unwrap();
         assert!(matches!(plan, Plan::Command { .. }));
-        assert_eq!(plan.build_command().unwrap(), None);
+        assert_eq!(plan.build_command(), None);
     }
 
     #[test]

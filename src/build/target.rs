@@ -1,11 +1,11 @@
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, Package};
 
 use super::choose::choose;
 use super::command_line::CargoRun;
-use super::config::{CargoConfig, resolved_path};
+use super::config::CargoConfig;
 use crate::error::Failure;
 
 /// The files that configure cargo or select the toolchain.
@@ -26,25 +26,17 @@ pub(super) struct CargoTarget {
     /// The manifests of all workspace members.
     pub(super) manifests: Vec<PathBuf>,
     pub(super) workspace_root: PathBuf,
-    pub(super) target_dir: PathBuf,
-    /// The directory for intermediate files, if cargo reports one.
-    pub(super) build_dir: Option<PathBuf>,
+    /// The directories into which cargo writes: the target directory, and the one for intermediate files.
+    pub(super) outputs: BTreeSet<PathBuf>,
     pub(super) package_id: String,
     /// Whether all this is a guess because cargo could not read the package. If so, there is no package ID.
     pub(super) is_guess: bool,
 }
 
 impl CargoTarget {
-    /// The directories into which cargo writes.
-    fn outputs(&self) -> impl Iterator<Item = &PathBuf> {
-        [Some(&self.target_dir), self.build_dir.as_ref()]
-            .into_iter()
-            .flatten()
-    }
-
     /// Whether a file is cargo's output.
     pub(super) fn is_output(&self, path: &Path) -> bool {
-        self.outputs().any(|dir| path.starts_with(dir))
+        self.outputs.iter().any(|dir| path.starts_with(dir))
     }
 }
 
@@ -57,6 +49,10 @@ pub(super) fn find(run: &CargoRun) -> Result<CargoTarget, Failure> {
     };
     let package = choose(run, &metadata)?;
     let members = metadata.workspace_packages().into_iter();
+    let outputs = [
+        Some(&metadata.target_directory),
+        metadata.build_directory.as_ref(),
+    ];
     Ok(CargoTarget {
         manifest: package.manifest_path.clone().into(),
         manifest_dir: manifest_dir(package),
@@ -65,15 +61,14 @@ pub(super) fn find(run: &CargoRun) -> Result<CargoTarget, Failure> {
             .collect(),
         is_guess: false,
         workspace_root: metadata.workspace_root.clone().into(),
-        target_dir: metadata.target_directory.clone().into(),
-        build_dir: metadata.build_directory.clone().map(PathBuf::from),
+        outputs: outputs.into_iter().flatten().map(PathBuf::from).collect(),
         package_id: package.id.repr.clone(),
     })
 }
 
 /// The target, assuming that the nearest manifest is the package's. `None` if there is no manifest.
 fn guess(run: &CargoRun) -> Option<CargoTarget> {
-    let directory = run.directory();
+    let directory = &run.directory;
     let manifest = match &run.manifest_path {
         Some(path) => directory.join(path),
         None => {
@@ -84,13 +79,13 @@ fn guess(run: &CargoRun) -> Option<CargoTarget> {
     // Fails if the file does not exist.
     let manifest = manifest.canonicalize().ok()?;
     let root = manifest.parent()?;
-    let target_dir = run.target_dir.clone();
-    let target_dir = target_dir.or_else(|| std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from));
+    let from_environment = || std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target_dir = run.target_dir.clone().or_else(from_environment);
     let target_dir = target_dir.map(|dir| directory.join(dir));
     Some(CargoTarget {
         manifest_dir: root.to_owned(),
         workspace_root: root.to_owned(),
-        target_dir: target_dir.unwrap_or_else(|| root.join("target")),
+        outputs: [target_dir.unwrap_or_else(|| root.join("target"))].into(),
         is_guess: true,
         manifest,
         ..CargoTarget::default()
@@ -104,7 +99,7 @@ pub(super) fn metadata(
     options: &[&str],
 ) -> Result<Metadata, Failure> {
     let mut command = MetadataCommand::new();
-    command.cargo_path(&run.cargo).current_dir(run.directory());
+    command.cargo_path(&run.cargo).current_dir(&run.directory);
     if let Some(manifest) = manifest {
         command.manifest_path(manifest);
     }
@@ -115,7 +110,7 @@ pub(super) fn metadata(
     let options: Vec<_> = options.collect();
     // `cargo metadata` has no `--target-dir`. The variable overrides the configuration, too.
     if let Some(dir) = &run.target_dir {
-        command.env("CARGO_TARGET_DIR", run.directory().join(dir));
+        command.env("CARGO_TARGET_DIR", run.directory.join(dir));
     }
     command.other_options(options);
     if let Some(toolchain) = run.toolchain.as_ref().and_then(|name| name.to_str()) {
@@ -160,8 +155,8 @@ pub(super) fn watch_roots(
     if target.is_guess {
         return Ok(WatchRoots {
             dirs: vec![target.manifest_dir.clone()],
-            ignored: vec![target.target_dir.clone()],
-            files: cargo_files(run, config, target),
+            ignored: target.outputs.iter().cloned().collect(),
+            files: cargo_files(run, config, target).into_iter().collect(),
             ..WatchRoots::default()
         });
     }
@@ -185,10 +180,9 @@ pub(super) fn watch_roots(
     let members = metadata.workspace_packages().into_iter().map(manifest_dir);
     // A member that contains a used directory is not ignored.
     let unused = members.filter(|member| !dirs.iter().any(|dir| dir.starts_with(member)));
-    let outputs: BTreeSet<PathBuf> = target.outputs().cloned().collect();
     Ok(WatchRoots {
-        ignored: outputs.into_iter().chain(unused).collect(),
-        files: cargo_files(run, config, target),
+        ignored: target.outputs.iter().cloned().chain(unused).collect(),
+        files: cargo_files(run, config, target).into_iter().collect(),
         dirs,
         ..WatchRoots::default()
     })
@@ -198,20 +192,18 @@ pub(super) fn watch_roots(
 /// local dependencies of registry packages. Dev-dependencies are left out, unless the target is an example.
 fn resolved(metadata: &Metadata, target: &CargoTarget, is_example: bool) -> BTreeSet<PathBuf> {
     let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
-    let nodes: Vec<&Node> = nodes.collect();
+    let nodes: BTreeMap<&str, &Node> = nodes.map(|node| (&*node.id.repr, node)).collect();
     let mut queue = vec![&*target.package_id];
     let mut seen = BTreeSet::new();
     while let Some(id) = queue.pop() {
         if !seen.insert(id) {
             continue;
         }
-        let node = nodes.iter().filter(|node| node.id.repr == id);
-        let needed = node.flat_map(|node| &node.deps).filter(|dependency| {
-            let kinds = &dependency.dep_kinds;
-            let is_dev = |kind: DependencyKind| kind == DependencyKind::Development;
-            is_example && id == target.package_id
-                || kinds.is_empty()
-                || kinds.iter().any(|kind| !is_dev(kind.kind))
+        let dependencies = nodes.get(id).into_iter().flat_map(|node| &node.deps);
+        let needed = dependencies.filter(|dependency| {
+            let mut kinds = dependency.dep_kinds.iter();
+            let with_dev = is_example && id == target.package_id;
+            with_dev || kinds.any(|kind| kind.kind != DependencyKind::Development)
         });
         queue.extend(needed.map(|dependency| &*dependency.pkg.repr));
     }
@@ -239,19 +231,19 @@ pub(super) fn cargo_files(
     run: &CargoRun,
     config: &CargoConfig,
     target: &CargoTarget,
-) -> Vec<PathBuf> {
+) -> BTreeSet<PathBuf> {
     // Cargo still accepts names without `.toml`, but no tool creates such files anymore.
     let is_old_name = |file: &Path| file.extension().is_none();
     let root = &target.workspace_root;
     let mut files = BTreeSet::from([root.join("Cargo.toml"), root.join("Cargo.lock")]);
-    let directory = run.directory();
+    let directory = &run.directory;
     files.extend(config.files.iter().cloned());
     for place in directory.ancestors() {
         let is_near = place == directory || place == root;
         let named = CONFIGURATION.iter().map(|name| place.join(name));
         files.extend(named.filter(|file| is_near && !is_old_name(file) || file.exists()));
     }
-    files.into_iter().collect()
+    files
 }
 
 /// What else to watch after a failed build: the manifests of all members, and the files that the build's output names.
@@ -261,31 +253,35 @@ pub(super) fn to_mend(
     named: &BTreeSet<PathBuf>,
 ) -> Vec<PathBuf> {
     // Rustc names files relative to the workspace, cargo also relative to its working directory.
-    let bases = [
-        &run.directory(),
-        &target.workspace_root,
-        &target.manifest_dir,
-    ];
+    let bases = [&run.directory, &target.workspace_root, &target.manifest_dir];
     let named = named
         .iter()
         .flat_map(|path| bases.map(|base| resolved_path(&base.join(path))));
     let is_in_workspace = |dir: &Path| dir.starts_with(&target.workspace_root);
     let mut found: BTreeSet<PathBuf> = target.manifests.iter().cloned().collect();
     for path in named.filter(|path| !target.is_output(path)) {
-        let is_manifest = path.ends_with("Cargo.toml");
-        match path.parent().filter(|_| is_manifest) {
-            // A member without its sources is broken, too.
-            Some(dir) if dir.is_dir() && dir.parent().is_some_and(is_in_workspace) => {
-                found.extend([dir.to_owned(), path.clone()]);
-            }
-            // Do not watch the contents of a directory, which may be large.
-            Some(_) | None => drop(found.insert(match path.is_dir() {
-                true => path.join("Cargo.toml"),
-                false => path.clone(),
-            })),
-        }
+        // A member without its sources is broken, too.
+        let member = path.parent().filter(|_| path.ends_with("Cargo.toml"));
+        let member = member.filter(|dir| dir.is_dir() && dir.parent().is_some_and(is_in_workspace));
+        found.extend(member.map(Path::to_owned));
+        // Do not watch the contents of a directory, which may be large.
+        found.insert(match path.is_dir() {
+            true => path.join("Cargo.toml"),
+            false => path,
+        });
     }
     found.into_iter().collect()
+}
+
+/// The path without `..`, whether or not it exists.
+fn resolved_path(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut whole, part| {
+        match part == Component::ParentDir {
+            true => drop(whole.pop()),
+            false => whole.push(part),
+        }
+        whole
+    })
 }
 
 /// Whether a change to this file requires a new plan.
@@ -308,7 +304,7 @@ mod tests {
             workspace_root: root.join("ws"),
             manifest_dir: root.join("ws/app"),
             manifests: vec![root.join("ws/used/Cargo.toml")],
-            target_dir: root.join("ws/target"),
+            outputs: [root.join("ws/target")].into(),
             ..CargoTarget::default()
         };
         let named = [

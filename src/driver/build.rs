@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use crate::build::Plan;
 use crate::error::Failure;
 use crate::process::{Signal, Spawner, Spec};
-use crate::reload::{BuildOutcome, Event, GenEvent, GenId, Phase};
-use crate::ui::{Level, Report, UiMode};
+use crate::reload::{BuildOutcome, Effect, Event, GenEffect, GenEvent, GenId, Phase};
+use crate::ui::{Level, Report};
 use crate::watch::LockFileWindow;
 
 use super::build_task::{BuildTask, Built};
@@ -21,16 +21,10 @@ use super::state::{ActiveBuild, Driver, Running};
 /// once, the next build would treat these files as complete.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Environment variables that make cargo print its progress.
-const PROGRESS: [(&str, &str); 2] = [
-    ("CARGO_TERM_PROGRESS_WHEN", "always"),
-    ("CARGO_TERM_PROGRESS_WIDTH", "60"),
-];
-
 impl Driver {
     /// Starts a build. If the plan is outdated, renews it first.
     pub(super) fn build(&mut self, id: GenId) -> Result<()> {
-        if std::mem::take(&mut self.builds.plan_is_outdated) {
+        if !self.builds.is_planning && std::mem::take(&mut self.builds.plan_is_outdated) {
             self.renew_plan();
         }
         if self.builds.is_planning {
@@ -45,19 +39,10 @@ impl Driver {
         self.watch.watch.build_begins();
         let (began, started) = (Instant::now(), SystemTime::now());
         let plan = self.builds.plan.clone();
-        let command = plan.build_command()?.context("there is nothing to build")?;
-        let mut env: Vec<_> = env::vars_os().collect();
-        match (&plan, self.config.ui.mode) {
-            // A cargo that a `--build` command calls has no terminal, so it prints its progress only on request.
-            (Plan::Command { .. }, UiMode::Live | UiMode::Json) => {
-                env.retain(|(name, _)| PROGRESS.iter().all(|(ours, _)| name != ours));
-                env.extend(PROGRESS.map(|(name, value)| (name.into(), value.into())));
-            }
-            (Plan::Cargo(_), _) | (_, UiMode::Plain | UiMode::Off) => {}
-        }
+        let command = plan.build_command().context("there is nothing to build")?;
         let process = Spawner::default().spawn(Spec {
             cleanup: self.cleanup(),
-            ..Spec::new(command.argv, env, command.workdir)
+            ..Spec::new(command.argv, env::vars_os().collect(), command.workdir)
         })?;
         let control = process.control.clone();
         let known = |(id, running): (&GenId, &Running)| Some((*id, running.fingerprint.clone()?));
@@ -134,7 +119,11 @@ impl Driver {
             launch,
             fingerprint,
             like,
+            unread,
         } = built;
+        for path in unread {
+            self.watch.watch.unread(path);
+        }
         let machine = &self.machine;
         // The matching generation may have begun to drain in the meantime.
         let stays = |like: &GenId| {
@@ -150,44 +139,35 @@ impl Driver {
             return BuildOutcome::Unchanged { like };
         }
         let needed = |artifact| machine.needed().any(|needed| needed == artifact);
-        let (artifact, kept) = match self.artifacts.keep(&launch, needed) {
-            Ok(Some((artifact, new))) => {
-                if new {
-                    self.feed.report(Report::ArtifactKept(id));
-                }
-                (artifact, true)
-            }
-            Ok(None) => (self.artifacts.new_id(), false),
+        let kept = self.artifacts.keep(&launch, needed);
+        if let Err(error) = &kept {
             // The artifact can still be started, but hotrun cannot roll back to it.
-            Err(error) => {
-                let text = format!("cannot keep gen {id}'s executable: {error}");
-                self.feed.message(Level::Detail, text, None);
-                (self.artifacts.new_id(), false)
-            }
-        };
+            let text = format!("cannot keep gen {id}'s executable: {error}");
+            self.feed.message(Level::Detail, text, None);
+        }
+        let kept = kept.ok().flatten();
+        if let Some((_, true)) = kept {
+            self.feed.report(Report::ArtifactKept(id));
+        }
+        let artifact = kept.map_or_else(|| self.artifacts.new_id(), |(artifact, _)| artifact);
         self.artifacts.set_newest(artifact, launch, fingerprint);
+        let kept = kept.is_some();
         BuildOutcome::Built { artifact, kept }
     }
 
     /// Reads cargo's configuration and determines the toolchain again, in a blocking thread, because rustup may take
     /// minutes to install a toolchain.
-    pub(super) fn renew_plan(&mut self) {
+    fn renew_plan(&mut self) {
         let (config, sender) = (self.config.clone(), self.sender.clone());
-        self.builds.plan_requests += 1;
-        let number = self.builds.plan_requests;
         self.builds.is_planning = true;
         tokio::task::spawn_blocking(move || {
             let planned = Plan::new(&setup::plan_options(&config));
-            sender.send(move |driver| driver.planned(number, planned));
+            sender.send(move |driver| driver.planned(planned));
         });
     }
 
-    /// Uses the new plan for the build that waits for it, unless a newer plan has been requested. Of two requests, the
-    /// older one may finish last.
-    pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, Failure>) {
-        if number < self.builds.plan_requests {
-            return;
-        }
+    /// Uses the new plan for the build that waits for it, unless the plan is outdated again.
+    pub(super) fn planned(&mut self, planned: Result<Plan, Failure>) {
         self.builds.is_planning = false;
         // A plan that is not final is renewed before the next build.
         let mut is_final = false;
@@ -202,11 +182,9 @@ impl Driver {
                 .message(Level::Warning, error.message(), error.first_hint()),
         }
         if let Some(id) = self.builds.waiting.take()
-            && let Err(error) = self.start_build(id)
+            && let Some(failed) = self.perform(Effect::Generation(id, GenEffect::Build))
         {
-            self.report_error("cannot start the build", &error);
-            let failed = GenEvent::BuildEnded(BuildOutcome::Failed);
-            self.handle(Event::Generation(id, failed));
+            self.handle(failed);
         }
         self.builds.plan_is_outdated |= !is_final;
     }

@@ -12,11 +12,11 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::artifact::Fingerprint;
-use crate::build::{BuildInputs, BuildOutput, Launch, OutputLine, Plan, WatchRoots, take_progress};
+use crate::build::{BuildOutput, Launch, OutputLine, Plan, WatchRoots, take_progress};
 use crate::error::Failure;
 use crate::os::{hint_for_errno, terminal};
 use crate::process::output::{Lines, Piece};
-use crate::process::{Process, ProgramEvent, Refusal, Signal};
+use crate::process::{Process, ProgramEvent, Signal};
 use crate::reload::{Ended, GenId};
 use crate::ui::{self, Feed, Level, Report, UiCommand};
 use crate::watch::LockFileWindow;
@@ -65,6 +65,8 @@ pub(super) struct Built {
     pub(super) fingerprint: Option<Fingerprint>,
     /// A running generation with the same fingerprint.
     pub(super) like: Option<GenId>,
+    /// Files that have changed but that the build has not read.
+    pub(super) unread: Vec<PathBuf>,
 }
 
 pub(super) struct BuildTask {
@@ -108,25 +110,20 @@ impl BuildTask {
                 // Output that cargo has already written is read first, because the branches above are polled before this
                 // one, and the runtime polls the pipes during the yield.
                 () = tokio::task::yield_now(), if self.output.is_complete() => {
-                    end = Some(Ok(Some(Ended::Code(0))));
+                    end = Some(Ok(Ended::Code(0)));
                     break;
                 }
                 () = sleep(QUIET), if end.is_some() => break,
             }
         }
-        if let Some(Ok(Some(Ended::Signal(_)))) = end {
+        if let Some(Ok(Ended::Signal(_))) = end {
             // The remaining processes of a killed build would interfere with the next build.
             control.kill();
             while events.next().await.is_some() {}
         }
         let built = match end {
-            Some(Ok(Some(ended))) => self.finish(ended).await,
-            Some(Ok(None)) => Err(Some(Failure::environment("the build's processes vanished"))),
-            Some(Err(refusal)) => {
-                let text = format!("cannot start the build: {refusal}");
-                let failure = Failure::environment(text).hints(hint_for_errno(refusal.errno));
-                Err(Some(failure))
-            }
+            Some(Ok(ended)) => self.finish(ended).await,
+            Some(Err(failure)) => Err(Some(failure)),
             None => Err(None),
         };
         let id = self.id;
@@ -138,21 +135,22 @@ impl BuildTask {
     }
 
     /// How the build has ended, if this event says so.
-    async fn ended(
-        &mut self,
-        event: Option<ProgramEvent>,
-    ) -> Option<Result<Option<Ended>, Refusal>> {
-        let end = match event {
-            Some(ProgramEvent::Started { .. }) => return None,
+    async fn ended(&mut self, event: Option<ProgramEvent>) -> Option<Result<Ended, Failure>> {
+        match event {
+            Some(ProgramEvent::Started { .. }) => None,
             Some(ProgramEvent::NeedsTerminal { group }) => {
                 self.lend_terminal(group).await;
-                return None;
+                None
             }
-            Some(ProgramEvent::Exited { ended, .. }) => Ok(Some(ended)),
-            Some(ProgramEvent::Refused { error }) => Err(error),
-            Some(ProgramEvent::Gone) | None => Ok(None),
-        };
-        Some(end)
+            Some(ProgramEvent::Exited { ended, .. }) => Some(Ok(ended)),
+            Some(ProgramEvent::Refused { error }) => {
+                let failure = Failure::environment(format!("cannot start the build: {error}"));
+                Some(Err(failure.hints(hint_for_errno(error.errno))))
+            }
+            Some(ProgramEvent::Gone) | None => {
+                Some(Err(Failure::environment("the build's processes vanished")))
+            }
+        }
     }
 
     /// Gives the terminal to the build, which is trying to read from it, until the build ends.
@@ -237,12 +235,14 @@ impl BuildTask {
             return Err(self.silent.then(|| Failure::environment(text)));
         }
         let launch = self.plan.launch(&mut self.output).map_err(Some)?;
+        let mut unread = Vec::new();
         match self.plan.inputs(&self.output, &launch) {
             Ok(inputs) => {
-                let unread = self.ignored_for_age(&inputs, &launch);
                 let (id, began) = (self.id, self.lock_file.started);
+                unread = inputs.ignored_for_age(&self.changed, began);
+                self.report_ignored(&unread);
                 self.sender
-                    .send(move |driver| driver.watch_inputs(id, began, Ok(inputs), unread));
+                    .send(move |driver| driver.watch_inputs(id, began, Ok(inputs)));
             }
             Err(missing) => {
                 if let Some(path) = missing {
@@ -273,31 +273,23 @@ impl BuildTask {
             like,
             launch,
             fingerprint,
+            unread,
         })
     }
 
-    /// Returns the changed files that cargo has ignored because of their age, and reports them.
-    fn ignored_for_age(&self, inputs: &BuildInputs, launch: &Launch) -> Vec<PathBuf> {
-        let executable = launch.executable.as_deref();
-        let ignored = executable.map_or_else(Vec::new, |executable| {
-            inputs.ignored_for_age(
-                &self.changed,
-                &self.output,
-                executable,
-                self.lock_file.started,
-            )
-        });
-        if let Some(first) = ignored.first() {
-            let first = first.display();
-            let more = match ignored.len() - 1 {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            let text = format!("cargo ignored `{first}`{more}: older than the last build");
-            let hint = format!("`touch {first}` makes cargo read it");
-            self.feed.message(Level::Warning, text, Some(hint));
-        }
-        ignored
+    /// Reports the changed files that cargo has ignored because of their age.
+    fn report_ignored(&self, ignored: &[PathBuf]) {
+        let Some(first) = ignored.first().map(|first| first.display()) else {
+            return;
+        };
+        let text = match ignored.len() {
+            1 => format!("cargo ignored `{first}`, which is older than the last build"),
+            count => {
+                format!("cargo ignored {count} files older than the last build, such as `{first}`")
+            }
+        };
+        let hint = format!("`touch {first}` makes cargo read it");
+        self.feed.message(Level::Warning, text, Some(hint));
     }
 
     /// Asks cargo, in a blocking thread, which files the next build may read. `to_mend`: further files to watch,
@@ -310,7 +302,7 @@ impl BuildTask {
                 // If cargo cannot read a manifest, the watched directories do not change.
                 let found = plan.watch_roots().unwrap_or_default();
                 let roots = WatchRoots { to_mend, ..found };
-                sender.send(move |driver| driver.watch_inputs(id, began, Err(roots), Vec::new()));
+                sender.send(move |driver| driver.watch_inputs(id, began, Err(roots)));
             });
         }
     }
@@ -318,9 +310,9 @@ impl BuildTask {
 
 /// Describes a build that was killed by something other than hotrun.
 fn killed(signal: i32) -> Failure {
-    let out_of_memory =
-        "if memory ran out, `dmesg` shows it; fewer jobs need less memory (`cargo run -j 2`)";
-    let hint = (signal == Signal::SIGKILL as i32).then(|| out_of_memory.into());
     let text = format!("the build was killed by {}", Ended::Signal(signal));
-    Failure::environment(text).hints(hint)
+    let hint =
+        "if memory ran out, `dmesg` shows it; fewer jobs need less memory (`cargo run -j 2`)";
+    let is_kill = signal == Signal::SIGKILL as i32;
+    Failure::environment(text).hints(is_kill.then(|| hint.into()))
 }

@@ -196,17 +196,13 @@ impl Driver {
     /// Watches the inputs of a build, unless `--watch` is set.
     ///
     /// `files`: the files to watch; if the build failed or its inputs are unknown, the places in which every file is
-    /// watched. `unread`: files that have changed but that the build has not read.
+    /// watched.
     pub(super) fn watch_inputs(
         &mut self,
         id: GenId,
         began: SystemTime,
         files: Result<BuildInputs, WatchRoots>,
-        unread: Vec<PathBuf>,
     ) {
-        for path in unread {
-            self.watch.watch.unread(path);
-        }
         // Asking cargo takes time, so a newer build may have finished in the meantime.
         if !self.config.cli.watch.is_empty() || self.watch.newest > Some(id) {
             return;
@@ -232,6 +228,7 @@ impl WatchSet {
             cargo_files,
             dirs,
             packages,
+            ..
         } = inputs;
         self.inputs = files.union(&dirs).cloned().collect();
         // Needed while a manifest is broken, because cargo cannot list the packages then.

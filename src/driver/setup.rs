@@ -65,7 +65,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThre
     if config.ui.mode == UiMode::Live {
         ui_thread.quit_on_panic(on_quit);
     }
-    let builds = plan.build_command()?.is_some();
+    let builds = plan.build_command().is_some();
     let artifacts = artifacts(&plan, builds)?;
     suggest_cargo_mode(&config, &feed);
     let adopts = adopts(&config, &sockets, &feed);

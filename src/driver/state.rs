@@ -154,9 +154,7 @@ pub(super) struct Builds {
     pub(super) plan: Plan,
     /// Whether the next build needs a new plan.
     pub(super) plan_is_outdated: bool,
-    /// How many times a new plan was requested.
-    pub(super) plan_requests: u32,
-    /// Whether the newest plan that was requested is not available yet.
+    /// Whether a new plan was requested and is not available yet.
     pub(super) is_planning: bool,
     /// The build that waits for the new plan.
     pub(super) waiting: Option<GenId>,
@@ -178,7 +176,6 @@ impl Builds {
         Self {
             plan_is_outdated: plan.is_provisional(),
             plan,
-            plan_requests: 0,
             is_planning: false,
             waiting: None,
             changed: BTreeSet::new(),

@@ -126,10 +126,7 @@ pub(crate) fn command(invocation: &BuildCommand) -> Command {
 }
 
 pub(crate) fn build(plan: &Plan) -> Ran {
-    let invocation = plan
-        .build_command()
-        .expect("can find the runner")
-        .expect("there must be a build command");
+    let invocation = plan.build_command().expect("there must be a build command");
     let output = command(&invocation).output().expect("can run cargo");
     let mut messages = plan.output();
     let mut lines: Vec<OutputLine> = output

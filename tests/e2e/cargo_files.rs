@@ -125,12 +125,9 @@ fn the_hint_for_a_wrapped_cargo_run_leads_to_cargo_mode() {
     });
     assert_prints(&mut run, "X is 1");
     run.quit();
-    let line = hint
-        .text("hint")
-        .replace("use `hotrun ", "")
-        .replace('`', "");
-    let words = line.split_whitespace();
-    let mut run = Run::new(&project).args(words).spawn();
+    assert_eq!(hint.text("hint"), "use `X=1 hotrun -- cargo run`");
+    let again = Run::new(&project).env("X", "1");
+    let mut run = again.program(["cargo", "run"]).spawn();
     assert_prints(&mut run, "X is 1");
     write(&project, "src/main.rs", &main.replace("is", "was"));
     assert_prints(&mut run, "X was 1");

@@ -284,17 +284,20 @@ fn the_files_that_errors_name_are_noted() {
     let message = r#"{"reason":"compiler-message","package_id":"path+file:///out#0.1.0",
         "target":{"kind":["bin"],"crate_types":["bin"],"name":"a","src_path":"/out/src/main.rs",
         "edition":"2024","doctest":false,"test":true},"message":{"message":"couldn't read `src/../../x`",
-        "code":null,"level":"LEVEL","spans":[],"children":[],"rendered":""}}"#;
+        "code":null,"level":"LEVEL","spans":[],"children":[],
+        "rendered":"error: couldn't read `src/../../x`\n --> src/main.rs:1:2"}}"#;
     let message = message.replace('\n', "");
     output.stdout(message.replace("LEVEL", "error").as_bytes());
     let ignored = message.replace("LEVEL", "warning").replace("../x", "../y");
     output.stdout(ignored.as_bytes());
     let expected = [
         "/out/src/../../x",
+        "/out/src/main.rs",
         "/w/new/Cargo.toml",
         "../other/Cargo.toml",
         "Cargo.toml",
         "src/../../x",
+        "src/main.rs",
     ];
     assert!(
         output.named.iter().eq(expected.map(Path::new)),
