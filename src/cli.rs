@@ -285,10 +285,8 @@ pub fn command() -> Command {
     let mut heading = "";
     command.mut_args(|arg| {
         let id = arg.get_id().as_str();
-        heading = SECTIONS
-            .iter()
-            .find(|(first, _)| *first == id)
-            .map_or(heading, |(_, heading)| heading);
+        let section = SECTIONS.iter().find(|(first, _)| *first == id);
+        heading = section.map_or(heading, |(_, heading)| heading);
         match arg.is_positional() {
             true => arg,
             false => with_variable(arg.help_heading(heading)),

@@ -53,13 +53,13 @@ pub struct Config {
 /// # Errors
 ///
 /// The command line is invalid, or the working directory cannot be read.
-pub fn read(args: Vec<OsString>) -> Result<Task, Failure> {
-    if let Some(page) = cli::guide(&args, console::colors_enabled()) {
+pub fn read(args: &[OsString]) -> Result<Task, Failure> {
+    if let Some(page) = cli::guide(args, console::colors_enabled()) {
         return page.map(|text| Task::Print(text.into_bytes()));
     }
     let variables = std::env::vars_os().filter(|(_, value)| !value.is_empty());
     cli::check_variables(variables.map(|(name, _)| name))?;
-    let cli = match cli::parse(args.clone()) {
+    let cli = match cli::parse(args.to_owned()) {
         Ok(cli) => cli,
         // Help or the version.
         Err(error) if !error.use_stderr() => {
@@ -68,7 +68,7 @@ pub fn read(args: Vec<OsString>) -> Result<Task, Failure> {
         }
         Err(error) => return Err(cli::explain(&error)),
     };
-    if let Some(failure) = cli::misplaced(&args, &cli.command) {
+    if let Some(failure) = cli::misplaced(args, &cli.command) {
         return Err(failure);
     }
     if let Some(what) = cli.generate {

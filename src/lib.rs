@@ -174,8 +174,8 @@ use crate::error::Failure;
 use crate::ui::Ui;
 
 /// Runs hotrun with these arguments, the first of which is its own name, and returns the exit code.
-pub fn run(args: Vec<OsString>) -> ExitCode {
-    if let Some(code) = driver::hidden_mode(&args) {
+pub fn run(args: &[OsString]) -> ExitCode {
+    if let Some(code) = driver::hidden_mode(args) {
         return code;
     }
     match request(args) {
@@ -188,7 +188,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn request(args: Vec<OsString>) -> Result<(), Failure> {
+fn request(args: &[OsString]) -> Result<(), Failure> {
     match config::read(args)? {
         Task::Print(text) => print(&text),
         Task::Run(config) => outcome(drive(*config)?),

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    hotrun::run(std::env::args_os().collect())
+    hotrun::run(&std::env::args_os().collect::<Vec<_>>())
 }

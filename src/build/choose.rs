@@ -28,11 +28,9 @@ pub(super) fn choose<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<&'a P
         (Some(package), None, _) | (_, _, [(package, _)]) => Ok(package),
         (_, _, []) => {
             let names = quoted(packages.iter().map(|package| package.name.as_str()));
-            let examples = targets(&packages, &TargetKind::Example);
-            let hint = available("--example", "", examples.iter().map(|(_, name)| *name));
-            let add = "add a `src/main.rs`, or choose another package with `-p`";
-            let failure = Failure::usage(format!("no binary in {names}"));
-            Err(failure.hint(hint.unwrap_or_else(|| add.to_owned())))
+            Err(Failure::usage(format!("no binary in {names}")).hint(
+                "add a `src/main.rs`, or choose a package with `-p` or an example with `--example`",
+            ))
         }
         (_, _, binaries) => {
             let names = quoted(binaries.iter().map(|(_, name)| *name));

@@ -106,13 +106,10 @@ pub(super) fn of(
 fn declares_inputs(out_dir: &Path) -> bool {
     let printed = ["output", "stdout"].map(|name| out_dir.with_file_name(name));
     let text = printed.iter().find_map(|path| fs::read(path).ok());
-    text.is_some_and(|text| {
-        let text = String::from_utf8_lossy(&text);
-        text.lines().any(|line| {
-            let key = line.strip_prefix("cargo:").unwrap_or_default();
-            key.trim_start_matches(':').starts_with("rerun-if-")
-        })
-    })
+    let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+    let begins = ["cargo:rerun-if-", "cargo::rerun-if-"];
+    text.lines()
+        .any(|line| begins.iter().any(|begin| line.starts_with(begin)))
 }
 
 /// The dependencies in a dep-info file, which uses the syntax of `make`. Cargo escapes only spaces, with a

@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use cargo_metadata::diagnostic::DiagnosticLevel;
 use cargo_metadata::{CompilerMessage, Message, TargetKind};
+use regex::Regex;
 use serde::Deserialize;
 
 use super::runner::{self, RunnerMessage};
@@ -44,9 +46,8 @@ pub enum OutputLine {
 /// Parses the output of one build, line by line. A line that is not a known message counts as text.
 #[derive(Clone, Debug, Default)]
 pub struct BuildOutput {
-    is_cargo: bool,
-    /// The runner that the user has configured.
-    runner: Vec<OsString>,
+    /// The runner that the user has configured, which may be empty. `None` without cargo.
+    runner: Option<Vec<OsString>>,
     pub(super) launch: Option<Launch>,
     /// Whether cargo has reported that everything is compiled.
     compiled: bool,
@@ -75,8 +76,7 @@ enum JsonLine {
 impl BuildOutput {
     pub(super) fn of_cargo(runner: Vec<OsString>) -> Self {
         Self {
-            is_cargo: true,
-            runner,
+            runner: Some(runner),
             ..Self::default()
         }
     }
@@ -105,7 +105,7 @@ impl BuildOutput {
 
     /// Handles a line of standard output, without its line ending.
     pub fn stdout(&mut self, line: &[u8]) -> OutputLine {
-        if !self.is_cargo || !line.starts_with(b"{") {
+        if self.runner.is_none() || !line.starts_with(b"{") {
             return OutputLine::Text(line.to_vec());
         }
         match serde_json::from_slice(line) {
@@ -114,7 +114,7 @@ impl BuildOutput {
             Ok(JsonLine::Runner(RunnerMessage::Launch { argv, env, workdir })) => {
                 let workdir = PathBuf::from(workdir);
                 self.launch = argv.first().cloned().map(|program| Launch {
-                    argv: self.runner.iter().cloned().chain(argv).collect(),
+                    argv: self.runner.iter().flatten().cloned().chain(argv).collect(),
                     env,
                     executable: Some(workdir.join(program)),
                     workdir,
@@ -135,12 +135,12 @@ impl BuildOutput {
         let plain = plain.trim();
         let starts_runner =
             plain.starts_with("Running `") && plain.contains(&format!(" {} -- ", runner::FLAG));
-        if self.is_cargo && starts_runner {
-            OutputLine::Nothing
-        } else if self.is_cargo && plain.starts_with("Blocking waiting for file lock on ") {
-            OutputLine::Blocked(line.to_vec())
-        } else {
-            OutputLine::Text(line.to_vec())
+        match self.runner {
+            Some(_) if starts_runner => OutputLine::Nothing,
+            Some(_) if plain.starts_with("Blocking waiting for file lock on ") => {
+                OutputLine::Blocked(line.to_vec())
+            }
+            Some(_) | None => OutputLine::Text(line.to_vec()),
         }
     }
 
@@ -216,8 +216,11 @@ fn is_local(package_id: &str) -> bool {
     package_id.starts_with("path+file://") || package_id.contains("(path+file://")
 }
 
-/// The prefixes of cargo's other progress bars, which show downloads.
-const DOWNLOADS: [&str; 3] = ["Fetch [", "Updating [", "Downloading "];
+/// A progress bar of cargo's, with the numbers of crates in the one that counts them. The others show downloads.
+static PROGRESS_BAR: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let bar = r"^\s*(?:Building \[[^\]]*\] +(\d+)/(\d+)|Fetch \[|Updating \[|Downloading )";
+    Regex::new(bar).ok()
+});
 
 /// Removes progress bars from the start of a line of cargo's standard error. Returns the numbers of the last bar that
 /// counts crates: how many are built, and how many there are.
@@ -225,22 +228,15 @@ const DOWNLOADS: [&str; 3] = ["Fetch [", "Updating [", "Downloading "];
 /// If progress bars are enabled (`term.progress.when` in "Configuration" in the Cargo book), cargo writes them before
 /// the next line, each followed by a carriage return: `    Building [=====>     ] 12/57: syn, serde`.
 pub fn take_progress(line: &mut Vec<u8>) -> Option<(usize, usize)> {
-    let counts = |text: &str| -> Option<(usize, usize)> {
-        let (_, rest) = text.strip_prefix("Building [")?.split_once("] ")?;
-        let (done, rest) = rest.split_once('/')?;
-        let all: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        Some((done.trim().parse().ok()?, all.parse().ok()?))
-    };
     let mut found = None;
     while let Some(end) = line.iter().position(|byte| *byte == b'\r') {
         let text = String::from_utf8_lossy(&line[..end]);
         let text = console::strip_ansi_codes(&text);
-        let text = text.trim_start();
-        match counts(text) {
-            Some(counts) => found = Some(counts),
-            None if DOWNLOADS.iter().any(|begin| text.starts_with(begin)) => {}
-            None => break,
-        }
+        let Some(bar) = PROGRESS_BAR.as_ref()?.captures(&text) else {
+            break;
+        };
+        let number = |group| bar.get(group)?.as_str().parse().ok();
+        found = number(1).zip(number(2)).or(found);
         line.drain(..=end);
     }
     found

@@ -152,11 +152,12 @@ pub(super) fn watch_roots(
     config: &CargoConfig,
     target: &CargoTarget,
 ) -> Result<WatchRoots, Failure> {
+    let files = cargo_files(run, config, target).into_iter().collect();
     if target.is_guess {
         return Ok(WatchRoots {
             dirs: vec![target.manifest_dir.clone()],
             ignored: target.outputs.iter().cloned().collect(),
-            files: cargo_files(run, config, target).into_iter().collect(),
+            files,
             ..WatchRoots::default()
         });
     }
@@ -164,25 +165,20 @@ pub(super) fn watch_roots(
     let is_offline = run.resolution.iter().any(|option| option == "--offline");
     // Reading local packages needs no network, so don't wait for it.
     let options: &[&str] = if is_offline { &[] } else { &["--offline"] };
-    let (metadata, used) = match metadata(run, Some(manifest), options) {
-        Ok(metadata) => {
-            let used = resolved(&metadata, target, run.example.is_some());
-            (metadata, used)
-        }
-        Err(_) => {
-            let metadata = metadata(run, Some(manifest), &["--no-deps"])?;
-            let used = declared(&metadata);
-            (metadata, used)
-        }
+    let found = metadata(run, Some(manifest), options);
+    let found = found.or_else(|_| metadata(run, Some(manifest), &["--no-deps"]))?;
+    let used = match found.resolve {
+        Some(_) => resolved(&found, target, run.example.is_some()),
+        None => declared(&found),
     };
     let mut dirs = vec![target.manifest_dir.clone()];
     dirs.extend(used.into_iter().filter(|dir| *dir != target.manifest_dir));
-    let members = metadata.workspace_packages().into_iter().map(manifest_dir);
+    let members = found.workspace_packages().into_iter().map(manifest_dir);
     // A member that contains a used directory is not ignored.
     let unused = members.filter(|member| !dirs.iter().any(|dir| dir.starts_with(member)));
     Ok(WatchRoots {
         ignored: target.outputs.iter().cloned().chain(unused).collect(),
-        files: cargo_files(run, config, target).into_iter().collect(),
+        files,
         dirs,
         ..WatchRoots::default()
     })

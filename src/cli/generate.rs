@@ -88,14 +88,13 @@ pub fn generate(what: Generate) -> io::Result<Vec<u8>> {
         return man_page();
     };
     // These options also accept other values, so clap does not know the possible ones.
-    let mut command = command().mut_arg("ready", |arg| {
-        arg.value_parser([
-            "auto", "listen", "notify", "http:/", "tcp", "log:", "exec:", "delay:",
-        ])
-    });
-    command = command.mut_arg("stop_signal", |arg| {
-        arg.value_parser(["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"])
-    });
+    let ready = [
+        "auto", "listen", "notify", "http:/", "tcp", "log:", "exec:", "delay:",
+    ];
+    let signals = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"];
+    let mut command = command()
+        .mut_arg("ready", |arg| arg.value_parser(ready))
+        .mut_arg("stop_signal", |arg| arg.value_parser(signals));
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, "hotrun", &mut text);
     if what != Generate::Bash {

@@ -67,19 +67,19 @@ Exit status:
 
 pub(super) fn short() -> String {
     format!(
-        "{EXAMPLES}\n\n`hotrun --help` lists all options. `hotrun help TOPIC` explains a topic: {}.",
+        "{EXAMPLES}\n\n`hotrun --help` lists all options. {}",
         topics()
     )
 }
 
 pub(super) fn long() -> String {
-    format!(
-        "{EXAMPLES}\n{LONG}\n\n`hotrun help TOPIC` explains a topic: {}.",
-        topics()
-    )
+    format!("{EXAMPLES}\n{LONG}\n\n{}", topics())
 }
 
 fn topics() -> String {
     let topics: Vec<_> = PAGES.iter().map(|page| page.topic).collect();
-    topics.join(", ")
+    format!(
+        "`hotrun help TOPIC` explains a topic: {}.",
+        topics.join(", ")
+    )
 }

@@ -28,19 +28,19 @@ pub(super) fn sockets() -> Result<Vec<ListenSpec>, Failure> {
         let name = names_in_order.next().filter(|name| !name.is_empty());
         let address = getsockname::<SockaddrStorage>(fd).map(|address| address.to_string());
         let address = address.ok().and_then(|address| address.parse().ok());
+        let unusable = || {
+            Failure::usage(format!(
+                "hotrun was started with descriptor {fd} (`LISTEN_FDS`), which is not a TCP socket"
+            ))
+            .hint(
+                "start hotrun without this socket, and use `--listen`, as in `--listen unix:PATH`",
+            )
+        };
         Ok(ListenSpec {
             name: name.filter(is_unique).map(str::to_owned),
-            address: Address::Tcp(address.ok_or_else(|| unusable(fd))?),
+            address: Address::Tcp(address.ok_or_else(unusable)?),
             inherited: Some(fd),
         })
     };
     (FIRST..FIRST.saturating_add(count)).map(spec).collect()
-}
-
-fn unusable(fd: i32) -> Failure {
-    let text = format!(
-        "hotrun was started with descriptor {fd} (`LISTEN_FDS`), which is not a TCP socket"
-    );
-    Failure::usage(text)
-        .hint("start hotrun without this socket, and use `--listen`, as in `--listen unix:PATH`")
 }

@@ -10,7 +10,7 @@ fn read_in(directory: &Path, words: &[&str]) -> Result<Config, Failure> {
     let args = ["hotrun", "-C", directory]
         .into_iter()
         .chain(words.iter().copied());
-    match read(args.map(OsString::from).collect())? {
+    match read(&args.map(OsString::from).collect::<Vec<_>>())? {
         Task::Run(config) => Ok(*config),
         Task::Print(text) => panic!("printed {}", String::from_utf8_lossy(&text)),
         Task::Doctor(directory) => panic!("checked the system in {}", directory.display()),
@@ -228,7 +228,7 @@ fn help_version_and_man_page_are_printed() {
         ("-V", "hotrun 0."),
         ("--generate=man", ".TH"),
     ] {
-        match read(["hotrun", word].map(OsString::from).to_vec()).unwrap() {
+        match read(&["hotrun", word].map(OsString::from)).unwrap() {
             Task::Print(text) => {
                 assert!(String::from_utf8_lossy(&text).contains(expected), "{word}");
             }

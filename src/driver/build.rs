@@ -169,23 +169,24 @@ impl Driver {
     /// Uses the new plan for the build that waits for it, unless the plan is outdated again.
     pub(super) fn planned(&mut self, planned: Result<Plan, Failure>) {
         self.builds.is_planning = false;
-        // A plan that is not final is renewed before the next build.
-        let mut is_final = false;
-        match planned {
+        let is_provisional = match planned {
             Ok(plan) => {
-                is_final = !plan.is_provisional();
                 self.builds.plan = plan;
+                self.builds.plan.is_provisional()
             }
             // The build will fail with cargo's own message.
-            Err(error) => self
-                .feed
-                .message(Level::Warning, error.message(), error.first_hint()),
-        }
+            Err(error) => {
+                let text = error.message();
+                self.feed.message(Level::Warning, text, error.first_hint());
+                true
+            }
+        };
         if let Some(id) = self.builds.waiting.take()
             && let Some(failed) = self.perform(Effect::Generation(id, GenEffect::Build))
         {
             self.handle(failed);
         }
-        self.builds.plan_is_outdated |= !is_final;
+        // The next build renews a provisional plan.
+        self.builds.plan_is_outdated |= is_provisional;
     }
 }

@@ -75,16 +75,13 @@ fn hc17_the_error_explains_a_missing_manifest() {
 }
 
 #[test]
-fn the_error_for_a_package_without_a_binary_names_its_examples() {
+fn a_package_without_a_binary_is_refused() {
     let package = Package::new();
     fs::remove_file(package.path("src/main.rs")).expect("can remove `src/main.rs`");
     package.write("src/lib.rs", "");
-    package.write("examples/shown.rs", "fn main() {}\n");
     let error = package.plan("cargo run");
     let error = error.expect_err("a package without a binary must be refused");
     assert_eq!(error.message(), "no binary in `small`");
-    let hint = error.first_hint().expect("the error must have a hint");
-    assert!(hint.contains("--example shown"), "{hint}");
 }
 
 /// Creates a workspace with a server that depends on the member `used` and on the package `../outside`, and with
