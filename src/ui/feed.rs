@@ -1,6 +1,6 @@
 //! The user interface's thread, and the channel to it.
 
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,10 +66,13 @@ pub fn start(ui: Ui, on_quit: OnQuit) -> std::io::Result<(Feed, UiThread)> {
     let release = Release::default();
     let requested = release.clone();
     thread::Builder::new().name("ui".into()).spawn(move || {
-        let _guard = QuitOnPanic(on_quit.clone());
-        show(ui, &incoming, &on_quit, &requested);
-        // The receiver is gone if showing everything took too long.
-        let _ = finish.send(());
+        let shown = AssertUnwindSafe(|| show(ui, &incoming, &on_quit, &requested));
+        match panic::catch_unwind(shown) {
+            // The receiver is gone if showing everything took too long.
+            Ok(()) => drop(finish.send(())),
+            // The user would no longer see anything.
+            Err(_) => on_quit(),
+        }
     })?;
     let feed = Feed {
         items,
@@ -80,17 +83,6 @@ pub fn start(ui: Ui, on_quit: OnQuit) -> std::io::Result<(Feed, UiThread)> {
     };
     let panicked = Arc::default();
     Ok((feed, UiThread { finished, panicked }))
-}
-
-/// Makes hotrun quit if this thread panics, because the user would no longer see anything.
-struct QuitOnPanic(OnQuit);
-
-impl Drop for QuitOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            (self.0)();
-        }
-    }
 }
 
 fn show(mut ui: Ui, incoming: &Receiver<Item>, on_quit: &OnQuit, release: &Release) {

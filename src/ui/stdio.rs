@@ -24,12 +24,11 @@ impl Handles {
     /// hotrun's own stdout and stderr.
     pub fn standard(options: &Options) -> Self {
         let (stdout, stderr) = (io::stdout(), io::stderr());
-        let terminal = stdout.as_fd().try_clone_to_owned();
-        let terminal = match (options.mode, terminal) {
-            (UiMode::Live, Ok(terminal)) => TerminalGuard::new(terminal, options.keys),
-            (UiMode::Live | UiMode::Plain | UiMode::Json | UiMode::Off, _) => {
-                TerminalGuard::without_terminal(terminal::size())
+        let terminal = match stdout.as_fd().try_clone_to_owned() {
+            Ok(terminal) if options.mode == UiMode::Live => {
+                TerminalGuard::new(terminal, options.keys)
             }
+            Ok(_) | Err(_) => TerminalGuard::without_terminal(terminal::size()),
         };
         Self {
             terminal,

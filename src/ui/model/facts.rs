@@ -105,10 +105,11 @@ impl BuildLog {
 
     /// The first errors or, if there are none, the last lines.
     pub(in crate::ui) fn errors(&self) -> Vec<String> {
-        match self.errors.is_empty() {
-            true => self.last_lines(Self::LAST_LINES).collect(),
-            false => self.errors.clone(),
+        if !self.errors.is_empty() {
+            return self.errors.clone();
         }
+        let lines: Vec<String> = self.last_lines(Self::LAST_LINES).collect();
+        vec![lines.join("\n")]
     }
 
     /// How many errors are only counted.

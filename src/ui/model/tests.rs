@@ -221,7 +221,8 @@ fn a_failed_build_without_errors_shows_its_last_lines() {
     );
     model.fold(&Report::Notice(failed), MOMENT);
     assert!(model.broken_build.is_some());
-    let lines = model.last_build_log.errors();
+    let errors = model.last_build_log.errors();
+    let lines: Vec<&str> = errors[0].lines().collect();
     assert_eq!(lines[..2], ["… 3 earlier lines", "line 4"]);
     assert_eq!(lines.len(), BuildLog::LAST_LINES + 1);
 }

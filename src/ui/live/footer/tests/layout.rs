@@ -36,7 +36,9 @@ fn the_footer_always_fits() {
 #[test]
 fn errors_are_sanitized_and_each_line_fits_in_one_row() {
     let lines = [
+        "",
         "\x1b[2J\x1b[10Aboom\x1b[?1049h",
+        "",
         &format!("\thave (\t{})", "0".repeat(100)),
         &format!("Fetch [{}]\rerror: failed to get", "=".repeat(100)),
         "\x1b[38:2::1:2:3mcolors with colons\x1b[0m and some more text",
@@ -52,6 +54,10 @@ fn errors_are_sanitized_and_each_line_fits_in_one_row() {
     story.fail(GenFailure::Build);
     let wide = story.shown(130, 30, false);
     assert!(wide.contains("\n error: failed to get\n"), "{wide}");
+    assert!(
+        wide.contains("\n\n boom\n\n"),
+        "empty lines are kept: {wide}"
+    );
     let size = |number: usize| std::num::NonZero::new(u16::try_from(number).unwrap()).unwrap();
     for (columns, color) in (1..130).flat_map(|columns| [(columns, false), (columns, true)]) {
         let rows = story.shown(columns, 30, color);
