@@ -64,7 +64,7 @@ use std::time::SystemTime;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::Failure;
-use crate::os::fs_event::{self, EventSource};
+use crate::os::fs_event;
 use worker::{WatchInput, WatchWorker};
 
 /// A handle to the watch thread. Dropping it ends the watch.
@@ -85,8 +85,15 @@ impl FileWatch {
         messages: UnboundedSender<WatchMessage>,
     ) -> Result<Self, Failure> {
         let (inputs, received) = mpsc::channel();
+        let events = inputs.clone();
+        // Sending fails if the worker or the caller has already ended.
+        let handler = move |event| drop(events.send(WatchInput::Fs(event)));
+        let report = |error| {
+            drop(messages.send(WatchMessage::no_events(&fs_event::reason(&error))));
+        };
+        // Without a source of events, everything is polled.
         let source = match spec.poll {
-            Poll::IfNeeded => source(inputs.clone(), &messages),
+            Poll::IfNeeded => fs_event::source(handler).map_err(report).ok(),
             Poll::Always | Poll::Every(_) => None,
         };
         let worker = WatchWorker::new(spec.clone(), source, received, messages)?;
@@ -118,22 +125,6 @@ impl FileWatch {
         // Fails if the thread has already ended.
         let _ = self.inputs.send(input);
     }
-}
-
-/// Opens the source of file events. Returns `None` if that fails, in which case everything is polled.
-fn source(
-    inputs: mpsc::Sender<WatchInput>,
-    messages: &UnboundedSender<WatchMessage>,
-) -> Option<EventSource> {
-    let handler = move |event| {
-        // Fails if the worker has already ended.
-        let _ = inputs.send(WatchInput::Fs(event));
-    };
-    let report = |error: notify::Error| {
-        // Fails if the caller has dropped its receiver.
-        let _ = messages.send(WatchMessage::no_events(&fs_event::reason(&error)));
-    };
-    fs_event::source(handler).map_err(report).ok()
 }
 
 impl Drop for FileWatch {

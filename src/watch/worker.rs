@@ -289,12 +289,9 @@ impl WatchWorker {
         };
         self.check_roots();
         self.overflow_reported = false;
-        let is_link = |path: &PathBuf| self.spec.links.contains(path) || path.is_symlink();
-        let relinked = paths.iter().any(is_link);
-        if relinked {
+        let is_link = |path: &Path| self.spec.links.contains(path) || path.is_symlink();
+        if (paths.iter()).any(|path| is_link(path) || self.filter.is_outdated_by(path)) {
             self.resolve();
-        }
-        if relinked || paths.iter().any(|path| self.filter.is_outdated_by(path)) {
             self.change_filter(paths.iter(), SystemTime::now());
         }
         let mut changed = BTreeMap::new();
