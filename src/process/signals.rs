@@ -10,7 +10,6 @@ use std::io;
 use std::thread;
 
 use signal_hook::iterator::SignalsInfo;
-use signal_hook::iterator::backend::Handle;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -49,10 +48,7 @@ const HANDLED: [Signal; 5] = [
 
 /// The signals that hotrun handles.
 #[derive(Debug)]
-pub struct Signals {
-    received: UnboundedReceiver<HotrunSignal>,
-    closer: Handle,
-}
+pub struct Signals(UnboundedReceiver<HotrunSignal>);
 
 impl Signals {
     /// Starts handling the signals. A separate thread looks up the sender at once, because the sender's pid may soon be
@@ -63,7 +59,6 @@ impl Signals {
         handled.retain(|signal| *signal != Signal::SIGHUP || !is_ignored(*signal));
         let mut source =
             SignalsInfo::<WithRawSiginfo>::new(handled.into_iter().map(|signal| signal as i32))?;
-        let closer = source.handle();
         let (report, received) = mpsc::unbounded_channel();
         let thread = thread::Builder::new().name("signals".to_owned());
         thread.spawn(move || {
@@ -89,22 +84,16 @@ impl Signals {
                 let _ = report.send(signal);
             }
         })?;
-        Ok(Self { received, closer })
+        Ok(Self(received))
     }
 
     /// Waits for the next signal. Cancel safe.
     pub async fn next(&mut self) -> HotrunSignal {
-        match self.received.recv().await {
+        match self.0.recv().await {
             Some(signal) => signal,
-            // Never happens, because the thread runs for as long as `self` exists.
+            // Never happens, because the thread never ends.
             None => std::future::pending().await,
         }
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        self.closer.close();
     }
 }
 

@@ -14,17 +14,11 @@ const ATTRIBUTE_HEADER: usize = 4;
 /// One message of a dump holds at most 32 KiB (`netlink_dump` in `net/netlink/af_netlink.c`).
 const BUFFER: usize = 64 * 1024;
 
-/// Whether a request is about one socket or about all that match.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
-    One,
-    All,
-}
-
-/// Sends `request` and passes each response to `each`. The fixed part of a response has `fixed` bytes.
+/// Sends `request` and passes each response to `each`. With `dump`, the request is about all sockets that match instead
+/// of one. The fixed part of a response has `fixed` bytes.
 pub(super) fn query(
     request: &[u8],
-    scope: Scope,
+    dump: bool,
     fixed: usize,
     mut each: impl FnMut(&DiagResponse<'_>),
 ) -> io::Result<()> {
@@ -36,7 +30,7 @@ pub(super) fn query(
     )?;
     let fd = socket.as_raw_fd();
     connect(fd, &NetlinkAddr::new(0, 0))?;
-    send(fd, &message(request, scope), MsgFlags::empty())?;
+    send(fd, &message(request, dump), MsgFlags::empty())?;
     let mut buffer = vec![0_u8; BUFFER];
     loop {
         let length = recv(fd, &mut buffer, MsgFlags::empty())?;
@@ -58,17 +52,14 @@ pub(super) fn query(
             }
             datagram = rest.get(align(length)..).unwrap_or_default();
         }
-        if scope == Scope::One {
+        if !dump {
             return Ok(());
         }
     }
 }
 
-fn message(request: &[u8], scope: Scope) -> Vec<u8> {
-    let flags = match scope {
-        Scope::One => libc::NLM_F_REQUEST,
-        Scope::All => libc::NLM_F_REQUEST | libc::NLM_F_DUMP,
-    };
+fn message(request: &[u8], dump: bool) -> Vec<u8> {
+    let flags = libc::NLM_F_REQUEST | if dump { libc::NLM_F_DUMP } else { 0 };
     let length = u32::try_from(HEADER + request.len()).unwrap_or(u32::MAX);
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());

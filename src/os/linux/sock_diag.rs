@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::netlink::{DiagResponse, Scope, array_at, query, u32_at};
+use super::netlink::{DiagResponse, array_at, query, u32_at};
 use super::socket_options::NO_INTERFACE;
 use crate::os::{Queue, TcpConnection, TcpListening, TcpState};
 
@@ -148,7 +148,7 @@ fn dump(
     request.extend([0; 2 + 16 + 16 + 4]);
     request.extend([0xff; 8]);
     request.extend(attribute);
-    query(&request, Scope::All, FIXED, each)
+    query(&request, true, FIXED, each)
 }
 
 /// Computes the age of a handshake. The kernel retransmits its SYN-ACK after one second (`TCP_TIMEOUT_INIT`). Until

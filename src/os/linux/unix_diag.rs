@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::sys::stat::{major, minor};
 
-use super::netlink::{DiagResponse, Scope, query, u32_at};
+use super::netlink::{DiagResponse, query, u32_at};
 use crate::os::{Queue, UnixConnection};
 
 const SHOW_NAME: u32 = 1;
@@ -35,7 +35,7 @@ pub fn unix_queue(inode: u64) -> io::Result<Queue> {
     };
     let inode = u32::try_from(inode).map_err(|_| io::ErrorKind::NotFound)?;
     let request = request(u32::MAX, inode, SHOW_RQLEN);
-    query(&request, Scope::One, FIXED, |socket| {
+    query(&request, false, FIXED, |socket| {
         // A listener that was shut down keeps its state, but accepts no more connections.
         queue.listening = socket.fixed[2] == LISTEN && shut_down(socket) & RCV_SHUTDOWN == 0;
         queue.waiting = queue_length(socket);
@@ -50,19 +50,14 @@ pub fn unix_listening(file: &Metadata) -> io::Result<Option<u64>> {
     // (`sk_diag_dump_vfs` in `net/unix/diag.c`).
     let wanted = (file.ino() as u32, (major << 20 | minor) as u32);
     let mut found = None;
-    query(
-        &request(1 << LISTEN, 0, SHOW_VFS),
-        Scope::All,
-        FIXED,
-        |socket| {
-            let file = socket
-                .attribute(VFS)
-                .map(|content| (u32_at(content, 0), u32_at(content, 4)));
-            if file == Some(wanted) {
-                found = Some(socket.u32(4).into());
-            }
-        },
-    )?;
+    query(&request(1 << LISTEN, 0, SHOW_VFS), true, FIXED, |socket| {
+        let file = socket
+            .attribute(VFS)
+            .map(|content| (u32_at(content, 0), u32_at(content, 4)));
+        if file == Some(wanted) {
+            found = Some(socket.u32(4).into());
+        }
+    })?;
     Ok(found)
 }
 
@@ -71,7 +66,7 @@ pub fn unix_connections(name: &Path) -> io::Result<Vec<UnixConnection>> {
     let mut found = Vec::new();
     let wanted = name.as_os_str().as_encoded_bytes();
     let request = request(1 << ESTABLISHED, 0, SHOW_NAME | SHOW_RQLEN);
-    query(&request, Scope::All, FIXED, |socket| {
+    query(&request, true, FIXED, |socket| {
         let name = socket
             .attribute(NAME)
             .map(|name| name.strip_suffix(&[0]).unwrap_or(name));

@@ -23,9 +23,6 @@ use crate::os::test_hook;
 /// The timeout of each of the three steps. One system call takes far less time, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The byte that the child sends once its call has returned.
-const RETURNED: [u8; 1] = [b'+'];
-
 /// Intercepts a child process's `bind` call, reads the child's descriptor and memory, and replies. Takes about half a
 /// millisecond, and at most three seconds.
 pub fn probe() -> Result<(), Unavailable> {
@@ -68,13 +65,13 @@ fn child(channel: BorrowedFd<'_>) -> i32 {
         return 1;
     };
     if bind(socket.as_raw_fd(), &UnixAddr::new_unnamed()).is_ok() {
-        let _ = write(channel, &RETURNED);
+        let _ = write(channel, b"+");
     }
     0
 }
 
-/// Receives the child's call and replies to it.
-fn attempt(channel: &UnixStream) -> Result<(), Unavailable> {
+/// Receives the child's call, replies to it, and waits for the byte that the child sends once the call has returned.
+fn attempt(mut channel: &UnixStream) -> Result<(), Unavailable> {
     let timeout = channel.set_read_timeout(Some(TIMEOUT));
     timeout.map_err(Unavailable::Process)?;
     let calls = accept(channel)?;
@@ -89,7 +86,9 @@ fn attempt(channel: &UnixStream) -> Result<(), Unavailable> {
     }
     let reply = calls.reply(&call, Reply::Success);
     reply.map_err(Unavailable::Seccomp)?;
-    returned(channel)
+    // `read_exact` continues after a signal. `SA_RESTART` does not restart a read with a timeout (`signal(7)`).
+    let returned = channel.read_exact(&mut [0]);
+    returned.map_err(|_| Unavailable::Silent)
 }
 
 fn accept(channel: &UnixStream) -> Result<InterceptedCalls, Unavailable> {
@@ -114,15 +113,6 @@ fn reach(call: &Call) -> Result<(), Unavailable> {
     descriptor_of(call.thread, fd).map_err(Unavailable::Pidfd)?;
     let family = read_memory(call.thread, address, length.min(2) as usize);
     family.map(drop).map_err(Unavailable::Memory)
-}
-
-fn returned(mut channel: &UnixStream) -> Result<(), Unavailable> {
-    let mut byte = [0];
-    // `read_exact` continues after a signal. `SA_RESTART` does not restart a read with a timeout (`signal(7)`).
-    match channel.read_exact(&mut byte) {
-        Ok(()) if byte == RETURNED => Ok(()),
-        Ok(()) | Err(_) => Err(Unavailable::Silent),
-    }
 }
 
 /// Explains the errno that [`InterceptedCalls::accept`] returns instead of a listener.
