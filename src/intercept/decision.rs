@@ -118,6 +118,8 @@ pub(super) struct BindCall {
     pub(super) binding: Binding,
     /// Whether the socket is already bound to an address.
     pub(super) bound: bool,
+    /// Whether the kernel can lose a reply, so that the thread repeats its call (see `InterceptedCalls::reply`).
+    pub(super) may_repeat: bool,
     pub(super) neighbours: Neighbours,
 }
 
@@ -204,17 +206,14 @@ impl ProgramSockets {
     pub(super) fn on_bind(&self, call: &BindCall) -> OnBind {
         let BindCall { binding, .. } = call;
         let shares = binding.reuse_address || binding.reuse_port;
-        let is_udp = binding.endpoint.transport == Transport::Udp;
         let mut others = self.others(call.cookie);
-        // The kernel may have lost the reply to a call that hotrun has performed, as it does for UDP sockets only (see
-        // `InterceptedCalls::reply`).
-        if is_udp && self.has_performed(call) {
+        if call.may_repeat && self.has_performed(call) {
             OnBind::Repeated
         } else if call.bound {
             OnBind::PassOn
         } else if others.any(|other| other.forbids_bind(binding)) {
             OnBind::InUse
-        } else if is_udp && shares {
+        } else if binding.endpoint.transport == Transport::Udp && shares {
             // The socket is for multicast, or the program shares the address between its own sockets.
             OnBind::PassOn
         } else if let Some(listed) = call.neighbours.listed {

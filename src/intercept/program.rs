@@ -176,6 +176,7 @@ impl InterceptedProgram {
             thread: caller.call.thread,
             binding,
             bound,
+            may_repeat: endpoint.transport == Transport::Udp && os::seccomp::may_lose_replies(),
             neighbours: self.adopter.neighbours(endpoint),
         });
         tracing::debug!("gen {}: bind to {endpoint}: {decision:?}", self.id);

@@ -140,6 +140,10 @@ pub mod seccomp {
         unsupported()
     }
 
+    pub fn may_lose_replies() -> bool {
+        false
+    }
+
     pub fn descriptor_of(_: i32, _: RawFd) -> io::Result<OwnedFd> {
         unsupported()
     }

@@ -37,6 +37,7 @@ fn call(binding: Binding, neighbours: Neighbours) -> BindCall {
         thread: 1,
         binding,
         bound: false,
+        may_repeat: true,
         neighbours,
     }
 }
@@ -170,8 +171,7 @@ fn a_socket_joins_only_once_and_only_if_hotrun_has_bound_it() {
 
 #[test]
 fn a_bind_counts_as_repeated_only_if_thread_socket_and_address_are_the_same() {
-    let mut web = binding("127.0.0.1:80");
-    web.endpoint.transport = Transport::Udp;
+    let web = binding("127.0.0.1:80");
     let sockets = bound(web);
     let again = BindCall {
         cookie: 1,
@@ -182,13 +182,17 @@ fn a_bind_counts_as_repeated_only_if_thread_socket_and_address_are_the_same() {
     assert_eq!(check(again), OnBind::Repeated);
     assert_eq!(check(BindCall { thread: 2, ..again }), OnBind::PassOn);
     assert_eq!(check(BindCall { cookie: 2, ..again }), OnBind::PassOn);
-    let mut elsewhere = binding("127.0.0.1:81");
-    elsewhere.endpoint.transport = Transport::Udp;
+    let elsewhere = binding("127.0.0.1:81");
     let moved = BindCall {
         binding: elsewhere,
         ..again
     };
     assert_eq!(check(moved), OnBind::PassOn);
+    let never = BindCall {
+        may_repeat: false,
+        ..again
+    };
+    assert_eq!(check(never), OnBind::PassOn);
 }
 
 #[test]

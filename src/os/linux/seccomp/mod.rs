@@ -36,7 +36,7 @@ use std::os::unix::net::UnixStream;
 pub use crate::os::intercept::{Call, Next, Reply, Syscall, Unavailable};
 pub use calls::InterceptedCalls;
 pub use filter::install;
-pub use probe::{probe, unavailable};
+pub use probe::{may_lose_replies, probe, unavailable};
 pub use reach::{descriptor_of, pidfds, read_memory};
 
 /// Creates a channel for the listener: one end for [`InterceptedCalls::accept`], the other for [`install`].

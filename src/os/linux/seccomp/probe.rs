@@ -125,7 +125,7 @@ fn reason(errno: Errno, release: String) -> Unavailable {
         Unavailable::Unsupported
     } else if errno == Errno::EBUSY {
         Unavailable::Busy
-    } else if errno == Errno::EINVAL && is_old(&release) {
+    } else if errno == Errno::EINVAL && is_older(&release, OLDEST) {
         // The kernel does not know one of the flags. Newer kernels may have other reasons for `EINVAL`.
         Unavailable::OldKernel(release)
     } else {
@@ -142,13 +142,17 @@ fn release() -> String {
     )
 }
 
-/// Whether the numbers at the beginning of a release are below [`OLDEST`].
-fn is_old(release: &str) -> bool {
+/// Whether this kernel can lose a reply, so that the caller repeats its call; see [`InterceptedCalls::reply`]. Kernels of
+/// an older series count even if they contain the fix.
+pub fn may_lose_replies() -> bool {
+    is_older(&release(), (6, 18))
+}
+
+/// Compares the numbers at the beginning of a release.
+fn is_older(release: &str, than: (u32, u32)) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     let mut number = || numbers.next()?.parse().ok();
-    number()
-        .zip(number())
-        .is_some_and(|version| version < OLDEST)
+    number().zip(number()).is_some_and(|version| version < than)
 }
 
 #[cfg(test)]
