@@ -8,12 +8,11 @@
 //! program gets the same results as if no other generation existed.
 //!
 //! Each generation has a thread that replies to its program's calls. `decision` contains a table of the replies, and
-//! `program` and `connect` carry out the decisions. The program is waiting for the reply, so the thread must not wait
+//! `program` carries out the decisions. The program is waiting for the reply, so the thread must not wait
 //! for the driver.
 //!
 //! This module knows the sockets of one program. It asks an [`Adopter`] for everything that concerns other generations.
 
-mod connect;
 mod decision;
 mod program;
 
@@ -23,7 +22,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::connect::OwnConnections;
 use self::decision::ProgramSockets;
 pub use self::program::InterceptEvent;
 use self::program::{Caller, InterceptedProgram};
@@ -61,7 +59,7 @@ pub fn start(
             hidden: false,
             failed: false,
             in_use: None,
-            connections: OwnConnections::default(),
+            started: false,
         },
         pause: PAUSE,
         search_at: Instant::now(),
@@ -92,19 +90,13 @@ impl Interceptor {
         loop {
             let listens = self.program.sockets.0.iter().any(|one| one.listens);
             let searches = listens || !self.program.binding.is_empty();
-            self.program.connections.end_diversions();
             let pause = self.search_at.saturating_duration_since(Instant::now());
             if searches && pause.is_zero() {
                 self.search();
                 continue;
             }
-            let timeouts = [
-                searches.then_some(pause),
-                self.program.connections.diverted_for(),
-            ];
-            match calls.next(&self.program.holders, timeouts.into_iter().flatten().min()) {
+            match calls.next(&self.program.holders, searches.then_some(pause)) {
                 Ok(Next::Call(call)) => self.handle(&calls, &call),
-                Ok(Next::Stopped) if self.program.connections.end_diversions() => {}
                 Ok(Next::Stopped) => self.search(),
                 Ok(Next::Ended) => return,
                 // The system is out of memory, which may be temporary. The caller waits until the next attempt.

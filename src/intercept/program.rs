@@ -8,11 +8,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use socket2::Socket;
 
-use super::connect::{OwnConnections, is_of_this_machine};
-use super::decision::{
-    BindCall, Binding, BindingSocket, OnBind, OnConnect, OnListen, ProgramSockets, destination,
-    on_connect,
-};
+use super::decision::{BindCall, Binding, BindingSocket, OnBind, OnListen, ProgramSockets};
 use crate::os;
 use crate::os::seccomp::{
     Call, InterceptedCalls, Reply, Syscall, Unavailable, descriptor_of, pidfds, read_memory,
@@ -123,7 +119,8 @@ pub(super) struct InterceptedProgram {
     pub(super) failed: bool,
     /// The address for which the program gets `EADDRINUSE`, until the address's holder is reported.
     pub(super) in_use: Option<Endpoint>,
-    pub(super) connections: OwnConnections,
+    /// Whether the generation is no longer starting. If so, the kernel handles all its connections.
+    pub(super) started: bool,
 }
 
 impl InterceptedProgram {
@@ -145,7 +142,7 @@ impl InterceptedProgram {
             },
             Syscall::Listen { .. } if self.sockets.0.is_empty() && !self.hidden => Reply::Continue,
             Syscall::Listen { fd, backlog } => self.listen(caller, fd, backlog),
-            Syscall::Connect { .. } if self.connections.started => Reply::Continue,
+            Syscall::Connect { .. } if self.started => Reply::Continue,
             Syscall::Connect {
                 fd,
                 address,
@@ -248,46 +245,6 @@ impl InterceptedProgram {
         }
     }
 
-    /// Refuses the connection, or diverts it to the program's own listener. If anything fails, the kernel handles the
-    /// call unchanged. Another thread may change the address after hotrun has read it, but can deceive only its own
-    /// program.
-    fn connect(&mut self, caller: Caller<'_>, fd: i32, address: SocketAddr) -> Reply {
-        let to = destination(address);
-        let mut reached = self.adopter.reached(self.id, to.into());
-        if reached.iter().flatten().any(|one| one.listens) {
-            self.forget_closed();
-            reached = self.adopter.reached(self.id, to.into());
-        }
-        let Some(reached) = reached else {
-            self.connections.started = true;
-            return Reply::Continue;
-        };
-        if reached.is_empty() || !is_of_this_machine(to) {
-            return Reply::Continue;
-        }
-        let Ok(socket) = caller.socket(fd) else {
-            return Reply::Continue;
-        };
-        let tcp = |binding: Binding| binding.endpoint.transport == Transport::Tcp;
-        if !matches!(Binding::of(&socket, address), Ok(Some(binding)) if tcp(binding)) {
-            return Reply::Continue;
-        }
-        let decision = on_connect(to, &reached);
-        tracing::debug!("gen {}: connect to {to}: {decision:?}", self.id);
-        match decision {
-            OnConnect::PassOn => Reply::Continue,
-            OnConnect::Refused => Reply::Errno(libc::ECONNREFUSED),
-            OnConnect::ToItself(at) => {
-                let start = |port| self.adopter.divert(at, port, self.id);
-                let diverted = self.connections.divert(&socket, address, start);
-                if let Err(error) = diverted {
-                    tracing::debug!("gen {}: not diverted: {error}", self.id);
-                }
-                Reply::Continue
-            }
-        }
-    }
-
     /// Passes the kernel's error on to the program. Reports that the address is in use, if that is the error.
     fn refused(&mut self, endpoint: Endpoint, error: &io::Error) -> Reply {
         let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
@@ -366,5 +323,6 @@ impl InterceptedProgram {
 }
 
 mod bind;
+mod connect;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,8 @@
 //! Parses the values of `--listen`, and names each socket.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -41,25 +40,15 @@ pub struct ListenSpec {
     pub inherited: Option<RawFd>,
 }
 
-/// The error for a value that cannot be parsed as a [`ListenSpec`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseListenError {
-    value: String,
-    problem: String,
-}
-
 const FORMS: &str = "`3000`, `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, optionally preceded by `NAME=`";
 /// The longest descriptor name that systemd allows (`sd_listen_fds_with_names(3)`).
 const LONGEST_NAME: usize = 255;
 
 impl FromStr for ListenSpec {
-    type Err = ParseListenError;
+    type Err = String;
 
-    fn from_str(value: &str) -> Result<Self, ParseListenError> {
-        parse(value).map_err(|problem| ParseListenError {
-            value: value.to_owned(),
-            problem,
-        })
+    fn from_str(value: &str) -> Result<Self, String> {
+        parse(value).map_err(|problem| format!("cannot listen on `{value}`: {problem}"))
     }
 }
 
@@ -112,57 +101,15 @@ fn tcp(text: &str) -> Result<SocketAddr, String> {
     let bare = text.strip_prefix("localhost:");
     let bare = bare.or_else(|| text.strip_prefix(':')).unwrap_or(text);
     if !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit()) {
-        let port = bare.parse().map_err(|_| not_a_port(bare))?;
+        let port = bare.parse();
+        let port = port.map_err(|_| format!("`{bare}` is not a port from 0 to 65535"))?;
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
-    Err(problem(text))
+    Err(match text.parse::<Ipv6Addr>() {
+        Ok(_) => "an IPv6 address needs brackets, as in `[::1]:3000`".into(),
+        Err(_) => format!("not an address; use {FORMS}"),
+    })
 }
-
-fn not_a_port(text: &str) -> String {
-    format!("`{text}` is not a port from 0 to 65535")
-}
-
-/// Describes the most likely mistake.
-fn problem(text: &str) -> String {
-    let without_brackets = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>();
-    let no_port = || format!("the port is missing; use {FORMS}");
-    if without_brackets(text).is_ok() {
-        return match text.contains(':') && !text.starts_with('[') {
-            true => "an IPv6 address needs brackets, as in `[::1]:3000`".into(),
-            false => no_port(),
-        };
-    }
-    match text.rsplit_once(':') {
-        None if text == "localhost" => no_port(),
-        Some((host, port)) if port.parse::<u16>().is_err() => {
-            match host == "localhost" || without_brackets(host).is_ok() {
-                true => not_a_port(port),
-                false => format!("not an address; use {FORMS}"),
-            }
-        }
-        Some((host, _)) if !host.is_empty() && !host.contains(':') => {
-            format!("`{host}` is not an IP address; use an IP address or `localhost`")
-        }
-        Some(_) | None => format!("not an address; use {FORMS}"),
-    }
-}
-
-impl fmt::Display for ListenSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(name) = &self.name {
-            write!(f, "{name}=")?;
-        }
-        write!(f, "{}", self.address)
-    }
-}
-
-impl fmt::Display for ParseListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on `{}`: {}", self.value, self.problem)
-    }
-}
-
-impl Error for ParseListenError {}
 
 /// The name and address of a listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]

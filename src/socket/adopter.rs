@@ -5,14 +5,20 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
+use tokio::time::sleep;
 
 use super::address::Address;
 use super::endpoint::{Endpoint, Transport};
 use super::open::{self, OpenError};
 use super::opened::missing;
-use super::table::{GroupId, TableInput};
-use super::thread::{Joined, Neighbours, Opened, ReachedGroup, SocketInbox, SocketThread};
+use super::table::TableInput;
+use super::thread::{Joined, Neighbours, Opened, ReachedGroup, SocketInbox};
 use crate::reload::GenId;
+
+/// How long a program's source port stays diverted. For a local connection, the kernel chooses the listener during the
+/// `connect` call, but under load the thread may resume the call late. Once the program has closed the socket, a client
+/// may get the same port and reach the program before the switch, so this must not be long.
+const DIVERTED_FOR: Duration = Duration::from_millis(100);
 
 /// A handle for adopting the sockets that programs open themselves.
 #[derive(Clone)]
@@ -54,11 +60,19 @@ impl Adopter {
         reached.ok().flatten()
     }
 
-    /// Diverts connections to this group from this source port to this generation.
-    pub fn divert(&self, at: Endpoint, port: u16, id: GenId) -> io::Result<Diversion> {
-        let find = move |thread: &mut SocketThread| thread.table.find(at).map(|group| group.id);
-        let group = self.inbox.ask(find)?.ok_or_else(missing)?;
-        Diversion::start(self.inbox.clone(), group, port, id)
+    /// Diverts connections to this group from this source port to this generation, for a moment.
+    pub fn divert(&self, at: Endpoint, port: u16, id: GenId) -> io::Result<()> {
+        self.inbox.ask(move |thread| {
+            let group = thread.table.find(at).ok_or_else(missing)?.id;
+            let divert = move |to| TableInput::Divert { group, port, to };
+            let diverted = thread.handle(divert(Some(id)), None);
+            let report = thread.sockets.report.clone();
+            thread.sockets.runtime.spawn(async move {
+                sleep(DIVERTED_FOR).await;
+                report(divert(None));
+            });
+            diverted
+        })?
     }
 
     fn inodes(&self) -> Vec<u64> {
@@ -72,7 +86,7 @@ impl Adopter {
     pub fn must_share(&self, socket: &Socket, endpoint: Endpoint) -> io::Result<bool> {
         match open::check_unused(socket, endpoint) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                match endpoint.is_occupied(&self.inodes()) {
+                match endpoint.occupant(&self.inodes()).is_some() {
                     true => Err(error),
                     false => Ok(true),
                 }
@@ -129,39 +143,5 @@ impl Adopter {
     pub fn opened(&self, id: GenId) -> Opened {
         let opened = self.inbox.ask(move |thread| thread.opened(id));
         opened.unwrap_or_default()
-    }
-}
-
-/// A source port that is diverted to one generation until the `Diversion` is dropped.
-pub struct Diversion {
-    inbox: SocketInbox,
-    group: GroupId,
-    port: u16,
-}
-
-impl Diversion {
-    pub(super) fn start(
-        inbox: SocketInbox,
-        group: GroupId,
-        port: u16,
-        to: GenId,
-    ) -> io::Result<Self> {
-        let diversion = Self { inbox, group, port };
-        diversion.inbox.handle(diversion.input(Some(to)))?;
-        Ok(diversion)
-    }
-
-    fn input(&self, to: Option<GenId>) -> TableInput {
-        TableInput::Divert {
-            group: self.group,
-            port: self.port,
-            to,
-        }
-    }
-}
-
-impl Drop for Diversion {
-    fn drop(&mut self) {
-        self.inbox.send(self.input(None));
     }
 }

@@ -6,7 +6,6 @@ use std::net::Shutdown;
 use socket2::Socket;
 use tokio::sync::watch;
 
-use super::address::Address;
 use super::endpoint::{Endpoint, Transport};
 use super::open::{listen, refuse_strangers, sharing};
 use super::opened::{At, OpenGroup, OpenSockets, Sharing, missing};
@@ -37,25 +36,14 @@ impl<'a> Applier<'a> {
     }
 
     fn add_group(&mut self, id: GroupId, endpoint: Option<Endpoint>) -> io::Result<()> {
-        let (at, address) = match (endpoint, self.payload.take()) {
-            (Some(endpoint), payload) => {
-                self.payload = payload;
-                (At::Ip(endpoint), Address::Tcp(endpoint.address))
-            }
-            (None, Some(Payload::Path(at))) => {
-                let address = Address::Unix(at.path.clone());
-                (At::Path(at), address)
-            }
-            (None, Some(Payload::Listening(_) | Payload::Bound(_)) | None) => {
-                return Err(missing());
-            }
+        let is_path = |payload: &mut Payload| matches!(payload, Payload::Path(_));
+        let at = match (endpoint, self.payload.take_if(is_path)) {
+            (Some(endpoint), _) => At::Ip(endpoint),
+            (None, Some(Payload::Path(path))) => At::Path(path),
+            (None, _) => return Err(missing()),
         };
-        let group = OpenGroup {
-            address,
-            at,
-            policy: watch::Sender::default(),
-            brief: false,
-        };
+        let policy = watch::Sender::default();
+        let group = OpenGroup { at, policy };
         self.sockets.groups.insert(id, group);
         Ok(())
     }
@@ -172,7 +160,7 @@ impl<'a> Applier<'a> {
 
     fn set_policy(&self, id: GroupId, policy: UnclaimedPolicy) -> io::Result<()> {
         let group = self.sockets.group(id)?;
-        let address = &group.address;
+        let address = group.address();
         tracing::debug!("{address}: policy for unclaimed connections: {policy:?}");
         group.policy.send_replace(policy);
         let listeners = self.sockets.listeners.values();
@@ -192,7 +180,7 @@ impl<'a> Applier<'a> {
             let half_open = || os::tcp_half_open(endpoint.address);
             let sight = Sight {
                 since,
-                stranger: endpoint.has_stranger(&ours),
+                stranger: endpoint.stranger(&ours).is_some(),
                 // If the system does not report handshakes, there may be one.
                 half_open: !handshakes || half_open().map_or(true, |age| age.is_some()),
             };
@@ -214,8 +202,8 @@ impl Kernel for Applier<'_> {
             Op::SetPolicy { group, policy } => self.set_policy(group, policy),
             Op::Scan { group, handshakes } => self.scan(group, handshakes),
             Op::Report { group, event } => {
-                if let Address::Tcp(address) = self.sockets.group(group)?.address {
-                    (self.sockets.on_event)(address, event);
+                if let At::Ip(endpoint) = self.sockets.group(group)?.at {
+                    (self.sockets.on_event)(endpoint.address, event);
                 }
                 Ok(())
             }
@@ -233,7 +221,7 @@ impl Kernel for Applier<'_> {
             } => self.join(group, listener, backlog),
             Op::Attach { via, steering } => {
                 let listener = self.sockets.listener(via)?;
-                let address = &self.sockets.group(listener.group)?.address;
+                let address = self.sockets.group(listener.group)?.address();
                 tracing::debug!("{address}: attaching {steering:?} through {via:?}");
                 os::steer(&*listener.socket, &steering.program())
             }

@@ -97,47 +97,35 @@ impl Endpoint {
 impl Endpoint {
     /// Finds a listener, other than `ours`, that prevents this endpoint from being bound.
     pub(super) fn occupant(self, ours: &[u64]) -> Option<Occupant> {
-        self.overlapping(ours).as_ref().map(Occupant::of)
-    }
-
-    /// Whether there is an [`occupant`](Self::occupant). Calling this is faster, because it does not search for the
-    /// process.
-    pub(super) fn is_occupied(self, ours: &[u64]) -> bool {
-        self.overlapping(ours).is_some()
-    }
-
-    fn overlapping(self, ours: &[u64]) -> Option<TcpListening> {
-        let mut others = match self.address.port() {
-            0 => Vec::new(),
-            port => tcp_listening(port).unwrap_or_default(),
-        };
-        others.retain(|found| !ours.contains(&found.inode));
-        let mut others = others.into_iter();
-        others.find(|found| endpoint_of(found).overlaps(&self))
+        let found = tcp_listening(self.address.port());
+        first_other(found, ours, |other| other.overlaps(&self))
     }
 
     /// Finds a listener, other than `ours`, that shares exactly this address through `SO_REUSEPORT`. The kernel allows
     /// any process of the same user to do so.
     pub(super) fn stranger(self, ours: &[u64]) -> Option<Occupant> {
-        self.sharing(ours).as_ref().map(Occupant::of)
+        let found = tcp_listening_at(self.address);
+        first_other(found, ours, |other| is_same(other, self))
     }
+}
 
-    /// Whether there is a [`stranger`](Self::stranger). Calling this is faster, because it does not search for the
-    /// process.
-    pub(super) fn has_stranger(self, ours: &[u64]) -> bool {
-        self.sharing(ours).is_some()
-    }
-
-    fn sharing(self, ours: &[u64]) -> Option<TcpListening> {
-        let found = match self.address.port() {
-            0 => Vec::new(),
-            _ => tcp_listening_at(self.address).unwrap_or_default(),
+fn first_other(
+    found: io::Result<Vec<TcpListening>>,
+    ours: &[u64],
+    fits: impl Fn(Endpoint) -> bool,
+) -> Option<Occupant> {
+    let mut others = found.unwrap_or_default().into_iter();
+    let other = others.find(|one| {
+        let endpoint = Endpoint {
+            only_v6: one.only_v6,
+            ..one.address.into()
         };
-        let mut others = found
-            .into_iter()
-            .filter(|found| !ours.contains(&found.inode));
-        others.find(|found| is_same(endpoint_of(found), self))
-    }
+        !ours.contains(&one.inode) && fits(endpoint)
+    })?;
+    Some(Occupant {
+        inode: other.inode,
+        uid: Some(other.uid),
+    })
 }
 
 impl From<SocketAddr> for Endpoint {
@@ -156,37 +144,27 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The process that uses an address.
+/// The listener of another process.
 pub(super) struct Occupant {
-    /// Its pid and name, if we may inspect it.
-    pub(super) holder: Option<Holder>,
+    pub(super) inode: u64,
     /// The user id of the socket's owner, if the system reports it.
     pub(super) uid: Option<u32>,
 }
 
 impl Occupant {
-    fn of(found: &TcpListening) -> Self {
-        Self {
-            holder: socket_holder(found.inode),
-            uid: Some(found.uid),
-        }
+    /// Finds the process, if we may inspect it. This takes a long time.
+    pub(super) fn holder(&self) -> Option<Holder> {
+        socket_holder(self.inode)
     }
 }
 
 impl fmt::Display for Occupant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.holder, self.uid) {
+        match (self.holder(), self.uid) {
             (Some(Holder { pid, name }), _) => write!(f, "`{name}` (pid {pid})"),
             (None, Some(uid)) => write!(f, "a process with user id {uid}"),
             (None, None) => f.write_str("another process"),
         }
-    }
-}
-
-fn endpoint_of(found: &TcpListening) -> Endpoint {
-    Endpoint {
-        only_v6: found.only_v6,
-        ..found.address.into()
     }
 }
 
@@ -260,11 +238,11 @@ mod tests {
             let listener = std::net::TcpListener::bind(at).unwrap();
             let endpoint = Endpoint::of(&listener.try_clone().unwrap().into()).unwrap();
             let inode = crate::os::inode(&listener).unwrap();
-            assert!(!endpoint.has_stranger(&[inode]), "{at}");
-            assert!(endpoint.has_stranger(&[7]), "{at}");
+            assert!(endpoint.stranger(&[inode]).is_none(), "{at}");
+            assert!(endpoint.stranger(&[7]).is_some(), "{at}");
             let mut other = endpoint;
             other.address.set_ip("127.0.0.9".parse().unwrap());
-            assert!(!other.has_stranger(&[7]), "{at}");
+            assert!(other.stranger(&[7]).is_none(), "{at}");
         }
     }
 }

@@ -50,8 +50,8 @@ mod table;
 mod thread;
 mod unix_path;
 
-pub use address::{Address, ListenSpec, Listening, ParseListenError};
-pub use adopter::{Adopter, Diversion};
+pub use address::{Address, ListenSpec, Listening};
+pub use adopter::Adopter;
 pub use endpoint::{Endpoint, Transport};
 pub use open::{OpenError, listen};
 pub use opened::{MonitoredListener, Sharing};

@@ -15,7 +15,6 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::address::{Address, ListenSpec};
 use super::endpoint::{Endpoint, Occupant, Transport};
 use crate::os;
-use crate::os::socket_holders::socket_holder;
 use crate::os::unix_listening;
 
 /// The accept queue length that hotrun requests. The kernel limits it to `net.core.somaxconn`.
@@ -67,7 +66,7 @@ impl OpenError {
         };
         let by = occupant.map_or_else(String::new, |occupant| format!(" by {occupant}"));
         let message = format!("`{address}` is in use{by}");
-        let hint = match occupant.and_then(|occupant| occupant.holder.as_ref()) {
+        let hint = match occupant.and_then(Occupant::holder) {
             Some(holder) => {
                 format!(
                     "stop it (`kill {}`), or listen on another {what}",
@@ -288,10 +287,7 @@ pub(super) fn check_unix_path(path: &Path) -> Result<(), OpenError> {
         Ok(false) => Ok(()),
         Ok(true) => {
             let inode = unix_listening(&metadata).ok().flatten();
-            let occupant = inode.map(|inode| Occupant {
-                holder: socket_holder(inode),
-                uid: None,
-            });
+            let occupant = inode.map(|inode| Occupant { inode, uid: None });
             let address = Address::Unix(path.to_owned());
             Err(OpenError::in_use(&address, occupant.as_ref()))
         }

@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::Socket;
 use tokio::runtime::Handle;
@@ -22,10 +22,6 @@ use crate::os::cleanup::Cleanup;
 use crate::reload::Time;
 use crate::unclaimed::{Forwarder, Unclaimed, UnclaimedPolicy};
 
-/// A program that closes a socket within this time has only tried something out, such as whether a port is free. It
-/// includes the time until hotrun notices.
-const INSTANT: Duration = Duration::from_secs(2);
-
 /// How generations share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
@@ -38,11 +34,17 @@ pub enum Sharing {
 
 /// A group's address, and the policy for its unclaimed connections.
 pub(super) struct OpenGroup {
-    pub(super) address: Address,
     pub(super) at: At,
     pub(super) policy: watch::Sender<UnclaimedPolicy>,
-    /// Whether the live generation, when it was live already, opened its last socket here and closed it an instant later.
-    pub(super) brief: bool,
+}
+
+impl OpenGroup {
+    pub(super) fn address(&self) -> Address {
+        match &self.at {
+            At::Ip(endpoint) => Address::Tcp(endpoint.address),
+            At::Path(at) => Address::Unix(at.path.clone()),
+        }
+    }
 }
 
 pub(super) enum At {
@@ -63,7 +65,6 @@ pub(super) struct OpenListener {
     pub(super) forwarder: Option<Arc<Forwarder>>,
     /// The task that waits for the program to shut the socket down. It holds a duplicate of the socket.
     pub(super) watch: Option<AbortHandle>,
-    pub(super) since: Instant,
 }
 
 impl Drop for OpenListener {
@@ -141,8 +142,6 @@ pub(super) struct OpenSockets {
     pub(super) unclaimed: Arc<Unclaimed>,
     pub(super) runtime: Handle,
     started: Instant,
-    /// When a generation last became live.
-    pub(super) switched: Instant,
     /// Receives inputs from other threads and tasks.
     pub(super) report: Arc<dyn Fn(TableInput) + Send + Sync>,
     /// Called with each event at an address that a program opened.
@@ -160,7 +159,6 @@ impl OpenSockets {
             unclaimed: Arc::new(Unclaimed::new(Handle::current())),
             runtime: Handle::current(),
             started: Instant::now(),
-            switched: Instant::now(),
             report,
             on_event: Box::new(|_, _| {}),
         }
@@ -202,19 +200,9 @@ impl OpenSockets {
             name,
             forwarder: None,
             watch: None,
-            since: Instant::now(),
         };
         self.listeners.insert(id, listener);
         Ok(())
-    }
-
-    /// Records that the live generation has closed a socket.
-    pub(super) fn closed(&mut self, id: ListenerId) {
-        if let Some(listener) = self.listeners.get(&id)
-            && let Some(group) = self.groups.get_mut(&listener.group)
-        {
-            group.brief = listener.since > self.switched && listener.since.elapsed() < INSTANT;
-        }
     }
 
     /// Returns the inodes of all sockets.
@@ -232,17 +220,17 @@ impl OpenSockets {
     pub(super) fn monitored(&self, id: ListenerId) -> Option<MonitoredListener> {
         let listener = self.listeners.get(&id)?;
         let steered = self.sharing == Sharing::Steered;
-        Some(match &self.groups.get(&listener.group)?.address {
+        Some(match self.groups.get(&listener.group)?.address() {
             Address::Tcp(address) => MonitoredListener::Tcp {
                 socket: steered.then(|| listener.socket.clone()),
-                address: *address,
+                address,
             },
             Address::Unix(path) => MonitoredListener::Unix {
                 queue: steered.then_some(listener.inode),
-                name: match &listener.name {
-                    Some(name) => name.bound.clone(),
-                    None => path.clone(),
-                },
+                name: listener
+                    .name
+                    .as_ref()
+                    .map_or(path, |name| name.bound.clone()),
             },
         })
     }

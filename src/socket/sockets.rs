@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, UnixStream};
 
 use super::address::{Address, ListenSpec, Listening, name_all};
-use super::adopter::{Adopter, Diversion};
+use super::adopter::Adopter;
 use super::apply::Payload;
 use super::open::{OpenError, addresses, check_unix_path, exclusive_tcp, inherited_tcp};
 use super::opened::{MonitoredListener, Sharing};
@@ -233,6 +233,15 @@ impl Drop for Sockets {
     }
 }
 
+/// Sends an input when it is dropped.
+struct SendOnDrop<'a>(&'a SocketInbox, TableInput);
+
+impl Drop for SendOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.send(self.1.clone());
+    }
+}
+
 /// A TCP or unix socket connection.
 pub trait Connection: AsyncRead + AsyncWrite + AsFd + Send + Unpin {}
 
@@ -265,7 +274,10 @@ impl Route {
         // Bind the port before diverting it, so that no other connection can come from it. After the handshake the
         // kernel has chosen the listener, and the port no longer needs to be diverted.
         let port = socket.local_addr()?.port();
-        let _diversion = Diversion::start(self.inbox.clone(), self.group, port, self.id)?;
+        let group = self.group;
+        let divert = |to| TableInput::Divert { group, port, to };
+        let _diverted = SendOnDrop(&self.inbox, divert(None));
+        self.inbox.handle(divert(Some(self.id)))?;
         Ok(Box::new(socket.connect(to).await?))
     }
 }

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Instant;
 
 use socket2::Socket;
 
@@ -154,13 +153,7 @@ impl SocketThread {
         }
         let now = self.sockets.now();
         let kernel = &mut Applier::new(&mut self.sockets, payload);
-        let switches = matches!(input, TableInput::Switch(_));
         let result = self.table.handle(now, input, kernel);
-        if switches && result.is_ok() {
-            let groups = self.sockets.groups.values_mut();
-            groups.for_each(|group| group.brief = false);
-            self.sockets.switched = Instant::now();
-        }
         result.inspect_err(|error| tracing::debug!("sockets: failed: {error}"))
     }
 
@@ -195,7 +188,7 @@ impl SocketThread {
         let waiting = listeners.filter_map(|(group, listener)| {
             let inode = self.sockets.listener(listener).ok()?.inode;
             let waiting = os::unix_queue(inode).ok()?.waiting;
-            let address = self.sockets.group(group).ok()?.address.clone();
+            let address = self.sockets.group(group).ok()?.address();
             Some((listener, address, waiting))
         });
         let waiting: Vec<_> = waiting.filter(|(.., waiting)| *waiting > 0).collect();
@@ -223,7 +216,7 @@ impl SocketThread {
         let groups = self.table.groups().iter();
         let groups = groups.filter(|group| !group.carries_datagrams() && group.listens(id));
         let routes = groups.filter_map(|group| {
-            let address = self.sockets.group(group.id).ok()?.address.clone();
+            let address = self.sockets.group(group.id).ok()?.address();
             let listener = self.sockets.listener(group.of(id).next()?.id).ok();
             let name = listener.and_then(|one| one.name.as_ref());
             Some((group.id, address, name.map(|name| name.bound.clone())))
@@ -289,9 +282,6 @@ impl SocketThread {
         let all = groups.flat_map(|group| self.inodes(group, id));
         let unheld = all.filter(|(_, inode)| !held.contains(inode));
         let unheld: Vec<_> = unheld.map(|(listener, _)| listener).collect();
-        if self.table.live() == Some(id) {
-            unheld.iter().for_each(|one| self.sockets.closed(*one));
-        }
         self.handle(TableInput::Orphan(unheld), None)
     }
 
@@ -314,7 +304,6 @@ impl SocketThread {
             let inodes = self.inodes(group, id);
             if let (true, Some(endpoint)) = (inodes.is_empty(), group.endpoint)
                 && group.is_expected(live)
-                && !self.was_brief(group)
                 && !endpoint.is_covered_by(covering(endpoint))
             {
                 let overlaps = |one: &Endpoint| one.overlaps(&endpoint);
@@ -330,14 +319,6 @@ impl SocketThread {
             }
         }
         opened
-    }
-
-    /// Whether the live generation does not listen here and has only tried the address out. The next generation need not
-    /// open it.
-    fn was_brief(&self, group: &Group) -> bool {
-        let live = self.table.live();
-        live.is_some_and(|live| group.of(live).next().is_none())
-            && self.sockets.group(group.id).is_ok_and(|group| group.brief)
     }
 
     fn inodes(&self, group: &Group, id: GenId) -> Vec<(ListenerId, u64)> {

@@ -39,7 +39,7 @@ fn program(pid: i32, sockets: Vec<ProgramSocket>) -> InterceptedProgram {
         hidden: false,
         failed: false,
         in_use: None,
-        connections: OwnConnections::default(),
+        started: false,
     }
 }
 

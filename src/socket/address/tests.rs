@@ -4,7 +4,9 @@ use super::*;
 
 fn shown(value: &str) -> String {
     match value.parse::<ListenSpec>() {
-        Ok(spec) => spec.to_string(),
+        Ok(ListenSpec { name, address, .. }) => {
+            name.map_or_else(String::new, |name| name + "=") + &address.to_string()
+        }
         Err(error) => format!("error: {error}"),
     }
 }
@@ -55,15 +57,11 @@ fn an_error_names_the_value_and_the_mistake() {
         ("", "not an address"),
         ("three", "not an address"),
         ("70000", "`70000` is not a port from 0 to 65535"),
-        ("127.0.0.1", "the port is missing"),
-        ("[::1]", "the port is missing"),
-        ("localhost", "the port is missing"),
+        ("127.0.0.1", "use `3000`, `127.0.0.1:3000`"),
         ("::1", "needs brackets"),
         ("::1:3000", "needs brackets"),
-        ("127.0.0.1:web", "`web` is not a port"),
-        ("[::1]:99999", "`99999` is not a port"),
-        ("localhost:", "`` is not a port"),
-        ("example.org:80", "`example.org` is not an IP address"),
+        ("localhost:99999", "`99999` is not a port"),
+        ("example.org:80", "not an address; use `3000`"),
         ("udp:53", "UDP is not supported"),
         ("udp::53", "UDP is not supported"),
         ("unix:", "the file name is missing"),

@@ -10,6 +10,10 @@ use super::types::{Owner, Steering};
 use crate::os::Instruction;
 use crate::reload::GenId;
 
+/// The largest number of source ports that are diverted at a time, which bounds the length of the steering program. The
+/// oldest one gives way: its connection has probably been made.
+const MAX_DIVERTED: usize = 16;
+
 /// One element of the kernel's array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GroupMember {
@@ -32,6 +36,9 @@ impl Reuseport {
     pub(super) fn divert(&mut self, port: u16, to: Option<GenId>) {
         self.diverted.retain(|(this, _)| *this != port);
         self.diverted.extend(to.map(|id| (port, id)));
+        if self.diverted.len() > MAX_DIVERTED {
+            self.diverted.remove(0);
+        }
     }
 
     /// Returns the steering that must be attached. Returns `None` if the kernel already has it, or if the target has no

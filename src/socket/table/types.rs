@@ -150,24 +150,7 @@ pub(in crate::socket) enum TableInput {
 impl TableInput {
     /// Whether the input changes nothing outside the group of its address.
     pub(super) fn concerns_one_group(&self, live: Option<GenId>) -> bool {
-        match self {
-            Self::Join(_, joining) => live != Some(joining.id),
-            Self::Add(_)
-            | Self::Prepare(_)
-            | Self::Orphan(_)
-            | Self::Switch(_)
-            | Self::Hold
-            | Self::Respond
-            | Self::StopResponding
-            | Self::Drain(_)
-            | Self::Release(_)
-            | Self::Divert { .. }
-            | Self::ShutDown(_)
-            | Self::Scanned { .. }
-            | Self::Reloading(_)
-            | Self::Tick
-            | Self::Close => false,
-        }
+        matches!(self, Self::Join(_, joining) if live != Some(joining.id))
     }
 
     /// Whether the input succeeds only if the missing forwarders start, so that the reply must wait for
