@@ -127,7 +127,7 @@ fn open_sockets(config: &Config) -> Result<Sockets, Failure> {
             true => Failure::usage,
             false => Failure::environment,
         };
-        failure(error.to_string()).hints(error.hint())
+        failure(error.to_string()).hints(error.hint)
     })
 }
 

@@ -161,7 +161,7 @@ impl Driver {
                 return;
             }
             InterceptEvent::InUse(error) => {
-                (Level::Error, format!("gen {id}: {error}"), error.hint())
+                (Level::Error, format!("gen {id}: {error}"), error.hint)
             }
             InterceptEvent::Listed { address, listed } => {
                 self.reported.explained.insert(id);

@@ -47,55 +47,46 @@ pub fn start(
     pids: impl Fn() -> Vec<i32> + Send + 'static,
     notify: impl FnMut(InterceptEvent) + Send + 'static,
 ) -> io::Result<()> {
-    let interceptor = Interceptor {
-        program: InterceptedProgram {
-            id,
-            adopter,
-            pids: Box::new(pids),
-            sockets: ProgramSockets::default(),
-            binding: Vec::new(),
-            holders: Vec::new(),
-            notify: Box::new(notify),
-            hidden: false,
-            failed: false,
-            in_use: None,
-            started: false,
-        },
+    let program = InterceptedProgram {
+        id,
+        adopter,
+        pids: Box::new(pids),
+        sockets: ProgramSockets::default(),
+        binding: Vec::new(),
+        holders: Vec::new(),
+        notify: Box::new(notify),
+        hidden: false,
+        failed: false,
+        in_use: None,
+        started: false,
         pause: PAUSE,
         search_at: Instant::now(),
     };
     let thread = thread::Builder::new().name(format!("intercept {id}"));
-    thread.spawn(move || interceptor.run(channel))?;
+    thread.spawn(move || program.run(channel))?;
     Ok(())
 }
 
-struct Interceptor {
-    program: InterceptedProgram,
-    /// The pause before the next search for closed sockets.
-    pause: Duration,
-    search_at: Instant,
-}
-
-impl Interceptor {
+impl InterceptedProgram {
     fn run(mut self, channel: OwnedFd) {
         let calls = match InterceptedCalls::accept(channel) {
             Ok(Ok(calls)) => calls,
             Ok(Err(errno)) => {
                 let why = os::seccomp::unavailable(errno);
-                return (self.program.notify)(InterceptEvent::NotIntercepted(why));
+                return (self.notify)(InterceptEvent::NotIntercepted(why));
             }
             // The program was not started. That is reported elsewhere.
             Err(_) => return,
         };
         loop {
-            let listens = self.program.sockets.0.iter().any(|one| one.listens);
-            let searches = listens || !self.program.binding.is_empty();
+            let listens = self.sockets.0.iter().any(|one| one.listens);
+            let searches = listens || !self.binding.is_empty();
             let pause = self.search_at.saturating_duration_since(Instant::now());
             if searches && pause.is_zero() {
                 self.search();
                 continue;
             }
-            match calls.next(&self.program.holders, searches.then_some(pause)) {
+            match calls.next(&self.holders, searches.then_some(pause)) {
                 Ok(Next::Call(call)) => self.handle(&calls, &call),
                 Ok(Next::Stopped) => self.search(),
                 Ok(Next::Ended) => return,
@@ -109,9 +100,9 @@ impl Interceptor {
     /// takes, so the pause grows with it.
     fn search(&mut self) {
         let begun = Instant::now();
-        self.program.settle(None);
-        self.program.forget_closed();
-        let pause = match self.program.sockets.several_share() {
+        self.settle(None);
+        self.forget_closed();
+        let pause = match self.sockets.several_share() {
             true => PAUSE,
             false => (self.pause * 2).min(LONGEST_PAUSE),
         };
@@ -125,18 +116,18 @@ impl Interceptor {
             self.pause = PAUSE;
             self.search_at = Instant::now() + PAUSE;
         }
-        let perform = AssertUnwindSafe(|| self.program.perform(Caller { calls, call }));
+        let perform = AssertUnwindSafe(|| self.perform(Caller { calls, call }));
         // A panic must not end this thread, because all later calls of the program would then fail.
         let reply = catch_unwind(perform).unwrap_or_else(|_| {
             let error = io::Error::other("internal error in hotrun");
-            self.program.not_adopted(None, error)
+            self.not_adopted(None, error)
         });
-        let (id, thread, syscall) = (self.program.id, call.thread, call.syscall);
+        let (id, thread, syscall) = (self.id, call.thread, call.syscall);
         tracing::debug!("gen {id}, thread {thread}: {syscall:?} -> {reply:?}");
         // This fails only if the caller or hotrun's end of the channel is gone. Either way, no caller is waiting.
         let _ = calls.reply(call, reply);
-        self.program.await_bind(thread);
+        self.await_bind(thread);
         // Finding the process that holds the address takes a long time, so do it only after the reply.
-        self.program.report_in_use();
+        self.report_in_use();
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socket2::Socket;
@@ -121,6 +122,9 @@ pub(super) struct InterceptedProgram {
     pub(super) in_use: Option<Endpoint>,
     /// Whether the generation is no longer starting. If so, the kernel handles all its connections.
     pub(super) started: bool,
+    /// The pause before the next search for closed sockets.
+    pub(super) pause: Duration,
+    pub(super) search_at: Instant,
 }
 
 impl InterceptedProgram {

@@ -10,7 +10,7 @@ use super::endpoint::{Endpoint, Transport};
 use super::open::{listen, refuse_strangers, sharing};
 use super::opened::{At, OpenGroup, OpenSockets, Sharing, missing};
 use super::table::{GroupId, Kernel, ListenerId, Op, Sight, TableInput};
-use super::unix_path::UnixPath;
+use super::unix_path::{SocketName, UnixPath};
 use crate::os::{self, Queue};
 use crate::unclaimed::UnclaimedPolicy;
 
@@ -99,25 +99,20 @@ impl<'a> Applier<'a> {
         self.sockets.add(group, id, socket, None)
     }
 
-    fn link_path(&mut self, id: ListenerId) -> io::Result<()> {
+    fn with_path<T>(
+        &mut self,
+        id: ListenerId,
+        act: impl FnOnce(&mut UnixPath, &SocketName) -> T,
+    ) -> io::Result<T> {
         let OpenSockets {
             groups, listeners, ..
         } = &mut *self.sockets;
         let listener = listeners.get(&id).ok_or_else(missing)?;
         let group = groups.get_mut(&listener.group).ok_or_else(missing)?;
         match (&mut group.at, &listener.name) {
-            (At::Path(path), Some(name)) => path.link(name),
+            (At::Path(path), Some(name)) => Ok(act(path, name)),
             (At::Path(_) | At::Ip(_), _) => Err(missing()),
         }
-    }
-
-    fn restore_path(&self, id: ListenerId) -> io::Result<()> {
-        let listener = self.sockets.listener(id)?;
-        let group = self.sockets.group(listener.group)?;
-        if let (At::Path(path), Some(name)) = (&group.at, &listener.name) {
-            path.restore(name);
-        }
-        Ok(())
     }
 
     fn forward(&mut self, id: ListenerId) -> io::Result<()> {
@@ -225,8 +220,10 @@ impl Kernel for Applier<'_> {
                 tracing::debug!("{address}: attaching {steering:?} through {via:?}");
                 os::steer(&*listener.socket, &steering.program())
             }
-            Op::LinkPath { listener } => self.link_path(listener),
-            Op::RestorePath { listener } => self.restore_path(listener),
+            Op::LinkPath { listener } => self.with_path(listener, UnixPath::link)?,
+            Op::RestorePath { listener } => {
+                self.with_path(listener, |path, name| path.restore(name))
+            }
             Op::Hide { listener } => os::hide(&*self.sockets.listener(listener)?.socket),
             Op::SetNonblocking { listener } => {
                 let listener = self.sockets.listener(listener)?;

@@ -24,7 +24,8 @@ const BACKLOG: i32 = 4096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenError {
     message: String,
-    hint: Option<String>,
+    /// What the user can do about the error.
+    pub hint: Option<String>,
     /// Whether the mistake is in the `--listen` arguments themselves: a name or an address is given twice.
     pub is_usage: bool,
 }
@@ -100,11 +101,6 @@ impl OpenError {
             ),
             _ => Self::io(&format!("listening on `{address}`"), error),
         }
-    }
-
-    /// Returns what the user can do about the error.
-    pub fn hint(&self) -> Option<String> {
-        self.hint.clone()
     }
 }
 

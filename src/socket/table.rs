@@ -131,7 +131,11 @@ impl Table {
             }
             Input::Drain(id) => self.drain(id, env),
             Input::Release(id) => self.release(id, env),
-            Input::Divert { group, port, to } => self.divert(group, port, to, env),
+            Input::Divert { group, port, to } => match self.group(group) {
+                Some(group) => group.divert(port, to, env),
+                // The group has been removed, and the diversion with it.
+                None => to.map_or(Ok(()), |id| Err(does_not_listen(id))),
+            },
             Input::ShutDown(listener) => {
                 self.on_each(env, |group, env| group.shut_down(listener, env))
             }
@@ -337,22 +341,12 @@ impl Table {
         let Some(live) = env.common.live else {
             return Ok(());
         };
-        self.on_each(env, |group, env| group.hold_left_by(id, live, env))
-    }
-
-    fn divert(
-        &mut self,
-        group: GroupId,
-        port: u16,
-        to: Option<GenId>,
-        env: &mut Env,
-    ) -> io::Result<()> {
-        match (self.group(group), to) {
-            (Some(group), to) => group.divert(port, to, env),
-            (None, Some(id)) => Err(does_not_listen(id)),
-            // The group has been removed, and the diversion with it.
-            (None, None) => Ok(()),
-        }
+        self.on_each(env, |group, env| {
+            match group.is_target(id) && !group.may_serve(live) {
+                true => group.hold(env),
+                false => Ok(()),
+            }
+        })
     }
 
     fn release(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {

@@ -184,21 +184,18 @@ impl SocketThread {
     /// program will accept, and how many are waiting in each.
     pub(super) fn release(&mut self, id: GenId) -> io::Result<Vec<(Address, u32)>> {
         let paths = self.table.groups().iter().filter(|group| group.is_path());
-        let listeners = paths.flat_map(|group| group.reached(id).map(|one| (group.id, one.id)));
-        let waiting = listeners.filter_map(|(group, listener)| {
-            let inode = self.sockets.listener(listener).ok()?.inode;
-            let waiting = os::unix_queue(inode).ok()?.waiting;
-            let address = self.sockets.group(group).ok()?.address();
-            Some((listener, address, waiting))
+        let waiting = paths.flat_map(|group| group.reached(id)).filter_map(|one| {
+            let listener = self.sockets.listener(one.id).ok()?;
+            let waiting = os::unix_queue(listener.inode).ok()?.waiting;
+            let address = self.sockets.group(listener.group).ok()?.address();
+            (waiting > 0).then_some((one.id, address, waiting))
         });
-        let waiting: Vec<_> = waiting.filter(|(.., waiting)| *waiting > 0).collect();
+        let waiting: Vec<_> = waiting.collect();
         self.handle(TableInput::Release(id), None)?;
         let groups = self.table.groups().iter();
         let kept: HashSet<ListenerId> = groups.flat_map(Group::held).map(|one| one.id).collect();
         let lost = waiting.into_iter().filter(|(one, ..)| !kept.contains(one));
-        Ok(lost
-            .map(|(_, address, waiting)| (address, waiting))
-            .collect())
+        Ok(lost.map(|(_, address, count)| (address, count)).collect())
     }
 
     /// Returns what a drain monitor must watch for this generation.

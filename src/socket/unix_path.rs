@@ -61,18 +61,21 @@ impl UnixPath {
 
     /// Opens another listener, which the path does not lead to yet.
     pub(super) fn open(&self) -> io::Result<(Socket, SocketName)> {
-        loop {
-            let (socket, file, bound) = self.bind()?;
-            let listening = listen(&socket, 0);
-            let id = fs::symlink_metadata(&file).map(|metadata| file_id(&metadata));
-            match listening.and(id) {
-                Ok(id) => return Ok((socket, SocketName { file, bound, id })),
-                // Another hotrun found the socket before it was listening, and removed it as a leftover.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let _ = fs::remove_file(&file);
-                    return Err(error);
-                }
+        let name = fresh_name();
+        let file = self.path.with_file_name(&name);
+        let bound = match file.as_os_str().len() <= LONGEST_UNIX_PATH {
+            true => file.clone(),
+            false => os::socket_holders::short_path(&self.directory, &name)?,
+        };
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(&bound)?)?;
+        let listening = listen(&socket, 0);
+        let id = listening.and_then(|()| Ok(file_id(&fs::symlink_metadata(&file)?)));
+        match id {
+            Ok(id) => Ok((socket, SocketName { file, bound, id })),
+            Err(error) => {
+                let _ = fs::remove_file(&file);
+                Err(error)
             }
         }
     }
@@ -104,7 +107,8 @@ impl UnixPath {
                 {
                     copy_access(&before, &name.file);
                 }
-                let second = self.link_beside(&name.file)?;
+                let second = self.path.with_file_name(fresh_name());
+                fs::hard_link(&name.file, &second)?;
                 let renamed = fs::rename(&second, &self.path);
                 let _ = fs::remove_file(&second);
                 renamed?;
@@ -120,36 +124,6 @@ impl UnixPath {
         if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             // This fails if the directory is gone, and then there is no path to restore.
             let _ = fs::hard_link(&name.file, &self.path);
-        }
-    }
-
-    /// Gives the file another name next to the path.
-    fn link_beside(&self, file: &Path) -> io::Result<PathBuf> {
-        loop {
-            let second = self.path.with_file_name(fresh_name());
-            match fs::hard_link(file, &second) {
-                Ok(()) => return Ok(second),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Binds a socket to a new name. Returns the socket, the file's path, and the name as passed to `bind`.
-    fn bind(&self) -> io::Result<(Socket, PathBuf, PathBuf)> {
-        loop {
-            let name = fresh_name();
-            let file = self.path.with_file_name(&name);
-            let bound = match file.as_os_str().len() <= LONGEST_UNIX_PATH {
-                true => file.clone(),
-                false => os::socket_holders::short_path(&self.directory, &name)?,
-            };
-            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            match socket.bind(&SockAddr::unix(&bound)?) {
-                Ok(()) => return Ok((socket, file, bound)),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(error) => return Err(error),
-            }
         }
     }
 }

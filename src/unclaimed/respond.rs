@@ -69,7 +69,7 @@ pub(super) async fn send(mut client: TcpStream, response: &[u8]) -> io::Result<(
 pub(super) fn response(reason: &Reason, page: bool, body: bool) -> Vec<u8> {
     let (kind, policy, text) = match page {
         true => {
-            let ErrorPage { html, policy } = self::page(reason);
+            let (html, policy) = self::page(reason);
             ("text/html", Some(policy), html)
         }
         false => ("text/plain", None, plain(reason)),
@@ -197,13 +197,6 @@ fn is_this_machine(host: &str) -> bool {
 /// The header with the reason's mark. The page compares it to detect that hotrun now gives a different reason.
 const MARK: &str = "Hotrun-Reason";
 
-/// A page and its `Content-Security-Policy`, which allows the page only to use its own style and script and to send
-/// requests to its origin.
-struct ErrorPage {
-    html: String,
-    policy: String,
-}
-
 const STYLE: &str = "
 :root { color-scheme: light dark }
 body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif }
@@ -227,7 +220,9 @@ async function poll() {
 setTimeout(poll, 1000);
 ";
 
-fn page(reason: &Reason) -> ErrorPage {
+/// Builds the page and its `Content-Security-Policy`, which allows the page only to use its own style and script and to
+/// send requests to its origin.
+fn page(reason: &Reason) -> (String, String) {
     let (summary, mark, nonce) = (escape(&reason.summary), reason.mark(), nonce());
     let details = reason.details.iter().map(|text| {
         let text = escape(text.trim_end());
@@ -252,7 +247,7 @@ fn page(reason: &Reason) -> ErrorPage {
         "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; \
          base-uri 'none'; form-action 'none'"
     );
-    ErrorPage { html, policy }
+    (html, policy)
 }
 
 /// Escapes text for use anywhere in a page (HTML, 13.3 "Serializing HTML fragments"). Replaces control characters,

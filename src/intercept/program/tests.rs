@@ -40,6 +40,8 @@ fn program(pid: i32, sockets: Vec<ProgramSocket>) -> InterceptedProgram {
         failed: false,
         in_use: None,
         started: false,
+        pause: Duration::ZERO,
+        search_at: Instant::now(),
     }
 }
 

@@ -22,7 +22,6 @@ use super::Table;
 use super::group::{Group, Sweep};
 use super::types::{Env, Listener, ListenerId, Op, Sight, TableInput};
 use crate::reload::Time;
-use crate::socket::Transport;
 
 /// The minimum time to keep a listener after the switch: another CPU may have chosen it with the old steering program
 /// but not queued the connection yet.
@@ -118,8 +117,7 @@ impl Group {
         let Some(handshakes) = self.next_scan(env) else {
             return self.scan_later(env.now);
         };
-        let transport = self.endpoint.map(|endpoint| endpoint.transport);
-        if transport != Some(Transport::Tcp) {
+        if !self.may_accept() {
             // No system-wide scan is needed: clients of a unix socket reach a listener immediately through its file,
             // and datagrams have no handshake.
             let sight = Sight {
@@ -185,10 +183,7 @@ impl Group {
         let warm_for = |one: &Listener| one.targeted_until.map(|until| now.since(until));
         let rested = |one: &Listener| warm_for(one).is_none_or(|passed| passed >= REST);
         let unsure = |one: &Listener| !one.quiescent && rested(one);
-        let leaves = |one: &Listener, env: &mut Env| {
-            one.quiescent && self.may_leave(one, true) && self.is_empty(one.id, env)
-        };
-        if !self.released().any(|one| unsure(one) || leaves(one, env)) {
+        if !self.released().any(unsure) && self.closable(true, env).is_none() {
             return None;
         }
         let matters =

@@ -101,16 +101,18 @@ impl Group {
 
     /// Whether this is a group of datagram sockets, which have no accept queue and are not forwarded.
     pub(in crate::socket) fn carries_datagrams(&self) -> bool {
-        let transport = self.endpoint.map(|endpoint| endpoint.transport);
-        transport == Some(Transport::Udp)
+        self.transport() == Some(Transport::Udp)
     }
 
     /// Whether hotrun may accept connections here, to forward them or respond to them. A unix connection that hotrun
     /// forwarded would carry hotrun's identity instead of its client's (`SO_PEERCRED`, `unix(7)`), so a client could
     /// pass for hotrun's user, such as root. Instead, the connection waits in its queue until a program accepts it.
     pub(in crate::socket) fn may_accept(&self) -> bool {
-        let transport = self.endpoint.map(|endpoint| endpoint.transport);
-        transport == Some(Transport::Tcp)
+        self.transport() == Some(Transport::Tcp)
+    }
+
+    fn transport(&self) -> Option<Transport> {
+        self.endpoint.map(|endpoint| endpoint.transport)
     }
 
     /// Whether this is the group of a unix socket's path.

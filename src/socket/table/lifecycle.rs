@@ -44,14 +44,8 @@ impl Group {
         draining: bool,
         env: &mut Env,
     ) -> io::Result<()> {
-        let Joining {
-            id,
-            multipath,
-            backlog,
-            late,
-        } = joining;
-        let owner = Owner::Generation(id);
-        if multipath {
+        let owner = Owner::Generation(joining.id);
+        if joining.multipath {
             self.anchor(env)?;
         }
         self.sweep_soon(env.now);
@@ -59,11 +53,11 @@ impl Group {
         env.kernel.perform(Op::Join {
             group,
             listener,
-            backlog,
+            backlog: joining.backlog,
         })?;
-        let live = env.common.live == Some(id);
+        let live = env.common.live == Some(joining.id);
         self.listeners.push(Listener {
-            multipath,
+            multipath: joining.multipath,
             retired: draining,
             phase: match live {
                 true => ListenerPhase::Served,
@@ -81,7 +75,7 @@ impl Group {
             self.target = owner;
             steered = self.steer(env);
         }
-        self.opened(live, late);
+        self.opened(live, joining.late);
         let passed = |one: &&Listener| {
             let next = one.owner == Owner::Next && !draining;
             next || one.owner == owner && one.origin != Origin::Program
@@ -203,16 +197,6 @@ impl Group {
             self.target = Owner::Next;
         }
         true
-    }
-
-    /// Holds new connections if they reach this generation, which is about to be asked to stop, and the live one does
-    /// not listen here.
-    pub(super) fn hold_left_by(&mut self, id: GenId, live: GenId, env: &mut Env) -> io::Result<()> {
-        let left = self.target == Owner::Generation(id) && !self.may_serve(live);
-        match left {
-            true => self.hold(env),
-            false => Ok(()),
-        }
     }
 
     /// Releases the listeners of a generation whose process tree is gone, so that only hotrun holds them.

@@ -14,7 +14,7 @@ fn refused(value: &str, sharing: Sharing) -> (String, String) {
     let error = try_open(&[value], sharing)
         .err()
         .expect("the address is refused");
-    (error.to_string(), error.hint().unwrap())
+    (error.to_string(), error.hint.unwrap())
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ fn the_error_for_a_privileged_port_suggests_a_fix() {
     let denied = io::Error::from_raw_os_error(nix::libc::EACCES);
     let error = OpenError::tcp(([127, 0, 0, 1], 80).into(), &denied);
     assert_eq!(error.to_string(), "no permission to listen on port `80`");
-    let hint = error.hint().unwrap();
+    let hint = error.hint.unwrap();
     assert!(
         hint.contains("net.ipv4.ip_unprivileged_port_start=80")
             && hint.contains("CAP_NET_BIND_SERVICE"),
@@ -144,7 +144,7 @@ async fn a_regular_file_at_a_unix_path_is_refused_and_kept() {
             error.to_string(),
             format!("`{}` exists and is not a socket", path.display())
         );
-        assert!(error.hint().is_some());
+        assert!(error.hint.is_some());
     }
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     assert_eq!(names_in(directory.path()), ["app.sock"]);
