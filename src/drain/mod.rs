@@ -9,9 +9,7 @@ mod idle;
 use std::collections::{HashMap, HashSet};
 use std::future;
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -26,7 +24,7 @@ use crate::os::{
     KERNEL_TICK, TcpConnection, TcpState, UnixConnection, tcp_connections, tcp_half_open,
     unix_connections,
 };
-use crate::socket::{LONGEST_HANDSHAKE, MonitoredListener};
+use crate::socket::{Address, LONGEST_HANDSHAKE, MonitoredListener};
 
 /// The shortest and longest pause between two polls. Within these limits, polling takes at most a tenth of the time.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -75,7 +73,7 @@ impl DrainMonitor {
     #[must_use]
     pub fn new(listeners: Vec<MonitoredListener>) -> Self {
         Self {
-            shared: listeners.iter().any(MonitoredListener::is_shared),
+            shared: listeners.iter().any(|one| one.shared),
             listeners: Arc::new(listeners),
             since: Instant::now(),
             quiet: QUIET,
@@ -138,8 +136,8 @@ impl DrainMonitor {
 
     /// Returns how many of the generation's connections these processes hold. Fails if the system does not report this.
     pub fn connection_count(&self, pids: &[i32]) -> io::Result<usize> {
-        let found = self.polls().connections(pids)?;
-        Ok(found.tcp.len() + found.unix.len())
+        let (tcp, unix) = self.polls().connections(pids)?;
+        Ok(tcp.len() + unix.len())
     }
 
     fn polls(&self) -> Polls {
@@ -165,11 +163,7 @@ struct Polls {
     in_use: Arc<InUse>,
 }
 
-/// The connections of the generation.
-struct Connections {
-    tcp: Vec<TcpConnection>,
-    unix: Vec<UnixConnection>,
-}
+type Connections = (Vec<TcpConnection>, Vec<UnixConnection>);
 
 impl Polls {
     fn is_quiescent(&mut self, pids: &[i32]) -> io::Result<bool> {
@@ -177,19 +171,19 @@ impl Polls {
         if self.half_open()? || self.listeners.iter().any(|one| one.queued() > 0) {
             return Ok(false);
         }
-        let found = self.connections(pids)?;
-        Ok(!found.tcp.iter().any(is_new) && found.unix.iter().all(|one| one.unread == 0))
+        let (tcp, unix) = self.connections(pids)?;
+        Ok(!tcp.iter().any(is_new) && unix.iter().all(|one| one.unread == 0))
     }
 
     fn is_idle(&mut self, pids: &[i32]) -> io::Result<bool> {
         let half_open = self.half_open()?;
-        let found = self.connections(pids)?;
+        let (tcp, unix) = self.connections(pids)?;
         // Do not use `all` here: the detector must see every connection at every poll.
-        let busy = found.tcp.iter().filter(|one| !self.idle.is_idle(one));
-        let mut idle = busy.count() == 0 && found.unix.iter().all(|one| one.peer_gone);
+        let busy = tcp.iter().filter(|one| !self.idle.is_idle(one));
+        let mut idle = busy.count() == 0 && unix.iter().all(|one| one.peer_gone);
         // Connections that wait in a unix socket are not forwarded.
-        let mut unix = self.listeners.iter().filter(|one| one.is_unix());
-        idle &= unix.all(|one| one.queued() == 0);
+        let mut listeners = self.listeners.iter();
+        idle &= listeners.all(|one| matches!(one.address, Address::Tcp(_)) || one.queued() == 0);
         Ok(idle && !half_open)
     }
 
@@ -200,8 +194,10 @@ impl Polls {
         if passed >= LONGEST_HANDSHAKE {
             return Ok(false);
         }
-        for address in self.tcp_addresses() {
-            if tcp_half_open(address)?.is_some_and(|age| age.saturating_add(KERNEL_TICK) >= passed)
+        for address in self.addresses() {
+            if let Address::Tcp(address) = address
+                && let Some(age) = tcp_half_open(*address)?
+                && age.saturating_add(KERNEL_TICK) >= passed
             {
                 return Ok(true);
             }
@@ -209,33 +205,26 @@ impl Polls {
         Ok(false)
     }
 
-    /// Returns one address for each port and family: the kernel reports all connections on a port at once.
-    fn tcp_addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        let address = |listener: &MonitoredListener| match listener {
-            MonitoredListener::Tcp { address, .. } => Some(*address),
-            MonitoredListener::Unix { .. } => None,
-        };
+    /// Returns every unix socket's name, and one TCP address for each port and family: the kernel reports all connections
+    /// on a port at once.
+    fn addresses(&self) -> Vec<&Address> {
         let mut seen = HashSet::new();
-        let all = self.listeners.iter().filter_map(address);
-        all.filter(move |one| seen.insert((one.port(), one.is_ipv6())))
-    }
-
-    fn unix_names(&self) -> HashSet<&PathBuf> {
-        let names = self.listeners.iter().filter_map(|listener| match listener {
-            MonitoredListener::Tcp { .. } => None,
-            MonitoredListener::Unix { name, .. } => Some(name),
+        let mut addresses: Vec<_> = self.listeners.iter().map(|one| &one.address).collect();
+        addresses.retain(|one| match one {
+            Address::Tcp(tcp) => seen.insert((tcp.port(), tcp.is_ipv6(), None)),
+            Address::Unix(name) => seen.insert((0, false, Some(name))),
         });
-        names.collect()
+        addresses
     }
 
     /// Returns the generation's connections.
     fn connections(&mut self, pids: &[i32]) -> io::Result<Connections> {
         let (mut tcp, mut unix) = (Vec::new(), Vec::new());
-        for address in self.tcp_addresses() {
-            tcp.extend(tcp_connections(address)?);
-        }
-        for name in self.unix_names() {
-            unix.extend(unix_connections(name)?);
+        for address in self.addresses() {
+            match address {
+                Address::Tcp(address) => tcp.extend(tcp_connections(*address)?),
+                Address::Unix(name) => unix.extend(unix_connections(name)?),
+            }
         }
         let inodes = tcp.iter().map(|one| one.inode);
         let inodes = inodes.chain(unix.iter().map(|one| one.inode)).collect();
@@ -243,23 +232,17 @@ impl Polls {
         tcp.retain(|one| self.owners.ours.contains_key(&one.inode));
         unix.retain(|one| self.owners.ours.contains_key(&one.inode));
         self.count_in_use(&tcp, &unix);
-        Ok(Connections { tcp, unix })
+        Ok((tcp, unix))
     }
-}
 
-impl Polls {
     fn count_in_use(&mut self, tcp: &[TcpConnection], unix: &[UnixConnection]) {
         let awaiting = tcp.iter().filter(|one| self.idle.awaits_response(one));
         let mut in_use: HashSet<u64> = awaiting.map(|one| one.inode).collect();
         let open = unix.iter().filter(|one| !one.peer_gone);
         in_use.extend(open.map(|one| one.inode));
         // If the process is still running, it has probably sent the response and closed the connection.
-        let is_lost = |inode: &&u64| {
-            self.owners
-                .ours
-                .get(inode)
-                .is_some_and(|pid| has_ended(*pid))
-        };
+        let pid = |inode: &u64| self.owners.ours.get(inode).copied();
+        let is_lost = |inode: &&u64| pid(inode).is_some_and(has_ended);
         let lost = self.awaiting.difference(&in_use).filter(is_lost).count();
         self.in_use
             .lost
@@ -324,8 +307,10 @@ impl ConnectionOwners {
     /// Determines which of the `present` sockets the processes `pids` hold. Fails if we may not inspect one of the
     /// processes, because it may hold any of the connections.
     fn update(&mut self, present: &HashSet<u64>, pids: &[i32]) -> io::Result<()> {
-        let unknown = |inode: &&u64| self.is_unknown(**inode);
-        let unknown: Vec<u64> = present.iter().filter(unknown).copied().collect();
+        // Inode 0 means that no process has accepted the connection yet, or that no process holds it any longer.
+        let missed = |inode: &u64| self.missed.get(inode).copied().unwrap_or(0);
+        let mut unknown: Vec<u64> = present.iter().copied().collect();
+        unknown.retain(|one| *one != 0 && !self.ours.contains_key(one) && missed(one) < SEARCHES);
         if unknown.is_empty() {
             return Ok(());
         }
@@ -340,13 +325,6 @@ impl ConnectionOwners {
             }
         }
         Ok(())
-    }
-
-    /// Whether to search for the holder of this socket. Inode 0 means that no process has accepted the connection yet,
-    /// or that no process holds it any longer.
-    fn is_unknown(&self, inode: u64) -> bool {
-        let searches = self.missed.get(&inode).copied().unwrap_or(0);
-        inode != 0 && !self.ours.contains_key(&inode) && searches < SEARCHES
     }
 }
 

@@ -180,7 +180,7 @@ impl InterceptedProgram {
             may_repeat: endpoint.transport == Transport::Udp && os::seccomp::may_lose_replies(),
             neighbours: self.adopter.neighbours(endpoint),
         });
-        tracing::debug!("gen {}: bind to {endpoint}: {decision:?}", self.id);
+        tracing::debug!("gen {}: bind to {address}: {decision:?}", self.id);
         match decision {
             OnBind::PassOn => Reply::Continue,
             OnBind::Repeated => Reply::Success,
@@ -307,12 +307,9 @@ impl InterceptedProgram {
         let (mut held, mut holders) = (HashSet::new(), Vec::new());
         let inspected = pids.iter().try_for_each(|pid| {
             let sockets = sockets_of(*pid).ok()?;
-            holders.extend(
-                sockets
-                    .values()
-                    .any(|one| ours.contains(one))
-                    .then_some(*pid),
-            );
+            if sockets.values().any(|one| ours.contains(one)) {
+                holders.push(*pid);
+            }
             held.extend(sockets.into_values());
             Some(())
         });

@@ -34,7 +34,7 @@ impl fmt::Display for Address {
 pub struct ListenSpec {
     /// The name in `LISTEN_FDNAMES`. If it is `None`, a name is derived from the address.
     pub name: Option<String>,
-    /// The address to listen on.
+    /// The address to listen on. A path must be absolute when the socket is opened.
     pub address: Address,
     /// The descriptor of a listening socket for this address, if hotrun was started with one.
     pub inherited: Option<RawFd>,

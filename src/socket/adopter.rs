@@ -56,7 +56,18 @@ impl Adopter {
     /// no longer starting.
     #[must_use]
     pub fn reached(&self, id: GenId, endpoint: Endpoint) -> Option<Vec<ReachedGroup>> {
-        let reached = self.inbox.ask(move |thread| thread.reached(id, endpoint));
+        let reached = self.inbox.ask(move |thread| {
+            let groups = thread.table.groups().iter().filter(|one| !one.is_hidden());
+            let reached = groups.filter_map(|group| {
+                let covering = group.endpoint.filter(|at| endpoint.is_covered_by(&[*at]))?;
+                Some(ReachedGroup {
+                    endpoint: covering,
+                    listens: group.listens(id),
+                    is_target: group.is_target(id),
+                })
+            });
+            thread.table.is_starting(id).then(|| reached.collect())
+        });
         reached.ok().flatten()
     }
 
@@ -134,8 +145,13 @@ impl Adopter {
     /// Orphans the listeners of this generation that none of its processes holds any longer. `held` contains the inodes
     /// of all sockets that its processes hold.
     pub fn orphan_unheld(&self, id: GenId, held: HashSet<u64>) -> io::Result<()> {
-        self.inbox
-            .ask(move |thread| thread.orphan_unheld(id, &held))?
+        self.inbox.ask(move |thread| {
+            let groups = thread.table.groups().iter();
+            let all = groups.flat_map(|group| thread.inodes(group, id));
+            let unheld = all.filter(|(_, inode)| !held.contains(inode));
+            let unheld = unheld.map(|(listener, _)| listener).collect();
+            thread.handle(TableInput::Orphan(unheld), None)
+        })?
     }
 
     /// Returns the sockets of this generation, including those from `--listen`.

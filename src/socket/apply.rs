@@ -26,15 +26,11 @@ pub(super) enum Payload {
 
 /// Performs the ops that one input requires.
 pub(super) struct Applier<'a> {
-    sockets: &'a mut OpenSockets,
-    payload: Option<Payload>,
+    pub(super) sockets: &'a mut OpenSockets,
+    pub(super) payload: Option<Payload>,
 }
 
-impl<'a> Applier<'a> {
-    pub(super) fn new(sockets: &'a mut OpenSockets, payload: Option<Payload>) -> Self {
-        Self { sockets, payload }
-    }
-
+impl Applier<'_> {
     fn add_group(&mut self, id: GroupId, endpoint: Option<Endpoint>) -> io::Result<()> {
         let is_path = |payload: &mut Payload| matches!(payload, Payload::Path(_));
         let at = match (endpoint, self.payload.take_if(is_path)) {
@@ -60,7 +56,8 @@ impl<'a> Applier<'a> {
         let shared = listeners.find(|one| shares && one.group == group);
         let shared = shared.map(|one| one.socket.try_clone()).transpose()?;
         let inodes = self.sockets.inodes();
-        let (socket, name) = match (shared, &mut self.sockets.group_mut(group)?.at) {
+        let open = self.sockets.groups.get_mut(&group).ok_or_else(missing)?;
+        let (socket, name) = match (shared, &mut open.at) {
             (Some(socket), _) => (socket, None),
             (None, At::Ip(endpoint)) => {
                 let socket = sharing(*endpoint)?;
@@ -158,8 +155,11 @@ impl<'a> Applier<'a> {
         let address = group.address();
         tracing::debug!("{address}: policy for unclaimed connections: {policy:?}");
         group.policy.send_replace(policy);
-        let listeners = self.sockets.listeners.values();
-        let listeners = listeners.filter(|one| one.group == id);
+        let listeners = self
+            .sockets
+            .listeners
+            .values()
+            .filter(|one| one.group == id);
         let forwarders = listeners.filter_map(|one| one.forwarder.as_ref());
         forwarders.for_each(|forwarder| forwarder.wake());
         Ok(())

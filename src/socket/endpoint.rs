@@ -138,12 +138,6 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)
-    }
-}
-
 /// The listener of another process.
 pub(super) struct Occupant {
     pub(super) inode: u64,
@@ -194,7 +188,7 @@ mod tests {
     fn addresses_overlap_if_one_covers_the_other() {
         let check = |a: &str, b: &str| {
             let (a, b) = (endpoint(a), endpoint(b));
-            assert_eq!(a.overlaps(&b), b.overlaps(&a), "{a} {b}");
+            assert_eq!(a.overlaps(&b), b.overlaps(&a), "{a:?} {b:?}");
             a.overlaps(&b)
         };
         assert!(check("127.0.0.1:1", "127.0.0.1:1"));

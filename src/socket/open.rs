@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{self, Path};
+use std::path::Path;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -112,30 +112,23 @@ impl fmt::Display for OpenError {
 
 impl Error for OpenError {}
 
-/// Returns the addresses of `specs`. Makes paths absolute, because a program may change its working directory.
-pub(super) fn addresses(specs: &[ListenSpec]) -> Result<Vec<Address>, OpenError> {
+/// Checks that no name and no address is given twice.
+pub(super) fn check_distinct(specs: &[ListenSpec]) -> Result<(), OpenError> {
     let mut names = HashSet::new();
     let mut given = specs.iter().filter_map(|spec| spec.name.as_ref());
     if let Some(name) = given.find(|name| !names.insert(*name)) {
         let message = format!("two sockets have the name `{name}`");
         return Err(OpenError::usage(message, "give each socket its own name"));
     }
-    let absolute = |spec: &ListenSpec| match &spec.address {
-        Address::Tcp(address) => Ok(Address::Tcp(*address)),
-        Address::Unix(path) => path::absolute(path)
-            .map(Address::Unix)
-            .map_err(|error| OpenError::at_path("finding", path, &error)),
-    };
-    let addresses: Vec<Address> = specs.iter().map(absolute).collect::<Result<_, _>>()?;
     let mut seen = HashSet::new();
     let any_port = |one: &Address| matches!(one, Address::Tcp(tcp) if tcp.port() == 0);
-    let mut specific = addresses.iter().filter(|one| !any_port(one));
-    match specific.find(|one| !seen.insert(*one)) {
+    let mut addresses = specs.iter().map(|spec| &spec.address);
+    match addresses.find(|one| !any_port(one) && !seen.insert(*one)) {
         Some(twice) => {
             let message = format!("`{twice}` is given twice");
             Err(OpenError::usage(message, "remove one of them"))
         }
-        None => Ok(addresses),
+        None => Ok(()),
     }
 }
 
@@ -228,7 +221,7 @@ pub(super) fn refuse_strangers(
         Transport::Tcp => endpoint.stranger(&ours),
     }
     .map_or(Ok(()), |stranger| {
-        let message = format!("{stranger} is also listening on `{endpoint}`");
+        let message = format!("{stranger} is also listening on `{}`", endpoint.address);
         Err(io::Error::new(io::ErrorKind::AddrInUse, message))
     })
 }

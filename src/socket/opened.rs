@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -85,52 +84,26 @@ impl Drop for OpenListener {
     }
 }
 
-/// One of a generation's listeners. `socket` and `queue` are `None` if all generations share the socket, because its
-/// queue then does not belong to one of them.
-pub enum MonitoredListener {
-    /// A TCP socket.
-    Tcp {
-        /// The socket.
-        socket: Option<Arc<Socket>>,
-        /// The address that it listens on.
-        address: SocketAddr,
-    },
-    /// A unix socket.
-    Unix {
-        /// The inode of the socket itself, not that of its path.
-        queue: Option<u64>,
-        /// The path that it is bound to.
-        name: PathBuf,
-    },
+/// One of a generation's listeners.
+pub struct MonitoredListener {
+    /// The address that the socket is bound to.
+    pub address: Address,
+    /// Whether all generations share the socket.
+    pub shared: bool,
+    socket: Arc<Socket>,
+    inode: u64,
 }
 
 impl MonitoredListener {
-    /// Whether all generations share the socket.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        match self {
-            Self::Tcp { socket, .. } => socket.is_none(),
-            Self::Unix { queue, .. } => queue.is_none(),
-        }
-    }
-
-    /// Whether this is a unix socket.
-    #[must_use]
-    pub fn is_unix(&self) -> bool {
-        matches!(self, Self::Unix { .. })
-    }
-
-    /// Returns how many connections are waiting in the accept queue.
+    /// Returns how many connections are waiting in the accept queue, unless all generations share it.
     #[must_use]
     pub fn queued(&self) -> u32 {
-        let queue = match self {
-            Self::Tcp { socket, .. } => socket.as_ref().map(|socket| os::tcp_queue(&**socket)),
-            Self::Unix { queue, .. } => queue.map(os::unix_queue),
+        let queue = match self.address {
+            _ if self.shared => return 0,
+            Address::Tcp(_) => os::tcp_queue(&*self.socket),
+            Address::Unix(_) => os::unix_queue(self.inode),
         };
-        queue
-            .and_then(Result::ok)
-            .filter(|queue| queue.listening)
-            .map_or(0, |queue| queue.waiting)
+        queue.map_or(0, |queue| if queue.listening { queue.waiting } else { 0 })
     }
 }
 
@@ -170,10 +143,6 @@ impl OpenSockets {
 
     pub(super) fn group(&self, id: GroupId) -> io::Result<&OpenGroup> {
         self.groups.get(&id).ok_or_else(missing)
-    }
-
-    pub(super) fn group_mut(&mut self, id: GroupId) -> io::Result<&mut OpenGroup> {
-        self.groups.get_mut(&id).ok_or_else(missing)
     }
 
     pub(super) fn listener(&self, id: ListenerId) -> io::Result<&OpenListener> {
@@ -219,19 +188,14 @@ impl OpenSockets {
     /// Returns what may be known of this listener outside of the thread.
     pub(super) fn monitored(&self, id: ListenerId) -> Option<MonitoredListener> {
         let listener = self.listeners.get(&id)?;
-        let steered = self.sharing == Sharing::Steered;
-        Some(match self.groups.get(&listener.group)?.address() {
-            Address::Tcp(address) => MonitoredListener::Tcp {
-                socket: steered.then(|| listener.socket.clone()),
-                address,
-            },
-            Address::Unix(path) => MonitoredListener::Unix {
-                queue: steered.then_some(listener.inode),
-                name: listener
-                    .name
-                    .as_ref()
-                    .map_or(path, |name| name.bound.clone()),
-            },
+        let own = listener.name.as_ref();
+        let own = own.map(|name| Address::Unix(name.bound.clone()));
+        let group = self.groups.get(&listener.group)?;
+        Some(MonitoredListener {
+            address: own.unwrap_or_else(|| group.address()),
+            shared: self.sharing == Sharing::Shared,
+            socket: listener.socket.clone(),
+            inode: listener.inode,
         })
     }
 

@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, UnixStream};
 use super::address::{Address, ListenSpec, Listening, name_all};
 use super::adopter::Adopter;
 use super::apply::Payload;
-use super::open::{OpenError, addresses, check_unix_path, exclusive_tcp, inherited_tcp};
+use super::open::{OpenError, check_distinct, check_unix_path, exclusive_tcp, inherited_tcp};
 use super::opened::{MonitoredListener, Sharing};
 use super::table::{AddressEvent, GroupId, TableInput};
 use super::thread::{SocketInbox, SocketThread};
@@ -51,7 +51,7 @@ impl Sockets {
     /// # Panics
     /// Outside of a tokio runtime, because connections are forwarded in tokio tasks.
     pub fn open(specs: &[ListenSpec], sharing: Sharing) -> Result<Self, OpenError> {
-        let addresses = addresses(specs)?;
+        check_distinct(specs)?;
         let inbox = SocketThread::start(sharing)
             .map_err(|error| OpenError::io("starting the socket thread", &error))?;
         // From here on, returning an error drops `sockets`, which closes everything.
@@ -61,9 +61,10 @@ impl Sockets {
             inbox,
             reloading: false,
         };
-        let opened = addresses.iter().zip(specs);
-        let opened = opened.map(|(address, spec)| sockets.add(address, spec.inherited));
-        let actual = opened.collect::<Result<_, _>>()?;
+        let mut actual = Vec::new();
+        for spec in specs {
+            actual.push(sockets.add(&spec.address, spec.inherited)?);
+        }
         sockets.addresses = name_all(specs, actual);
         Ok(sockets)
     }
@@ -198,7 +199,13 @@ impl Sockets {
 
     /// Returns this generation's listeners, for finding out whether it has finished.
     pub fn monitored(&self, id: GenId) -> Vec<MonitoredListener> {
-        let monitored = self.inbox.ask(move |thread| thread.monitored(id));
+        let monitored = self.inbox.ask(move |thread| {
+            let groups = thread.table.groups().iter();
+            let groups = groups.filter(|group| !group.carries_datagrams());
+            let listeners = groups.flat_map(|group| group.of(id));
+            let monitored = listeners.filter_map(|one| thread.sockets.monitored(one.id));
+            monitored.collect()
+        });
         monitored.unwrap_or_default()
     }
 

@@ -107,7 +107,11 @@ impl Table {
         kernel: &mut dyn Kernel,
     ) -> io::Result<()> {
         use TableInput as Input;
-        let starts_forwarders = input.starts_forwarders();
+        // These succeed only if the missing forwarders start, so the reply must wait for `tidy`.
+        let starts_forwarders = matches!(
+            input,
+            Input::Hold | Input::Respond | Input::Drain(_) | Input::Release(_)
+        );
         self.mark_untidy(now, &input);
         let env = &mut self.env(now, kernel);
         let result = match input {

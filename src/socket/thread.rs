@@ -15,7 +15,7 @@ use socket2::Socket;
 use super::address::Address;
 use super::apply::{Applier, Payload};
 use super::endpoint::Endpoint;
-use super::opened::{MonitoredListener, OpenSockets, Sharing};
+use super::opened::{OpenSockets, Sharing};
 use super::table::{Group, GroupId, Joining, ListenerId, Table, TableInput};
 use crate::os;
 use crate::reload::GenId;
@@ -139,7 +139,11 @@ impl SocketThread {
                 }
                 // The caller already has its reply. Failed ops are retried later.
                 let now = self.sockets.now();
-                let kernel = &mut Applier::new(&mut self.sockets, None);
+                let sockets = &mut self.sockets;
+                let kernel = &mut Applier {
+                    sockets,
+                    payload: None,
+                };
                 let _ = self.table.tidy(now, kernel);
             }));
         }
@@ -152,7 +156,8 @@ impl SocketThread {
             tracing::debug!("sockets: {input:?}");
         }
         let now = self.sockets.now();
-        let kernel = &mut Applier::new(&mut self.sockets, payload);
+        let sockets = &mut self.sockets;
+        let kernel = &mut Applier { sockets, payload };
         let result = self.table.handle(now, input, kernel);
         result.inspect_err(|error| tracing::debug!("sockets: failed: {error}"))
     }
@@ -174,10 +179,7 @@ impl SocketThread {
             Ok((listener.socket.try_clone()?.into(), listener.inode))
         });
         let passed: io::Result<_> = passed.collect();
-        match passed {
-            Ok(passed) => Ok(passed),
-            Err(error) => self.handle(TableInput::Release(id), None).and(Err(error)),
-        }
+        passed.or_else(|error| self.handle(TableInput::Release(id), None).and(Err(error)))
     }
 
     /// Releases a generation's listeners. Returns the addresses of the unix sockets whose waiting connections no
@@ -196,15 +198,6 @@ impl SocketThread {
         let kept: HashSet<ListenerId> = groups.flat_map(Group::held).map(|one| one.id).collect();
         let lost = waiting.into_iter().filter(|(one, ..)| !kept.contains(one));
         Ok(lost.map(|(_, address, count)| (address, count)).collect())
-    }
-
-    /// Returns what a drain monitor must watch for this generation.
-    pub(super) fn monitored(&self, id: GenId) -> Vec<MonitoredListener> {
-        let groups = self.table.groups().iter();
-        let groups = groups.filter(|group| !group.carries_datagrams());
-        let listeners = groups.flat_map(|group| group.of(id));
-        let monitored = listeners.filter_map(|listener| self.sockets.monitored(listener.id));
-        monitored.collect()
     }
 
     /// Returns the groups where clients can connect to this generation, each with the address that clients use and, for
@@ -236,21 +229,6 @@ impl SocketThread {
         neighbours
     }
 
-    /// Returns the groups in which connections to this endpoint may arrive. Returns `None` if the generation is not
-    /// starting: its connections are then treated like those of any client.
-    pub(super) fn reached(&self, id: GenId, endpoint: Endpoint) -> Option<Vec<ReachedGroup>> {
-        let groups = self.table.groups().iter().filter(|one| !one.is_hidden());
-        let reached = groups.filter_map(|group| {
-            let covering = group.endpoint.filter(|at| endpoint.is_covered_by(&[*at]))?;
-            Some(ReachedGroup {
-                endpoint: covering,
-                listens: group.listens(id),
-                is_target: group.is_target(id),
-            })
-        });
-        self.table.is_starting(id).then(|| reached.collect())
-    }
-
     /// Turns a program's bound socket into a listener.
     pub(super) fn join(
         &mut self,
@@ -271,15 +249,6 @@ impl SocketThread {
         self.handle(input, Some(Payload::Bound(socket)))?;
         let address = endpoint.address;
         Ok(Joined { address, first })
-    }
-
-    /// Orphans this generation's listeners, except those whose inode is in `held`.
-    pub(super) fn orphan_unheld(&mut self, id: GenId, held: &HashSet<u64>) -> io::Result<()> {
-        let groups = self.table.groups().iter();
-        let all = groups.flat_map(|group| self.inodes(group, id));
-        let unheld = all.filter(|(_, inode)| !held.contains(inode));
-        let unheld: Vec<_> = unheld.map(|(listener, _)| listener).collect();
-        self.handle(TableInput::Orphan(unheld), None)
     }
 
     /// Returns the sockets of this generation.
@@ -318,7 +287,7 @@ impl SocketThread {
         opened
     }
 
-    fn inodes(&self, group: &Group, id: GenId) -> Vec<(ListenerId, u64)> {
+    pub(super) fn inodes(&self, group: &Group, id: GenId) -> Vec<(ListenerId, u64)> {
         let inode = |id| Some((id, self.sockets.listener(id).ok()?.inode));
         group.of(id).filter_map(|one| inode(one.id)).collect()
     }

@@ -83,14 +83,13 @@ async fn copy_request(
 }
 
 async fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    let mut attempts = 1;
-    loop {
-        match connect_once(from, to).await {
-            Err(_) if attempts < ATTEMPTS => sleep(BETWEEN_ATTEMPTS).await,
-            connected => return connected,
+    for _ in 1..ATTEMPTS {
+        if let Ok(server) = connect_once(from, to).await {
+            return Ok(server);
         }
-        attempts += 1;
+        sleep(BETWEEN_ATTEMPTS).await;
     }
+    connect_once(from, to).await
 }
 
 /// Connects to `to`. If the client's address is a loopback address, connects from it, with another port, so that the

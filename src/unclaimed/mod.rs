@@ -33,6 +33,12 @@ pub use self::respond::{GetReason, Reason};
 const PLACES: usize = 256;
 /// How long a forwarder waits before it retries if all places or all descriptors are in use.
 const CROWDED: Duration = Duration::from_millis(50);
+/// The errors after which `accept` can be called again at once.
+const TEMPORARY: [io::ErrorKind; 3] = [
+    io::ErrorKind::WouldBlock,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::Interrupted,
+];
 /// How many clients may wait without a place. If there are more, only the newest are kept.
 const MOST_WITHOUT_PLACE: u64 = 256;
 
@@ -252,19 +258,12 @@ impl ForwarderThread {
                 self.unclaimed.runtime.spawn(handled);
             }
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => return true,
-            Err(error) if is_temporary(&error) => {}
+            Err(error) if TEMPORARY.contains(&error.kind()) => {}
             // No descriptors or memory are left. This may be temporary, and the connection stays in the queue.
             Err(_) => thread::sleep(CROWDED),
         }
         false
     }
-}
-
-fn is_temporary(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-    )
 }
 
 /// Handles one connection by the current policy until it is closed.

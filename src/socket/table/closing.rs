@@ -33,12 +33,13 @@ pub const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Table {
-    /// Marks all groups, unless the input concerns only one group, which then marks itself. A program that opens
-    /// thousands of addresses must not have to wait for all groups to be tidied up each time.
+    /// Marks all groups, unless the input changes nothing outside the group of its address, which then marks itself. A
+    /// program that opens thousands of addresses must not have to wait for all groups to be tidied up each time.
     pub(super) fn mark_untidy(&mut self, now: Time, input: &TableInput) {
         self.untidy = true;
         let due = self.deadline.is_some_and(|deadline| deadline <= now);
-        if input.concerns_one_group(self.common.live) && !due {
+        let live = self.common.live;
+        if matches!(input, TableInput::Join(_, one) if live != Some(one.id)) && !due {
             return;
         }
         for group in &mut self.groups {

@@ -75,7 +75,13 @@ impl Group {
             self.target = owner;
             steered = self.steer(env);
         }
-        self.opened(live, joining.late);
+        if let Some(adopted) = &mut self.adopted {
+            adopted.late = joining.late && (adopted.late || !adopted.served);
+            adopted.served |= live;
+            if live {
+                adopted.closed = Closed::No;
+            }
+        }
         let passed = |one: &&Listener| {
             let next = one.owner == Owner::Next && !draining;
             next || one.owner == owner && one.origin != Origin::Program
@@ -87,25 +93,10 @@ impl Group {
         steered.and(orphaned)
     }
 
-    /// Records that a program has opened the adopted address. `live`: whether its generation is live. `late`: whether
-    /// it opened the address so late that the next generation need not.
-    fn opened(&mut self, live: bool, late: bool) {
-        if let Some(adopted) = &mut self.adopted {
-            adopted.late = late && (adopted.late || !adopted.served);
-            adopted.served |= live;
-            if live {
-                adopted.closed = Closed::No;
-            }
-        }
-    }
-
     /// Keeps or opens one of our sockets, so that the steering program can be attached through it.
     fn anchor(&mut self, env: &mut Env) -> io::Result<()> {
-        if self
-            .listeners
-            .iter()
-            .any(|one| one.origin == Origin::Anchor)
-        {
+        let is_anchor = |one: &Listener| one.origin == Origin::Anchor;
+        if self.listeners.iter().any(is_anchor) {
             return Ok(());
         }
         let ours = |one: &&mut Listener| one.origin == Origin::Hotrun && one.owner == Owner::Next;

@@ -147,22 +147,6 @@ pub(in crate::socket) enum TableInput {
     Close,
 }
 
-impl TableInput {
-    /// Whether the input changes nothing outside the group of its address.
-    pub(super) fn concerns_one_group(&self, live: Option<GenId>) -> bool {
-        matches!(self, Self::Join(_, joining) if live != Some(joining.id))
-    }
-
-    /// Whether the input succeeds only if the missing forwarders start, so that the reply must wait for
-    /// [`Table::tidy`](super::Table::tidy).
-    pub(super) fn starts_forwarders(&self) -> bool {
-        matches!(
-            self,
-            Self::Hold | Self::Respond | Self::Drain(_) | Self::Release(_)
-        )
-    }
-}
-
 /// A socket that a program has bound and wants to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::socket) struct Joining {

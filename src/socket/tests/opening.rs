@@ -215,9 +215,7 @@ async fn hc22_socket_files_of_a_killed_hotrun_are_removed() {
 fn a_repeated_name_or_address_is_an_error() {
     let open = |values: [&str; 2]| {
         let specs = values.map(|value| value.parse::<ListenSpec>().unwrap());
-        super::super::open::addresses(&specs)
-            .map(drop)
-            .map_err(|error| error.to_string())
+        super::super::open::check_distinct(&specs).map_err(|error| error.to_string())
     };
     assert_eq!(
         open(["a=1", "a=2"]),
