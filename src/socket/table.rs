@@ -140,9 +140,7 @@ impl Table {
                 // The group has been removed, and the diversion with it.
                 None => to.map_or(Ok(()), |id| Err(does_not_listen(id))),
             },
-            Input::ShutDown(listener) => {
-                self.on_each(env, |group, env| group.shut_down(listener, env))
-            }
+            Input::ShutDown(id) => self.on_each(env, |group, env| group.shut_down(id, env)),
             Input::Scanned { group, sight } => {
                 if let Some(group) = self.group(group) {
                     group.scanned(sight, env);
@@ -151,8 +149,9 @@ impl Table {
             }
             Input::Tick => Ok(()),
             Input::Close => {
-                let groups = self.groups.drain(..);
-                groups.for_each(|mut group| group.remove(env));
+                self.groups
+                    .drain(..)
+                    .for_each(|mut group| group.remove(env));
                 Ok(())
             }
         };
