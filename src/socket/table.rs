@@ -27,6 +27,8 @@ pub(super) use types::{GroupId, Joining, Kernel, ListenerId, Op, Sight, TableInp
 use super::{Endpoint, Transport};
 use crate::reload::{GenId, Time};
 
+use TableInput as Input;
+
 /// How long to wait before retrying to steer or to start a forwarder.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often to check the path of a unix socket that an exiting program may remove. If a program removes it, the path
@@ -106,7 +108,6 @@ impl Table {
         input: TableInput,
         kernel: &mut dyn Kernel,
     ) -> io::Result<()> {
-        use TableInput as Input;
         // These succeed only if the missing forwarders start, so the reply must wait for `tidy`.
         let starts_forwarders = matches!(
             input,
