@@ -14,7 +14,8 @@ use crate::os::KERNEL_TICK;
 const OFTEN: usize = 3;
 
 /// A file that changes at varying times may change in this many runs in a row and still trigger the next run at once,
-/// because users save during builds, too.
+/// because users save during builds, too. After that, the runs are postponed longer and longer. If the file then still
+/// changes in [`OFTEN`] runs, and never between them, it is taken to be written by the runs themselves.
 const MANY: usize = 5;
 
 /// How long after the start of a program a write may be part of the start.
@@ -41,8 +42,9 @@ pub struct SelfTrigger {
     /// The number of runs so far.
     runs: u32,
     newest: Option<LatestRun>,
-    /// The pause between the end of the newest run and the postponed one.
-    pause: Option<Duration>,
+    /// The pause between the end of the newest run and the postponed one, and how many times the length of the newest
+    /// run it lasts at least.
+    pause: Option<(Duration, u32)>,
     /// The files that changed during the last two runs.
     seen: BTreeMap<PathBuf, FileHistory>,
     /// The files that the runs were seen writing at least once.
@@ -55,6 +57,15 @@ pub struct SelfTrigger {
 struct LatestRun {
     started: Instant,
     ended: Option<Instant>,
+    /// Whether it began after a pause at least as long as the run before it.
+    rested: bool,
+}
+
+impl LatestRun {
+    /// When the run ended, and how long it took.
+    fn end(self) -> Option<(Instant, Duration)> {
+        self.ended.map(|ended| (ended, ended - self.started))
+    }
 }
 
 /// How a file changed during runs.
@@ -67,6 +78,9 @@ struct FileHistory {
     /// The number of runs in a row in which the first change came at almost the same time after the start. A run counts
     /// as the third only if it began after a pause.
     alike: usize,
+    /// The number of runs in a row in which the file changed and that began after a long pause. A user who saves while
+    /// a run is postponed ends the row.
+    rested: usize,
     /// How long after the start of the newest run the file first changed.
     after: Duration,
     /// When the file last changed.
@@ -76,10 +90,12 @@ struct FileHistory {
 impl SelfTrigger {
     /// Records that a run has started, which includes the changes for which a run was postponed.
     pub fn started(&mut self, now: Instant) {
+        let before = self.newest.and_then(LatestRun::end);
         self.runs += 1;
         self.newest = Some(LatestRun {
             started: now,
             ended: None,
+            rested: before.is_some_and(|(ended, took)| now - ended >= took),
         });
         self.cancel();
     }
@@ -93,7 +109,9 @@ impl SelfTrigger {
 
     /// When to start the postponed run, if there is one and the current run has ended.
     pub fn due(&self) -> Option<Instant> {
-        Some(self.newest?.ended? + self.pause?)
+        let (ended, took) = self.newest?.end()?;
+        let (pause, times) = self.pause?;
+        Some(ended + pause.max(took * times))
     }
 
     /// Cancels the postponed run.
@@ -118,7 +136,7 @@ impl SelfTrigger {
 
     /// Decides whether files that changed together, at this time, trigger a run.
     pub fn judge(&mut self, paths: &[PathBuf], changed: Instant) -> Verdict {
-        let Some(LatestRun { started, .. }) = self.during(changed) else {
+        let Some(newest) = self.during(changed) else {
             // Something other than the runs also writes these files.
             self.seen.clear();
             return Verdict::Now;
@@ -126,24 +144,26 @@ impl SelfTrigger {
         if self.explains(paths, changed) {
             return Verdict::SelfTriggered;
         }
-        let (run, after) = (self.runs, changed - started);
+        let (run, after) = (self.runs, changed - newest.started);
         self.seen.retain(|_, seen| seen.run + 1 >= run);
-        let (mut alike, mut times) = (usize::MAX, usize::MAX);
+        let (mut alike, mut rested, mut times) = (usize::MAX, usize::MAX, usize::MAX);
         let unexplained = paths.iter().filter(|path| !self.own.contains(*path));
         for path in unexplained {
             let first = FileHistory {
                 run,
                 times: 1,
                 alike: 1,
+                rested: 0,
                 after,
                 last: changed,
             };
             let seen = self.seen.entry(path.clone()).or_insert(first);
-            seen.again(run, started, changed);
+            seen.again(run, newest, changed);
             alike = alike.min(seen.alike);
+            rested = rested.min(seen.rested);
             times = times.min(seen.times);
         }
-        if alike >= OFTEN {
+        if alike >= OFTEN || times > MANY && rested >= OFTEN {
             self.own.extend(paths.iter().cloned());
             return Verdict::SelfTriggered;
         }
@@ -151,7 +171,8 @@ impl SelfTrigger {
             return Verdict::Now;
         }
         // If the times vary, the runs become less and less frequent.
-        self.pause = Some(2 * almost(after) * u32::try_from(times - 1).unwrap_or(u32::MAX));
+        let times = u32::try_from(times.saturating_sub(MANY)).unwrap_or(u32::MAX);
+        self.pause = Some((2 * almost(after), times));
         Verdict::Later
     }
 
@@ -170,17 +191,18 @@ fn almost(after: Duration) -> Duration {
 
 impl FileHistory {
     /// Records another change to the file. Several changes during one run count once.
-    fn again(&mut self, run: u32, started: Instant, changed: Instant) {
+    fn again(&mut self, run: u32, newest: LatestRun, changed: Instant) {
         if self.run != run {
-            let (before, after) = (self.after, changed - started);
+            let (before, after) = (self.after, changed - newest.started);
             let is_alike = before.abs_diff(after) <= almost(before);
-            let paused = started - self.last >= 2 * almost(before);
+            let paused = newest.started - self.last >= 2 * almost(before);
             self.alike = match is_alike {
                 true if paused => self.alike + 1,
                 true => 2,
                 false => 1,
             };
             self.times += 1;
+            self.rested += usize::from(newest.rested);
             (self.run, self.after) = (run, after);
         }
         self.last = changed;

@@ -63,26 +63,26 @@ fn a_run_that_writes_its_inputs_is_self_triggered_the_third_time() {
 }
 
 #[test]
-fn runs_that_write_at_varying_times_are_postponed_longer_and_longer() {
-    let mut runs = Runs::default();
-    let mut last = Duration::ZERO;
-    for run in 1..=20 {
-        runs.start();
-        let after = millis(if run % 2 == 0 { 100 } else { 500 });
-        let verdict = runs.judge_at(&["gen.rs"], after);
-        if run <= MANY {
-            assert_eq!(verdict, Now, "run {run}");
-            continue;
-        }
-        let pause = runs.0.pause.unwrap();
-        assert!(verdict == Later && pause > last, "run {run}: {pause:?}");
-        last = pause - SECOND / 2;
-    }
-    runs.start();
-    assert_eq!(runs.judge_at(&["gen.rs"], millis(100)), Later);
-    runs.start();
-    let found = runs.judge_at(&["gen.rs"], millis(100));
-    assert_eq!(found, SelfTriggered);
+fn runs_that_write_at_varying_times_are_postponed_longer_and_longer_and_then_self_triggered() {
+    let mut history = SelfTrigger::default();
+    let (mut now, mut pauses) = (Instant::now(), Vec::new());
+    // Each run takes five seconds, unless a change cancels it.
+    let found = [2, 4, 1, 3, 1, 4, 2, 4, 1].map(|after| {
+        history.started(now);
+        let changed = now + SECOND * after;
+        let verdict = history.judge(&paths(&["gen.rs"]), changed);
+        let end = match verdict {
+            Now => changed,
+            Later | SelfTriggered => now + 5 * SECOND,
+        };
+        history.ended(end);
+        now = history.due().unwrap_or(end);
+        pauses.extend(history.due().map(|due| due - end));
+        verdict
+    });
+    let expected = [[Now; 3], [Now, Now, Later], [Later, Later, SelfTriggered]];
+    assert_eq!(found, expected.concat()[..]);
+    assert_eq!(pauses, [5 * SECOND, 10 * SECOND, 15 * SECOND]);
 }
 
 #[test]
@@ -129,16 +129,6 @@ fn the_third_run_is_evidence_only_after_a_pause() {
     }
 }
 
-#[test]
-fn saves_at_varying_times_during_long_builds_are_not_self_triggered() {
-    let mut runs = Runs::default();
-    for build in 1..20 {
-        runs.start();
-        let after = SECOND * if build % 3 == 0 { 1 } else { 4 };
-        assert_ne!(runs.judge_at(&["main.rs"], after), SelfTriggered);
-    }
-}
-
 /// Simulates a user who saves at these times, while each build takes `takes`. Returns the number of the save that the
 /// last build contains, unless a save was mistaken for a write by the build.
 fn last_built(saves: &[Duration], takes: Duration) -> Option<usize> {
@@ -182,6 +172,24 @@ fn the_last_of_many_regular_saves_is_built() {
             let saves = Vec::from_iter((1..=number).map(|save| millis(pause) * save));
             let built = last_built(&saves, millis(takes));
             let what = format!("{number} saves, {pause} ms apart, builds of {takes} ms");
+            assert_eq!(built, Some(saves.len()), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_user_who_saves_at_varying_times_during_many_builds_is_not_mistaken_for_the_build() {
+    for takes in 1..=20 {
+        for first in 0..10 {
+            let pauses = [7, 3, 11, 5, 2, 13, 8, 4, 9, 6].iter().cycle();
+            let mut save = Duration::ZERO;
+            let saves = pauses.skip(first).take(60).map(|pause| {
+                save += SECOND * *pause;
+                save
+            });
+            let saves = Vec::from_iter(saves);
+            let built = last_built(&saves, SECOND * takes);
+            let what = format!("builds of {takes} s, from pause {first}");
             assert_eq!(built, Some(saves.len()), "{what}");
         }
     }
