@@ -239,12 +239,9 @@ impl Driver {
     /// Reports the connections to unix sockets that a generation has left behind.
     fn report_lost(&self, id: GenId, lost: &[(Address, u32)]) {
         for (address, count) in lost {
-            let (connections, closed) = match count {
-                1 => ("1 connection".to_owned(), "it is closed"),
-                count => (format!("{count} connections"), "they are closed"),
-            };
-            let text =
-                format!("gen {id} ended before it accepted {connections} to `{address}`; {closed}");
+            let text = format!(
+                "gen {id} ended before it accepted all connections to `{address}`; closed: {count}"
+            );
             self.feed.message(Level::Warning, text, None);
         }
     }

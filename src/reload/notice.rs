@@ -37,26 +37,21 @@ impl Cause {
     }
 }
 
-/// Why a generation failed.
+/// Why a generation failed. `Display` says what the generation did, as in "gen 3 failed to build".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GenFailure {
-    /// The build failed.
     Build,
-    /// The program could not be started.
     Start,
-    /// The program ended before it was ready.
     ExitedEarly(Ended),
-    /// The program was not ready in time.
     ReadyTimeout,
     /// The switch was refused.
     Switch,
     /// The program ended while it was live.
     Crashed(Ended),
-    /// The program's processes vanished; how they ended is unknown.
+    /// The program's processes are gone; how they ended is unknown.
     Vanished,
 }
 
-/// Says what the generation did, as in "gen 3 failed to build".
 impl fmt::Display for GenFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
