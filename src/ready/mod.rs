@@ -1,8 +1,8 @@
 //! Decides when a new generation is ready for connections.
 //!
-//! [`wait`] waits until the rule in [`ReadySpec`] is met. It observes the generation through the closures and channels
-//! in [`ReadyInputs`], so this module knows nothing about process trees, listeners or the notify socket. There is no
-//! timeout: [`reload`](crate::reload) keeps the deadline, and the driver drops the future.
+//! [`wait`] waits until the rule in [`ReadySpec`] is met. It observes the generation only through the closures and
+//! channels in [`ReadyInputs`]. There is no timeout: [`reload`](crate::reload) keeps the deadline, and the driver drops
+//! the future.
 
 mod http;
 mod inputs;
