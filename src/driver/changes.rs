@@ -130,18 +130,23 @@ impl Driver {
 
     /// Whether to take the action now. False if the action is `Ignore`, is postponed, or caused these changes itself.
     fn is_wanted(&mut self, action: &RuleAction, paths: &[PathBuf], seen: Instant) -> bool {
-        let changed = time_of(paths, seen);
+        let stated = last_change(paths).unwrap_or(seen);
         let (verdict, writer) = match action {
             RuleAction::Ignore => return false,
             RuleAction::Signal(_) => return true,
-            RuleAction::Restart => return !self.builds.trigger.explains(paths, changed),
+            RuleAction::Restart => {
+                let trigger = &self.builds.trigger;
+                return !trigger.explains(paths, trigger.time_of(stated, seen));
+            }
             RuleAction::Build => {
-                let verdict = self.builds.trigger.judge(paths, changed);
+                let trigger = &mut self.builds.trigger;
+                let verdict = trigger.judge(paths, trigger.time_of(stated, seen));
                 (verdict, "the build".to_owned())
             }
             RuleAction::Run(line) => {
-                let command = self.commands.entry(line.clone()).or_default();
-                (command.trigger.judge(paths, changed), format!("`{line}`"))
+                let trigger = &mut self.commands.entry(line.clone()).or_default().trigger;
+                let verdict = trigger.judge(paths, trigger.time_of(stated, seen));
+                (verdict, format!("`{line}`"))
             }
         };
         if verdict == Verdict::SelfTriggered {
@@ -273,14 +278,12 @@ pub(super) fn watched_paths(roots: &WatchRoots) -> Vec<PathBuf> {
     roots.dirs.iter().chain(&roots.files).cloned().collect()
 }
 
-/// When these files changed. The event may have arrived late, even after the end of the run that caused it. If a file is
-/// gone, only the time of the event is known.
-fn time_of(paths: &[PathBuf], seen: Instant) -> Instant {
+/// When these files last changed, according to the file system. `None` if one of them is gone.
+fn last_change(paths: &[PathBuf]) -> Option<Instant> {
     let age = |path: &PathBuf| {
         let metadata = fs::symlink_metadata(path).ok()?;
         os::change_time(&metadata).elapsed().ok()
     };
     let youngest = paths.iter().map(age).min().flatten();
-    let changed = youngest.and_then(|age| (Instant::now() + KERNEL_TICK).checked_sub(age));
-    changed.map_or(seen, |changed| changed.min(seen))
+    (Instant::now() + KERNEL_TICK).checked_sub(youngest?)
 }

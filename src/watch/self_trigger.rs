@@ -129,6 +129,13 @@ impl SelfTrigger {
         !first
     }
 
+    /// When files changed: at the time that the file system states, because the event may have been late. If that was
+    /// before the newest run, at the time of the event, because a file server's clock may be behind.
+    pub fn time_of(&self, stated: Instant, seen: Instant) -> Instant {
+        let is_credible = self.newest.is_none_or(|run| run.started <= stated);
+        if is_credible { stated.min(seen) } else { seen }
+    }
+
     /// Whether the runs themselves are known to write all of these files, and the files changed during a run.
     pub fn explains(&self, paths: &[PathBuf], changed: Instant) -> bool {
         self.during(changed).is_some() && paths.iter().all(|path| self.own.contains(path))

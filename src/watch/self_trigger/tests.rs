@@ -207,6 +207,23 @@ fn a_change_after_the_end_of_a_run_does_not_count_for_the_run() {
 }
 
 #[test]
+fn a_change_during_a_run_counts_for_the_run_even_if_the_clock_of_the_file_system_is_behind() {
+    let mut runs = Runs::default();
+    for expected in [Now, Later, SelfTriggered] {
+        runs.start();
+        let seen = runs.0.newest.unwrap().started + SECOND;
+        let changed = runs.0.time_of(seen - 3 * SECOND, seen);
+        assert_eq!(runs.0.judge(&paths(&["gen.rs"]), changed), expected);
+    }
+    let seen = runs.0.newest.unwrap().started + 9 * SECOND;
+    assert_eq!(
+        runs.0.time_of(seen - SECOND, seen),
+        seen - SECOND,
+        "a late event"
+    );
+}
+
+#[test]
 fn a_postponed_run_starts_after_the_current_one() {
     let mut runs = SelfTrigger::default();
     let start = Instant::now();
