@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
+use std::slice;
 
 use cargo_metadata::cargo_platform::{Cfg, CfgExpr};
 use toml::Value;
@@ -108,11 +109,23 @@ impl Settings {
         Self { sources, directory }
     }
 
-    /// All existing files.
+    /// All files, even those that are empty or, if they are included, do not exist.
     fn files(&self, run: &CargoRun) -> BTreeSet<PathBuf> {
         let named = run.config.iter().map(|value| self.directory.join(value));
-        let listed = self.sources.iter().filter_map(|(file, _)| file.clone());
-        listed.chain(named.filter(|path| path.is_file())).collect()
+        let mut files: BTreeSet<_> = named.filter(|path| path.is_file()).collect();
+        for (file, values) in &self.sources {
+            let Some(file) = file else { continue };
+            files.insert(file.clone());
+            // Cargo does not list files that set nothing.
+            let include = values.get("include").into_iter();
+            let items = include.flat_map(|value| {
+                let array = value.as_array().map(Vec::as_slice);
+                array.unwrap_or(slice::from_ref(value))
+            });
+            let names = items.filter_map(|item| item.get("path").unwrap_or(item).as_str());
+            files.extend(names.map(|name| resolved_path(&file.with_file_name(name))));
+        }
+        files
     }
 
     /// Returns a setting. Its environment variable overrides files, and `--config KEY=VALUE` overrides both.
@@ -218,6 +231,17 @@ fn stdout(mut command: Command) -> Option<String> {
     output.status.success().then(|| text.into_owned())
 }
 
+/// The path without `..`, whether or not it exists.
+pub(super) fn resolved_path(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut whole, part| {
+        match part == Component::ParentDir {
+            true => drop(whole.pop()),
+            false => whole.push(part),
+        }
+        whole
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +259,7 @@ alias.serve = "overridden"
 target.'cfg(target_os = "linux")'.runner = ["tools/x.sh", "a b # c"]
 
 # /w/.cargo/config.toml
+include = ["more.toml", { path = "../gone.toml", optional = true }]
 alias.serve = "run -q"
 build.dep-info-basedir = ".."
 
@@ -256,6 +281,7 @@ alias.home = ["run"]
             "/w/.cargo/empty.toml",
             "/w/.cargo/more.toml",
             "/w/.cargo/config.toml",
+            "/w/gone.toml",
             "/home/user/.cargo/config.toml",
         ];
         let expected = files.map(PathBuf::from).into_iter().chain([dev]);

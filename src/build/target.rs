@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, Package};
 
 use super::choose::choose;
 use super::command_line::CargoRun;
-use super::config::CargoConfig;
+use super::config::{CargoConfig, resolved_path};
 use crate::error::Failure;
 
 /// The files that configure cargo or select the toolchain.
@@ -267,17 +267,6 @@ pub(super) fn to_mend(
         });
     }
     found.into_iter().collect()
-}
-
-/// The path without `..`, whether or not it exists.
-fn resolved_path(path: &Path) -> PathBuf {
-    path.components().fold(PathBuf::new(), |mut whole, part| {
-        match part == Component::ParentDir {
-            true => drop(whole.pop()),
-            false => whole.push(part),
-        }
-        whole
-    })
 }
 
 /// Whether a change to this file requires a new plan.
