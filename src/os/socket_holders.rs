@@ -36,7 +36,7 @@ fn printable(name: &[u8]) -> String {
 /// Returns the inodes of the sockets that a process holds, by descriptor. The map is empty if the process has exited.
 ///
 /// # Errors
-/// As for [`descriptors_of`].
+/// [`io::ErrorKind::PermissionDenied`] if the process belongs to another user or is not dumpable (`proc_pid_fd(5)`).
 pub fn sockets_of(pid: i32) -> io::Result<HashMap<i32, u64>> {
     let descriptors = descriptors_of(pid)?.into_iter();
     let socket = |(fd, target): (i32, OsString)| Some((fd, socket_inode(&target)?));
