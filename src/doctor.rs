@@ -132,7 +132,7 @@ fn found(severity: Severity, text: impl Into<String>, hint: &'static str) -> Fin
     }
 }
 
-/// The result of performing an operation.
+/// The finding for an operation with this result.
 fn attempted(result: io::Result<()>, success: &str, failure: &str, hint: &'static str) -> Finding {
     match result {
         Ok(()) => works(success),

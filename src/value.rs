@@ -5,8 +5,8 @@ use std::time::Duration;
 /// One day. A longer value is probably a mistake (`1M` is a month), and the limit keeps deadlines from overflowing.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Parses `250ms`, `10s`, `1m30s` or `1.5s`. A number without a unit is an error, because tools disagree on the default
-/// unit.
+/// Parses `250ms`, `10s`, `1m30s` or `1.5s`. A number without a unit, other than `0`, is an error, because tools
+/// disagree on the default unit.
 ///
 /// # Errors
 ///

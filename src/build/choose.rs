@@ -68,9 +68,9 @@ fn packages<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<Vec<&'a Packag
     }
 }
 
-/// Whether a package ID specification selects this package: `NAME`, `NAME@VERSION`, or a URL. After a URL, `#` and one
-/// of these or a version may follow (see "Package ID Specifications" in the Cargo book). The names of a workspace's
-/// members are unique, so the version is left to cargo.
+/// Whether a package ID specification selects this package: `NAME`, `NAME@VERSION`, or a URL. A URL may be followed by
+/// `#` and `NAME`, `NAME@VERSION` or `VERSION` (see "Package ID Specifications" in the Cargo book). The names of a
+/// workspace's members are unique, so the version is left to cargo.
 fn selects(spec: &str, package: &Package) -> bool {
     let (url, rest) = match spec.contains("://") {
         true => spec.split_once('#').unwrap_or((spec, "")),

@@ -118,7 +118,7 @@ pub fn reads_pipe(pid: i32) -> bool {
     input.is_ok_and(|input| input.to_string_lossy().starts_with("pipe:"))
 }
 
-/// Returns the start time of this process, in clock ticks since boot. Together with the pid, it identifies a process,
+/// Returns the start time of a process, in clock ticks since boot. Together with the pid, it identifies a process,
 /// even though pids are reused.
 pub fn started(pid: i32) -> Option<u64> {
     stat_field(pid, 22)?.parse().ok()
@@ -132,7 +132,7 @@ fn stat_field(pid: i32, number: usize) -> Option<String> {
     rest.split_whitespace().nth(number - 3).map(str::to_owned)
 }
 
-/// Returns the children of all threads of this process.
+/// Returns the children of all threads of a process.
 pub fn children(pid: i32) -> Vec<i32> {
     if has_children_files() {
         listed_children(pid)
@@ -141,7 +141,7 @@ pub fn children(pid: i32) -> Vec<i32> {
     }
 }
 
-/// Returns all descendants of this process, parents before their children, without the process itself.
+/// Returns all descendants of `root`, not including `root` itself, with parents before their children.
 pub fn descendants(root: i32) -> Vec<i32> {
     if has_children_files() {
         walk(listed_children(root), listed_children)

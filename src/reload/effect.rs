@@ -8,8 +8,8 @@ use super::{ArtifactId, GenFailure, GenId};
 /// Something that the driver must do. Effects that take time report back with an [`Event`](super::Event).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Hold new connections, because no generation is live. They wait for the generation that is starting. If there is
-    /// none, or its connections are already forwarded, they wait for the next one to start.
+    /// Hold new connections, because no generation is live. They wait for the generation that is starting. If no
+    /// generation is starting, or its connections are already forwarded, they wait for the next one that starts.
     Hold,
     /// Respond to waiting clients with an error that says how the generation `id` failed: no generation is live, and none
     /// will be until a file changes or the user acts.

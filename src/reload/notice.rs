@@ -131,7 +131,7 @@ pub enum GenNotice {
     /// The program stores descriptors for the next generation. From now on, each generation ends before the next one
     /// starts.
     StoredFds,
-    /// The program is being aborted. `after`: how long it has sent no watchdog ping; `None` if it asked for the abort.
+    /// The program is being aborted. `after`: the time since its last watchdog ping; `None` if it asked to be aborted.
     Aborting { after: Option<Duration> },
     /// The generation has no processes left. `took`: the time since it began to drain, was asked to stop, or failed.
     Gone { how: Stopped, took: Duration },

@@ -285,7 +285,7 @@ pub(super) fn check_unix_path(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Whether a process listens on this socket file. A full queue (`EAGAIN`) or a socket of another type (`EPROTOTYPE`)
-/// also means that one does.
+/// also counts: a process is using the file.
 pub(super) fn accepts_connections(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

@@ -89,7 +89,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(
             begun.elapsed() < DEADLINE,
-            "timed out after {DEADLINE:?}: {what}"
+            "timed out after {DEADLINE:?} waiting until {what}"
         );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -10,7 +10,7 @@ use crate::os::terminal;
 pub struct Handles {
     /// Gets the program's stdout or the JSON lines; in a live user interface, everything.
     pub stdout: Box<dyn Write + Send>,
-    /// Gets the program's stderr and hotrun's own lines, except in a live user interface.
+    /// Gets the program's stderr and hotrun's own lines with `--ui plain`, and the program's stderr with `--ui off`.
     pub stderr: Box<dyn Write + Send>,
     /// Whether stdout and stderr are the same terminal, file or pipe, so that a line may contain output from both.
     pub same: bool,

@@ -1,4 +1,4 @@
-//! Tests stopping hotrun with Ctrl-Z and in other ways. While it is stopped, the shell has the terminal. Afterwards,
+//! Tests that suspend hotrun, with Ctrl-Z and in other ways. While it is suspended, the shell has the terminal. Afterwards,
 //! hotrun continues as before.
 
 use std::process::Command;

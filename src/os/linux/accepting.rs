@@ -8,7 +8,7 @@
 //! * one of its threads sleeps in `accept` or in a read on the socket (`/proc/PID/task/TID/syscall`,
 //!   `proc_pid_syscall(5)`), or
 //! * one of its threads sleeps in `poll` or `select` with the socket in the set (read through `/proc/PID/mem`, which
-//!   requires the same right as the `syscall` file).
+//!   requires the same permission as reading the `syscall` file).
 //!
 //! A thread in `poll` or `select` with a short timeout may just be testing whether the address is free, so the socket
 //! is [`Accepting::Unknown`].

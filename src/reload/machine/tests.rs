@@ -52,7 +52,7 @@ impl Rename {
         }
     }
 
-    /// `before`: whether the generation was live before the live one, so that it may go live again.
+    /// `before`: whether the generation is the live one's predecessor, and may therefore go live again.
     fn generation(&self, known: &Generation, before: bool) -> Generation {
         Generation {
             id: self.id(known.id),

@@ -6,8 +6,8 @@ pub(super) struct SgrState {
     on: Vec<String>,
 }
 
-/// The maximum number of sequences to repeat; the oldest ones are dropped. Only programs that print gradients without
-/// ever resetting the color exceed it.
+/// The maximum number of sequences to repeat; the oldest ones are dropped. Only programs that print many colors without
+/// ever resetting all attributes (`ESC[m`) exceed it.
 const MAX_SEQUENCES: usize = 32;
 
 impl SgrState {

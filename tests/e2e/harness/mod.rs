@@ -75,7 +75,7 @@ pub(crate) fn until<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> O
         }
         assert!(
             began.elapsed() < timeout,
-            "timed out after {timeout:?}: {what}"
+            "timed out after {timeout:?} waiting until {what}"
         );
         thread::sleep(Duration::from_millis(2));
     }

@@ -92,7 +92,7 @@ impl Language {
         }
     }
 
-    /// Writes the program, and returns its command line and the options that hotrun needs for it.
+    /// Writes the program, unless it is a prebuilt one, and returns its command line and the options that hotrun needs.
     fn install(self, project: &Project, to: SocketAddr) -> (String, String) {
         let port = to.port().to_string();
         let interpreted = |name: &str, text: &str, command: &str| {

@@ -194,8 +194,8 @@ impl Model {
         }
     }
 
-    /// Whether a connection in this member may wait there for the next generation, because no forwarder takes it. This
-    /// need not hold while hotrun responds, or if a program itself has opened sockets in the group.
+    /// Whether a connection that lands in this member may stay there: no forwarder takes it, so that it waits for the
+    /// next generation. Always true while hotrun responds, or if a program itself has opened sockets in the group.
     fn may_wait(&self, group: GroupId, member: Member) -> bool {
         let sock = member.and_then(|listener| self.socks.get(&listener));
         let mut all = self.socks.values().filter(|sock| sock.group == group);
