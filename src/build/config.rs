@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::slice;
@@ -48,7 +49,7 @@ impl CargoConfig {
             runner_is_string: exact.is_some_and(|runner| runner.is_string),
             color: word(&["term", "color"]),
             dep_info_basedir: basedir.map(|dir| dir.base.join(dir.words.join(" "))),
-            files: settings.files(run),
+            files: settings.files(),
             triple,
         })
     }
@@ -63,9 +64,11 @@ pub(super) fn alias(run: &CargoRun, name: &str) -> Option<Vec<String>> {
 /// name, and from `--config KEY=VALUE`, but not from environment variables.
 #[derive(Debug, Default)]
 struct Settings {
-    /// The file and the values of each source. The first source that sets a value applies. The `--config` options have
-    /// no file.
+    /// The file and the values of each source. The first source that sets a value applies. The first source contains
+    /// the values of all `--config` options and has no file.
     sources: Vec<(Option<PathBuf>, Value)>,
+    /// The files that `--config` names and those that they include, because cargo does not list them.
+    named: Vec<(PathBuf, Value)>,
     /// Cargo's working directory.
     directory: PathBuf,
 }
@@ -88,44 +91,50 @@ impl Settings {
     fn read(run: &CargoRun) -> Option<Self> {
         let mut command = unstable(run);
         command.args(["config", "get", "--merged=no"]);
-        Some(Self::parse(&stdout(command)?, run.directory.clone()))
+        let named = named_files(run);
+        let found = Self::parse(&stdout(command)?, run.directory.clone());
+        Some(Self { named, ..found })
     }
 
     /// Parses the sources, each of which begins with its name, as in `# /w/.cargo/config.toml`.
     fn parse(text: &str, directory: PathBuf) -> Self {
-        let mut sources = Vec::new();
-        let mut group = 0;
-        for source in text.trim_start_matches("# ").split("\n\n# ") {
-            let (name, values) = source.split_once('\n').unwrap_or((source, ""));
-            let file = Some(PathBuf::from(name)).filter(|file| file.is_absolute());
+        // Cargo runs in this directory, and lists the paths of the files there.
+        let cwd = directory.canonicalize().unwrap_or(directory.clone());
+        let values = |text| Value::Table(toml::from_str(text).unwrap_or_default());
+        let (options, files) = text.split_once("# Environment").unwrap_or((text, ""));
+        let mut sources = vec![(None, values(options))];
+        let mut group = 1;
+        for source in files.split("\n\n# /").skip(1) {
+            let (name, text) = source.split_once('\n').unwrap_or((source, ""));
+            let file = Path::new("/").join(name);
+            let config = file.with_extension("toml");
+            let mut configs = cwd.ancestors().map(|dir| dir.join(".cargo/config.toml"));
+            let is_included = configs.all(|other| other != config);
             // Cargo lists a file after those that it includes, but it overrides them.
-            let values = Value::Table(toml::from_str(values).unwrap_or_default());
-            sources.insert(group, (file, values));
-            let is_included = name.ends_with(".toml") && !name.ends_with("/config.toml");
+            sources.insert(group, (Some(file), values(text)));
             if !is_included {
                 group = sources.len();
             }
         }
-        Self { sources, directory }
+        Self {
+            sources,
+            directory,
+            ..Self::default()
+        }
     }
 
     /// All files, even those that are empty or, if they are included, do not exist.
-    fn files(&self, run: &CargoRun) -> BTreeSet<PathBuf> {
-        let named = run.config.iter().map(|value| self.directory.join(value));
-        let mut files: BTreeSet<_> = named.filter(|path| path.is_file()).collect();
-        for (file, values) in &self.sources {
-            let Some(file) = file else { continue };
-            files.insert(file.clone());
+    fn files(&self) -> BTreeSet<PathBuf> {
+        let listed = self.sources.iter();
+        let listed = listed.filter_map(|(file, values)| Some((file.as_ref()?, values)));
+        let named = self.named.iter().map(|(file, values)| (file, values));
+        let mut found = BTreeSet::new();
+        for (file, values) in listed.chain(named) {
+            found.insert(resolved_path(file));
             // Cargo does not list files that set nothing.
-            let include = values.get("include").into_iter();
-            let items = include.flat_map(|value| {
-                let array = value.as_array().map(Vec::as_slice);
-                array.unwrap_or(slice::from_ref(value))
-            });
-            let names = items.filter_map(|item| item.get("path").unwrap_or(item).as_str());
-            files.extend(names.map(|name| resolved_path(&file.with_file_name(name))));
+            found.extend(included(file, values));
         }
-        files
+        found
     }
 
     /// Returns a setting. Its environment variable overrides files, and `--config KEY=VALUE` overrides both.
@@ -140,7 +149,10 @@ impl Settings {
         let variable = env::var(format!("CARGO_{name}")).ok();
         let variable = variable.filter(|_| found.is_none_or(|(file, _)| file.is_some()));
         // Paths in `DIR/.cargo/config.toml` are relative to `DIR`.
-        let file = found.and_then(|(file, _)| file.filter(|_| variable.is_none()));
+        let mut named = self.named.iter();
+        let mut named = || named.find(|(_, values)| within(values).is_some());
+        let file = found.and_then(|(file, _)| file.or_else(|| Some(&named()?.0)));
+        let file = file.filter(|_| variable.is_none());
         let base = file.and_then(|file| file.parent()?.parent());
         let split = |text: &str| text.split_whitespace().map(str::to_owned).collect();
         let value = found.map(|(_, value)| value);
@@ -225,10 +237,36 @@ fn unstable(run: &CargoRun) -> Command {
     command
 }
 
-fn stdout(mut command: Command) -> Option<String> {
-    let output = command.output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    output.status.success().then(|| text.into_owned())
+/// The files that `--config` names and those that they include, with the last file first, because it overrides the
+/// others.
+fn named_files(run: &CargoRun) -> Vec<(PathBuf, Value)> {
+    let named = run.config.iter().map(|value| run.directory.join(value));
+    let mut waiting: Vec<PathBuf> = named.filter(|path| path.is_file()).collect();
+    let mut found: Vec<(PathBuf, Value)> = Vec::new();
+    while let Some(file) = waiting.pop() {
+        if found.iter().any(|(known, _)| *known == file) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let values = Value::Table(toml::from_str(&text).unwrap_or_default());
+        waiting.extend(included(&file, &values));
+        found.push((file, values));
+    }
+    found
+}
+
+/// The files that a file with these values includes.
+fn included(file: &Path, values: &Value) -> Vec<PathBuf> {
+    let items = match values.get("include") {
+        Some(Value::Array(items)) => &items[..],
+        Some(item) => slice::from_ref(item),
+        None => &[],
+    };
+    let items = items.iter().map(|item| item.get("path").unwrap_or(item));
+    let names = items.filter_map(Value::as_str);
+    names
+        .map(|name| resolved_path(&file.with_file_name(name)))
+        .collect()
 }
 
 /// The path without `..`, whether or not it exists.
@@ -240,6 +278,12 @@ pub(super) fn resolved_path(path: &Path) -> PathBuf {
         }
         whole
     })
+}
+
+fn stdout(mut command: Command) -> Option<String> {
+    let output = command.output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| text.into_owned())
 }
 
 #[cfg(test)]
@@ -254,14 +298,21 @@ term.color = "never"
 
 # /w/.cargo/empty.toml
 
-# /w/.cargo/more.toml
+# /w/.cargo/../more/.cargo/config.toml
 alias.serve = "overridden"
+
+# /w/.cargo/more.toml
+alias.serve = "also overridden"
 target.'cfg(target_os = "linux")'.runner = ["tools/x.sh", "a b # c"]
 
 # /w/.cargo/config.toml
 include = ["more.toml", { path = "../gone.toml", optional = true }]
 alias.serve = "run -q"
 build.dep-info-basedir = ".."
+env.TEXT = """
+a
+
+# b"""
 
 # /home/user/.cargo/config.toml
 build.dep-info-basedir = "x"
@@ -272,20 +323,40 @@ alias.home = ["run"]
     #[test]
     fn the_files_that_are_listed_or_named_apply() {
         let dir = tempfile::tempdir().unwrap();
-        let dev = dir.path().join("dev.toml");
-        std::fs::write(&dev, "").unwrap();
-        let command = ["cargo", "--config", "dev.toml", "--config", "x.y=1", "run"].map(Into::into);
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        write("sub/dev.toml", "include = ['a.toml', {path='../b.toml'}]");
+        write("sub/a.toml", "include = 'dev.toml'");
+        write("b.toml", "");
+        let command = "cargo --config sub/dev.toml --config x.y=1 run".split(' ');
+        let command: Vec<OsString> = command.map(Into::into).collect();
         let run = CargoRun::parse(&command, dir.path(), |_, _| None).unwrap();
+        let named = named_files(&run);
         let settings = Settings::parse(TEXT, dir.path().to_owned());
+        let settings = Settings { named, ..settings };
         let files = [
             "/w/.cargo/empty.toml",
+            "/w/more/.cargo/config.toml",
             "/w/.cargo/more.toml",
             "/w/.cargo/config.toml",
             "/w/gone.toml",
             "/home/user/.cargo/config.toml",
         ];
-        let expected = files.map(PathBuf::from).into_iter().chain([dev]);
-        assert_eq!(settings.files(&run), expected.collect());
+        let named = ["sub/dev.toml", "sub/a.toml", "b.toml"].map(|name| dir.path().join(name));
+        let expected = files.map(PathBuf::from).into_iter().chain(named);
+        assert_eq!(settings.files(), expected.collect());
+    }
+
+    #[test]
+    fn a_path_in_a_file_that_an_option_names_is_relative_to_the_parent_of_its_directory() {
+        let values = toml::from_str("build.dep-info-basedir = '.'").unwrap();
+        let named = vec![("/w/sub/dev.toml".into(), Value::Table(values))];
+        let text = "# --config cli option\nbuild.dep-info-basedir = '.'\nbuild.target = 'x'\n";
+        let settings = Settings::parse(text, "/v".into());
+        let settings = Settings { named, ..settings };
+        let base = |keys: &[&str]| settings.get(keys).unwrap().base;
+        assert_eq!(base(&["build", "dep-info-basedir"]), Path::new("/w"));
+        assert_eq!(base(&["build", "target"]), Path::new("/v"));
     }
 
     #[test]
@@ -316,7 +387,7 @@ alias.home = ["run"]
         crate::fuzz::fuzz(
             "cargo's configuration",
             &[TEXT.as_bytes()],
-            &["\n\n# ", " = ", "/", "'"],
+            &["\n\n# /", " = ", "/", "'"],
             |input| {
                 let settings = Settings::parse(&String::from_utf8_lossy(input), "/w".into());
                 let runner = settings.get(&["target", "cfg(target_os = \"linux\")", "runner"]);
