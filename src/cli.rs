@@ -300,7 +300,10 @@ pub fn command() -> Command {
 ///
 /// An option or a value is invalid. In clap, a request for help or for the version is an error, too.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&command().try_get_matches_from(args)?)
+    let mut cli = Cli::from_arg_matches(&command().try_get_matches_from(args)?)?;
+    // The variable's value may contain empty lines, for example at its end.
+    cli.env.retain(|pair| !pair.is_empty());
+    Ok(cli)
 }
 
 /// The options whose variables hold one value on each line. If the variable is not set, a value on the command line may

@@ -307,7 +307,7 @@ fn variables_set_options_and_the_command_line_overrides_them() {
         ("HOTRUN_CLEAR", "1"),
         ("HOTRUN_WHY", "0"),
         ("HOTRUN_VERBOSE", "2"),
-        ("HOTRUN_ENV", "A=1\nB=2"),
+        ("HOTRUN_ENV", "A=1\n\nB=2\n"),
         ("HOTRUN_IGNORE", "*.{log,tmp}\n*.db"),
         ("HOTRUN_LISTEN", ""),
         ("HOTRUN_STOP_TIMEOUT", "1s"),

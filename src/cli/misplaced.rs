@@ -23,11 +23,12 @@ pub fn misplaced(args: &[OsString], program: &[OsString]) -> Option<Failure> {
     )))
 }
 
-/// The words, each with a space before it.
+/// The words, each with a space before it, and quoted for a shell if necessary.
 fn joined(words: &[OsString]) -> String {
+    let is_plain = |one: char| one.is_alphanumeric() || "_@%+=:,./-".contains(one);
     let word = |word: &OsString| match word.to_string_lossy() {
-        word if word.contains(char::is_whitespace) => format!(" {word:?}"),
-        word => format!(" {word}"),
+        word if !word.is_empty() && word.chars().all(is_plain) => format!(" {word}"),
+        word => format!(" '{}'", word.replace('\'', r"'\''")),
     };
     words.iter().map(word).collect()
 }
@@ -77,8 +78,8 @@ mod tests {
             ("check", "-- cargo check"),
             ("-l 3000 test -q", "-l 3000 -- cargo test -q"),
             (
-                "-l 'unix:a b' run 'c d'",
-                "-l \"unix:a b\" -- cargo run \"c d\"",
+                r"-i '*.tmp' run 'c d' '$x' it\'s",
+                r"-i '*.tmp' -- cargo run 'c d' '$x' 'it'\''s'",
             ),
             ("watch -x run", "-- cargo run"),
         ] {
