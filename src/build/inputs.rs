@@ -25,16 +25,16 @@ pub struct BuildInputs {
     pub dirs: BTreeSet<PathBuf>,
     /// The directories of the local packages.
     pub packages: BTreeSet<PathBuf>,
-    /// When the executable was linked.
+    /// When the executable was linked. `None` if this build linked it, whatever the clock of its file system says.
     built: Option<SystemTime>,
 }
 
 impl BuildInputs {
     /// Returns those of the `changed` files that cargo has ignored because they are older than the executable: cargo
-    /// compares modification times ("Fingerprint" in cargo's `core/compiler/fingerprint`). If the build that began at
-    /// this time has linked the executable, cargo has read all of them.
-    pub fn ignored_for_age(&self, changed: &BTreeSet<PathBuf>, began: SystemTime) -> Vec<PathBuf> {
-        let Some(built) = self.built.filter(|built| *built < began) else {
+    /// compares modification times ("Fingerprint" in cargo's `core/compiler/fingerprint`). If the build has linked the
+    /// executable, cargo has read all of them.
+    pub fn ignored_for_age(&self, changed: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+        let Some(built) = self.built else {
             return Vec::new();
         };
         let is_input = |path: &Path| {
@@ -97,7 +97,7 @@ pub(super) fn of(
         cargo_files,
         dirs,
         packages,
-        built: modified(executable),
+        built: modified(executable).filter(|_| !output.linked),
     })
 }
 

@@ -57,6 +57,8 @@ pub struct BuildOutput {
     pub(super) script_dirs: BTreeMap<String, PathBuf>,
     /// Shared libraries that local packages produced.
     libraries: Vec<PathBuf>,
+    /// Whether an executable was linked.
+    pub(super) linked: bool,
     /// The files that errors name.
     pub(super) named: BTreeSet<PathBuf>,
 }
@@ -171,6 +173,7 @@ impl BuildOutput {
                 });
             }
             Message::CompilerArtifact(artifact) if is_local(&artifact.package_id.repr) => {
+                self.linked |= artifact.executable.is_some() && !artifact.fresh;
                 if let Some(dir) = artifact.manifest_path.parent() {
                     let id = artifact.package_id.repr;
                     self.package_dirs.insert(id, dir.into());

@@ -239,7 +239,7 @@ impl BuildTask {
         match self.plan.inputs(&self.output, &launch) {
             Ok(inputs) => {
                 let (id, began) = (self.id, self.lock_file.started);
-                unread = inputs.ignored_for_age(&self.changed, began);
+                unread = inputs.ignored_for_age(&self.changed);
                 self.report_ignored(&unread);
                 self.sender
                     .send(move |driver| driver.watch_inputs(id, began, Ok(inputs)));

@@ -47,6 +47,18 @@ fn local_packages_are_recognized_by_their_id() {
 }
 
 #[test]
+fn an_executable_that_is_not_fresh_was_linked() {
+    let mut output = cargo_output();
+    let fresh = ARTIFACT.replace(r#""executable":null"#, r#""executable":"/t/x""#);
+    let library = ARTIFACT.replace(r#""fresh":true"#, r#""fresh":false"#);
+    let linked = fresh.replace(r#""fresh":true"#, r#""fresh":false"#);
+    for (line, expected) in [(fresh, false), (library, false), (linked, true)] {
+        output.stdout(line.as_bytes());
+        assert_eq!(output.linked, expected, "{line}");
+    }
+}
+
+#[test]
 fn the_launch_is_prefixed_with_the_configured_runner() {
     use std::os::unix::ffi::OsStringExt;
     let mut output = cargo_output();
