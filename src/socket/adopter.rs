@@ -149,7 +149,10 @@ impl Adopter {
             let groups = thread.table.groups().iter();
             let all = groups.flat_map(|group| thread.inodes(group, id));
             let unheld = all.filter(|(_, inode)| !held.contains(inode));
-            let unheld = unheld.map(|(listener, _)| listener).collect();
+            let unheld: Vec<_> = unheld.map(|(listener, _)| listener).collect();
+            if thread.table.live() == Some(id) {
+                unheld.iter().for_each(|one| thread.sockets.closed(*one));
+            }
             thread.handle(TableInput::Orphan(unheld), None)
         })?
     }

@@ -38,8 +38,11 @@ impl Applier<'_> {
             (None, Some(Payload::Path(path))) => At::Path(path),
             (None, _) => return Err(missing()),
         };
-        let policy = watch::Sender::default();
-        let group = OpenGroup { at, policy };
+        let group = OpenGroup {
+            at,
+            policy: watch::Sender::default(),
+            brief: false,
+        };
         self.sockets.groups.insert(id, group);
         Ok(())
     }
