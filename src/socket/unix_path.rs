@@ -61,21 +61,25 @@ impl UnixPath {
 
     /// Opens another listener, which the path does not lead to yet.
     pub(super) fn open(&self) -> io::Result<(Socket, SocketName)> {
-        let name = fresh_name();
-        let file = self.path.with_file_name(&name);
-        let bound = match file.as_os_str().len() <= LONGEST_UNIX_PATH {
-            true => file.clone(),
-            false => os::socket_holders::short_path(&self.directory, &name)?,
-        };
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.bind(&SockAddr::unix(&bound)?)?;
-        let listening = listen(&socket, 0);
-        let id = listening.and_then(|()| Ok(file_id(&fs::symlink_metadata(&file)?)));
-        match id {
-            Ok(id) => Ok((socket, SocketName { file, bound, id })),
-            Err(error) => {
-                let _ = fs::remove_file(&file);
-                Err(error)
+        loop {
+            let name = fresh_name();
+            let file = self.path.with_file_name(&name);
+            let bound = match file.as_os_str().len() <= LONGEST_UNIX_PATH {
+                true => file.clone(),
+                false => os::socket_holders::short_path(&self.directory, &name)?,
+            };
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.bind(&SockAddr::unix(&bound)?)?;
+            let listening = listen(&socket, 0);
+            let id = listening.and_then(|()| Ok(file_id(&fs::symlink_metadata(&file)?)));
+            match id {
+                Ok(id) => return Ok((socket, SocketName { file, bound, id })),
+                // Another hotrun found the socket before it was listening, and removed it as a leftover.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let _ = fs::remove_file(&file);
+                    return Err(error);
+                }
             }
         }
     }
@@ -220,6 +224,27 @@ mod tests {
         assert_ne!(before.ino(), after.ino());
         let access = |of: &Metadata| (of.mode() & 0o777, of.uid(), of.gid());
         assert_eq!(access(&after), access(&before));
+    }
+
+    #[test]
+    fn a_listener_is_opened_although_another_hotrun_removes_its_file_before_it_listens() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = UnixPath::new(&directory.path().join("app.sock")).unwrap();
+        let ends = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ends.load(std::sync::atomic::Ordering::Relaxed) {
+                    for entry in fs::read_dir(directory.path()).unwrap().flatten() {
+                        if accepts_connections(&entry.path()).is_ok_and(|accepts| !accepts) {
+                            let _ = fs::remove_file(entry.path());
+                        }
+                    }
+                }
+            });
+            let opened: Vec<_> = (0..2000).map(|_| at.open().map(drop)).collect();
+            ends.store(true, std::sync::atomic::Ordering::Relaxed);
+            opened.into_iter().for_each(Result::unwrap);
+        });
     }
 
     #[test]
