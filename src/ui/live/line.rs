@@ -132,7 +132,11 @@ impl Line {
         if self.cursor >= self.columns() {
             return;
         }
-        let kept = self.cells.partition_point(|cell| cell.end <= self.cursor);
+        let kept = match self.cursor {
+            // Nothing is to the left of the first column, not even a character without a width.
+            0 => 0,
+            column => self.cells.partition_point(|cell| cell.end <= column),
+        };
         let erased = self.cells.split_off(kept);
         self.cursor = self.columns();
         if erased.iter().any(|cell| !cell.sequences.is_empty()) {
@@ -232,6 +236,8 @@ impl Perform for Line {
                 self.pending.push_str(&sgr::sequence(params.iter()));
             }
             // Erase in line: to the right of the cursor, to the left (emulated only at the end of the line), or all.
+            // On an empty line, there is nothing to erase but sequences that have no effect any more.
+            'K' if self.cells.is_empty() => self.restore_style(),
             'K' => match first.unwrap_or(0) {
                 0 => self.erase_right(),
                 1 if self.cursor == self.columns() => {

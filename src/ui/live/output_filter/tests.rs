@@ -155,3 +155,12 @@ fn erasing_to_the_left_keeps_the_width() {
     assert_eq!(filtered("50%\r^[1K").1, "50%");
     assert_eq!(filtered("50%^[1K\r100%").1, "100%");
 }
+
+#[test]
+fn a_line_that_is_rewritten_again_and_again_does_not_grow() {
+    for text in ["\r\u{200b}x", "\x1b[32m\x1b[2K\r"] {
+        let mut filter = filter_for(80);
+        filter.feed(text.repeat(1000).as_bytes(), &mut |_| {});
+        assert!(filter.line.len() < 20, "{}", text.escape_debug());
+    }
+}
