@@ -1,5 +1,5 @@
 //! hotrun rebuilds a server when its sources change, starts the new build next to the old one, waits until it is ready,
-//! switches new connections over in one step, and lets the old one drain.
+//! switches new connections over, and lets the old one drain.
 //!
 //! This page is for people who read or change the code. The README explains what hotrun does for its users.
 //!
@@ -20,7 +20,7 @@
 //!   deadline. **It decides when a generation is built, started, switched to, drained and killed.** To change a policy,
 //!   change it there; the tests show within seconds which promise the change breaks.
 //! - [`driver`] runs the main loop around one `select!`. It turns the input from every source into events, passes them
-//!   to the machine, and performs the effects. Long work runs in tasks that report back with an event.
+//!   to the machine, and performs the effects. Long work runs in tasks that send back functions, which the loop calls.
 //! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread
 //!   owns the table and all sockets. The driver sends requests to that thread. So does [`intercept`], which replies to
 //!   programs' `bind`, `listen` and `connect` calls, so a program never waits for the driver. [`unclaimed`] handles the
@@ -51,8 +51,8 @@
 //!    generation's process tree, reports how the program exits, and kills the tree when hotrun is gone, for any reason.
 //!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
 //!    ([`intercept`]). It also gets `NOTIFY_SOCKET`.
-//! 3. [`ready`] detects when the program is ready. Until then, no connection to an address of the live
-//!    generation reaches the program, except those that the program itself makes.
+//! 3. [`ready`] detects when the program is ready. Until then, no connection to an address of the live generation
+//!    reaches the program, except those that the program itself and hotrun's probes make.
 //! 4. The switch: every address has a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
 //!    kernel chooses the one that gets a new connection. Replacing that program is one system call.
 //! 5. The old generation accepts the connections that are already in its queue. It gets the stop signal once its
@@ -67,16 +67,17 @@
 //! | what | how many | owns | talks to |
 //! | --- | --- | --- | --- |
 //! | main thread: [`driver`]'s loop, tokio's one worker | 1 | the machine, the generations | everything, by messages |
-//! | tasks on it: probes, monitors, output, forwarded connections | as needed | one piece of work each | the driver, by events |
-//! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | the task that waits, or `sockets` |
+//! | tasks on it: probes, monitors, output, forwarded connections | as needed | one piece of work each | the driver, or `sockets` |
+//! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | whoever started the work |
 //! | `sockets` | 1 | the table and every listening socket | its inbox: inputs, and requests with a reply |
 //! | `forward PORT` | 1 per listener that is retired, or from which hotrun responds | nothing: it accepts from one listener | `sockets`, tasks |
 //! | `intercept N` | 1 per generation whose sockets are adopted | its record of the program's sockets | `sockets`, the driver |
-//! | threads of [`ui`] and [`watch`] | 1 each | the terminal; the watches | the driver |
+//! | threads of [`ui`] and [`watch`] | 1 each | the terminal's output; the watches | the driver |
 //! | thread of the notify crate | 1 | the kernel's events | [`watch`]'s thread |
 //! | `signals` | 1 | nothing: it receives the signals to hotrun | the driver |
 //! | guardian | 1 process per generation, build, rule command or probe command | its process tree | the driver, through a socket pair |
 //! | cargo, build commands | 1 process tree at a time | | the driver, by their output |
+//! | cargo for its metadata and configuration | 1 process at a time, without a guardian | | the thread that reads its output |
 //!
 //! # Invariants
 //!
@@ -85,7 +86,8 @@
 //!
 //! 1. At most one build is running, at most one generation is starting, and at most one is live.
 //! 2. A live generation is stopped, aborted or killed only after another one has become live, on quit, in stop-first
-//!    mode (which also applies to programs that store descriptors), or because its watchdog fired.
+//!    mode (which also applies to programs that store descriptors or have no listener that hotrun manages), or because
+//!    its watchdog fired.
 //! 3. No generation is started from sources older than the last reported change, except to roll back, or if the newer
 //!    build or start has failed.
 //! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
@@ -95,7 +97,8 @@
 //! 7. No change is lost: a change that arrives during a build or start is acted on afterwards.
 //! 8. Quitting finishes exactly once, with the terminal restored and no process left that can be killed in time.
 //! 9. Of hotrun's file descriptors, a child inherits only those meant for it.
-//! 10. From the first listen to quit, a reload refuses or resets no connection to an address that hotrun manages.
+//! 10. From the first listen to quit, a reload refuses or resets no connection to an address that hotrun manages, unless
+//!     hotrun has given the address up and said so.
 //! 11. No crash loop: at most two automatic restarts after crashes; then hotrun waits for a change or a request.
 //!
 //! # Allowed imports
@@ -119,18 +122,18 @@
 //!
 //! | to change | look at |
 //! | --- | --- |
-//! | when a generation is built, started, stopped or killed | [`reload`], whose page lists the policies |
+//! | when a generation is built, started, stopped or killed, and the time limits | [`reload`], whose page lists the files |
 //! | a flag, its help, its default | [`cli`], then [`config`] |
 //! | `hotrun help TOPIC` and the man page | [`guide`] |
 //! | messages, JSON fields, the live terminal, keys | [`ui`] |
-//! | what counts as a change | [`watch`] |
+//! | what counts as a change | [`watch`], then [`driver`]'s `changes` |
 //! | how cargo is called and its output read | [`build`] |
 //! | which listener gets connections, and when a listener is closed | [`socket`], its `table` |
 //! | the replies to a program's `bind`, `listen` and `connect` | [`intercept`] |
 //! | the 503 response while no generation is live | [`unclaimed`], its `respond` |
 //! | what happens to a connection that no program accepts | [`unclaimed`] |
 //! | what counts as ready | [`ready`] |
-//! | when a drained generation counts as idle | [`drain`]; [`reload::Machine`], its `drain` |
+//! | when a drained generation counts as idle | [`drain`], then `reload/machine/drain` |
 //! | the `--doctor` checks | [`doctor`] |
 //! | the messages that a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |
 //! | how processes are started, signalled and reaped | [`process`] |

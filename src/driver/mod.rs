@@ -2,7 +2,8 @@
 //! resulting [`Effect`](crate::reload::Effect)s.
 //!
 //! A single loop around `select!` runs on the main thread and owns the machine. Long work runs in tasks, which report
-//! back with messages: functions that the loop calls. The user interface, the watch and the sockets have their own threads.
+//! back with messages: functions that the loop calls. The user interface, the watch and the sockets have their own
+//! threads.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -12,6 +13,7 @@
 //! | `commands.rs` | runs the commands of rules |
 //! | `addresses.rs` | reports missing, released and closed addresses |
 //! | `state.rs` | the driver's state, the messages from its tasks |
+//! | `clock.rs`, `log.rs` | the machine's clock, the log of events for `--log` |
 
 mod addresses;
 mod build;

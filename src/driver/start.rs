@@ -133,7 +133,7 @@ impl Driver {
         Ok((control, terminal))
     }
 
-    /// Starts the thread that replies to the program's `bind` and `listen` calls.
+    /// Starts the thread that replies to the program's `bind`, `listen` and `connect` calls.
     fn intercept(&self, id: GenId, channel: OwnedFd, control: Control) -> Result<()> {
         let adopter = self.sockets.adopter();
         let sender = self.sender.clone();
@@ -141,7 +141,7 @@ impl Driver {
         let adopter = adopter.expecting(self.config.cli.ready_timeout);
         let notify = move |event| sender.send(move |driver| driver.intercepted(id, event));
         let started = intercept::start(channel, id, adopter, move || control.pids(), notify);
-        started.context("starting the thread that replies to `bind` and `listen`")
+        started.context("starting the thread that intercepts system calls")
     }
 
     pub(super) fn intercepted(&mut self, id: GenId, event: InterceptEvent) {

@@ -53,8 +53,8 @@ pub struct Spec {
     pub notify: Option<OsString>,
     /// The files that the guardian removes if hotrun is killed.
     pub cleanup: Vec<Cleanup>,
-    /// One end of a [`channel`](crate::os::seccomp::channel) that carries the seccomp listener, if the program's `bind`
-    /// and `listen` calls are to be intercepted.
+    /// One end of a [`channel`](crate::os::seccomp::channel) that carries the seccomp listener, if the program's
+    /// `bind`, `listen` and `connect` calls are to be intercepted.
     pub intercept: Option<OwnedFd>,
 }
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// The number of a generation, which is one build result and the process tree started from it.
+/// The number of a generation, which is one build or start and the process tree that comes from it.
 ///
 /// Numbers start at 1 and are never reused, so that a late event cannot be taken for a current one. Builds that fail or
 /// are cancelled also use up a number. Users see the number, and the program gets it in `HOTRUN_GENERATION`.

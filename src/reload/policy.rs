@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-/// A point in time, measured from the start of hotrun.
+/// A point in time, measured from the start of hotrun or, for the table of sockets, of its thread.
 ///
-/// The core has no clock: the driver passes in the time of each event.
+/// The cores have no clock: their callers pass in the time of each event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub Duration);
 

@@ -34,8 +34,9 @@
 //!
 //! - From [`Sockets::open`] until [`Sockets`] is dropped, some process is listening on every `--listen` address, except
 //!   for a moment after a program has shut down the only listener there.
-//! - hotrun closes a released listener only when no connection is waiting in it or on its way into it, and when every
-//!   new connection will still land in a listener that serves or forwards it. `table/closing` lists all conditions.
+//! - hotrun closes a released TCP listener only when no connection is waiting in it or on its way into it, and when every
+//!   new connection will still land in a listener that serves or forwards it. `table/closing` lists all conditions. An
+//!   address that has been given up is closed with its connections.
 //! - hotrun never changes `O_NONBLOCK` or the timeouts of a socket that a program holds, because they apply to the
 //!   program as well.
 

@@ -21,7 +21,7 @@
 //! | rule | decided by |
 //! | --- | --- |
 //! | reads and changes of the file mode do not count | `os::fs_event::translate` |
-//! | for a new or replaced directory, each of its files is checked | `WatchWorker::touched` |
+//! | for a new or replaced directory, each of its files is checked | `WatchWorker::dir_appeared` |
 //! | a symbolic link in a watched directory counts, and its target is watched, too | `WatchWorker::follow` |
 //! | the last matching `--on` rule decides: `ignore` excludes a file, any other action includes it | [`action_for`] |
 //! | temporary files of editors, and files that a crash leaves behind, do not count | `filter::is_temporary` |
@@ -36,9 +36,10 @@
 //! | a change is reported with the process that holds the file open for writing, if hotrun has started it | `HeldFiles::writer` |
 //! | a `Cargo.lock` that cargo itself wrote during a build does not count | [`LockFileWindow::contains`] |
 //! | a file that the program was seen writing does not count | [`ProgramFiles::explains`] |
+//! | a file that a build was seen writing counts only the first time | [`SelfTrigger::caught`] |
 //! | a file that a build or a command rewrites on every run does not count | [`SelfTrigger::judge`] |
 //!
-//! The driver applies the last three rules before it acts on a batch.
+//! The driver applies the last four rules before it acts on a batch (`driver/changes`).
 
 mod debounce;
 mod filter;
