@@ -52,7 +52,8 @@
 //!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
 //!    ([`intercept`]). It also gets `NOTIFY_SOCKET`.
 //! 3. [`ready`] detects when the program is ready. Until then, no connection to an address of the live generation
-//!    reaches the program, except those that the program itself and hotrun's probes make.
+//!    reaches the program, except those that the program itself and hotrun's probes make, and those to a narrower address
+//!    that it opens.
 //! 4. The switch: every address has a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
 //!    kernel chooses the one that gets a new connection. Replacing that program is one system call.
 //! 5. The old generation accepts the connections that are already in its queue. It gets the stop signal once its
