@@ -69,7 +69,7 @@
 //! | --- | --- | --- | --- |
 //! | main thread: [`driver`]'s loop, tokio's one worker | 1 | the machine, the generations | everything, by messages |
 //! | tasks on it: probes, monitors, output, forwarded connections | as needed | one piece of work each | the driver, or `sockets` |
-//! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | whoever started the work |
+//! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | the task or thread that started the work |
 //! | `sockets` | 1 | the table and every listening socket | its inbox: inputs, and requests with a reply |
 //! | `forward PORT` | 1 per listener that is retired, or from which hotrun responds | nothing: it accepts from one listener | `sockets`, tasks |
 //! | `intercept N` | 1 per generation whose sockets are adopted | its record of the program's sockets | `sockets`, the driver |
