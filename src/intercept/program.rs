@@ -63,16 +63,18 @@ impl Caller<'_> {
         }
     }
 
-    /// Reads the address from the caller's memory. Returns `None` if it is not an IP address, its port is 0, or it
-    /// cannot be read. Fails only if hotrun lacks the permission to read the memory.
+    /// Reads the address from the caller's memory. Returns `None` if it is not an IP address, its port is 0, the pointer
+    /// is invalid, or the caller is gone. Fails if hotrun lacks the permission to read the memory, or a descriptor.
     fn address(self, at: u64, length: u32) -> io::Result<Option<SocketAddr>> {
         if length > LONGEST_ADDRESS {
             return Ok(None);
         }
         match read_memory(self.call.thread, at, length as usize) {
             Ok(bytes) => Ok(parse_address(&bytes).filter(|address| address.port() != 0)),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-            Err(_) => Ok(None),
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EFAULT | Errno::ENOENT | Errno::ESRCH) => Ok(None),
+                Some(_) | None => Err(error),
+            },
         }
     }
 }

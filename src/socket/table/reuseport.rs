@@ -84,8 +84,8 @@ impl Reuseport {
             && diverted.all(|(port, indices)| self.diversion_safe(&after, target, *port, indices))
     }
 
-    /// Whether connections from a diverted port still land in the right members. A port that is no longer diverted is
-    /// unused, because its probe has closed it. A probe must not even land in a member that is forwarded, because
+    /// Whether connections from a diverted port still land in the right members. A port that is no longer diverted counts
+    /// as unused. A probe must not even land in a member that is forwarded, because
     /// another generation would respond to it.
     fn diversion_safe(
         &self,
