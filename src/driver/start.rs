@@ -19,7 +19,7 @@ use crate::process::notify::NotifySocket;
 use crate::process::{Control, Spawner, Spec, shell};
 use crate::ready::{self, Connect, Exec, NotifyState, ReadyInputs, ReadyReason};
 use crate::reload::{ArtifactId, Event, GenEvent, GenId};
-use crate::socket::{Address, Joined, Opened, Route};
+use crate::socket::{Address, Joined, Opened, OwnPaths, Route};
 use crate::ui::{Level, OutputStream, Report, UiMode};
 
 use super::program::{OutputTask, ProgramTask};
@@ -29,6 +29,7 @@ impl Driver {
     /// Starts a generation's program and the tasks that monitor it. The tasks report [`GenEvent::StartFailed`], or
     /// `Ready`, `Exited` and `Gone`.
     pub(super) fn start(&mut self, id: GenId, artifact: ArtifactId) -> Result<()> {
+        self.keep_own_paths();
         let (launch, fingerprint) = self.artifacts.launch(artifact)?;
         let mut env = self.config.environment(launch.env.iter().cloned())?;
         env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
@@ -80,6 +81,7 @@ impl Driver {
             connections: None,
             in_use,
             observed: false,
+            own_paths: OwnPaths::default(),
             waiting: JoinSet::new(),
         };
         let ready = self.readiness(id, &running, inodes, notify_state, lines, exec);

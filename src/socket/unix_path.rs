@@ -34,10 +34,10 @@ pub(super) struct UnixPath {
 
 /// A listener's own name. Dropping it removes the file.
 pub(super) struct SocketName {
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// The name as passed to `bind`. `getsockname` reports it, even for accepted connections.
     pub(super) bound: PathBuf,
-    id: FileId,
+    pub(super) id: FileId,
 }
 
 impl Drop for SocketName {
@@ -82,6 +82,17 @@ impl UnixPath {
                 }
             }
         }
+    }
+
+    /// Gives the socket file at the path a second name.
+    pub(super) fn second_name(&self) -> io::Result<SocketName> {
+        let file = self.path.with_file_name(fresh_name());
+        fs::hard_link(&self.path, &file)?;
+        Ok(SocketName {
+            id: file_id(&fs::symlink_metadata(&file)?),
+            bound: self.path.clone(),
+            file,
+        })
     }
 
     /// Opens one listener for all generations, bound to the path itself.

@@ -7,6 +7,7 @@ mod datagrams;
 mod isolation;
 mod missing;
 mod own_address;
+mod own_paths;
 mod parent_signals;
 mod process_trees;
 mod refusals;

@@ -1,0 +1,72 @@
+//! Programs that bind a unix socket themselves, and remove its path when they end.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::{App, PYTHON, installed_or_skip, wait_until_serving};
+use crate::harness::{TIMEOUT, until};
+
+/// Listens on a port and on a unix socket. On the signal, removes the path at once and ends half a second later.
+const REMOVES_PATH: &str = "
+s = open_socket()
+if os.path.exists('../own.sock'): os.unlink('../own.sock')
+u = socket.socket(socket.AF_UNIX)
+u.bind('../own.sock')
+if os.path.exists('broken'): sys.exit(3)
+u.listen()
+def end(*_):
+    os.unlink('../own.sock')
+    time.sleep(.5)
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+serve_all(s, u)
+";
+
+/// Returns the response of the program to which the path leads.
+fn ask(path: &Path) -> Option<String> {
+    let mut stream = UnixStream::connect(path).ok()?;
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").ok()?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    Some(response)
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn the_path_of_a_programs_own_unix_socket_leads_to_the_live_generation() {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    let app = App::python(REMOVES_PATH);
+    let mut run = app.run().args(["--ignore", "broken"]).spawn();
+    wait_until_serving(&mut run);
+    let path = app.project.beside("own.sock");
+    let leads_to = |generation: u64| {
+        until("the path leads to the live generation", TIMEOUT, || {
+            ask(&path)?
+                .ends_with(&format!("generation {generation}"))
+                .then_some(())
+        });
+    };
+    leads_to(1);
+    for generation in 2..4 {
+        app.save(&format!("{REMOVES_PATH}# {generation}"));
+        assert_eq!(run.live(), generation);
+        run.wait_until_gone(generation - 1);
+        leads_to(generation);
+    }
+    // Generation 4 binds the path, and ends before it is ready.
+    app.project.save("broken", "");
+    app.save(&format!("{REMOVES_PATH}# 4"));
+    run.expect("failed");
+    leads_to(3);
+    run.quit();
+    let names = std::fs::read_dir(path.parent().expect("the path has a parent"));
+    let names = names.expect("can list the directory").flatten();
+    let left = names.filter(|name| name.file_name().to_string_lossy().contains("."));
+    assert_eq!(
+        left.map(|name| name.path()).collect::<Vec<_>>(),
+        [] as [std::path::PathBuf; 0]
+    );
+}
