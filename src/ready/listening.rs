@@ -29,19 +29,22 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// The longest interval between checks, unless they are expensive.
 const MAX_INTERVAL: Duration = Duration::from_millis(25);
 
-/// What the system shows about a socket, and since when it has shown that.
+/// What the system shows about a socket, and when it first was [`Accepting::Unknown`].
 #[derive(Clone, Copy)]
 struct SocketState {
     accepting: Accepting,
-    since: Instant,
+    unknown_since: Option<Instant>,
 }
 
 impl SocketState {
-    /// Returns the state after a check.
+    /// Returns the state after a check. A server that waits with a short timeout is often busy during a check, so
+    /// [`Accepting::No`] does not reset the time.
     fn after(before: Option<&Self>, accepting: Accepting, now: Instant) -> Self {
-        let same = before.filter(|before| before.accepting == accepting);
-        let since = same.map_or(now, |same| same.since);
-        Self { accepting, since }
+        let first = (accepting == Accepting::Unknown).then_some(now);
+        Self {
+            accepting,
+            unknown_since: before.and_then(|before| before.unknown_since).or(first),
+        }
     }
 
     /// Whether the generation counts as waiting for connections on the socket.
@@ -49,7 +52,9 @@ impl SocketState {
         match self.accepting {
             Accepting::Yes => true,
             Accepting::No => false,
-            Accepting::Unknown => now - self.since >= UNKNOWN_GRACE,
+            Accepting::Unknown => self
+                .unknown_since
+                .is_some_and(|since| now - since >= UNKNOWN_GRACE),
         }
     }
 }
@@ -196,10 +201,10 @@ mod tests {
         let first = SocketState::after(None, Accepting::Unknown, at(0));
         let unknown = next(&first, Accepting::Unknown, 900);
         assert!(!unknown.counts(at(999)) && unknown.counts(at(1000)));
-        let idle = next(&unknown, Accepting::No, 950);
-        let unknown_again = next(&idle, Accepting::Unknown, 960);
-        assert!(!unknown_again.counts(at(1000)) && unknown_again.counts(at(1960)));
-        assert!(!idle.counts(at(9000)));
+        let busy = next(&unknown, Accepting::No, 950);
+        assert!(!busy.counts(at(9000)));
+        let unknown_again = next(&busy, Accepting::Unknown, 960);
+        assert!(!unknown_again.counts(at(999)) && unknown_again.counts(at(1000)));
         assert!(next(&unknown, Accepting::Yes, 1).counts(at(1)));
     }
 

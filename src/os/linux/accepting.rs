@@ -38,9 +38,9 @@ use super::seccomp::read_memory;
 use crate::os::Accepting;
 use crate::os::socket_holders::{descriptors_of, socket_inode};
 
-/// The longest timeout with which a thread may just be testing whether the address is free, in milliseconds. Servers
-/// wait longer.
-const BRIEF: i32 = 100;
+/// The longest timeout with which a thread may just be testing whether the address is free, in milliseconds. Most
+/// servers wait longer.
+const BRIEF: i32 = 50;
 
 /// Returns, for each of `sockets` (inodes), whether one of `pids` is waiting on it. Processes that have ended are
 /// skipped. Returns `None` if the kernel does not provide this information: without `/proc`, or without its `syscall`

@@ -295,6 +295,8 @@ impl SoakServer {
     pub(super) fn save_while_paused(&mut self) {
         self.terminal.press("p");
         short_pause();
+        // A build that began before the pause may still read the file.
+        self.terminal.wait_until_idle();
         let version = self.save("");
         short_pause();
         let body = http::get(self.address, "/").expect("a response");
