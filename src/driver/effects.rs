@@ -61,6 +61,7 @@ impl Driver {
             }
             GenEffect::CancelBuild => self.cancel_build(),
             GenEffect::Start { artifact } => {
+                self.keep_own_paths();
                 if let Err(error) = self.start(id, artifact) {
                     self.report_error(&format!("cannot start gen {id}"), &error);
                     return Some(GenEvent::StartFailed);
@@ -147,7 +148,7 @@ impl Driver {
 
     /// Prepares to restore the paths of the live generation's own unix sockets while another generation runs. Returns
     /// whether there are any.
-    pub(super) fn keep_own_paths(&mut self) -> bool {
+    fn keep_own_paths(&mut self) -> bool {
         let live = self.machine.live();
         let Some(running) = live.and_then(|id| self.generations.get_mut(&id)) else {
             return false;

@@ -29,7 +29,6 @@ impl Driver {
     /// Starts a generation's program and the tasks that monitor it. The tasks report [`GenEvent::StartFailed`], or
     /// `Ready`, `Exited` and `Gone`.
     pub(super) fn start(&mut self, id: GenId, artifact: ArtifactId) -> Result<()> {
-        self.keep_own_paths();
         let (launch, fingerprint) = self.artifacts.launch(artifact)?;
         let mut env = self.config.environment(launch.env.iter().cloned())?;
         env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
