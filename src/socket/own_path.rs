@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::unix_path::{SocketName, UnixPath, own_prefix};
 use crate::os;
@@ -77,7 +77,7 @@ impl OwnPaths {
 
 /// Gives the file of this socket a second name. Returns `None` if the path does not lead to the socket.
 fn keep(pid: i32, inode: u64, bound: &Path) -> Option<(UnixPath, SocketName)> {
-    let directory: PathBuf = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    let directory = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
     let path = directory.join(bound);
     if path.file_name()?.to_str()?.starts_with(own_prefix()) {
         return None;

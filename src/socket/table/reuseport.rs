@@ -85,8 +85,8 @@ impl Reuseport {
     }
 
     /// Whether connections from a diverted port still land in the right members. A port that is no longer diverted counts
-    /// as unused. A probe must not even land in a member that is forwarded, because
-    /// another generation would respond to it.
+    /// as unused. A probe must not even land in a member that is forwarded, because another generation would respond to
+    /// it.
     fn diversion_safe(
         &self,
         after: &[GroupMember],

@@ -30,7 +30,7 @@ impl Runs {
         self.0.started(started);
     }
 
-    /// Judges a change to these files, so long after the start of the newest run.
+    /// Judges a change to these files. `after`: the time since the newest run started.
     fn judge_at(&mut self, names: &[&str], after: Duration) -> Verdict {
         let started = self.0.newest.unwrap().started;
         self.0.judge(&paths(names), started + after)
