@@ -4,24 +4,18 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use crate::drain::DrainMonitor;
 use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_error;
 use crate::process::{Control, Signal};
 use crate::reload::{
     BuildOutcome, Effect, Ended, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Notice,
-    Phase,
 };
-use crate::socket::{Address, OwnPaths};
+use crate::socket::{Address, OwnPath};
 use crate::ui::{Conflict, Level, Report};
 use crate::unclaimed::Reason;
 
 use super::state::{Driver, Outcome};
-
-/// How often hotrun checks whether a generation that is stopping has removed a path of the live one.
-const RESTORE_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Driver {
     /// Performs an effect. Returns the resulting event if it is known at once.
@@ -61,7 +55,6 @@ impl Driver {
             }
             GenEffect::CancelBuild => self.cancel_build(),
             GenEffect::Start { artifact } => {
-                self.keep_own_paths();
                 if let Err(error) = self.start(id, artifact) {
                     self.report_error(&format!("cannot start gen {id}"), &error);
                     return Some(GenEvent::StartFailed);
@@ -80,6 +73,8 @@ impl Driver {
                 let forwarded = self.sockets.drain(id);
                 self.report_failure("forwarding connections", forwarded);
             }
+            GenEffect::KeepPaths => self.own_paths(id).iter_mut().for_each(OwnPath::keep),
+            GenEffect::RestorePaths => self.own_paths(id).iter().for_each(OwnPath::restore),
             GenEffect::Stop => self.stop(id, stop_signal),
             GenEffect::Abort => {
                 if let Some(running) = self.generations.get(&id) {
@@ -93,17 +88,17 @@ impl Driver {
             }
             GenEffect::Release => {
                 self.generations.remove(&id);
-                self.restore_own_paths();
-                if self.generations.len() == 1 {
-                    let last = self.generations.values_mut();
-                    last.for_each(|running| running.own_paths = OwnPaths::default());
-                }
                 let released = self.sockets.release(id);
                 let lost = released.map(|lost| self.report_lost(id, &lost));
                 self.report_failure("closing a generation's sockets", lost);
             }
         }
         None
+    }
+
+    fn own_paths(&mut self, id: GenId) -> &mut [OwnPath] {
+        let running = self.generations.get_mut(&id);
+        running.map_or(&mut [], |running| &mut running.own_paths)
     }
 
     fn switch(&mut self, id: GenId) -> GenEvent {
@@ -130,43 +125,8 @@ impl Driver {
                 monitor.observe(move || control.pids())
             });
         }
-        let keeps_paths = self.keep_own_paths();
-        if let Some(running) = self.generations.get_mut(&id) {
+        if let Some(running) = self.generations.get(&id) {
             running.control.stop(signal);
-            let sender = self.sender.clone();
-            let restores = async move {
-                loop {
-                    sleep(RESTORE_INTERVAL).await;
-                    sender.send(Self::restore_own_paths);
-                }
-            };
-            if keeps_paths {
-                running.waiting.spawn(restores);
-            }
-        }
-    }
-
-    /// Prepares to restore the paths of the live generation's own unix sockets while another generation runs. Returns
-    /// whether there are any.
-    fn keep_own_paths(&mut self) -> bool {
-        let live = self.machine.live();
-        let Some(running) = live.and_then(|id| self.generations.get_mut(&id)) else {
-            return false;
-        };
-        if running.own_paths.is_empty() {
-            running.own_paths = OwnPaths::of(&running.control.pids());
-        }
-        !running.own_paths.is_empty()
-    }
-
-    /// Restores the paths of the live generation's own unix sockets, unless another generation is starting, which may
-    /// be about to bind them.
-    fn restore_own_paths(&mut self) {
-        let mut others = self.generations.keys().map(|id| self.machine.phase(*id));
-        let starts = others.any(|phase| matches!(phase, Phase::Starting | Phase::Ready));
-        let live = self.machine.live().and_then(|id| self.generations.get(&id));
-        if let Some(live) = live.filter(|_| !starts) {
-            live.own_paths.restore();
         }
     }
 
@@ -273,7 +233,8 @@ impl Driver {
     pub(super) fn cleanup(&self) -> Vec<Cleanup> {
         let mut cleanup = self.sockets.paths();
         let running = self.generations.values();
-        cleanup.extend(running.flat_map(|running| running.own_paths.cleanup()));
+        let paths = running.flat_map(|running| &running.own_paths);
+        cleanup.extend(paths.map(OwnPath::cleanup));
         cleanup.extend(self.artifacts.cleanup());
         cleanup
     }

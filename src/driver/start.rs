@@ -19,7 +19,7 @@ use crate::process::notify::NotifySocket;
 use crate::process::{Control, Spawner, Spec, shell};
 use crate::ready::{self, Connect, Exec, NotifyState, ReadyInputs, ReadyReason};
 use crate::reload::{ArtifactId, Event, GenEvent, GenId};
-use crate::socket::{Address, Joined, Opened, OwnPaths, Route};
+use crate::socket::{Address, Joined, Opened, OwnPath, Route};
 use crate::ui::{Level, OutputStream, Report, UiMode};
 
 use super::program::{OutputTask, ProgramTask};
@@ -80,7 +80,7 @@ impl Driver {
             connections: None,
             in_use,
             observed: false,
-            own_paths: OwnPaths::default(),
+            own_paths: Vec::new(),
             waiting: JoinSet::new(),
         };
         let ready = self.readiness(id, &running, inodes, notify_state, lines, exec);
@@ -157,6 +157,7 @@ impl Driver {
                 });
                 return self.handle(Event::Generation(id, GenEvent::Listening));
             }
+            InterceptEvent::ListensOnPath(path) => return self.listens_on_path(id, path),
             InterceptEvent::Refused => {
                 self.reported.explained.insert(id);
                 return;
@@ -200,6 +201,13 @@ impl Driver {
             }
         };
         self.feed.message(level, text, hint);
+    }
+
+    fn listens_on_path(&mut self, id: GenId, path: OwnPath) {
+        if let Some(running) = self.generations.get_mut(&id) {
+            running.own_paths.push(path);
+            self.handle(Event::Generation(id, GenEvent::ListensOnPath));
+        }
     }
 
     /// Returns the task that waits until the generation is ready. `inodes`: the sockets that were passed to the program.

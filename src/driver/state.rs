@@ -18,7 +18,7 @@ use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
 use crate::ready::{NotifyState, UnreadyReason};
 use crate::reload::{Event, GenEvent, GenId, Machine};
-use crate::socket::{OwnPaths, Sockets};
+use crate::socket::{OwnPath, Sockets};
 use crate::ui::Feed;
 use crate::watch::{FileWatch, LockFileWindow, ProgramFiles, SelfTrigger};
 
@@ -96,8 +96,8 @@ pub(super) struct Running {
     pub(super) in_use: Arc<InUse>,
     /// Whether the waiting task updates `in_use`.
     pub(super) observed: bool,
-    /// The paths of the program's own unix sockets, while it is or was live and another generation runs.
-    pub(super) own_paths: OwnPaths,
+    /// The paths of the unix sockets that the program has opened itself.
+    pub(super) own_paths: Vec<OwnPath>,
     /// The task that waits until the generation is ready or, while it drains, quiescent or idle.
     pub(super) waiting: JoinSet<()>,
 }

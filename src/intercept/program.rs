@@ -16,7 +16,7 @@ use crate::os::seccomp::{
 };
 use crate::os::socket_holders::sockets_of;
 use crate::reload::GenId;
-use crate::socket::{self, Adopter, Endpoint, Joined, OpenError, Transport};
+use crate::socket::{self, Adopter, Endpoint, Joined, OpenError, OwnPath, Transport};
 
 /// An event that concerns a program's sockets.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub enum InterceptEvent {
     Listens(Joined),
     /// The program is about to get `EADDRINUSE`, because another process uses the address. [`Self::InUse`] follows.
     Refused,
+    /// The program is about to listen on a unix socket that it has bound to a path.
+    ListensOnPath(OwnPath),
     /// Another process uses the address. The error names the process, if known.
     InUse(OpenError),
     /// A `--listen` address overlaps the one that the program binds.
@@ -146,7 +148,6 @@ impl InterceptedProgram {
                     Reply::Continue
                 }
             },
-            Syscall::Listen { .. } if self.sockets.0.is_empty() && !self.hidden => Reply::Continue,
             Syscall::Listen { fd, backlog } => self.listen(caller, fd, backlog),
             Syscall::Connect { .. } if self.started => Reply::Continue,
             Syscall::Connect {
@@ -209,6 +210,8 @@ impl InterceptedProgram {
     fn listen(&mut self, caller: Caller<'_>, fd: i32, backlog: i32) -> Reply {
         let socket = match caller.socket(fd) {
             Ok(socket) => socket,
+            // The program has bound no socket that hotrun could adopt.
+            Err(_) if self.sockets.0.is_empty() && !self.hidden => return Reply::Continue,
             Err(error) => return self.not_adopted(None, error),
         };
         let Ok(cookie) = os::cookie(&socket) else {
@@ -222,7 +225,13 @@ impl InterceptedProgram {
         let decision = self.sockets.on_listen(cookie, listens);
         tracing::debug!("gen {}: listen: {decision:?}", self.id);
         match decision {
-            OnListen::PassOn => Reply::Continue,
+            OnListen::PassOn if listens => Reply::Continue,
+            OnListen::PassOn => {
+                let path = OwnPath::of(&socket, caller.call.thread);
+                let path = path.map(InterceptEvent::ListensOnPath);
+                path.into_iter().for_each(&mut self.notify);
+                Reply::Continue
+            }
             OnListen::InUse => Reply::Errno(libc::EADDRINUSE),
             OnListen::Again => match socket::listen(&socket, backlog) {
                 Ok(()) => Reply::Success,

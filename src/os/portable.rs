@@ -10,7 +10,7 @@ use std::future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Accepting, Instruction, Queue, TcpConnection, TcpListening, UnixConnection};
@@ -68,10 +68,6 @@ pub fn unix_queue(_: u64) -> io::Result<Queue> {
 }
 
 pub fn unix_listening(_: &Metadata) -> io::Result<Option<u64>> {
-    unsupported()
-}
-
-pub fn unix_paths() -> io::Result<Vec<(u64, PathBuf)>> {
     unsupported()
 }
 

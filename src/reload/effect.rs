@@ -53,6 +53,12 @@ pub enum GenEffect {
     /// none is live. Requested for each started generation before it is stopped, killed or released; may be repeated.
     /// On quit, requested only for generations that are already draining.
     Forward,
+    /// Prepare to restore the paths of the program's own unix sockets. Requested for the live generation before another
+    /// one can remove them; may be repeated.
+    KeepPaths,
+    /// Restore the paths of the program's own unix sockets that another generation has removed. Requested for the live
+    /// generation, repeatedly while another one is ending, and never while one is starting.
+    RestorePaths,
     /// Send the stop signal. Requested at most once for each generation.
     Stop,
     /// Abort a hung program (`SIGABRT`). The rest of its tree is killed later.

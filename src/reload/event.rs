@@ -115,6 +115,8 @@ pub enum GenEvent {
     Listening,
     /// The program is a server, even if none of its listeners is known. May be repeated.
     IsServer,
+    /// The program listens on a unix socket that it has bound to a path itself. May be repeated.
+    ListensOnPath,
     /// The program is ready: its readiness check has succeeded.
     Ready,
     /// Whether the program now lacks nothing but addresses that the live generation listens on. If so at the ready

@@ -15,6 +15,7 @@
 //! | readiness, the switch, failures before it | `machine/lifecycle.rs` |
 //! | how a generation is drained, stopped or killed, and when it is gone | `machine/teardown.rs`, `machine/drain.rs` |
 //! | what happens after a crash | `machine/recovery.rs` |
+//! | when the paths of a program's own unix sockets are restored | `machine/own_paths.rs` |
 //! | what a program may ask for (`sd_notify`), its watchdog | `machine/notify.rs` |
 
 mod effect;

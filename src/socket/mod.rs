@@ -57,7 +57,7 @@ pub use adopter::Adopter;
 pub use endpoint::{Endpoint, Transport};
 pub use open::{OpenError, listen};
 pub use opened::{MonitoredListener, Sharing};
-pub use own_path::OwnPaths;
+pub use own_path::OwnPath;
 pub use sockets::{Connection, Passed, Route, Sockets};
 pub use table::{AddressEvent, LONGEST_HANDSHAKE};
 pub use thread::{Joined, Neighbours, Opened, ReachedGroup};

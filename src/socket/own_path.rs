@@ -1,136 +1,150 @@
 //! The paths of unix sockets that a program has bound itself.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::unix_path::{SocketName, UnixPath, own_prefix};
+use socket2::Socket;
+
+use super::unix_path::{SocketName, fresh_name, own_prefix, remove_leftovers};
 use crate::os;
-use crate::os::cleanup::{Cleanup, file_id};
-use crate::os::socket_holders::sockets_of;
+use crate::os::cleanup::{Cleanup, FileId, file_id};
 
-/// The paths that lead to one generation's own unix sockets. hotrun does not steer these sockets, and a path leads to
-/// the program that bound it last. If another generation removes a path, for example on exit, hotrun restores it.
+/// The path of a generation's own unix socket. hotrun does not steer this socket, and the path leads to the program that
+/// bound it last. If another generation removes the path, for example on exit, hotrun restores it.
 ///
-/// To make that possible, each socket file gets a second name next to the path. Dropping this removes the second names.
-#[derive(Default)]
-pub struct OwnPaths(Vec<(UnixPath, SocketName)>);
+/// To make that possible, the socket file gets a second name next to the path. Dropping this removes that name.
+#[derive(Debug)]
+pub struct OwnPath {
+    path: PathBuf,
+    inode: u64,
+    second_name: Option<SocketName>,
+}
 
-impl OwnPaths {
-    /// Finds the paths on which these processes listen. Paths that cannot get a second name are left out.
-    pub fn of(pids: &[i32]) -> Self {
-        let listening = os::unix_paths().unwrap_or_default();
-        if listening.is_empty() {
-            return Self::default();
+impl OwnPath {
+    /// Finds the path of a socket that this thread has bound. Returns `None` if there is none. Removes the files that a
+    /// killed hotrun left next to the path.
+    pub fn of(socket: &Socket, thread: i32) -> Option<Self> {
+        let bound = socket.local_addr().ok()?;
+        let bound = bound.as_pathname()?;
+        // The program may call `listen` on a socket that hotrun has passed to it.
+        let name = bound.file_name()?.to_string_lossy();
+        if name.starts_with(own_prefix()) {
+            return None;
         }
-        let mut found = Vec::new();
-        let mut known = HashSet::new();
-        for pid in pids {
-            let sockets = sockets_of(*pid).unwrap_or_default();
-            let held: HashSet<_> = sockets.into_values().collect();
-            for (inode, bound) in &listening {
-                if held.contains(inode) && known.insert(inode) {
-                    found.extend(keep(*pid, *inode, bound));
-                }
-            }
-        }
-        Self(found)
+        let directory = fs::read_link(format!("/proc/{thread}/cwd")).ok()?;
+        let path = directory.join(bound);
+        remove_leftovers(path.parent()?);
+        let inode = os::inode(socket).ok()?;
+        let second_name = None;
+        Some(Self {
+            path,
+            inode,
+            second_name,
+        })
     }
 
-    /// Whether the generation has no such paths.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Gives the socket file a second name, unless it has one or the path does not lead to the socket.
+    pub fn keep(&mut self) {
+        let file = self.path.with_file_name(fresh_name());
+        if self.second_name.is_none()
+            && let Some(id) = self.file_of_listener(&self.path)
+            && fs::hard_link(&self.path, &file).is_ok()
+        {
+            let bound = self.path.clone();
+            self.second_name = Some(SocketName { file, bound, id });
+        }
     }
 
-    /// Restores the paths that no longer lead to a listening socket, unless their own sockets have been closed, too.
+    /// Returns the file to which this name leads, if it is that of the socket and the socket is listening.
+    fn file_of_listener(&self, name: &Path) -> Option<FileId> {
+        let found = fs::symlink_metadata(name).ok()?;
+        (os::unix_listening(&found).ok()? == Some(self.inode)).then(|| file_id(&found))
+    }
+
+    /// Restores the path if it no longer leads to a listening socket, unless its own socket has been closed, too.
     pub fn restore(&self) {
-        for (at, name) in &self.0 {
-            match fs::symlink_metadata(&at.path) {
-                Ok(found) if file_id(&found) == name.id => continue,
-                // The socket file of a generation that has failed.
-                Ok(found)
-                    if found.file_type().is_socket()
-                        && os::unix_listening(&found).is_ok_and(|socket| socket.is_none()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Ok(_) | Err(_) => continue,
-            }
-            let kept = fs::symlink_metadata(&name.file);
-            if kept.is_ok_and(|kept| os::unix_listening(&kept).is_ok_and(|socket| socket.is_some()))
-            {
-                let _ = fs::remove_file(&at.path);
-                at.restore(name);
-            }
+        let Some(name) = &self.second_name else {
+            return;
+        };
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) if file_id(&found) == name.id => return,
+            // The socket file of a generation that has failed.
+            Ok(found)
+                if found.file_type().is_socket()
+                    && os::unix_listening(&found).is_ok_and(|socket| socket.is_none()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(_) | Err(_) => return,
+        }
+        if self.file_of_listener(&name.file).is_some() {
+            let _ = fs::remove_file(&self.path);
+            // This fails if the directory is gone, and then there is no path to restore.
+            let _ = fs::hard_link(&name.file, &self.path);
         }
     }
 
     /// Returns the files to remove if hotrun is killed.
-    pub fn cleanup(&self) -> impl Iterator<Item = Cleanup> {
-        self.0.iter().map(|(at, _)| Cleanup::Socket {
-            path: at.path.clone().into(),
+    pub fn cleanup(&self) -> Cleanup {
+        Cleanup::Socket {
+            path: self.path.clone().into(),
             names: own_prefix().into(),
             file: None,
-        })
+        }
     }
-}
-
-/// Gives the file of this socket a second name. Returns `None` if the path does not lead to the socket.
-fn keep(pid: i32, inode: u64, bound: &Path) -> Option<(UnixPath, SocketName)> {
-    let directory = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-    let path = directory.join(bound);
-    if path.file_name()?.to_str()?.starts_with(own_prefix()) {
-        return None;
-    }
-    let at = UnixPath::new(&path).ok()?;
-    let name = at.second_name().ok()?;
-    let file = fs::symlink_metadata(&name.file).ok()?;
-    (os::unix_listening(&file).ok()? == Some(inode)).then_some((at, name))
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
 
+    use super::super::unix_path::UnixPath;
     use super::*;
 
-    fn own(path: &Path) -> (UnixListener, OwnPaths) {
-        let listener = UnixListener::bind(path).unwrap();
-        let pid = i32::try_from(std::process::id()).unwrap();
-        let listening = os::unix_paths().unwrap();
-        let (inode, bound) = listening.iter().find(|(_, bound)| bound == path).unwrap();
-        (listener, OwnPaths(vec![keep(pid, *inode, bound).unwrap()]))
+    fn own(path: &Path) -> (Socket, OwnPath) {
+        let listener = Socket::from(UnixListener::bind(path).unwrap());
+        let mut own = OwnPath::of(&listener, nix::unistd::gettid().as_raw()).unwrap();
+        own.keep();
+        (listener, own)
     }
 
     #[test]
     fn a_path_that_another_process_removes_or_leaves_dead_is_restored() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
-        let (_listener, paths) = own(&path);
+        let (_listener, own) = own(&path);
         fs::remove_file(&path).unwrap();
-        paths.restore();
+        own.restore();
         UnixStream::connect(&path).unwrap();
         fs::remove_file(&path).unwrap();
         drop(UnixListener::bind(&path).unwrap());
-        paths.restore();
+        own.restore();
         UnixStream::connect(&path).unwrap();
-        drop(paths);
+        drop(own);
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_socket_that_hotrun_has_passed_to_the_program_has_no_own_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = UnixPath::new(&directory.path().join("app.sock")).unwrap();
+        let (passed, _name) = at.open().unwrap();
+        assert!(OwnPath::of(&passed, nix::unistd::gettid().as_raw()).is_none());
     }
 
     #[test]
     fn a_path_that_leads_to_another_listener_or_whose_own_listener_is_closed_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
-        let (listener, paths) = own(&path);
+        let (listener, own) = own(&path);
         fs::remove_file(&path).unwrap();
         let other = UnixListener::bind(&path).unwrap();
         let id = file_id(&fs::metadata(&path).unwrap());
-        paths.restore();
+        own.restore();
         assert_eq!(file_id(&fs::metadata(&path).unwrap()), id);
         drop((other, listener));
         fs::remove_file(&path).unwrap();
-        paths.restore();
+        own.restore();
         assert!(!path.exists());
     }
 }

@@ -33,6 +33,7 @@ pub(super) struct UnixPath {
 }
 
 /// A listener's own name. Dropping it removes the file.
+#[derive(Debug)]
 pub(super) struct SocketName {
     pub(super) file: PathBuf,
     /// The name as passed to `bind`. `getsockname` reports it, even for accepted connections.
@@ -82,17 +83,6 @@ impl UnixPath {
                 }
             }
         }
-    }
-
-    /// Gives the socket file at the path a second name.
-    pub(super) fn second_name(&self) -> io::Result<SocketName> {
-        let file = self.path.with_file_name(fresh_name());
-        fs::hard_link(&self.path, &file)?;
-        Ok(SocketName {
-            id: file_id(&fs::symlink_metadata(&file)?),
-            bound: self.path.clone(),
-            file,
-        })
     }
 
     /// Opens one listener for all generations, bound to the path itself.
@@ -163,7 +153,7 @@ pub(super) fn own_prefix() -> &'static str {
 
 /// Returns a name that nobody can guess. Otherwise, another user could create a file with that name in a sticky
 /// directory, where hotrun could not remove it.
-fn fresh_name() -> String {
+pub(super) fn fresh_name() -> String {
     format!("{}{:08x}", own_prefix(), random())
 }
 
@@ -198,7 +188,7 @@ fn copy_access(from: &Metadata, to: &Path) {
 
 /// Removes the socket files that a killed hotrun left in this directory. Checks that no process listens on them,
 /// because the pid in a name may be from another pid namespace.
-fn remove_leftovers(directory: &Path) {
+pub(super) fn remove_leftovers(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let rest = name.to_str().and_then(|name| name.strip_prefix(PREFIX));

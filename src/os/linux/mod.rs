@@ -17,4 +17,4 @@ pub use socket_options::{
     cookie, family, hide, is_listening, is_multipath, is_of_one_device, is_of_our_network,
     protocol, steer,
 };
-pub use unix_diag::{unix_connections, unix_listening, unix_paths, unix_queue};
+pub use unix_diag::{unix_connections, unix_listening, unix_queue};

@@ -1,12 +1,10 @@
 //! Unix sockets (`sock_diag(7)`, `include/uapi/linux/unix_diag.h`). Every function fails if the kernel refuses the
 //! request.
 
-use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::stat::{major, minor};
 
@@ -63,25 +61,16 @@ pub fn unix_listening(file: &Metadata) -> io::Result<Option<u64>> {
     Ok(found)
 }
 
-/// Returns the listening sockets that are bound to a path, with their inodes. The path is as it was passed to `bind`.
-pub fn unix_paths() -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    query(&request(1 << LISTEN, 0, SHOW_NAME), true, FIXED, |socket| {
-        // An abstract name begins with a zero byte.
-        if let Some(path @ [1..=u8::MAX, ..]) = bound_name(socket) {
-            found.push((socket.u32(4).into(), OsStr::from_bytes(path).into()));
-        }
-    })?;
-    Ok(found)
-}
-
 /// Returns the connections to the sockets bound to this name. An accepted socket has the same name as its listener.
 pub fn unix_connections(name: &Path) -> io::Result<Vec<UnixConnection>> {
     let mut found = Vec::new();
     let wanted = name.as_os_str().as_encoded_bytes();
     let request = request(1 << ESTABLISHED, 0, SHOW_NAME | SHOW_RQLEN);
     query(&request, true, FIXED, |socket| {
-        if bound_name(socket) == Some(wanted) {
+        let name = socket
+            .attribute(NAME)
+            .map(|name| name.strip_suffix(&[0]).unwrap_or(name));
+        if name == Some(wanted) {
             found.push(UnixConnection {
                 inode: socket.u32(4).into(),
                 peer_gone: shut_down(socket) == SHUTDOWN_MASK,
@@ -90,12 +79,6 @@ pub fn unix_connections(name: &Path) -> io::Result<Vec<UnixConnection>> {
         }
     })?;
     Ok(found)
-}
-
-/// Returns the name that the socket is bound to.
-fn bound_name<'a>(socket: &'a DiagResponse<'_>) -> Option<&'a [u8]> {
-    let name = socket.attribute(NAME)?;
-    Some(name.strip_suffix(&[0]).unwrap_or(name))
 }
 
 /// Builds a `struct unix_diag_req`: family, protocol, padding, states, inode, attributes to show, cookie (any).

@@ -35,6 +35,7 @@ pub(super) struct Generation {
     pub(super) listens: bool,
     /// Whether the program is known to be a server.
     pub(super) is_server: bool,
+    pub(super) own_paths: OwnPaths,
     pub(super) watchdog: Watchdog,
     /// The reload signals that the program gets once it is live, or live again.
     pub(super) owed: SignalSet,
@@ -53,6 +54,7 @@ impl Generation {
             },
             listens: false,
             is_server: policy.passes_sockets,
+            own_paths: OwnPaths::None,
             watchdog: Watchdog {
                 period: policy.watchdog.unwrap_or_default(),
                 ..Watchdog::default()
@@ -113,6 +115,16 @@ impl Watchdog {
     pub(super) fn restart(&mut self, now: Time) {
         self.due = (!self.period.is_zero()).then(|| now.plus(self.period));
     }
+}
+
+/// The paths of the unix sockets that the program has bound itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum OwnPaths {
+    None,
+    /// Not all of them are kept yet.
+    Found,
+    /// They can be restored.
+    Kept,
 }
 
 /// A set of signals, one bit for each number from 1 to 64.

@@ -5,6 +5,7 @@ mod drain;
 mod generation;
 mod lifecycle;
 mod notify;
+mod own_paths;
 mod quit;
 mod recovery;
 mod requests;
@@ -66,6 +67,7 @@ impl Machine {
                 GenEvent::StartFailed => self.start_failed(id, &mut turn),
                 GenEvent::Listening => self.recognised_as_server(id, true),
                 GenEvent::IsServer => self.recognised_as_server(id, false),
+                GenEvent::ListensOnPath => self.listens_on_path(id),
                 GenEvent::Ready => self.ready(id, &mut turn),
                 GenEvent::LacksAddresses { otherwise_ready } => {
                     self.lacks_addresses(id, otherwise_ready);
@@ -97,6 +99,7 @@ impl Machine {
             }
         }
         self.advance(&mut turn);
+        self.keep_own_paths(&mut turn);
         turn.reaction
     }
 

@@ -34,6 +34,8 @@ pub struct Machine {
     pub(super) recovery: Recovery,
     /// Whether a generation has stored descriptors for the next one.
     pub(super) stores_fds: bool,
+    /// When to restore the live generation's paths again.
+    pub(super) restore_at: Option<Time>,
     /// The changes that are held back, if hotrun is paused.
     pub(super) paused: Option<HeldBack>,
     /// Whether waiting clients may get an error response.
@@ -131,6 +133,7 @@ impl Machine {
             },
             recovery: Recovery::default(),
             stores_fds: false,
+            restore_at: None,
             paused: None,
             responding: false,
             quit: None,
@@ -146,7 +149,7 @@ impl Machine {
             Some(quit) => (!quit.finished).then_some(quit.until),
             None => self.recovery.crash.and_then(|crash| crash.restart_at),
         };
-        generations.chain(other).min()
+        generations.chain(other).chain(self.restore_at).min()
     }
 
     /// The policy that the machine follows.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Machine;
 use super::artifacts::Artifacts;
 use super::drain::{Drain, Progress};
-use super::generation::{GenState, Generation, SignalSet, Watchdog};
+use super::generation::{GenState, Generation, OwnPaths, SignalSet, Watchdog};
 use super::state::{Building, Crash, Pending, Queued, Quit, Recovery};
 use crate::reload::{ArtifactId, Cause, GenFailure, GenId, Time};
 
@@ -77,6 +77,10 @@ impl Rename {
                     due: known.watchdog.due.map(|due| self.time(due)),
                     ..known.watchdog
                 },
+            },
+            own_paths: match known.is_draining() && !before {
+                true => OwnPaths::None,
+                false => known.own_paths,
             },
             owed: match known.is_candidate() || before {
                 true => known.owed,
@@ -180,6 +184,7 @@ impl Machine {
             generations: generations.collect(),
             artifacts: rename.artifacts(&self.artifacts),
             recovery: rename.recovery(&self.recovery, self.live().is_some()),
+            restore_at: self.restore_at.map(|at| rename.time(at)),
             quit: self.quit.map(|quit| Quit {
                 until: rename.time(quit.until),
                 ..quit

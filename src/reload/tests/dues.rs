@@ -1,5 +1,7 @@
 //! Checks, after every event, that the machine has done everything that the world has required so far.
 
+use std::time::Duration;
+
 use super::ledger::{Ledger, Rule};
 use super::process::{DrainStage, Gen, Role, TreeState};
 use super::world::{Steering, World};
@@ -15,6 +17,7 @@ impl World {
         self.phases_match(machine, ledger);
         self.connections_are_steered(ledger);
         self.deadline_is_early_enough(machine, ledger);
+        self.own_paths_are_restored(machine, ledger);
         for known in &self.gens {
             self.reports_are_acted_on(known, ledger);
             let notified = known.role != Role::Live || !known.owed || self.quitting.is_some();
@@ -51,6 +54,24 @@ impl World {
         let early = due.is_none_or(|due| deadline.is_some_and(|deadline| deadline <= due));
         ledger.check(Rule::DrainIsBounded, early, || {
             format!("due at {due:?}, but the deadline is {deadline:?}")
+        });
+    }
+
+    /// Checks that the live generation's paths have been restored if another one is gone, and will be restored again soon
+    /// if another one was asked to stop.
+    fn own_paths_are_restored(&self, machine: &Machine, ledger: &mut Ledger) {
+        let mut gens = self.gens.iter();
+        let starts = self.gens.iter().any(|known| known.role == Role::Candidate);
+        let kept = gens.any(|known| known.role == Role::Live && known.kept);
+        let stops = self
+            .gens
+            .iter()
+            .any(|known| known.role == Role::Draining && known.stopped);
+        let soon = self.now.plus(Duration::from_millis(20));
+        let again = machine.deadline().is_some_and(|deadline| deadline <= soon);
+        let fine = starts || !kept || !self.unrestored && (again || !stops);
+        ledger.check(Rule::OwnPaths, fine, || {
+            format!("the live generation's paths were not restored: {self:?}")
         });
     }
 

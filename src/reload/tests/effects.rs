@@ -35,6 +35,8 @@ impl World {
             | GenEffect::AwaitQuiescent
             | GenEffect::AwaitIdle { .. }
             | GenEffect::Forward
+            | GenEffect::KeepPaths
+            | GenEffect::RestorePaths
             | GenEffect::Stop
             | GenEffect::Abort
             | GenEffect::Kill
@@ -77,6 +79,7 @@ impl World {
     }
 
     fn start(&mut self, id: GenId, artifact: ArtifactId, ledger: &mut Ledger) {
+        self.paths_are_kept(ledger);
         let candidates = self
             .gens
             .iter()
@@ -225,6 +228,8 @@ impl World {
             GenEffect::AwaitQuiescent => self.await_quiescent(&mut known),
             GenEffect::AwaitIdle { .. } => self.await_idle(&mut known),
             GenEffect::Forward => self.forward(&mut known, ledger),
+            GenEffect::KeepPaths => !std::mem::replace(&mut known.kept, true) && known.own_paths,
+            GenEffect::RestorePaths => self.restore_paths(&known),
             GenEffect::Stop => self.stop(&mut known, ledger),
             GenEffect::Abort => self.abort(&mut known),
             GenEffect::Kill => self.kill(&mut known, ledger),
@@ -345,6 +350,7 @@ impl World {
 
     fn stop(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
         self.leave_live_alone(known, ledger);
+        self.paths_are_kept(ledger);
         let mut willing = matches!(known.drain, DrainStage::No | DrainStage::MayStop);
         willing |= known.is_signal_due(self.now);
         if known.drain == DrainStage::AwaitingIdle && self.now >= known.until {
@@ -380,6 +386,7 @@ impl World {
 
     fn release(&mut self, index: usize, ledger: &mut Ledger) {
         let known = self.gens.remove(index);
+        self.unrestored = true;
         let served = self.quitting.is_some() || known.forwarded;
         let fine = served && known.tree == TreeState::Gone;
         ledger.check(Rule::Protocol, fine, || {

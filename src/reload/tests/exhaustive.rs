@@ -244,6 +244,7 @@ impl Budget {
                 _,
                 GenEvent::ExtendTimeout { .. }
                 | GenEvent::LacksAddresses { .. }
+                | GenEvent::ListensOnPath
                 | GenEvent::StoredFds
                 | GenEvent::Watchdog(_),
             ) => &mut left.notifications,

@@ -57,6 +57,7 @@ impl World {
                 | GenEvent::Ready
                 | GenEvent::Listening
                 | GenEvent::IsServer
+                | GenEvent::ListensOnPath
                 | GenEvent::Quiescent
                 | GenEvent::HandlesStopSignal
                 | GenEvent::Idle
@@ -206,6 +207,7 @@ impl World {
             return;
         }
         self.serves(id);
+        self.unrestored = false;
         for known in &mut self.gens {
             if known.id == id && known.role == Role::Candidate {
                 known.role = Role::Live;

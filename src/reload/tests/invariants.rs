@@ -80,14 +80,12 @@ fn budgets(mode: Mode, size: Size) -> [Budget; 3] {
 /// Policies for programs that send notifications, with and without a watchdog.
 fn talkative(policy: &Policy, size: Size) -> [(Policy, Budget); 2] {
     let full = size == Size::Full;
+    // A generation can start while another one ends only after two changes.
+    let changes = 1 + u8::from(full && policy.mode == Mode::Overlap);
+    let quits = u8::from(policy.mode == Mode::StopFirst);
     let budget = Budget {
-        notifications: if full { 2 } else { 1 },
-        ..budget(
-            u8::from(full),
-            u8::from(policy.mode == Mode::StopFirst),
-            0,
-            0,
-        )
+        notifications: 1 + u8::from(full && policy.mode != Mode::Overlap),
+        ..budget(changes, quits, 0, 0)
     };
     let watchdog = Some(2 * UNIT);
     let with_watchdog = Policy {
@@ -230,6 +228,11 @@ fn invariant_7_no_change_is_forgotten() {
 #[test]
 fn invariant_8_quitting_finishes_exactly_once() {
     holds(Rule::OneFinish);
+}
+
+#[test]
+fn the_paths_of_a_programs_own_sockets_are_restored() {
+    holds(Rule::OwnPaths);
 }
 
 #[test]

@@ -22,6 +22,9 @@ pub(super) enum Rule {
     OneFinish,
     /// 11. Crashes alone lead to at most two starts.
     NoLoop,
+    /// The paths of the live program's own unix sockets are kept before another generation can remove them, and restored
+    /// while one is ending and when it is gone, but never while one is starting.
+    OwnPaths,
     /// Effects and notices are produced only when they are allowed, in the order that the driver relies on.
     Protocol,
     /// New connections always reach a live generation, or wait for the next one.
@@ -29,7 +32,7 @@ pub(super) enum Rule {
 }
 
 impl Rule {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::OneOfEach,
         Self::LiveIsLeftAlone,
         Self::NewestSources,
@@ -39,6 +42,7 @@ impl Rule {
         Self::NothingForgotten,
         Self::OneFinish,
         Self::NoLoop,
+        Self::OwnPaths,
         Self::Protocol,
         Self::Steering,
     ];

@@ -111,6 +111,7 @@ impl World {
                 id,
                 GenEvent::Listening
                 | GenEvent::IsServer
+                | GenEvent::ListensOnPath
                 | GenEvent::LacksAddresses { .. }
                 | GenEvent::ExtendTimeout { .. }
                 | GenEvent::StoredFds
@@ -149,6 +150,7 @@ fn all_about(id: GenId) -> Vec<Event> {
         Event::Generation(id, GenEvent::StartFailed),
         Event::Generation(id, GenEvent::Listening),
         Event::Generation(id, GenEvent::IsServer),
+        Event::Generation(id, GenEvent::ListensOnPath),
         Event::Generation(id, GenEvent::Ready),
         Event::Generation(id, GenEvent::Switched),
         Event::Generation(id, GenEvent::SwitchFailed),

@@ -106,6 +106,7 @@ impl World {
                     | GenEvent::StartFailed
                     | GenEvent::Listening
                     | GenEvent::IsServer
+                    | GenEvent::ListensOnPath
                     | GenEvent::Ready
                     | GenEvent::LacksAddresses { .. }
                     | GenEvent::Quiescent
@@ -243,7 +244,9 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
             | GenEffect::CancelBuild
             | GenEffect::Start { .. }
             | GenEffect::Switch
-            | GenEffect::SendReloadSignal { .. },
+            | GenEffect::SendReloadSignal { .. }
+            | GenEffect::KeepPaths
+            | GenEffect::RestorePaths,
         )
         | Effect::RespondUnavailable { .. }
         | Effect::StopResponding

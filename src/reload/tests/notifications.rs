@@ -1,9 +1,9 @@
 //! The notifications that programs send.
 
 use super::ledger::{Ledger, Rule};
-use super::process::{Gen, Role, WatchdogState};
+use super::process::{Gen, Role, TreeState, WatchdogState};
 use super::world::World;
-use crate::reload::{Action, Event, GenEvent, GenId, WatchdogMessage};
+use crate::reload::{Action, Event, GenEvent, GenId, Policy, Time, WatchdogMessage};
 
 impl World {
     /// The notifications that may arrive next, and the events about missing addresses.
@@ -47,6 +47,21 @@ impl World {
         }
     }
 
+    /// Checks that a generation that starts or ends cannot remove the live one's paths for good.
+    pub(super) fn paths_are_kept(&self, ledger: &mut Ledger) {
+        let mut live = self.gens.iter().filter(|known| known.role == Role::Live);
+        let kept = live.all(|live| live.kept || !live.own_paths) || self.quitting.is_some();
+        ledger.check(Rule::OwnPaths, kept, || {
+            "the live generation's paths are not kept".into()
+        });
+    }
+
+    pub(super) fn restore_paths(&mut self, known: &Gen) -> bool {
+        self.unrestored = false;
+        let starts = self.gens.iter().any(|other| other.role == Role::Candidate);
+        known.role == Role::Live && known.kept && !starts
+    }
+
     /// Aborts a generation. Returns whether that was allowed, which requires that the generation's watchdog has fired.
     pub(super) fn abort(&self, known: &mut Gen) -> bool {
         let fine = known.role != Role::Draining && known.watchdog_is_due(self.now);
@@ -75,6 +90,30 @@ impl World {
             ledger.check(Rule::Protocol, !due, || {
                 format!("{known:?} hangs, but was neither aborted nor killed")
             });
+        }
+    }
+}
+
+impl Gen {
+    /// Collects the notifications that the program may send.
+    fn may_send(&self, now: Time, policy: &Policy, events: &mut Vec<Event>) {
+        let id = self.id;
+        if !matches!(self.tree, TreeState::Unknown | TreeState::Running) {
+            return;
+        }
+        events.push(Event::Generation(id, GenEvent::StoredFds));
+        if self.role != Role::Draining {
+            events.push(Event::Generation(id, GenEvent::ListensOnPath));
+        }
+        if self.role != Role::Live && !self.killed {
+            let by = self.until.since(now) + policy.kill_timeout;
+            events.push(Event::Generation(id, GenEvent::ExtendTimeout { by }));
+        }
+        if policy.watchdog.is_some() && self.role != Role::Draining {
+            events.extend(
+                [WatchdogMessage::Ping, WatchdogMessage::Trigger]
+                    .map(|message| Event::Generation(id, GenEvent::Watchdog(message))),
+            );
         }
     }
 }

@@ -304,9 +304,16 @@ impl World {
         let silent = |known: &&Gen| known.role != Role::Draining && !known.serves;
         let serve = self.gens.iter().filter(silent);
         let serve = serve.map(|known| Event::Generation(known.id, GenEvent::IsServer));
+        let unbound = |known: &&Gen| known.role != Role::Draining && !known.own_paths;
+        let listen = self.gens.iter().filter(unbound);
+        let listen = listen.map(|known| Event::Generation(known.id, GenEvent::ListensOnPath));
         let in_use = NonZeroU32::new(1);
         let busy = self.gens.iter().map(|known| known.id);
         let busy = busy.map(|id| Event::Generation(id, GenEvent::Gone { in_use }));
-        kept.into_iter().chain(serve).chain(busy).collect()
+        kept.into_iter()
+            .chain(serve)
+            .chain(listen)
+            .chain(busy)
+            .collect()
     }
 }

@@ -69,6 +69,9 @@ pub(super) struct Gen {
     /// The latest time for the stop signal, if the program handles the signal and the machine is waiting for it to
     /// become idle.
     pub(super) signal_by: Option<Time>,
+    /// Whether the program listens on paths that it has bound itself, and whether they are kept.
+    pub(super) own_paths: bool,
+    pub(super) kept: bool,
     pub(super) watch: WatchdogState,
     pub(super) ready: bool,
     pub(super) moved: bool,
@@ -111,6 +114,8 @@ impl Gen {
             since: now,
             until,
             signal_by: None,
+            own_paths: false,
+            kept: false,
             watch: WatchdogState::Off,
             ready: false,
             moved: false,
@@ -253,25 +258,6 @@ impl Gen {
         }
     }
 
-    /// Collects the notifications that the program may send.
-    pub(super) fn may_send(&self, now: Time, policy: &Policy, events: &mut Vec<Event>) {
-        let id = self.id;
-        if !matches!(self.tree, TreeState::Unknown | TreeState::Running) {
-            return;
-        }
-        events.push(Event::Generation(id, GenEvent::StoredFds));
-        if self.role != Role::Live && !self.killed {
-            let by = self.until.since(now) + policy.kill_timeout;
-            events.push(Event::Generation(id, GenEvent::ExtendTimeout { by }));
-        }
-        if policy.watchdog.is_some() && self.role != Role::Draining {
-            events.extend(
-                [WatchdogMessage::Ping, WatchdogMessage::Trigger]
-                    .map(|message| Event::Generation(id, GenEvent::Watchdog(message))),
-            );
-        }
-    }
-
     /// Records an event about this generation. `until`: the time limit for the drain that begins if the generation
     /// ends.
     pub(super) fn happen(&mut self, event: Event, now: Time, until: Time) {
@@ -279,6 +265,9 @@ impl Gen {
             Event::Generation(_, GenEvent::Ready) => self.ready = true,
             Event::Generation(_, GenEvent::Listening) => self.listens = true,
             Event::Generation(_, GenEvent::IsServer) => self.serves = true,
+            Event::Generation(_, GenEvent::ListensOnPath) => {
+                (self.own_paths, self.kept) = (true, false);
+            }
             Event::Generation(_, GenEvent::Quiescent) => self.drain = DrainStage::OwesIdle,
             Event::Generation(_, GenEvent::Idle) => self.drain = DrainStage::MayStop,
             Event::Generation(_, GenEvent::Exited { ended, survivors }) => {

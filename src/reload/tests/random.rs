@@ -200,6 +200,7 @@ impl Walk {
                 | GenEvent::StartFailed
                 | GenEvent::Listening
                 | GenEvent::IsServer
+                | GenEvent::ListensOnPath
                 | GenEvent::LacksAddresses { .. }
                 | GenEvent::Switched
                 | GenEvent::SwitchFailed
@@ -348,6 +349,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         "start-failed N",
         "listening N",
         "is-server N",
+        "listens-on-path N",
         "ready N",
         "switched N",
         "switch-failed N",

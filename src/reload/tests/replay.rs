@@ -106,10 +106,11 @@ const REQUESTS: [Request; 7] = [
 ];
 
 /// The generation events without fields.
-const BARE: [GenEvent; 10] = [
+const BARE: [GenEvent; 11] = [
     GenEvent::StartFailed,
     GenEvent::Listening,
     GenEvent::IsServer,
+    GenEvent::ListensOnPath,
     GenEvent::Ready,
     GenEvent::Switched,
     GenEvent::SwitchFailed,

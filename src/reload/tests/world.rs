@@ -74,6 +74,8 @@ pub(super) struct World {
     pub(super) held_config: bool,
     /// Whether the user asked for an earlier artifact.
     pub(super) undo: bool,
+    /// Whether a generation is gone, and the paths of the live one have not been restored since.
+    pub(super) unrestored: bool,
     /// Whether descriptors were stored for the next generation.
     pub(super) stores: bool,
     /// The live generation that ended, and whether no change came after its start. The generation may be gone before
@@ -113,6 +115,7 @@ impl World {
             held: None,
             held_config: false,
             undo: false,
+            unrestored: false,
             stores: false,
             lost: None,
             starts: (0, false),

@@ -199,3 +199,22 @@ fn an_aborted_program_never_becomes_ready() {
         ",
     );
 }
+
+/// Generation 1 removes the path on exit, and generation 3 before it fails.
+#[test]
+fn the_path_of_an_own_socket_is_restored_while_another_generation_ends_but_not_while_one_starts() {
+    check_draining(
+        &command(),
+        "
+        1010 listens-on-path 2 -> keep-paths 2
+        1020 quiescent 1       -> await-idle 1 pause 5s
+        1030 idle 1            -> forward 1, stop 1, restore-paths 2
+        1050 tick              -> restore-paths 2
+        1055 changed build     -> start 3 a1 | starting 3 change
+        1061 gone 1            -> release 1 | gone 1 drained 61ms
+        1070 exited 3 code 1   -> forward 3, restore-paths 2 | failed 3 exited-early code 1 live 2
+        1090 tick              -> restore-paths 2
+        1091 gone 3            -> release 3, restore-paths 2 | gone 3 drained 21ms
+        ",
+    );
+}
