@@ -22,7 +22,8 @@ use super::state::{ActiveBuild, Driver, Running};
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Driver {
-    /// Starts a build. If the plan is outdated, renews it first.
+    /// Starts a build, and a task that has [`Driver::built`] called when the build has ended. If the plan is outdated,
+    /// renews it first.
     pub(super) fn build(&mut self, id: GenId) -> Result<()> {
         if !self.builds.is_planning && std::mem::take(&mut self.builds.plan_is_outdated) {
             self.renew_plan();
@@ -31,11 +32,6 @@ impl Driver {
             self.builds.waiting = Some(id);
             return Ok(());
         }
-        self.start_build(id)
-    }
-
-    /// Starts a build and a task that has [`Driver::built`] called when the build has ended.
-    fn start_build(&mut self, id: GenId) -> Result<()> {
         self.watch.watch.build_begins();
         let (began, started) = (Instant::now(), SystemTime::now());
         let plan = self.builds.plan.clone();

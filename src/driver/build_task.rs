@@ -101,7 +101,11 @@ impl BuildTask {
             tokio::select! {
                 biased;
                 () = sleep_until(ended_at + OUTPUT_TIMEOUT), if end.is_some() => break,
-                piece = out.pieces.next(), if out.open => self.stdout(&mut out, piece).await,
+                piece = out.pieces.next(), if out.open => if let Some(line) = out.take(piece) {
+                    self.lock_file.until.get_or_init(SystemTime::now);
+                    let line = self.output.stdout(&line);
+                    self.show(line).await;
+                },
                 piece = err.pieces.next(), if err.open => self.stderr(&mut err, piece).await,
                 event = events.next(), if end.is_none() => {
                     end = self.ended(event).await;
@@ -173,14 +177,6 @@ impl BuildTask {
         // Until hotrun is in the foreground again, the user interface only prints lines.
         let away = Duration::ZERO;
         self.feed.command(UiCommand::Resume { away });
-    }
-
-    async fn stdout(&mut self, out: &mut BuildStream, piece: Option<Piece>) {
-        if let Some(line) = out.take(piece) {
-            self.lock_file.until.get_or_init(SystemTime::now);
-            let line = self.output.stdout(&line);
-            self.show(line).await;
-        }
     }
 
     async fn stderr(&mut self, err: &mut BuildStream, piece: Option<Piece>) {

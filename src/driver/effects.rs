@@ -4,6 +4,8 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::drain::DrainMonitor;
 use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_error;
@@ -138,7 +140,9 @@ impl Driver {
         let monitor = DrainMonitor::new(self.sockets.monitored(id));
         if let Some(running) = self.generations.get_mut(&id) {
             let monitor = monitor.count_in(&running.in_use);
-            running.wait(task(monitor, running.control.clone()));
+            let task = task(monitor, running.control.clone());
+            running.waiting = JoinSet::new();
+            running.waiting.spawn(task);
             running.observed = true;
         }
     }

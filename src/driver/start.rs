@@ -84,7 +84,7 @@ impl Driver {
             waiting: JoinSet::new(),
         };
         let ready = self.readiness(id, &running, inodes, notify_state, lines, exec);
-        running.wait(ready);
+        running.waiting.spawn(ready);
         self.generations.insert(id, running);
         Ok(())
     }

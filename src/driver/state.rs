@@ -118,14 +118,6 @@ pub(super) struct ProgramTerminal {
     _writer: JoinSet<()>,
 }
 
-impl Running {
-    /// Aborts the current waiting task, if any, and spawns the next one.
-    pub(super) fn wait(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.waiting = JoinSet::new();
-        self.waiting.spawn(task);
-    }
-}
-
 impl ProgramTerminal {
     pub(super) fn new(pty: Arc<Pty>) -> Self {
         let (typed, mut waiting) = mpsc::unbounded_channel::<Vec<u8>>();

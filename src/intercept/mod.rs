@@ -125,7 +125,7 @@ impl InterceptedProgram {
         let (id, thread, syscall) = (self.id, call.thread, call.syscall);
         tracing::debug!("gen {id}, thread {thread}: {syscall:?} -> {reply:?}");
         // This fails only if the caller or hotrun's end of the channel is gone. Either way, no caller is waiting.
-        let _ = calls.reply(call, reply);
+        let _ = calls.reply(call.id, reply);
         self.await_bind(thread);
         // Finding the process that holds the address takes a long time, so do it only after the reply.
         self.report_in_use();

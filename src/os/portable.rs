@@ -184,7 +184,7 @@ pub mod seccomp {
             match self.0 {}
         }
 
-        pub fn reply(&self, _call: &Call, _reply: Reply) -> io::Result<()> {
+        pub fn reply(&self, _id: u64, _reply: Reply) -> nix::Result<()> {
             match self.0 {}
         }
     }

@@ -198,7 +198,24 @@ struct GuardianTask {
 
 impl GuardianTask {
     async fn run(mut self) {
-        let last = self.pass_events().await;
+        // Stays `None` if the guardian was killed.
+        let mut last = None;
+        // A read error counts as end of file.
+        while let Ok(Some(line)) = self.lines.next_line().await {
+            let Some(event) = wire::from_line(&line) else {
+                continue;
+            };
+            match event {
+                ProgramEvent::Started { pid } => self.program = Some(pid),
+                ProgramEvent::NeedsTerminal { .. } => {}
+                ProgramEvent::Exited { .. } => self.exited = true,
+                ProgramEvent::Refused { .. } | ProgramEvent::Gone => {
+                    last = Some(event);
+                    break;
+                }
+            }
+            self.send(event);
+        }
         // Must happen before the guardian is reaped, because its pid may belong to another process afterwards.
         self.gone.store(true, Ordering::Release);
         let pid = self.guardian.id();
@@ -209,24 +226,6 @@ impl GuardianTask {
             None => self.kill_orphans().await,
         };
         self.send(last);
-    }
-
-    /// Passes on all events except the last, which it returns. Returns `None` if the guardian was killed.
-    async fn pass_events(&mut self) -> Option<ProgramEvent> {
-        // A read error counts as end of file.
-        while let Ok(Some(line)) = self.lines.next_line().await {
-            let Some(event) = wire::from_line(&line) else {
-                continue;
-            };
-            match event {
-                ProgramEvent::Started { pid } => self.program = Some(pid),
-                ProgramEvent::NeedsTerminal { .. } => {}
-                ProgramEvent::Exited { .. } => self.exited = true,
-                ProgramEvent::Refused { .. } | ProgramEvent::Gone => return Some(event),
-            }
-            self.send(event);
-        }
-        None
     }
 
     /// Kills the tree that hotrun inherited when the guardian was killed. Returns the last event.

@@ -56,31 +56,26 @@ impl Lines {
             if self.ended {
                 return self.cutter.rest();
             }
-            if self.wait().await {
-                self.show_at = None;
-                return self.cutter.rest();
+            let show_at = self.show_at;
+            let quiet = async {
+                match show_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // The pipe comes first, because the caller may have been busy for longer than `QUIET`.
+            tokio::select! {
+                biased;
+                readable = self.pipe.readable() => match readable {
+                    Ok(()) => self.read(),
+                    Err(_) => self.ended = true,
+                },
+                () = quiet => {
+                    self.show_at = None;
+                    return self.cutter.rest();
+                }
             }
         }
-    }
-
-    /// Reads more output. Returns `true` if there is an incomplete line and nothing has arrived for [`QUIET`]. The pipe
-    /// is checked before the timeout, because the caller may have been busy for longer than [`QUIET`].
-    async fn wait(&mut self) -> bool {
-        let quiet = async {
-            match self.show_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            readable = self.pipe.readable() => match readable {
-                Ok(()) => self.read(),
-                Err(_) => self.ended = true,
-            },
-            () = quiet => return true,
-        }
-        false
     }
 
     fn read(&mut self) {

@@ -39,20 +39,9 @@ const RUN_TIME: Duration = Duration::from_millis(500);
 ///
 /// There is no timeout. Dropping the future stops all probes.
 pub async fn wait(spec: &ReadySpec, mut inputs: ReadyInputs) -> ReadyReason {
-    let reason = meets(spec, &mut inputs).await;
-    // A program that counts as ready without a socket is not expected to open one.
-    if !matches!(reason, ReadyReason::Notified | ReadyReason::Running) {
-        let sockets = &mut inputs.sockets;
-        sockets.complete(&mut inputs.on_unready).await;
-    }
-    reason
-}
-
-/// Waits until the rule is met.
-async fn meets(spec: &ReadySpec, inputs: &mut ReadyInputs) -> ReadyReason {
     let on_unready = &mut inputs.on_unready;
-    match spec {
-        ReadySpec::Auto => auto(inputs).await,
+    let reason = match spec {
+        ReadySpec::Auto => auto(&mut inputs).await,
         ReadySpec::Listen => inputs.sockets.accepting(None, on_unready).await,
         ReadySpec::Notify => notified(&mut inputs.notify_state, on_unready).await,
         ReadySpec::Http(probe) => probe::http(probe, &mut inputs.connect, on_unready).await,
@@ -67,7 +56,12 @@ async fn meets(spec: &ReadySpec, inputs: &mut ReadyInputs) -> ReadyReason {
             sleep(*delay).await;
             ReadyReason::Delayed
         }
+    };
+    // A program that counts as ready without a socket is not expected to open one.
+    if !matches!(reason, ReadyReason::Notified | ReadyReason::Running) {
+        inputs.sockets.complete(&mut inputs.on_unready).await;
     }
+    reason
 }
 
 /// The program's notification takes precedence over what its sockets show, even if both are available at once.

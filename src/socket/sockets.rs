@@ -133,14 +133,21 @@ impl Sockets {
     /// Returns the sockets for a generation that is about to start, in the order of `--listen`. If no generation is
     /// live, these are the sockets in which connections are waiting. After an error, the generation has no listeners.
     pub fn prepare(&mut self, id: GenId) -> io::Result<Vec<Passed>> {
-        let passed = self.inbox.ask(move |thread| thread.prepare(id))??;
-        let named = self.addresses.iter().zip(passed);
-        let passed = named.map(|(listening, (fd, inode))| Passed {
-            name: listening.name.clone(),
-            fd,
-            inode,
-        });
-        Ok(passed.collect())
+        let names: Vec<_> = self.addresses.iter().map(|one| one.name.clone()).collect();
+        self.inbox.ask(move |thread| {
+            thread.handle(TableInput::Prepare(id), None)?;
+            let listed = thread.table.groups().iter().filter(|one| !one.is_adopted());
+            let listeners = listed.filter_map(|group| group.of(id).next());
+            let passed = names.into_iter().zip(listeners).map(|(name, one)| {
+                let listener = thread.sockets.listener(one.id)?;
+                // A unix socket may have served an earlier program, which may have set `O_NONBLOCK`.
+                listener.socket.set_nonblocking(false)?;
+                let (fd, inode) = (listener.socket.try_clone()?.into(), listener.inode);
+                Ok(Passed { name, fd, inode })
+            });
+            let passed: io::Result<_> = passed.collect();
+            passed.or_else(|error| thread.handle(TableInput::Release(id), None).and(Err(error)))
+        })?
     }
 
     /// Makes this generation live. On the addresses where it listens, a connection that begins after this returns
@@ -284,6 +291,7 @@ impl Route {
         let group = self.group;
         let divert = |to| TableInput::Divert { group, port, to };
         let _diverted = SendOnDrop(&self.inbox, divert(None));
+
         self.inbox.handle(divert(Some(self.id)))?;
         Ok(Box::new(socket.connect(to).await?))
     }

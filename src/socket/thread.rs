@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -173,20 +172,6 @@ impl SocketThread {
     pub(super) fn close(&mut self) {
         let _ = self.handle(TableInput::Close, None);
         self.closed = true;
-    }
-
-    /// Prepares a generation. Returns duplicates of the sockets to pass to it, and their inodes.
-    pub(super) fn prepare(&mut self, id: GenId) -> io::Result<Vec<(OwnedFd, u64)>> {
-        self.handle(TableInput::Prepare(id), None)?;
-        let listed = self.table.groups().iter().filter(|one| !one.is_adopted());
-        let passed = listed.filter_map(|group| group.of(id).next()).map(|one| {
-            let listener = self.sockets.listener(one.id)?;
-            // A unix socket may have served an earlier program, which may have set `O_NONBLOCK`.
-            listener.socket.set_nonblocking(false)?;
-            Ok((listener.socket.try_clone()?.into(), listener.inode))
-        });
-        let passed: io::Result<_> = passed.collect();
-        passed.or_else(|error| self.handle(TableInput::Release(id), None).and(Err(error)))
     }
 
     /// Releases a generation's listeners. Returns the addresses of the unix sockets whose waiting connections no

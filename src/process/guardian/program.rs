@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -26,9 +26,18 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
     let (mut failure, report) = io::pipe().map_err(setup)?;
     let mut parts = Some((request, report));
     let guardian = getpid();
-    let pid = fork(|| match parts.take() {
-        Some((request, report)) => child(request, guardian, &report.into()),
-        None => 1,
+    let pid = fork(|| {
+        let Some((request, report)) = parts.take() else {
+            return 1;
+        };
+        // `top` is above the numbers that `place` uses.
+        let top = FIRST + i32::try_from(request.sockets.len()).unwrap_or(0);
+        let Ok(report) = raise(&report.into(), top) else {
+            return 127;
+        };
+        let Err(refusal) = become_program(request, guardian, top);
+        let _ = io::PipeWriter::from(report).write_all(wire::to_line(&refusal).as_bytes());
+        127
     })
     .map_err(setup)?;
     // Closes the guardian's copies. Otherwise, the pipe and the interception channel would never reach end of file, and
@@ -47,18 +56,7 @@ fn setup(error: impl Into<io::Error>) -> Refusal {
     Refusal::new(StartStep::Setup, error)
 }
 
-/// Runs in the program's process until its exec. Returns the exit status if the exec fails.
-fn child(request: StartRequest, guardian: Pid, report: &OwnedFd) -> i32 {
-    // `top` is above the numbers that `place` uses.
-    let top = FIRST + i32::try_from(request.sockets.len()).unwrap_or(0);
-    let Ok(report) = raise(report, top) else {
-        return 127;
-    };
-    let Err(refusal) = become_program(request, guardian, top);
-    let _ = io::PipeWriter::from(report).write_all(wire::to_line(&refusal).as_bytes());
-    127
-}
-
+/// Runs in the program's process until its exec, and returns only if a step fails.
 fn become_program(
     mut request: StartRequest,
     guardian: Pid,

@@ -17,14 +17,6 @@ impl Machine {
         });
     }
 
-    /// Handles changes to watched files. While hotrun is paused, the changes are held back.
-    pub(super) fn changed(&mut self, action: Action) {
-        match &mut self.paused {
-            Some(held) => held.action = held.action.max(Some(action)),
-            None => self.schedule(action, Cause::Change),
-        }
-    }
-
     /// Handles changes to files that the program reloads when it gets a signal. A starting generation may not handle
     /// the signal yet and would then be killed by it, so it gets the signal once it is live. A generation that is
     /// started later reads the new files anyway.

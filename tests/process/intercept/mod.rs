@@ -46,7 +46,7 @@ impl Replier {
             let mut seen = Vec::new();
             while let Next::Call(call) = calls.next(&[&stopped], None).unwrap() {
                 let answer = answer(&calls, &call);
-                calls.reply(&call, answer).unwrap();
+                calls.reply(call.id, answer).unwrap();
                 seen.push(call);
             }
             seen

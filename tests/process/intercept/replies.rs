@@ -38,11 +38,11 @@ async fn after_continue_the_kernel_performs_the_call() {
         panic!("{call:?}");
     };
     assert!(calls.is_pending(&call));
-    calls.reply(&call, Reply::Continue).unwrap();
+    calls.reply(call.id, Reply::Continue).unwrap();
     assert!(!calls.is_pending(&call));
     let (calls, call) = next_call(calls).await;
     assert_eq!(call.syscall, Syscall::Listen { fd, backlog: 7 });
-    calls.reply(&call, Reply::Continue).unwrap();
+    calls.reply(call.id, Reply::Continue).unwrap();
     let line = running.line().await;
     let (number, port) = line.split_once(' ').unwrap();
     assert_eq!(number, fd.to_string());
@@ -108,7 +108,7 @@ async fn a_killed_caller_needs_no_reply() {
     running.end().await;
     assert!(!calls.is_pending(&call));
     for answer in [Reply::Continue, Reply::Success, Reply::Errno(1)] {
-        calls.reply(&call, answer).unwrap();
+        calls.reply(call.id, answer).unwrap();
     }
     assert_eq!(next(calls).await.1, Next::Ended);
 }

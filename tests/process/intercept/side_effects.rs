@@ -110,7 +110,7 @@ async fn intercept_as_current_user() {
     };
     let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
     assert!(hotrun::os::cookie(&ours).is_ok());
-    calls.reply(&call, Reply::Success).unwrap();
+    calls.reply(call.id, Reply::Success).unwrap();
     let no_new = if has_sys_admin() { "0" } else { "1" };
     let wanted = [no_new, "2", &fd.to_string()].map(str::to_owned);
     assert_eq!(running.rest().await, wanted);

@@ -70,34 +70,32 @@ impl InterceptedCalls {
             PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)
         });
         loop {
-            match self.wait(stops, timeout) {
+            let fds = [self.0.as_fd()].into_iter();
+            let fds = fds.chain(stops.iter().map(AsFd::as_fd));
+            let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            let ready = match poll(&mut fds, timeout) {
+                Err(Errno::EINTR) => continue,
+                ready => ready?,
+            };
+            let mut events = fds.iter().filter_map(PollFd::revents);
+            let calls = events.next().unwrap_or(PollFlags::empty());
+            if calls == PollFlags::POLLHUP {
+                // No process is left that could make a call, so the wait is over even if one of `stops` is ready.
+                return Ok(Next::Ended);
+            }
+            if ready == 0 || events.any(|stop| !stop.is_empty()) {
+                return Ok(Next::Stopped);
+            }
+            if !calls.contains(PollFlags::POLLIN) {
+                // `POLLERR`: a signal kept the kernel from checking (`seccomp_notify_poll` in `kernel/seccomp.c`).
+                continue;
+            }
+            match self.receive() {
                 // The caller was interrupted before we received the call. It will repeat the call, or is dead.
                 Err(Errno::ENOENT | Errno::EINTR) | Ok(None) => {}
                 Err(errno) => return Err(errno.into()),
-                Ok(Some(next)) => return Ok(next),
+                Ok(Some(call)) => return Ok(Next::Call(call)),
             }
-        }
-    }
-
-    /// Waits once. Returns `None` if there is nothing to report yet.
-    fn wait(&self, stops: &[impl AsFd], timeout: PollTimeout) -> nix::Result<Option<Next>> {
-        let fds = [self.0.as_fd()]
-            .into_iter()
-            .chain(stops.iter().map(AsFd::as_fd));
-        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        let ready = poll(&mut fds, timeout)?;
-        let mut events = fds.iter().filter_map(PollFd::revents);
-        let calls = events.next().unwrap_or(PollFlags::empty());
-        if calls == PollFlags::POLLHUP {
-            // No process is left that could make a call, so the wait is over even if one of `stops` is ready.
-            Ok(Some(Next::Ended))
-        } else if ready == 0 || events.any(|stop| !stop.is_empty()) {
-            Ok(Some(Next::Stopped))
-        } else if calls.contains(PollFlags::POLLIN) {
-            Ok(self.receive()?.map(Next::Call))
-        } else {
-            // `POLLERR`: a signal kept the kernel from checking (`seccomp_notify_poll` in `kernel/seccomp.c`).
-            Ok(None)
         }
     }
 
@@ -111,7 +109,7 @@ impl InterceptedCalls {
         unsafe { receive(self.0.as_raw_fd(), &raw mut received) }?;
         let Some(syscall) = syscall(&received.data) else {
             // Our filter intercepts no such call, but its caller must not wait forever.
-            self.send(received.id, Reply::Continue)?;
+            self.reply(received.id, Reply::Continue)?;
             return Ok(None);
         };
         Ok(Some(Call {
@@ -129,20 +127,13 @@ impl InterceptedCalls {
         uninterrupted(|| unsafe { id_valid(self.0.as_raw_fd(), &raw const call.id) }).is_ok()
     }
 
-    /// Replies to the caller, which then continues. It is not an error if the caller has died.
+    /// Replies to the caller of the call with this id, which then continues. It is not an error if the caller has died.
     ///
     /// Success does not prove that the caller got the reply: kernels before the fix (in 6.18, 6.12.53 and 6.6.112) lose
     /// a reply that arrives just as a signal wakes the caller, and the caller then repeats the call ("Fix a race with
     /// `WAIT_KILLABLE_RECV` if the tracer replies too fast"). So the code that replies [`Reply::Success`] must
     /// recognize a socket that it has already bound.
-    pub fn reply(&self, call: &Call, reply: Reply) -> io::Result<()> {
-        match self.send(call.id, reply) {
-            Err(Errno::ENOENT) => Ok(()),
-            sent => Ok(sent?),
-        }
-    }
-
-    fn send(&self, id: u64, reply: Reply) -> Result<(), Errno> {
+    pub fn reply(&self, id: u64, reply: Reply) -> nix::Result<()> {
         let (error, flags) = match reply {
             Reply::Continue => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
             Reply::Success => (0, 0),
@@ -156,7 +147,10 @@ impl InterceptedCalls {
             flags,
         };
         // SAFETY: the call reads the structure.
-        uninterrupted(|| unsafe { send(self.0.as_raw_fd(), &raw mut response) })
+        match uninterrupted(|| unsafe { send(self.0.as_raw_fd(), &raw mut response) }) {
+            Err(Errno::ENOENT) => Ok(()),
+            sent => sent,
+        }
     }
 }
 

@@ -84,8 +84,8 @@ fn attempt(mut channel: &UnixStream) -> Result<(), Unavailable> {
     if !calls.is_pending(&call) {
         return Err(Unavailable::Silent);
     }
-    let reply = calls.reply(&call, Reply::Success);
-    reply.map_err(Unavailable::Seccomp)?;
+    let reply = calls.reply(call.id, Reply::Success);
+    reply.map_err(|errno| Unavailable::Seccomp(errno.into()))?;
     // `read_exact` continues after a signal. `SA_RESTART` does not restart a read with a timeout (`signal(7)`).
     let returned = channel.read_exact(&mut [0]);
     returned.map_err(|_| Unavailable::Silent)
