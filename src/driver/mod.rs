@@ -14,6 +14,18 @@
 //! | `addresses.rs` | reports missing, released and closed addresses |
 //! | `state.rs` | the driver's state, the messages from its tasks |
 //! | `clock.rs`, `log.rs` | the machine's clock, the log of events for `--log` |
+//!
+//! # A change, from the save to the switch
+//!
+//! | stage | functions, in the order in which they act |
+//! | --- | --- |
+//! | detect | `WatchWorker::touched`, `Debounce::touch` and, once no more events arrive, `WatchWorker::flush` |
+//! | classify | `Driver::changed`, `Driver::is_wanted` |
+//! | decide | `Driver::handle`, `Machine::handle`, `Machine::advance`, `Driver::perform`: again after each stage below |
+//! | build | `Driver::build`, `BuildTask::run`, `BuildTask::finish`, `Driver::built` |
+//! | start | `Driver::start`, `Sockets::prepare`, `Spawner::start` and, in the guardian, `guardian::main` |
+//! | ready | `Driver::readiness`, `ready::wait` |
+//! | switch | `Driver::switch`, `Table::switch`, `Group::steer` |
 
 mod addresses;
 mod build;
