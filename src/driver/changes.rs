@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::build::{BuildInputs, WatchRoots};
 use crate::os::{self, KERNEL_TICK};
-use crate::reload::{Action, Event, GenId};
+use crate::reload::{Action, Event, GenEvent, GenId};
 use crate::ui::{Level, Report};
 use crate::watch::{
     Change, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, Writer, action_for,
@@ -131,18 +131,19 @@ impl Driver {
     /// Whether to take the action now. False if the action is `Ignore`, is postponed, or caused these changes itself.
     fn is_wanted(&mut self, action: &RuleAction, paths: &[PathBuf], seen: Instant) -> bool {
         let stated = last_change(paths).unwrap_or(seen);
+        let trigger = &mut self.builds.trigger;
+        let changed = trigger.time_of(stated, seen);
         let (verdict, writer) = match action {
             RuleAction::Ignore => return false,
             RuleAction::Signal(_) => return true,
-            RuleAction::Restart => {
-                let trigger = &self.builds.trigger;
-                return !trigger.explains(paths, trigger.time_of(stated, seen));
-            }
-            RuleAction::Build => {
-                let trigger = &mut self.builds.trigger;
-                let verdict = trigger.judge(paths, trigger.time_of(stated, seen));
-                (verdict, "the build".to_owned())
-            }
+            RuleAction::Restart if trigger.explains(paths, changed) => return false,
+            RuleAction::Restart => self.judge_start(Action::Restart, paths, stated, seen),
+            RuleAction::Build => match trigger.judge(paths, changed) {
+                Verdict::Now => self.judge_start(Action::Build, paths, stated, seen),
+                verdict @ (Verdict::Later | Verdict::SelfTriggered) => {
+                    (verdict, "the build".to_owned())
+                }
+            },
             RuleAction::Run(line) => {
                 let trigger = &mut self.commands.entry(line.clone()).or_default().trigger;
                 let verdict = trigger.judge(paths, trigger.time_of(stated, seen));
@@ -153,6 +154,31 @@ impl Driver {
             self.report_self_triggered(action, paths, &writer);
         }
         verdict == Verdict::Now
+    }
+
+    /// Decides whether the newest program made these changes while it was starting.
+    fn judge_start(
+        &mut self,
+        action: Action,
+        paths: &[PathBuf],
+        stated: Instant,
+        seen: Instant,
+    ) -> (Verdict, String) {
+        let starts = &mut self.builds.starts;
+        let verdict = starts.judge(paths, starts.time_of(stated, seen));
+        if verdict == Verdict::Later {
+            self.builds.postponed = self.builds.postponed.max(action);
+        }
+        (verdict, "the program".to_owned())
+    }
+
+    /// Records when the newest program is ready or has ended.
+    pub(super) fn note_end_of_start(&mut self, event: Event) {
+        if let Event::Generation(id, GenEvent::Ready | GenEvent::Exited { .. }) = event
+            && self.generations.keys().next_back() == Some(&id)
+        {
+            self.builds.starts.ended(Instant::now());
+        }
     }
 
     fn report_self_triggered(&mut self, action: &RuleAction, paths: &[PathBuf], writer: &str) {
@@ -196,6 +222,12 @@ impl Driver {
     pub(super) fn act_on_postponed(&mut self) {
         self.builds.trigger.cancel();
         self.handle(Event::Changed(Action::Build));
+    }
+
+    /// Requests the postponed start.
+    pub(super) fn start_postponed(&mut self) {
+        self.builds.starts.cancel();
+        self.handle(Event::Changed(self.builds.postponed));
     }
 
     /// Watches the inputs of a build, unless `--watch` is set.

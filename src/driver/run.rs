@@ -69,6 +69,7 @@ impl Driver {
                 }
                 key = self.fd_store.hung_up() => self.fd_store.close_hung_up(key),
                 () = sleep_to(self.builds.trigger.due()) => self.act_on_postponed(),
+                () = sleep_to(self.builds.starts.due()) => self.start_postponed(),
                 () = sleep_to(self.commands_due()) => self.run_due_commands(),
                 () = sleep_to(self.next_count()) => self.count_connections(),
                 () = sleep_to(deadline.and_then(|at| self.clock.instant(at))) => {
@@ -108,6 +109,7 @@ impl Driver {
         self.clock.skip_suspension(self.machine.deadline());
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            self.note_end_of_start(event);
             let now = self.clock.now();
             let reaction = self.machine.handle(now, event);
             if let Some(log) = &self.log {
