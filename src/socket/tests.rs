@@ -127,7 +127,7 @@ impl To {
     }
 }
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn answer(stream: &mut dyn Duplex) -> io::Result<u32> {
     stream.write_all(REQUEST)?;

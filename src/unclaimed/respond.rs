@@ -122,8 +122,8 @@ pub(super) enum HttpRequest {
         page: bool,
         /// Whether the response has a body: the response to `HEAD` has none.
         body: bool,
-        /// Whether no header names another host. If a page of another site has its own name resolved to this machine (DNS
-        /// rebinding), the browser still sends that name.
+        /// Whether the request names this machine as its host, and no proxy has passed it on. If a page of another site
+        /// has its own name resolved to this machine (DNS rebinding), the browser still sends that name.
         local: bool,
     },
 }
@@ -142,7 +142,7 @@ impl HttpRequest {
             Ok(Status::Complete(_)) => Self::Http {
                 page: request.headers.iter().any(accepts_html),
                 body,
-                local: request.headers.iter().all(|one| !names_other_host(one)),
+                local: is_local(&request),
             },
             Ok(Status::Partial) if !last => Self::Incomplete,
             Ok(Status::Partial) | Err(_) if has_request_line => Self::Http {
@@ -168,13 +168,31 @@ pub(super) fn may_see_reason(client: &TcpStream, local: bool) -> bool {
     local && peer.is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
 }
 
-/// Headers that name the requested host, or the client of a proxy.
-const HOST_HEADERS: [&str; 3] = ["host", "x-forwarded-host", "x-forwarded-for"];
-
-fn names_other_host(header: &Header<'_>) -> bool {
-    let mut names = HOST_HEADERS.iter();
-    names.any(|name| header.name.eq_ignore_ascii_case(name))
-        && !is_this_machine(&String::from_utf8_lossy(header.value).to_ascii_lowercase())
+/// Whether the one `Host` header and the target, if it is in absolute form (RFC 9112, 3.2.2), name this machine, and no
+/// header is one that proxies add.
+fn is_local(request: &httparse::Request<'_, '_>) -> bool {
+    let headers = request.headers.iter();
+    let headers = headers.map(|header| (header.name.to_ascii_lowercase(), header.value));
+    let (hosts, others): (Vec<_>, Vec<_>) = headers.partition(|(name, _)| name == "host");
+    let is_proxy_header = |name: &str| {
+        ["via", "forwarded", "x-real-ip"].contains(&name) || name.starts_with("x-forwarded-")
+    };
+    let target = request.path.unwrap_or_default();
+    let authority = target.split_once("://").map(|(_, rest)| {
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        rest[..end].to_ascii_lowercase()
+    });
+    let target_is_local = match authority {
+        _ if target.starts_with('/') || target == "*" => true,
+        Some(authority) => is_this_machine(&authority),
+        None => false,
+    };
+    let [(_, host)] = hosts[..] else {
+        return false;
+    };
+    target_is_local
+        && is_this_machine(&String::from_utf8_lossy(host).to_ascii_lowercase())
+        && !others.iter().any(|(name, _)| is_proxy_header(name))
 }
 
 /// Whether this is `localhost` or a name below it (RFC 6761, 6.3), a loopback address, or an unspecified one, which

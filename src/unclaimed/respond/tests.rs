@@ -93,11 +93,11 @@ mod request {
     #[test]
     fn the_accept_header_decides_between_page_and_text() {
         assert_eq!(parse("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), TEXT);
-        assert_eq!(parse("GET / HTTP/1.0\r\n\r\n"), TEXT);
-        assert_eq!(parse("GET / HTTP/1.1\nAccept: */*\n\n"), TEXT);
-        let browser = "POST /a?b HTTP/1.1\r\naCCept: Text/HTML,application/xml;q=0.9\r\n\r\nbody";
+        let bare = "GET / HTTP/1.1\nHost: localhost\nAccept: */*\n\n";
+        assert_eq!(parse(bare), TEXT);
+        let browser = "POST /a?b HTTP/1.1\r\nHost: localhost\r\naCCept: Text/HTML,application/xml;q=0.9\r\n\r\nbody";
         assert_eq!(parse(browser), PAGE);
-        let head = "HEAD / HTTP/1.1\r\n\r\n";
+        let head = "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n";
         assert_eq!(
             parse(head),
             HttpRequest::Http {
@@ -109,7 +109,7 @@ mod request {
     }
 
     #[test]
-    fn a_request_is_local_if_its_host_header_is_missing_or_names_this_machine() {
+    fn a_request_is_local_if_its_host_header_names_this_machine() {
         let with_host = |host: &str| parse(&format!("GET / HTTP/1.1\r\nhOST: {host}\r\n\r\n"));
         for local in [
             "localhost",
@@ -142,10 +142,37 @@ mod request {
         ] {
             assert_eq!(with_host(other), REMOTE, "{other}");
         }
-        let forwarded = "GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n";
-        assert_eq!(parse(forwarded), REMOTE);
-        let two = "GET / HTTP/1.1\r\nHost: localhost\r\nHost: attacker.example\r\n\r\n";
-        assert_eq!(parse(two), REMOTE);
+    }
+
+    #[test]
+    fn a_request_is_local_only_if_nothing_in_it_names_another_host_or_a_proxy() {
+        for (expected, target, headers) in [
+            (TEXT, "/a://b", "Host: localhost"),
+            (TEXT, "*", "Host: localhost"),
+            (TEXT, "http://localhost:3000/a", "Host: localhost:3000"),
+            (TEXT, "http://[::1]?a", "Host: localhost"),
+            (REMOTE, "/", "Accept: */*"),
+            (REMOTE, "/", "Host: localhost\r\nHost: localhost"),
+            (REMOTE, "/", "Host: localhost\r\nHost: attacker.example"),
+            (REMOTE, "http://attacker.example/", "Host: localhost"),
+            (REMOTE, "http://localhost/", "Host: attacker.example"),
+            (REMOTE, "http://localhost/", "Accept: */*"),
+            (
+                REMOTE,
+                "http://localhost@attacker.example/",
+                "Host: localhost",
+            ),
+            (REMOTE, "localhost:3000", "Host: localhost"),
+            (REMOTE, "/", "Host: localhost\r\nVia: 1.1 proxy"),
+            (REMOTE, "/", "Host: localhost\r\nFORWARDED: for=127.0.0.1"),
+            (REMOTE, "/", "Host: localhost\r\nX-Forwarded-For: 127.0.0.1"),
+            (REMOTE, "/", "Host: localhost\r\nX-Forwarded-Proto: https"),
+            (REMOTE, "/", "Host: localhost\r\nX-Real-IP: 203.0.113.7"),
+        ] {
+            let request = format!("GET {target} HTTP/1.1\r\n{headers}\r\n\r\n");
+            assert_eq!(parse(&request), expected, "{request}");
+        }
+        assert_eq!(parse("GET / HTTP/1.0\r\n\r\n"), REMOTE);
     }
 
     #[test]
