@@ -18,7 +18,7 @@ use crate::os::seccomp;
 use crate::process::notify::NotifySocket;
 use crate::process::{Control, Spawner, Spec, shell};
 use crate::ready::{self, Connect, Exec, NotifyState, ReadyInputs, ReadyReason};
-use crate::reload::{Action, ArtifactId, Event, GenEvent, GenId};
+use crate::reload::{ArtifactId, Event, GenEvent, GenId};
 use crate::socket::{Address, Joined, Opened, OwnPath, Route};
 use crate::ui::{Level, OutputStream, Report, UiMode};
 
@@ -61,10 +61,7 @@ impl Driver {
         let sender = self.config.cli.ready.reads_output().then_some(sender);
         let in_use = Arc::default();
         let (control, terminal) = self.spawn(id, spec, sender, &in_use)?;
-        let started = Instant::now();
-        self.builds.program.started(started);
-        self.builds.starts.started(started);
-        self.builds.postponed = Action::Restart;
+        self.builds.program_started(Instant::now());
         if let Some(channel) = channel {
             let intercepted = self.intercept(id, channel, control.clone());
             intercepted.inspect_err(|_| control.kill())?;

@@ -187,6 +187,13 @@ impl Builds {
             lock_file: None,
         }
     }
+
+    /// Records that a generation has started, which includes the changes for which a start was postponed.
+    pub(super) fn program_started(&mut self, now: Instant) {
+        self.program.started(now);
+        self.starts.started(now);
+        self.postponed = Action::Restart;
+    }
 }
 
 pub(super) struct ActiveBuild {
