@@ -21,7 +21,7 @@
 //! | --- | --- |
 //! | detect | `WatchWorker::touched`, `Debounce::touch` and, once no more events arrive, `WatchWorker::flush` |
 //! | classify | `Driver::changed`, `Driver::is_wanted` |
-//! | decide | `Driver::handle`, `Machine::handle`, `Machine::advance`, `Driver::perform`: again after each stage below |
+//! | decide | `Driver::handle`, `Machine::handle`, `Machine::advance`, `Driver::perform`; again after each stage |
 //! | build | `Driver::build`, `BuildTask::run`, `BuildTask::finish`, `Driver::built` |
 //! | start | `Driver::start`, `Sockets::prepare`, `Spawner::start` and, in the guardian, `guardian::main` |
 //! | ready | `Driver::readiness`, `ready::wait` |
