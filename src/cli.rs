@@ -130,8 +130,9 @@ pub struct Cli {
     /// Hold requests instead of answering 503 when no version is running
     ///
     /// By default, HTTP requests that arrive after a failed first build or a crash get status 503 and the reason: as
-    /// text, or in a browser as a page that reloads when the program is back. Connections that use other protocols
-    /// always wait, and so does every request while a build or a start is in progress.
+    /// text, or in a browser as a page that reloads when the program is back. This works on the TCP addresses of
+    /// `--listen`, and on those that an earlier generation has opened. Connections that use other protocols always wait,
+    /// and so does every request while a build or a start is in progress.
     #[arg(long, hide_short_help = true)]
     pub no_error_page: bool,
 
@@ -213,11 +214,7 @@ pub struct Cli {
     /// `auto` uses colors on a terminal unless `NO_COLOR` is set; `CLICOLOR_FORCE` forces them. The program's own
     /// colors are never changed.
     #[arg(long, hide_short_help = true)]
-    #[arg(
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_possible_values = true
-    )]
+    #[arg(value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
 
     /// Clear the terminal before each build

@@ -19,11 +19,11 @@ macro_rules! pages {
 }
 
 pages! {
-    watching,
+    reload,
     sockets,
     readiness,
     crashes,
-    reload,
+    watching,
     notify,
     terminal,
     json,

@@ -67,7 +67,7 @@ Exit status:
 
 pub(super) fn short() -> String {
     format!(
-        "{EXAMPLES}\n\n`hotrun --help` lists all options. {}",
+        "{EXAMPLES}\n\n`hotrun --help` lists all options.\n{}",
         topics()
     )
 }

@@ -146,6 +146,7 @@ impl Driver {
             self.feed.report(Report::ArtifactKept(id));
         }
         let artifact = kept.map_or_else(|| self.artifacts.new_id(), |(artifact, _)| artifact);
+        self.builds.builders.entry(artifact).or_insert(id);
         self.artifacts.set_newest(artifact, launch, fingerprint);
         let kept = kept.is_some();
         BuildOutcome::Built { artifact, kept }

@@ -57,6 +57,7 @@ impl Driver {
             }
             GenEffect::CancelBuild => self.cancel_build(),
             GenEffect::Start { artifact } => {
+                self.report_builder(id, artifact);
                 if let Err(error) = self.start(id, artifact) {
                     self.report_error(&format!("cannot start gen {id}"), &error);
                     return Some(GenEvent::StartFailed);
@@ -72,7 +73,7 @@ impl Driver {
             GenEffect::AwaitQuiescent => self.await_quiescent(id),
             GenEffect::AwaitIdle { pause } => return self.await_idle(id, pause),
             GenEffect::Forward => {
-                let forwarded = self.sockets.drain(id);
+                let forwarded = self.sockets.forward(id);
                 self.report_failure("forwarding connections", forwarded);
             }
             GenEffect::KeepPaths => self.own_paths(id).iter_mut().for_each(OwnPath::keep),

@@ -19,7 +19,7 @@ use crate::process::notify::NotifySocket;
 use crate::process::{Control, Spawner, Spec, shell};
 use crate::ready::{self, Connect, Exec, NotifyState, ReadyInputs, ReadyReason};
 use crate::reload::{ArtifactId, Event, GenEvent, GenId};
-use crate::socket::{Address, Joined, Opened, OwnPath, Route};
+use crate::socket::{Address, GenSockets, Joined, OwnPath, Route};
 use crate::ui::{Level, OutputStream, Report, UiMode};
 
 use super::program::{OutputTask, ProgramTask};
@@ -87,6 +87,14 @@ impl Driver {
         running.waiting.spawn(ready);
         self.generations.insert(id, running);
         Ok(())
+    }
+
+    /// Reports that a generation is started from an earlier generation's build.
+    pub(super) fn report_builder(&self, id: GenId, artifact: ArtifactId) {
+        let builder = self.builds.builders.get(&artifact);
+        if let Some(builder) = builder.filter(|builder| **builder != id) {
+            self.feed.report(Report::EarlierBuild(id, *builder));
+        }
     }
 
     /// Starts the program. With the live user interface, the program runs on its own pty, so that it prints colors.
@@ -223,9 +231,9 @@ impl Driver {
         let (tree, adopter) = (running.control.clone(), self.sockets.adopter());
         let state = move || match &adopter {
             Some(adopter) => adopter.opened(id),
-            None => Opened {
+            None => GenSockets {
                 inodes: inodes.clone(),
-                ..Opened::default()
+                ..GenSockets::default()
             },
         };
         let mut report = self.address_reporter(id);

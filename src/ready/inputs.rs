@@ -4,7 +4,7 @@ use std::pin::Pin;
 use tokio::sync::{mpsc, watch};
 
 use super::UnreadyReason;
-use crate::socket::{Connection, Opened};
+use crate::socket::{Connection, GenSockets};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -34,7 +34,7 @@ pub struct GenerationSockets {
     /// Returns the generation's processes.
     pub pids: Box<dyn FnMut() -> Vec<i32> + Send>,
     /// Returns the generation's sockets.
-    pub state: Box<dyn FnMut() -> Opened + Send>,
+    pub state: Box<dyn FnMut() -> GenSockets + Send>,
 }
 
 /// Receives the reason why a generation is not ready yet.

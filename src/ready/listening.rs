@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{GenerationSockets, OnUnready, ReadyReason, UnreadyReason};
 use crate::os::{Accepting, accepting};
-use crate::socket::Opened;
+use crate::socket::GenSockets;
 
 /// How long to wait, after `READY=1`, for the program to start waiting for connections. After that, it counts as ready.
 pub(super) const SOCKETS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -128,12 +128,12 @@ impl GenerationSockets {
     }
 }
 
-pub(super) fn has_no_socket(state: &Opened) -> bool {
+pub(super) fn has_no_socket(state: &GenSockets) -> bool {
     state.inodes.is_empty() && state.datagrams.is_empty()
 }
 
 /// Returns the reason to wait for the missing addresses, if there are any.
-fn lack(state: &Opened, otherwise_ready: bool) -> Option<UnreadyReason> {
+fn lack(state: &GenSockets, otherwise_ready: bool) -> Option<UnreadyReason> {
     (!state.missing.is_empty()).then(|| UnreadyReason::Missing {
         missing: state.missing.clone(),
         addresses: state.addresses.clone(),
@@ -142,7 +142,7 @@ fn lack(state: &Opened, otherwise_ready: bool) -> Option<UnreadyReason> {
 }
 
 fn no_socket(
-    state: &Opened,
+    state: &GenSockets,
     running: Duration,
     run_time: Option<Duration>,
 ) -> Result<ReadyReason, UnreadyReason> {
@@ -158,7 +158,7 @@ fn no_socket(
 }
 
 fn check(
-    state: &Opened,
+    state: &GenSockets,
     known: &HashMap<u64, SocketState>,
     now: Instant,
     in_grace: bool,

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::{Connect, GenerationSockets, NotifyState, ReadyInputs, ReadyReason, ReadySpec, wait};
-use crate::socket::{Connection, Opened};
+use crate::socket::{Connection, GenSockets};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -33,10 +33,10 @@ fn inode(socket: &impl AsFd) -> u64 {
         .st_ino
 }
 
-fn listening(sockets: Vec<u64>) -> Box<dyn FnMut() -> Opened + Send> {
-    let state = Opened {
+fn listening(sockets: Vec<u64>) -> Box<dyn FnMut() -> GenSockets + Send> {
+    let state = GenSockets {
         inodes: sockets,
-        ..Opened::default()
+        ..GenSockets::default()
     };
     Box::new(move || state.clone())
 }

@@ -89,6 +89,8 @@ pub enum Notice {
     Resumed,
     /// There is no earlier artifact to roll back to, or another generation is about to be started.
     NothingToUndo,
+    /// No generation is draining that the user could kill.
+    NothingToKill,
     /// No generation is live, and hotrun is waiting for a change or a request.
     Waiting,
     /// hotrun is quitting: it stops everything that is running. `timeout`: how long that may take.

@@ -12,7 +12,7 @@ use super::endpoint::{Endpoint, Transport};
 use super::open::{self, OpenError};
 use super::opened::missing;
 use super::table::TableInput;
-use super::thread::{Joined, Neighbours, Opened, ReachedGroup, SocketInbox};
+use super::thread::{GenSockets, Joined, Neighbours, ReachedGroup, SocketInbox};
 use crate::reload::GenId;
 
 /// How long a program's source port stays diverted. For a local connection, the kernel chooses the listener during the
@@ -159,7 +159,7 @@ impl Adopter {
 
     /// Returns the sockets of this generation, including those from `--listen`.
     #[must_use]
-    pub fn opened(&self, id: GenId) -> Opened {
+    pub fn opened(&self, id: GenId) -> GenSockets {
         let opened = self.inbox.ask(move |thread| thread.opened(id));
         opened.unwrap_or_default()
     }

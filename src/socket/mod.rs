@@ -60,7 +60,7 @@ pub use opened::{MonitoredListener, Sharing};
 pub use own_path::OwnPath;
 pub use sockets::{Connection, Passed, Route, Sockets};
 pub use table::{AddressEvent, LONGEST_HANDSHAKE};
-pub use thread::{Joined, Neighbours, Opened, ReachedGroup};
+pub use thread::{GenSockets, Joined, Neighbours, ReachedGroup};
 
 #[cfg(test)]
 mod tests;

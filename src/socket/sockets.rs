@@ -182,7 +182,7 @@ impl Sockets {
     /// Stops treating the generation as live, or as one that may go live. From now on, connections that arrive in its
     /// listeners and that its program does not accept are forwarded once another generation is live. Call this before
     /// sending the stop signal.
-    pub fn drain(&mut self, id: GenId) -> io::Result<()> {
+    pub fn forward(&mut self, id: GenId) -> io::Result<()> {
         self.inbox.handle(TableInput::Drain(id))
     }
 

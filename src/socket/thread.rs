@@ -51,7 +51,7 @@ pub struct ReachedGroup {
 
 /// The inodes of a generation's sockets, and the addresses that it lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Opened {
+pub struct GenSockets {
     /// The generation's listening sockets.
     pub inodes: Vec<u64>,
     /// The generation's datagram sockets.
@@ -244,11 +244,11 @@ impl SocketThread {
     }
 
     /// Returns the sockets of this generation.
-    pub(super) fn opened(&self, id: GenId) -> Opened {
+    pub(super) fn opened(&self, id: GenId) -> GenSockets {
         let live = self.table.live();
-        let mut opened = Opened {
+        let mut opened = GenSockets {
             beside: live.is_some(),
-            ..Opened::default()
+            ..GenSockets::default()
         };
         let own = self.table.endpoints(id);
         opened.addresses = own.iter().map(|endpoint| endpoint.address).collect();

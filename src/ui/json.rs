@@ -145,6 +145,7 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         Report::Notice(Notice::Paused) => JsonEvent::new("paused"),
         Report::Notice(Notice::Resumed) => JsonEvent::new("resumed"),
         Report::Notice(Notice::NothingToUndo) => JsonEvent::new("nothing_to_undo"),
+        Report::Notice(Notice::NothingToKill) => JsonEvent::new("nothing_to_kill"),
         Report::Notice(Notice::Waiting) => JsonEvent::new("waiting"),
         Report::Notice(Notice::Quitting { timeout }) => {
             JsonEvent::new("quitting").with("timeout_ms", ms(*timeout))
@@ -180,6 +181,7 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         Report::Spawned { id, pid, program } => JsonEvent::of(*id, "spawned")
             .with("pid", *pid)
             .with("program", program.as_str()),
+        Report::EarlierBuild(id, build) => JsonEvent::of(*id, "earlier_build").with("of", build.0),
         Report::MainProcess(id, pid) => JsonEvent::of(*id, "main_process").with("pid", *pid),
         Report::Status(id, text) => JsonEvent::of(*id, "status").with("text", text.as_str()),
         Report::Message { level, text, hint } => JsonEvent::new("message")

@@ -5,9 +5,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::Level::{self, Detail, Error, Info, Success};
-use super::model::Model;
+use super::model::{Model, ShownGeneration};
 use super::{Human, Report};
-use crate::reload::{Cause, GenFailure, GenId, GenNotice, Notice, Stopped};
+use crate::reload::{Cause, GenFailure, GenId, GenNotice, Notice, Phase, Stopped};
 
 /// The message about a report and its level, if there is one. `model` does not contain the report yet.
 pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)> {
@@ -23,7 +23,10 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
         }
         Report::Notice(Notice::Paused) => (Info, "paused".into()),
         Report::Notice(Notice::Resumed) => (Info, "resumed".into()),
-        Report::Notice(Notice::NothingToUndo) => (Info, "nothing to undo".into()),
+        Report::Notice(Notice::NothingToUndo) => (Info, nothing_to_undo(model).into()),
+        Report::Notice(Notice::NothingToKill) => {
+            (Info, "nothing to kill: no generation is draining".into())
+        }
         Report::Notice(Notice::Waiting) => (Info, "waiting for a change".into()),
         Report::Notice(Notice::Quitting { timeout }) => {
             (Info, format!("stopping, for up to {}", Human(*timeout)))
@@ -40,6 +43,9 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
             name => (Info, format!("listening on {address} ({name})")),
         },
         Report::Spawned { id, pid, .. } => (Detail, format!("gen {id} has pid {pid}")),
+        Report::EarlierBuild(id, build) => {
+            (Detail, format!("gen {id} runs the build of gen {build}"))
+        }
         Report::MainProcess(id, pid) => (Detail, format!("gen {id} has main pid {pid}")),
         Report::Status(id, text) if text.is_empty() => {
             (Detail, format!("gen {id} cleared its status"))
@@ -63,7 +69,10 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
 /// because the program that is then running does not contain the last saved changes.
 pub(super) fn in_footer(report: &Report) -> bool {
     let Report::Notice(Notice::Generation(_, notice)) = report else {
-        return *report != Report::Notice(Notice::NothingToUndo);
+        let Report::Notice(notice) = report else {
+            return true;
+        };
+        return !matches!(notice, Notice::NothingToUndo | Notice::NothingToKill);
     };
     let outside = matches!(
         notice,
@@ -178,6 +187,20 @@ fn unchanged(like: GenId, model: &Model) -> String {
         false => "is still starting",
     };
     format!("skipped: binary unchanged, gen {like} {state}")
+}
+
+fn nothing_to_undo(model: &Model) -> &'static str {
+    let is_next = |(id, known): (&GenId, &ShownGeneration)| match known.phase {
+        Phase::Building => model.building.as_ref().is_none_or(|build| build.id != *id),
+        Phase::Starting | Phase::Ready => true,
+        Phase::Live | Phase::Draining | Phase::Gone => false,
+    };
+    match model.generations.iter().any(is_next) {
+        true => "cannot undo while a generation is starting",
+        false => {
+            "nothing to undo: no earlier build is kept (hotrun keeps executables that cargo or `--build` has built)"
+        }
+    }
 }
 
 fn aborting(after: Option<Duration>) -> String {

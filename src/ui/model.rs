@@ -74,6 +74,9 @@ impl Model {
                 generation.pid = Some(*pid);
                 generation.program.clone_from(program);
             }),
+            Report::EarlierBuild(id, build) => {
+                self.update(*id, |generation| generation.build = Some(*build));
+            }
             Report::MainProcess(id, pid) => {
                 self.update(*id, |generation| generation.pid = Some(*pid));
             }
@@ -156,7 +159,7 @@ impl Model {
             Notice::Waiting => self.waiting = true,
             Notice::Paused => self.paused = true,
             Notice::Resumed => (self.paused, self.changes_pending) = (false, false),
-            Notice::NothingToUndo | Notice::Generation(..) => {}
+            Notice::NothingToUndo | Notice::NothingToKill | Notice::Generation(..) => {}
         }
     }
 
@@ -303,6 +306,11 @@ impl Model {
         generation.phase = phase;
         generation.since = now;
         generation
+    }
+
+    /// The earlier generation whose build this one runs; `None` if it runs its own.
+    pub(super) fn earlier_build(&self, id: GenId) -> Option<GenId> {
+        self.generations.get(&id)?.build
     }
 
     /// The generation that gets new connections.

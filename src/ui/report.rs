@@ -71,6 +71,8 @@ pub enum Report {
         /// The program's name.
         program: String,
     },
+    /// The first generation is started from the build of the second one, which is older.
+    EarlierBuild(GenId, GenId),
     /// A program named another of its processes as its main process (`MAINPID`).
     MainProcess(GenId, i32),
     /// A program reported its status (`STATUS`), which replaces the previous one. It contains no control characters, and

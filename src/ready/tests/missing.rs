@@ -7,14 +7,14 @@ const MISSING: &str = "it does not listen on `127.0.0.1:80`, only on `127.0.0.1:
 
 /// The inputs for a generation that listens on `socket`. Its other address is missing until the returned state is
 /// changed.
-fn lacking(socket: &TcpListener) -> (ReadyInputs, FakeProgram, Arc<Mutex<Opened>>) {
+fn lacking(socket: &TcpListener) -> (ReadyInputs, FakeProgram, Arc<Mutex<GenSockets>>) {
     let (mut inputs, program) = own_inputs(Some(socket));
-    let state = Arc::new(Mutex::new(Opened {
+    let state = Arc::new(Mutex::new(GenSockets {
         inodes: vec![inode(socket)],
         addresses: vec![([127, 0, 0, 1], 81).into()],
         missing: vec![([127, 0, 0, 1], 80).into()],
         beside: true,
-        ..Opened::default()
+        ..GenSockets::default()
     }));
     let shared = state.clone();
     inputs.sockets.state = Box::new(move || shared.lock().expect("not poisoned").clone());
@@ -85,12 +85,12 @@ async fn a_program_between_two_sockets_is_not_one_without_sockets() {
     let (mut inputs, _program, _state) = lacking(&socket);
     let (listening, began) = (vec![inode(&socket)], Instant::now());
     inputs.adopts = true;
-    inputs.sockets.state = Box::new(move || Opened {
+    inputs.sockets.state = Box::new(move || GenSockets {
         inodes: match began.elapsed() < Duration::from_millis(700) {
             true => listening.clone(),
             false => Vec::new(),
         },
-        ..Opened::default()
+        ..GenSockets::default()
     });
     let waiting = start("auto", inputs);
     assert_eq!(result(waiting).await, ReadyReason::Running);

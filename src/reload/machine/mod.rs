@@ -16,6 +16,8 @@ pub(super) mod tests;
 
 pub use state::Machine;
 
+use generation::Generation;
+
 use super::{
     Action, Cause, Effect, Event, GenEffect, GenEvent, GenId, GenNotice, Notice, Request, Time,
 };
@@ -116,6 +118,9 @@ impl Machine {
             Request::Pause => self.pause(turn),
             Request::Resume => self.resume(turn),
             Request::Undo => self.undo(turn),
+            Request::KillDraining if !self.generations.iter().any(Generation::is_draining) => {
+                turn.reaction.notices.push(Notice::NothingToKill);
+            }
             Request::KillDraining => self.kill_draining(turn),
             Request::Quit => self.begin_quit(turn),
             Request::QuitNow => self.quit_now(turn),

@@ -71,6 +71,7 @@ impl World {
             | Notice::Paused
             | Notice::Resumed
             | Notice::NothingToUndo
+            | Notice::NothingToKill
             | Notice::Quitting { .. } => {}
         }
     }

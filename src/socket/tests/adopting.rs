@@ -89,7 +89,7 @@ pub(super) fn none() -> (Sockets, Adopter) {
 
 /// Ends a generation as the driver does: asks it to stop, waits until it is gone, and releases it.
 pub(super) async fn leave(sockets: &mut Sockets, number: u32, opened: &OwnProgram) {
-    sockets.drain(id(number)).unwrap();
+    sockets.forward(id(number)).unwrap();
     opened.program.ask_to_stop();
     until("the program exits", || opened.program.is_gone()).await;
     sockets.release(id(number)).unwrap();
@@ -148,7 +148,7 @@ async fn left_to_the_next(live: bool) {
     first.program.ask_to_stop();
     until("the program exits", || first.program.is_gone()).await;
     let mut waiting: Vec<_> = (0..5).map(|_| to.connect().unwrap()).collect();
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     sockets.hold().unwrap();
     sockets.release(id(1)).unwrap();
     waiting.extend((0..5).map(|_| to.connect().unwrap()));

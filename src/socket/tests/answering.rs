@@ -94,7 +94,7 @@ async fn connections_that_a_crash_left_in_the_queue_get_a_response() {
     let queued = connect(&to, 5);
     let mut other = connect(&to, 5);
     say(&mut other, OTHER);
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     sockets.hold().unwrap();
     start_responding(&mut sockets);
     sockets.release(id(1)).unwrap();
@@ -116,7 +116,7 @@ async fn connections_that_waited_for_a_generation_that_was_never_live_get_a_resp
     for number in 1..10 {
         let queued = connect(&to, 5);
         drop(sockets.prepare(id(number)).unwrap());
-        sockets.drain(id(number)).unwrap();
+        sockets.forward(id(number)).unwrap();
         sockets.hold().unwrap();
         start_responding(&mut sockets);
         sockets.release(id(number)).unwrap();
@@ -236,7 +236,7 @@ async fn under_load_every_request_is_answered_despite_crashes() {
         load.more(20).await;
         live.program.ask_to_stop();
         until("the program has crashed", || live.program.is_gone()).await;
-        sockets.drain(id(number - 1)).unwrap();
+        sockets.forward(id(number - 1)).unwrap();
         sockets.hold().unwrap();
         start_responding(&mut sockets);
         load.more(20).await;

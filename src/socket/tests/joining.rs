@@ -112,7 +112,7 @@ async fn datagrams_reach_the_live_generation() {
     })
     .await;
     assert_eq!(got, (20, 20));
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     drop(first);
     sockets.release(id(1)).unwrap();
     until("one listener is left", || sockets.listener_count() == 1).await;
@@ -152,9 +152,9 @@ async fn a_live_generation_may_close_and_reopen_its_address() {
 async fn a_draining_generation_that_starts_listening_gets_no_connections() {
     let (mut sockets, adopter) = none();
     let first = open_own(&adopter, 1, ANY.parse().unwrap());
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     sockets.hold().unwrap();
-    sockets.drain(id(2)).unwrap();
+    sockets.forward(id(2)).unwrap();
     let late = open_own(&adopter, 2, first.address);
     let waiting: Vec<_> = (0..5)
         .map(|_| To::Tcp(first.address).connect().unwrap())

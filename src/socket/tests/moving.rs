@@ -57,7 +57,7 @@ async fn waiting_connections_are_forwarded_to_the_covering_address() {
     let all = SocketAddr::from(([0, 0, 0, 0], at.port()));
     let wide = open_own(&adopter, 2, all);
     sockets.switch(id(2)).unwrap();
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     let answered = thread::spawn(move || answer(&mut *waits));
     until("the connection is answered", || answered.is_finished()).await;
     assert_eq!(answered.join().unwrap().unwrap(), 2);

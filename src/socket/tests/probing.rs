@@ -105,7 +105,7 @@ async fn only_the_connections_of_a_starting_generation_are_examined() {
     assert_eq!(reached(&adopter, 2, at), None);
     assert_eq!(reached(&adopter, 1, at), None, "it was live");
     leave(&mut sockets, 1, &first).await;
-    sockets.drain(id(3)).unwrap();
+    sockets.forward(id(3)).unwrap();
     assert_eq!(reached(&adopter, 3, at), None, "it cannot become live");
     second.program.ask_to_stop();
 }

@@ -8,7 +8,7 @@ use super::*;
 /// Ends a generation as the driver does: asks it to stop, has its unclaimed connections forwarded, and releases it when
 /// it is gone.
 async fn retire(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
-    sockets.drain(id(number)).unwrap();
+    sockets.forward(id(number)).unwrap();
     for program in &programs {
         program.ask_to_stop();
     }
@@ -99,7 +99,7 @@ async fn a_hundred_generations(style: Style) {
 /// Ends a generation whose program may be blocked in `accept`: after a short wait it is released as if it had been
 /// killed.
 async fn retire_or_give_up(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
-    sockets.drain(id(number)).unwrap();
+    sockets.forward(id(number)).unwrap();
     programs.iter().for_each(Program::ask_to_stop);
     let begun = Instant::now();
     while !programs.iter().all(Program::is_gone) && begun.elapsed() < Duration::from_millis(20) {
@@ -178,7 +178,7 @@ async fn a_listener_that_its_program_shuts_down_disturbs_no_client() {
     load.more(20).await;
     // The order of the members is 1, 2, 3, and 3 is live. When 2 leaves, 3 takes its index, and until hotrun notices
     // this, the kernel chooses between 1 and 3 by a hash. Both respond.
-    sockets.drain(id(2)).unwrap();
+    sockets.forward(id(2)).unwrap();
     listener.shutdown(Shutdown::Both).unwrap();
     until("the listener is removed", || sockets.listener_count() == 2).await;
     load.more(20).await;
@@ -283,7 +283,7 @@ async fn one_shared_socket_is_passed_to_every_generation() {
     drop(first);
     sockets.switch(id(2)).unwrap();
     sockets.hold().unwrap();
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     sockets.release(id(1)).unwrap();
     let program = Program::start(
         2,

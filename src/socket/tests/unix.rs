@@ -56,7 +56,7 @@ async fn many_generations_on_a_unix_socket_lose_no_connection() {
         let next = start(&mut sockets, number, Style::NonBlocking);
         sockets.switch(id(number)).unwrap();
         settle(&sockets, number - 1).await;
-        sockets.drain(id(number - 1)).unwrap();
+        sockets.forward(id(number - 1)).unwrap();
         let old = std::mem::replace(&mut programs, next);
         old.iter().for_each(Program::ask_to_stop);
         until("the program exits", || old.iter().all(Program::is_gone)).await;
@@ -86,7 +86,7 @@ async fn hc33_a_path_that_the_old_program_removes_is_restored() {
     let new = start(&mut sockets, 2, Style::NonBlocking);
     sockets.switch(id(2)).unwrap();
     let inode = fs::metadata(&path).unwrap().ino();
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     fs::remove_file(&path).unwrap();
     until("the path is restored", || path.exists()).await;
     assert_eq!(
@@ -147,7 +147,7 @@ async fn connections_that_wait_while_nothing_is_live_are_left_to_the_next_progra
     drop(sockets.prepare(id(1)).unwrap());
     sockets.switch(id(1)).unwrap();
     let _live = connect_as(&names[1], &path);
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     sockets.hold().unwrap();
     let _held = connect_as(&names[2], &path);
     assert_eq!(sockets.release(id(1)).unwrap(), []);
@@ -175,7 +175,7 @@ async fn connections_that_a_program_leaves_behind_while_another_is_live_are_clos
     let mut left = To::Unix(path.clone()).connect().unwrap();
     let programs = start(&mut sockets, 2, Style::NonBlocking);
     sockets.switch(id(2)).unwrap();
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     let lost = sockets.release(id(1)).unwrap();
     assert_eq!(lost, [(Address::Unix(path.clone()), 1)]);
     let closed = thread::spawn(move || read_answer(&mut *left).is_err());
@@ -194,7 +194,7 @@ async fn probes_that_a_program_leaves_unaccepted_are_not_counted() {
     sockets.switch(id(1)).unwrap();
     drop(sockets.prepare(id(2)).unwrap());
     let _probe = route(&sockets, 2).dial().await.unwrap();
-    sockets.drain(id(2)).unwrap();
+    sockets.forward(id(2)).unwrap();
     assert_eq!(sockets.release(id(2)).unwrap(), []);
     assert_eq!(To::Unix(path).ask().unwrap(), 1);
     programs.iter().for_each(Program::ask_to_stop);

@@ -55,7 +55,7 @@ fn ports_seen(clients: &[TcpStream], server: &TcpListener) -> (Vec<u16>, Vec<u16
 /// save follows another.
 fn dies_before_it_is_live(sockets: &mut Sockets, number: u32) {
     drop(sockets.prepare(id(number)).unwrap());
-    sockets.drain(id(number)).unwrap();
+    sockets.forward(id(number)).unwrap();
     sockets.hold().unwrap();
     sockets.release(id(number)).unwrap();
 }
@@ -100,7 +100,7 @@ async fn connections_never_wait_for_a_generation_that_was_asked_to_stop() {
     let to = tcp(&sockets, 0);
     let dismissed = TcpListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
     dismissed.set_nonblocking(true).unwrap();
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     sockets.hold().unwrap();
     let mut clients: Vec<_> = (0..10).map(|_| TcpStream::connect(to).unwrap()).collect();
     let second = TcpListener::from(sockets.prepare(id(2)).unwrap().remove(0).fd);
@@ -130,7 +130,7 @@ async fn a_forwarder_accepts_no_more_connections_than_it_can_forward() {
     let clients: Vec<_> = (0..300).map(|_| TcpStream::connect(to).unwrap()).collect();
     let new = TcpListener::from(sockets.prepare(id(2)).unwrap().remove(0).fd);
     sockets.switch(id(2)).unwrap();
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     let old = TcpListener::from(old.fd);
     let waiting = || crate::os::tcp_queue(&old).unwrap().waiting;
     let begun = Instant::now();
@@ -203,7 +203,7 @@ async fn connections_in_a_dead_generations_listener_are_forwarded_to_the_next_ge
     drop(sockets.prepare(id(1)).unwrap());
     sockets.switch(id(1)).unwrap();
     let mut waiting: Vec<_> = (0..20).map(|_| to.connect().unwrap()).collect();
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     sockets.hold().unwrap();
     sockets.release(id(1)).unwrap();
     waiting.extend((0..5).map(|_| to.connect().unwrap()));
@@ -234,7 +234,7 @@ async fn forwarding_passes_on_every_byte_and_the_end_of_each_direction() {
         stream.write_all(&all).unwrap();
     });
     sockets.switch(id(2)).unwrap();
-    sockets.drain(id(1)).unwrap();
+    sockets.forward(id(1)).unwrap();
     sockets.release(id(1)).unwrap();
     let exchange = thread::spawn(move || {
         let sent: Vec<u8> = (0..5_000_000_u32)

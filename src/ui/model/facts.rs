@@ -13,6 +13,8 @@ pub(in crate::ui) struct ShownGeneration {
     /// The program's name; empty until the program is started.
     pub(in crate::ui) program: String,
     pub(in crate::ui) pid: Option<i32>,
+    /// The earlier generation whose build this one runs; `None` if it runs its own.
+    pub(in crate::ui) build: Option<GenId>,
     /// How long the program took from its start until it was ready.
     pub(in crate::ui) ready: Option<Duration>,
     /// When the generation went live.

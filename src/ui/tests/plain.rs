@@ -254,3 +254,22 @@ fn a_message_is_printed_line_by_line_without_colors() {
     ];
     assert_eq!(plain(&reports), "hotrun: warning: a\nhotrun: \nhotrun: b\n");
 }
+
+#[test]
+fn a_key_without_effect_says_why() {
+    let starting = |cause| notice(Notice::Generation(TWO, GenNotice::Starting { cause }));
+    let reports = [
+        begin(ONE, Cause::Begin),
+        go_live(ONE),
+        vec![notice(Notice::NothingToUndo), notice(Notice::NothingToKill)],
+        vec![starting(Cause::Undo), notice(Notice::NothingToUndo)],
+    ];
+    let shown = plain(&reports.concat());
+    let expected = "\
+hotrun: nothing to undo: no earlier build is kept (hotrun keeps executables that cargo or `--build` has built)
+hotrun: nothing to kill: no generation is draining
+hotrun: gen 2 starting (undo)
+hotrun: cannot undo while a generation is starting
+";
+    assert!(shown.ends_with(expected), "{shown}");
+}

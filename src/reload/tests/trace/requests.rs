@@ -204,7 +204,7 @@ fn killing_the_draining_generations_leaves_the_live_one_alone() {
         1100 requested kill-draining -> forward 1, kill 1 | killing 1 killed 100ms
         1101 requested kill-draining -> nothing
         1200 gone 1                  -> release 1 | gone 1 killed 200ms
-        1300 requested kill-draining -> nothing
+        1300 requested kill-draining -> | nothing-to-kill
         ",
     );
 }

@@ -61,7 +61,10 @@ fn live_row(frame: &Frame<'_>, id: GenId, live: &ShownGeneration) -> String {
     row.add(5, pid(live));
     row.add(6, format!("up {}", up(frame.age(live.since))));
     let listening = frame.model.listening.iter().map(|(_, address)| address);
-    let addresses: Vec<&String> = listening.chain(&live.addresses).collect();
+    let own = live.addresses.iter();
+    // The program may open an address of `--listen` itself.
+    let own = own.filter(|address| !listening.clone().any(|known| known == *address));
+    let addresses: Vec<&String> = listening.clone().chain(own).collect();
     let named = match addresses.len() {
         count @ ..=MAX_ADDRESSES => count,
         _ => 1,

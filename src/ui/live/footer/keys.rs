@@ -77,13 +77,15 @@ fn useful(model: &Model) -> Vec<(u8, &'static str, &'static str)> {
     let mut all = model.generations.values();
     let draining = all.any(|generation| generation.phase == Phase::Draining);
     let broken = model.broken_build.is_some();
+    // While the row shows another problem, it does not mention the warnings.
+    let warnings = model.problem().is_none() && model.last.warnings > 0;
     let pause = if model.paused { "resume" } else { "pause" };
     let keys = [
         (true, (2, "r", "reload")),
         (true, (3, "p", pause)),
         (model.undoable, (4, "u", "undo")),
         (broken, (1, "e", "errors")),
-        (!broken && model.last.warnings > 0, (1, "e", "warnings")),
+        (warnings, (1, "e", "warnings")),
         (draining, (1, "k", "kill")),
         (true, (0, "?", "help")),
         (true, (5, "q", "quit")),

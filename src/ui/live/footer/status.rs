@@ -67,10 +67,13 @@ fn failed(frame: &Frame<'_>, problem: Problem) -> Segments {
     }
     row.add(1, frame.paint(&BOLD, paused(model)));
     match model.live() {
-        Some(live) if model.rolled_back => {
-            row.add(1, format!("rolled back to gen {live}"));
-        }
-        Some(live) => row.add(1, format!("gen {live} still live")),
+        Some(live) => row.add(
+            1,
+            match model.earlier_build(live) {
+                Some(build) => format!("gen {live} live with the build of gen {build}"),
+                None => format!("gen {live} still live"),
+            },
+        ),
         None if model.waiting => row.add(1, "waiting for a change"),
         None => {}
     }
@@ -98,7 +101,10 @@ fn result(frame: &Frame<'_>) -> Segments {
     let text = match (last.built, last.ready) {
         _ if last.unchanged => format!("binary unchanged, gen {live} kept"),
         (Some(built), _) => format!("built in {}", Human(built)),
-        (None, Some(_)) => "started".into(),
+        (None, Some(_)) => match model.earlier_build(live) {
+            Some(build) => format!("started the build of gen {build}"),
+            None => "started".into(),
+        },
         (None, None) => return Segments::default(),
     };
     let mut row = Segments::list(frame, &GOOD, "✔");

@@ -115,17 +115,19 @@ fn the_footer_shows_that_an_undo_started_the_live_generation() {
     let mut story = Story::with_one_live();
     story.switch().exit(ONE);
     let three = GenId(3);
-    story.run(three, Cause::Undo).go_live(three).exit(TWO);
+    story.run(three, Cause::Undo);
+    story.report(Report::EarlierBuild(three, ONE));
+    story.go_live(three).exit(TWO);
     story.assert_shown(
         "
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
- ✔ started · ready in 31ms · undo                          r reload  p pause  u undo  ? help  q quit
+ ✔ started the build of gen 1 · ready in 31ms · undo       r reload  p pause  u undo  ? help  q quit
 --------------------
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
- ✔ started · ready in 31ms · undo           r reload  ? help
+ ✔ started the build of gen 1 · ready in 31ms · undo
 --------------------
  ● gen 3 live
- ✔ started    ? help",
+ ✔ started the buil…",
     );
 }
 
@@ -182,4 +184,45 @@ fn the_footer_shows_how_long_hotrun_may_take_to_quit() {
  ● gen 1 live
  ◌ stopping",
     );
+}
+
+/// The user must see which changes the running program lacks.
+#[test]
+fn the_footer_names_the_build_that_is_live_after_a_rollback() {
+    let mut story = Story::with_one_live();
+    story.start(TWO, Cause::Change).exit(ONE);
+    let crashed = GenFailure::Crashed(Ended::Signal(11));
+    let (failure, live, three) = (crashed, None, GenId(3));
+    story.notice(Notice::Generation(TWO, GenNotice::Failed { failure, live }));
+    story.run(three, Cause::RollBack);
+    story.report(Report::EarlierBuild(three, ONE));
+    story.go_live(three).exit(TWO);
+    let shown = story.shown(100, 30, false);
+    let result = "gen 2 crashed (signal 11) · gen 3 live with the build of gen 1";
+    assert!(shown.contains(result), "{shown}");
+}
+
+#[test]
+fn the_key_for_warnings_is_shown_only_beside_their_number() {
+    let mut story = Story::with_one_live();
+    story.build(TWO, Cause::Change);
+    let (level, rendered) = (Level::Warning, "warning: unused".to_owned());
+    let id = TWO;
+    story.report(Report::Diagnostic {
+        id,
+        level,
+        rendered,
+    });
+    story.notice(Notice::Generation(
+        TWO,
+        GenNotice::Built { took: ms(1_040) },
+    ));
+    story.run(TWO, Cause::Change).go_live(TWO).exit(ONE);
+    let shown = story.shown(100, 30, false);
+    assert!(shown.contains("1 warning") && shown.contains("e warnings"));
+    let failure = GenFailure::Crashed(Ended::Signal(6));
+    let live = None;
+    story.notice(Notice::Generation(TWO, GenNotice::Failed { failure, live }));
+    let shown = story.shown(100, 30, false);
+    assert!(!shown.contains("warning"), "{shown}");
 }
