@@ -32,6 +32,30 @@ const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// one that contains the launch takes tens of kilobytes.
 const MAX_LINE: usize = 16 << 20;
 
+/// Gives the terminal to this process group of the build or of a command, which is trying to use it, until the group
+/// ends. Returns false if hotrun is in the background.
+pub(super) async fn lend_terminal(feed: &Feed, name: &str, group: i32) -> bool {
+    let terminal = File::open("/dev/tty").and_then(terminal::in_foreground);
+    if !terminal.unwrap_or(false) {
+        let text = format!("{name} is waiting for the terminal, but hotrun is in the background");
+        let hint = "bring hotrun to the foreground (`fg`), then save the file again";
+        feed.message(Level::Warning, text, Some(hint.into()));
+        return false;
+    }
+    let text = format!("{name} is using the terminal and gets keyboard input until it ends");
+    let last = Feed::text(Level::Info, text);
+    if !feed.release_terminal(Some(last)).await {
+        ui::restore_terminal();
+    }
+    // Both fail only if the process group has ended.
+    let _ = terminal::set_foreground(group);
+    let _ = killpg(Pid::from_raw(group), Signal::SIGCONT);
+    // Until hotrun is in the foreground again, the user interface only prints lines.
+    let away = Duration::ZERO;
+    feed.command(UiCommand::Resume { away });
+    true
+}
+
 /// An output stream of the build, read line by line.
 struct BuildStream {
     pieces: Lines,
@@ -143,7 +167,7 @@ impl BuildTask {
         match event {
             Some(ProgramEvent::Started { .. }) => None,
             Some(ProgramEvent::NeedsTerminal { group }) => {
-                self.lend_terminal(group).await;
+                lend_terminal(&self.feed, "the build", group).await;
                 None
             }
             Some(ProgramEvent::Exited { ended, .. }) => Some(Ok(ended)),
@@ -155,28 +179,6 @@ impl BuildTask {
                 Some(Err(Failure::environment("the build's processes vanished")))
             }
         }
-    }
-
-    /// Gives the terminal to the build, which is trying to read from it, until the build ends.
-    async fn lend_terminal(&mut self, group: i32) {
-        let terminal = File::open("/dev/tty").and_then(terminal::in_foreground);
-        if !terminal.unwrap_or(false) {
-            let text = "the build is waiting for the terminal, but hotrun is in the background";
-            let hint = "bring hotrun to the foreground (`fg`), then save a file to build again";
-            self.feed.message(Level::Warning, text, Some(hint.into()));
-            return;
-        }
-        let text = "the build is using the terminal and gets keyboard input until it ends";
-        let last = Feed::text(Level::Info, text.into());
-        if !self.feed.release_terminal(Some(last)).await {
-            ui::restore_terminal();
-        }
-        // Both fail only if the build has ended.
-        let _ = terminal::set_foreground(group);
-        let _ = killpg(Pid::from_raw(group), Signal::SIGCONT);
-        // Until hotrun is in the foreground again, the user interface only prints lines.
-        let away = Duration::ZERO;
-        self.feed.command(UiCommand::Resume { away });
     }
 
     async fn stderr(&mut self, err: &mut BuildStream, piece: Option<Piece>) {

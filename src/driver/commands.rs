@@ -7,9 +7,10 @@ use anyhow::Result;
 use tokio::net::unix::pipe::Receiver;
 
 use crate::process::output::Lines;
-use crate::process::{Control, Process, Spawner, Spec};
+use crate::process::{Control, FirstExit, Process, Spawner, Spec};
 use crate::ui::{self, Feed, Level};
 
+use super::build_task::lend_terminal;
 use super::state::Driver;
 
 impl Driver {
@@ -58,7 +59,7 @@ impl Driver {
         let control = process.control.clone();
         let (line, feed, sender) = (line.to_owned(), self.feed.clone(), self.sender.clone());
         tokio::spawn(async move {
-            if let Some(failure) = monitor(process, &feed).await {
+            if let Some(failure) = monitor(&line, process, &feed).await {
                 feed.message(Level::Warning, format!("`{line}` failed: {failure}"), None);
             }
             sender.send(move |driver| driver.command_ended(&line));
@@ -94,7 +95,7 @@ impl Driver {
 }
 
 /// Shows a command's output. If the command fails, returns the reason.
-async fn monitor(process: Process, feed: &Feed) -> Option<String> {
+async fn monitor(line: &str, process: Process, feed: &Feed) -> Option<String> {
     ui::panic_for_test();
     let Process {
         control,
@@ -103,11 +104,19 @@ async fn monitor(process: Process, feed: &Feed) -> Option<String> {
         stderr,
     } = process;
     let ended = async {
-        let failure = match events.first_exit().await {
-            Ok(Some(ended)) if ended.success() => None,
-            Ok(Some(ended)) => Some(ended.to_string()),
-            Ok(None) => Some("its processes vanished".to_owned()),
-            Err(refusal) => Some(refusal.to_string()),
+        let failure = loop {
+            break match events.first_exit().await {
+                Ok(FirstExit::NeedsTerminal(group)) => {
+                    if lend_terminal(feed, &format!("`{line}`"), group).await {
+                        continue;
+                    }
+                    Some("it waits for the terminal".to_owned())
+                }
+                Ok(FirstExit::Ended(Some(ended))) if ended.success() => None,
+                Ok(FirstExit::Ended(Some(ended))) => Some(ended.to_string()),
+                Ok(FirstExit::Ended(None)) => Some("its processes vanished".to_owned()),
+                Err(refusal) => Some(refusal.to_string()),
+            };
         };
         // Otherwise, processes that the command leaves running would keep its output open.
         control.kill();

@@ -164,6 +164,14 @@ impl Drop for Inner {
 #[derive(Debug)]
 pub struct ProgramEvents(UnboundedReceiver<ProgramEvent>);
 
+/// What [`ProgramEvents::first_exit`] has waited for.
+pub enum FirstExit {
+    /// How the first process ended, if that is known.
+    Ended(Option<Ended>),
+    /// A process of this group is stopped.
+    NeedsTerminal(i32),
+}
+
 impl ProgramEvents {
     /// Waits for the next event. The last one is [`ProgramEvent::Refused`] or [`ProgramEvent::Gone`]; after that,
     /// returns `None`. Cancel safe.
@@ -171,17 +179,21 @@ impl ProgramEvents {
         self.0.recv().await
     }
 
-    /// Waits until the program's first process has ended. Returns how it ended, or `None` if that is unknown.
-    pub async fn first_exit(&mut self) -> Result<Option<Ended>, Refusal> {
+    /// Waits until the program's first process has ended. Returns earlier, and may be called again, if a
+    /// process is stopped because it waits for the terminal.
+    pub async fn first_exit(&mut self) -> Result<FirstExit, Refusal> {
         while let Some(event) = self.next().await {
             match event {
-                ProgramEvent::Started { .. } | ProgramEvent::NeedsTerminal { .. } => {}
-                ProgramEvent::Exited { ended, .. } => return Ok(Some(ended)),
+                ProgramEvent::Started { .. } => {}
+                ProgramEvent::NeedsTerminal { group } => {
+                    return Ok(FirstExit::NeedsTerminal(group));
+                }
+                ProgramEvent::Exited { ended, .. } => return Ok(FirstExit::Ended(Some(ended))),
                 ProgramEvent::Refused { error } => return Err(error),
                 ProgramEvent::Gone => break,
             }
         }
-        Ok(None)
+        Ok(FirstExit::Ended(None))
     }
 }
 

@@ -44,7 +44,7 @@ mod spawn;
 mod start_request;
 mod wire;
 
-pub use control::{Control, ProgramEvents};
+pub use control::{Control, FirstExit, ProgramEvents};
 pub use nix::sys::signal::Signal;
 pub use orphans::{become_subreaper, kill_helpers, reap_ended};
 pub use pty::Pty;

@@ -4,11 +4,12 @@ use std::io;
 
 use tokio::io::{copy, sink};
 
-use super::{Process, Spawner, Spec};
+use super::{FirstExit, Process, Spawner, Spec};
 use crate::reload::Ended;
 
-/// Runs a command under its own guardian and discards its output. Returns whether the command succeeded. Dropping the
-/// future kills the command and everything that it started.
+/// Runs a command under its own guardian and discards its output. Returns whether the command succeeded. If the command
+/// waits for the terminal, kills it and returns an error. Dropping the future kills the command and everything that it
+/// started.
 pub async fn run(spec: Spec) -> io::Result<bool> {
     let process = Spawner::default().spawn(spec);
     let process = process.map_err(|error| io::Error::other(format!("{error:#}")))?;
@@ -22,8 +23,10 @@ pub async fn run(spec: Spec) -> io::Result<bool> {
     let (mut out, mut err) = (sink(), sink());
     let output = async { tokio::join!(copy(&mut stdout, &mut out), copy(&mut stderr, &mut err)) };
     let ended = async {
-        let ended = events.first_exit().await.map_err(io::Error::other)?;
-        Ok(ended.is_some_and(Ended::success))
+        match events.first_exit().await.map_err(io::Error::other)? {
+            FirstExit::Ended(ended) => Ok(ended.is_some_and(Ended::success)),
+            FirstExit::NeedsTerminal(_) => Err(io::Error::other("it waits for the terminal")),
+        }
     };
     tokio::pin!(output, ended);
     tokio::select! {

@@ -134,7 +134,7 @@ pub(super) async fn exec(command: &str, run: &mut Exec, on_unready: &mut OnUnrea
             Ok(Ok(true)) => return ReadyReason::CommandSucceeded,
             Ok(Ok(false)) => on_unready("the `--ready exec:` command failed".into()),
             Ok(Err(error)) => {
-                on_unready(format!("cannot start the `--ready exec:` command: {error}").into());
+                on_unready(format!("cannot run the `--ready exec:` command: {error}").into());
             }
             Err(_) => on_unready("the `--ready exec:` command took more than 10s".into()),
         }

@@ -161,6 +161,31 @@ fn simultaneous_changes_that_need_a_build_and_a_restart_lead_to_one_start() {
 }
 
 #[test]
+fn a_command_that_waits_for_the_terminal_is_reported_and_can_run_again() {
+    let project = Project::new();
+    project.server("v1");
+    let (answer, made) = (project.beside("answer"), project.beside("made"));
+    let command = format!(
+        "test -e '{}' || kill -TTIN $$; cp style.css '{}'",
+        answer.display(),
+        made.display()
+    );
+    let rule = format!("*.css=run:{command}");
+    let mut run = project.run().listen().args(["--on", &rule]).spawn();
+    run.live();
+    project.save("style.css", "a\n");
+    run.expect_that("a warning about the command", TIMEOUT, |event| {
+        event.mentions("is waiting for the terminal") && event.mentions("save the file again")
+    });
+    fs::write(answer, "").expect("can write the answer");
+    project.save("style.css", "b\n");
+    until("the command has run", TIMEOUT, || {
+        fs::read_to_string(&made).ok().filter(|made| made == "b\n")
+    });
+    run.quit();
+}
+
+#[test]
 fn hc08_a_self_triggered_command_is_reported_and_does_not_run_forever() {
     let project = Project::new();
     project.server("v1");

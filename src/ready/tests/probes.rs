@@ -113,7 +113,7 @@ async fn exec_is_repeated_until_it_succeeds() {
     );
     let expected = [
         "the `--ready exec:` command failed",
-        "cannot start the `--ready exec:` command: entity not found",
+        "cannot run the `--ready exec:` command: entity not found",
     ];
     assert_eq!(
         *program.unready_reasons.lock().expect("not poisoned"),
