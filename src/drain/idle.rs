@@ -7,6 +7,8 @@ use crate::os::{TcpConnection, TcpState};
 
 /// The default for how long a connection must have been quiet since its last response to count as idle.
 pub(super) const QUIET: Duration = Duration::from_millis(100);
+/// The longest that a connection must have been quiet because its last response took long.
+const LONGEST_QUIET: Duration = Duration::from_secs(5);
 /// How long a connection must have been quiet if the client has sent nothing yet, or if the order of the last request
 /// and response is unknown.
 const QUIET_IF_UNCLEAR: Duration = Duration::from_millis(2500);
@@ -41,19 +43,25 @@ struct Seen {
 ///    then, because the request itself acknowledged everything before it;
 /// 3. time: a connection that has been quiet for `QUIET_IF_UNCLEAR` counts as idle.
 ///
+/// The kernel does not show where a response ends, and a program may send it in parts, with pauses. The longer a response
+/// has taken so far, the longer its next pause may be: the connection must have been quiet for twice that time. A
+/// response that has taken longer than `longest_response` counts as an endless stream, which is not worth waiting for.
+///
 /// This does not work for protocols that allow concurrent requests on one connection, such as HTTP/2.
 #[derive(Debug)]
 pub(super) struct IdleDetector {
     seen: HashMap<u64, Seen>,
     quiet: Duration,
+    longest_response: Duration,
 }
 
 impl IdleDetector {
-    /// Creates a detector that considers a connection idle once it has been quiet for this long.
-    pub(super) fn new(quiet: Duration) -> Self {
+    /// Creates a detector that considers a connection idle once it has been quiet for at least this long.
+    pub(super) fn new(quiet: Duration, longest_response: Duration) -> Self {
         Self {
             seen: HashMap::new(),
             quiet,
+            longest_response,
         }
     }
 
@@ -101,8 +109,17 @@ impl IdleDetector {
         }
         match last {
             Last::Request => false,
-            Last::Response => since >= self.quiet,
+            Last::Response => since >= self.quiet.max(self.possible_pause(now)),
             Last::Unclear => since >= self.quiet.max(QUIET_IF_UNCLEAR),
+        }
+    }
+
+    /// How long the last response may pause before its next part.
+    fn possible_pause(&self, now: &TcpConnection) -> Duration {
+        let taken = now.since_received.saturating_sub(now.since_sent);
+        match taken <= self.longest_response {
+            true => (taken * 2).min(LONGEST_QUIET),
+            false => Duration::ZERO,
         }
     }
 
@@ -144,6 +161,8 @@ fn queues_empty(now: &TcpConnection, fin: u32) -> bool {
 mod tests {
     use super::*;
 
+    const LONGEST_RESPONSE: Duration = Duration::from_secs(10);
+
     fn connection(received: u64, sent: u64, since_received: u64, since_sent: u64) -> TcpConnection {
         TcpConnection {
             inode: 1,
@@ -160,7 +179,7 @@ mod tests {
     }
 
     fn idle(now: &TcpConnection) -> bool {
-        IdleDetector::new(QUIET).is_idle(now)
+        IdleDetector::new(QUIET, LONGEST_RESPONSE).is_idle(now)
     }
 
     #[test]
@@ -177,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_client_awaits_a_response_until_one_is_sent() {
-        let awaits = |now: &TcpConnection| IdleDetector::new(QUIET).awaits_response(now);
+        let awaits =
+            |now: &TcpConnection| IdleDetector::new(QUIET, LONGEST_RESPONSE).awaits_response(now);
         assert!(awaits(&connection(80, 0, 60_000, 70_000)));
         assert!(!awaits(&connection(80, 90, 8, 4)), "a response was sent");
         assert!(!awaits(&connection(80, 90, 8, 8)), "the order is unknown");
@@ -189,6 +209,21 @@ mod tests {
         assert!(!idle(&connection(80, 90, 96, 92)));
         assert!(!idle(&connection(80, 90, 200, 96)));
         assert!(idle(&connection(80, 90, 104, 100)));
+    }
+
+    #[test]
+    fn a_response_may_pause_for_twice_as_long_as_it_has_taken() {
+        assert!(!idle(&connection(80, 900, 899, 599)), "300 ms so far");
+        assert!(idle(&connection(80, 900, 900, 600)));
+        assert!(!idle(&connection(80, 900, 12_999, 4999)), "8 s so far");
+        assert!(idle(&connection(80, 900, 13_000, 5000)));
+    }
+
+    #[test]
+    fn an_endless_stream_becomes_idle_like_a_fast_response() {
+        assert!(!idle(&connection(80, 900, 10_100, 100)), "10 s so far");
+        assert!(!idle(&connection(80, 900, 60_000, 99)));
+        assert!(idle(&connection(80, 900, 60_000, 100)));
     }
 
     #[test]
@@ -216,7 +251,7 @@ mod tests {
 
     #[test]
     fn growth_of_one_byte_count_between_two_polls_shows_the_order() {
-        let mut detector = IdleDetector::new(QUIET);
+        let mut detector = IdleDetector::new(QUIET, LONGEST_RESPONSE);
         assert!(!detector.is_idle(&connection(80, 90, 0, 0)));
         assert!(
             !detector.is_idle(&connection(160, 90, 0, 0)),
@@ -235,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_whole_exchange_between_two_polls_leaves_the_order_unknown() {
-        let mut detector = IdleDetector::new(QUIET);
+        let mut detector = IdleDetector::new(QUIET, LONGEST_RESPONSE);
         assert!(!detector.is_idle(&connection(80, 0, 0, 5)));
         assert!(!detector.is_idle(&connection(80, 90, 0, 0)));
         assert!(!detector.is_idle(&connection(160, 180, 0, 0)));

@@ -65,6 +65,7 @@ pub struct DrainMonitor {
     since: Instant,
     shared: bool,
     quiet: Duration,
+    longest_response: Duration,
     in_use: Arc<InUse>,
 }
 
@@ -77,6 +78,7 @@ impl DrainMonitor {
             listeners: Arc::new(listeners),
             since: Instant::now(),
             quiet: QUIET,
+            longest_response: Duration::MAX,
             in_use: Arc::default(),
         }
     }
@@ -102,10 +104,19 @@ impl DrainMonitor {
     }
 
     /// Considers a connection idle only after it has been quiet for this long, because there may be pauses within a
-    /// response. The default is 100 ms.
+    /// response. The default is 100 ms, or twice the time that the last response has taken so far, up to 5 s.
     #[must_use]
     pub fn quiet_for(self, quiet: Duration) -> Self {
         Self { quiet, ..self }
+    }
+
+    /// Considers a response that has taken longer than this an endless stream, and the default quiet time enough for it.
+    #[must_use]
+    pub fn longest_response(self, longest_response: Duration) -> Self {
+        Self {
+            longest_response,
+            ..self
+        }
     }
 
     /// Waits until every handshake with the generation has finished (for at most 3 s), its accept queues are empty, and
@@ -145,7 +156,7 @@ impl DrainMonitor {
             listeners: self.listeners.clone(),
             since: self.since,
             owners: ConnectionOwners::default(),
-            idle: IdleDetector::new(self.quiet),
+            idle: IdleDetector::new(self.quiet, self.longest_response),
             awaiting: HashSet::new(),
             in_use: self.in_use.clone(),
         }

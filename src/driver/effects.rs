@@ -138,7 +138,8 @@ impl Driver {
     where
         T: Future<Output = ()> + Send + 'static,
     {
-        let monitor = DrainMonitor::new(self.sockets.monitored(id));
+        let stop_timeout = self.config.cli.stop_timeout;
+        let monitor = DrainMonitor::new(self.sockets.monitored(id)).longest_response(stop_timeout);
         if let Some(running) = self.generations.get_mut(&id) {
             let monitor = monitor.count_in(&running.in_use);
             let task = task(monitor, running.control.clone());
