@@ -62,12 +62,13 @@ pub(super) fn is_caught(disposition: Disposition) -> bool {
     }
 }
 
-/// Runtimes that always catch `TERM`, for example to restore the terminal (node) or to run exit hooks (java). If the
-/// program itself has no handler, they exit while requests are in flight. Programs with and without a handler look the
+/// Runtimes that always catch `TERM`, for example to restore the terminal (node), to run exit hooks (java) or to postpone
+/// the signal during critical sections (php, `zend_signal.c`). If the program itself has no handler, they exit while
+/// requests are in flight. Programs with and without a handler look the
 /// same from outside, so they count as not handling the signal, and the caller waits longer for the requests in flight,
 /// which is right for both.
 const RUNTIMES: &[&str] = &[
-    "beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "ruby",
+    "beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "php", "ruby",
 ];
 
 /// Whether this executable is one of the [`RUNTIMES`], possibly with a version in its name, such as `ruby3.1`.
@@ -129,12 +130,21 @@ mod tests {
             "/usr/bin/node",
             "nodejs",
             "ruby3.1",
+            "php8.2",
             "/opt/jdk-17/bin/java",
             "node (deleted)",
         ] {
             assert!(is_runtime(Path::new(name)), "{name}");
         }
-        for name in ["", "/", "python3.11", "nodemon", "server", "javac"] {
+        for name in [
+            "",
+            "/",
+            "python3.11",
+            "nodemon",
+            "php-fpm8.2",
+            "server",
+            "javac",
+        ] {
             assert!(!is_runtime(Path::new(name)), "{name}");
         }
     }
