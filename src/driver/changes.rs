@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::build::{BuildInputs, WatchRoots};
 use crate::os::{self, KERNEL_TICK};
-use crate::reload::{Action, Event, GenEvent, GenId};
+use crate::reload::{Action, Event, GenId, Phase};
 use crate::ui::{Level, Report};
 use crate::watch::{
     Change, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, Writer, action_for,
@@ -172,11 +172,11 @@ impl Driver {
         (verdict, "the program".to_owned())
     }
 
-    /// Records when the newest program is ready or has ended.
-    pub(super) fn note_end_of_start(&mut self, event: Event) {
-        if let Event::Generation(id, GenEvent::Ready | GenEvent::Exited { .. }) = event
-            && self.generations.keys().next_back() == Some(&id)
-        {
+    /// Records when the newest program is no longer starting. The machine decides: a program may also count as ready at
+    /// the time limit.
+    pub(super) fn note_end_of_start(&mut self) {
+        let newest = self.generations.keys().next_back();
+        if newest.is_none_or(|id| self.machine.phase(*id) != Phase::Starting) {
             self.builds.starts.ended(Instant::now());
         }
     }

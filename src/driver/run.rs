@@ -109,9 +109,9 @@ impl Driver {
         self.clock.skip_suspension(self.machine.deadline());
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            self.note_end_of_start(event);
             let now = self.clock.now();
             let reaction = self.machine.handle(now, event);
+            self.note_end_of_start();
             if let Some(log) = &self.log {
                 log.record(now, &event, &reaction);
                 // hotrun continues without a log.
