@@ -45,7 +45,7 @@ pub struct SelfTrigger {
     /// The pause between the end of the newest run and the postponed one, and how many times the length of the newest
     /// run it lasts at least.
     pause: Option<(Duration, u32)>,
-    /// The files that changed during the last two runs.
+    /// The files that changed during the newest run, and during the last one before it in which files changed.
     seen: BTreeMap<PathBuf, FileHistory>,
     /// The files that the runs were seen writing at least once.
     made: BTreeSet<PathBuf>,
@@ -75,8 +75,8 @@ struct FileHistory {
     run: u32,
     /// The number of runs in a row in which the file changed.
     times: usize,
-    /// The number of runs in a row in which the first change came at almost the same time after the start. A run counts
-    /// as the third only if it began after a pause.
+    /// The number of runs in a row in which the first change came at almost the same time after the start, not counting
+    /// runs during which no file changed. A run counts as the third only if it began after a pause.
     alike: usize,
     /// The number of runs in a row in which the file changed and that began after a long pause. A user who saves while
     /// a run is postponed ends the row.
@@ -90,6 +90,10 @@ struct FileHistory {
 impl SelfTrigger {
     /// Records that a run has started, which includes the changes for which a run was postponed.
     pub fn started(&mut self, now: Instant) {
+        // A run during which nothing changes ends no row: an incremental compiler writes nothing in the run that its own
+        // output has triggered.
+        let last = self.seen.values().map(|seen| seen.run).max();
+        self.seen.retain(|_, seen| Some(seen.run) == last);
         let before = self.newest.and_then(LatestRun::end);
         self.runs += 1;
         self.newest = Some(LatestRun {
@@ -145,14 +149,13 @@ impl SelfTrigger {
     pub fn judge(&mut self, paths: &[PathBuf], changed: Instant) -> Verdict {
         let Some(newest) = self.during(changed) else {
             // Something other than the runs also writes these files.
-            self.seen.clear();
+            self.seen.retain(|path, _| !paths.contains(path));
             return Verdict::Now;
         };
         if self.explains(paths, changed) {
             return Verdict::SelfTriggered;
         }
         let (run, after) = (self.runs, changed - newest.started);
-        self.seen.retain(|_, seen| seen.run + 1 >= run);
         let (mut alike, mut rested, mut times) = (usize::MAX, usize::MAX, usize::MAX);
         let unexplained = paths.iter().filter(|path| !self.own.contains(*path));
         for path in unexplained {
@@ -208,6 +211,9 @@ impl FileHistory {
                 true => 2,
                 false => 1,
             };
+            if self.run + 1 != run {
+                (self.times, self.rested) = (0, 0);
+            }
             self.times += 1;
             self.rested += usize::from(newest.rested);
             (self.run, self.after) = (run, after);

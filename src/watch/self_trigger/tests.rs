@@ -104,6 +104,23 @@ fn every_save_during_a_build_triggers_a_build_now_or_later() {
 }
 
 #[test]
+fn an_incremental_build_that_writes_only_after_edits_is_self_triggered_the_third_time() {
+    let mut runs = Runs::default();
+    for expected in [Now, Later, SelfTriggered] {
+        runs.start();
+        assert_eq!(runs.judge_outside(&["main.ts"]), Now);
+        assert_eq!(runs.judge_next(&["main.js"]), expected);
+    }
+    // A file that a user saves during each second run, at varying times.
+    let mut runs = Runs::default();
+    for after in [1, 3, 1, 4, 2, 4, 1, 3, 2] {
+        runs.start();
+        runs.start();
+        assert_eq!(runs.judge_at(&["main.ts"], SECOND * after), Now);
+    }
+}
+
+#[test]
 fn a_run_that_writes_two_files_at_different_times_is_self_triggered_by_both() {
     let mut runs = Runs::default();
     assert_eq!(runs.judge_next(&["a.rs"]), Now);
