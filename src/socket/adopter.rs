@@ -149,10 +149,7 @@ impl Adopter {
             let groups = thread.table.groups().iter();
             let all = groups.flat_map(|group| thread.inodes(group, id));
             let unheld = all.filter(|(_, inode)| !held.contains(inode));
-            let unheld: Vec<_> = unheld.map(|(listener, _)| listener).collect();
-            if thread.table.live() == Some(id) {
-                unheld.iter().for_each(|one| thread.sockets.closed(*one));
-            }
+            let unheld = unheld.map(|(listener, _)| listener).collect();
             thread.handle(TableInput::Orphan(unheld), None)
         })?
     }

@@ -41,7 +41,6 @@ impl Applier<'_> {
         let group = OpenGroup {
             at,
             policy: watch::Sender::default(),
-            brief: false,
         };
         self.sockets.groups.insert(id, group);
         Ok(())

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::Socket;
 use tokio::runtime::Handle;
@@ -21,10 +21,6 @@ use crate::os::cleanup::Cleanup;
 use crate::reload::Time;
 use crate::unclaimed::{Forwarder, Unclaimed, UnclaimedPolicy};
 
-/// A program that closes a socket within this time has only tried something out, such as whether a port is free. It
-/// includes the time until hotrun notices.
-const INSTANT: Duration = Duration::from_secs(2);
-
 /// How generations share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
@@ -39,8 +35,6 @@ pub enum Sharing {
 pub(super) struct OpenGroup {
     pub(super) at: At,
     pub(super) policy: watch::Sender<UnclaimedPolicy>,
-    /// Whether the live generation, when it was live already, opened its last socket here and closed it an instant later.
-    pub(super) brief: bool,
 }
 
 impl OpenGroup {
@@ -70,7 +64,6 @@ pub(super) struct OpenListener {
     pub(super) forwarder: Option<Arc<Forwarder>>,
     /// The task that waits for the program to shut the socket down. It holds a duplicate of the socket.
     pub(super) watch: Option<AbortHandle>,
-    pub(super) since: Instant,
 }
 
 impl Drop for OpenListener {
@@ -122,8 +115,6 @@ pub(super) struct OpenSockets {
     pub(super) unclaimed: Arc<Unclaimed>,
     pub(super) runtime: Handle,
     started: Instant,
-    /// When a generation last became live.
-    pub(super) switched: Instant,
     /// Receives inputs from other threads and tasks.
     pub(super) report: Arc<dyn Fn(TableInput) + Send + Sync>,
     /// Called with each event at an address that a program opened.
@@ -141,7 +132,6 @@ impl OpenSockets {
             unclaimed: Arc::new(Unclaimed::new(Handle::current())),
             runtime: Handle::current(),
             started: Instant::now(),
-            switched: Instant::now(),
             report,
             on_event: Box::new(|_, _| {}),
         }
@@ -179,19 +169,9 @@ impl OpenSockets {
             name,
             forwarder: None,
             watch: None,
-            since: Instant::now(),
         };
         self.listeners.insert(id, listener);
         Ok(())
-    }
-
-    /// Records that the live generation has closed a socket.
-    pub(super) fn closed(&mut self, id: ListenerId) {
-        if let Some(listener) = self.listeners.get(&id)
-            && let Some(group) = self.groups.get_mut(&listener.group)
-        {
-            group.brief = listener.since > self.switched && listener.since.elapsed() < INSTANT;
-        }
     }
 
     /// Returns the inodes of all sockets.

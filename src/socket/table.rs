@@ -100,6 +100,15 @@ impl Table {
         serving.filter_map(|group| group.endpoint).collect()
     }
 
+    /// Whether the next generation must open this address before it counts as ready. It need not open one that the live
+    /// generation opened after it went live and has closed again while it listens elsewhere, such as a port for one file
+    /// transfer.
+    pub(super) fn expects(&self, group: &Group) -> bool {
+        let live = self.live();
+        let elsewhere = |live| self.groups.iter().any(|group| group.may_serve(live));
+        group.is_expected(live) && !(live.is_some_and(elsewhere) && group.was_temporary())
+    }
+
     /// Handles an input. [`Self::tidy`] must be called afterwards. A failed switch or preparation changes nothing;
     /// other inputs are handled as far as possible, and ops that fail are retried.
     pub(super) fn handle(

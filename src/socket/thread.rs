@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Instant;
 
 use socket2::Socket;
 
@@ -158,13 +157,7 @@ impl SocketThread {
         let now = self.sockets.now();
         let sockets = &mut self.sockets;
         let kernel = &mut Applier { sockets, payload };
-        let switches = matches!(input, TableInput::Switch(_));
         let result = self.table.handle(now, input, kernel);
-        if switches && result.is_ok() {
-            let groups = self.sockets.groups.values_mut();
-            groups.for_each(|group| group.brief = false);
-            self.sockets.switched = Instant::now();
-        }
         result.inspect_err(|error| tracing::debug!("sockets: failed: {error}"))
     }
 
@@ -261,8 +254,7 @@ impl SocketThread {
         for group in self.table.groups() {
             let inodes = self.inodes(group, id);
             if let (true, Some(endpoint)) = (inodes.is_empty(), group.endpoint)
-                && group.is_expected(live)
-                && !self.was_brief(group)
+                && self.table.expects(group)
                 && !endpoint.is_covered_by(covering(endpoint))
             {
                 let overlaps = |one: &Endpoint| one.overlaps(&endpoint);
@@ -278,14 +270,6 @@ impl SocketThread {
             }
         }
         opened
-    }
-
-    /// Whether the live generation does not listen here and has only tried the address out. The next generation need not
-    /// open it.
-    fn was_brief(&self, group: &Group) -> bool {
-        let live = self.table.live();
-        live.is_some_and(|live| group.of(live).next().is_none())
-            && self.sockets.group(group.id).is_ok_and(|group| group.brief)
     }
 
     pub(super) fn inodes(&self, group: &Group, id: GenId) -> Vec<(ListenerId, u64)> {

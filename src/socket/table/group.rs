@@ -30,6 +30,8 @@ pub(in crate::socket) struct Adopted {
     pub(super) closed: Closed,
     /// Whether the address was opened so late that the next generation need not open it before it is ready.
     pub(super) late: bool,
+    /// Whether a generation listened here when it went live.
+    pub(super) established: bool,
     /// Whether a live generation has served the address, and hotrun has not reported it as given up since.
     pub(super) served: bool,
     /// The time since which no running generation has listened here.

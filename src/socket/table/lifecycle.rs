@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::group::{Closed, Group};
+use super::group::{Adopted, Closed, Group};
 use super::types::{
     AddressEvent, Env, Joining, Listener, ListenerId, ListenerPhase, Op, Origin, Owner,
 };
@@ -260,12 +260,19 @@ impl Group {
         !self.is_hidden() && (served || waiting)
     }
 
-    /// Whether the next generation must open the address before it counts as ready. It need not if the live
-    /// generation has closed its datagram socket there, because nothing is left to take over.
-    pub(in crate::socket) fn is_expected(&self, live: Option<GenId>) -> bool {
+    /// Whether clients may expect the next generation to open the address. They do not if the live generation has closed
+    /// its datagram socket there, because nothing is left to take over.
+    pub(super) fn is_expected(&self, live: Option<GenId>) -> bool {
         let late = self.adopted.as_ref().is_some_and(|adopted| adopted.late);
         let closed = self.carries_datagrams() && self.listeners.is_empty() && live.is_some();
         !late && !closed && self.is_owed(live)
+    }
+
+    /// Whether the live generation opened the address after it went live, and has closed it again.
+    pub(super) fn was_temporary(&self) -> bool {
+        let closed = |adopted: &Adopted| adopted.closed != Closed::No && !adopted.established;
+        self.listeners.iter().all(|one| one.owner == Owner::Nobody)
+            && self.adopted.as_ref().is_some_and(closed)
     }
 
     /// Records that another generation has become live. `owed`: whether clients expected the address until now, and no
@@ -275,6 +282,7 @@ impl Group {
         if let Some(adopted) = &mut self.adopted {
             adopted.closed = Closed::No;
             adopted.served = serves;
+            adopted.established |= serves;
             if owed && !serves {
                 self.report(AddressEvent::GivenUp, env);
             }
@@ -314,9 +322,13 @@ impl Group {
         }))
     }
 
-    /// Closes the address, because no generation opened it in time.
+    /// Closes the address, because no generation opened it in time. Connections to a hidden one are not refused.
     pub(super) fn end(&mut self, env: &mut Env) {
-        if self.adopted.as_ref().is_some_and(|adopted| adopted.served) {
+        if self
+            .adopted
+            .as_ref()
+            .is_some_and(|adopted| adopted.served && !adopted.hidden)
+        {
             self.report(AddressEvent::Closed, env);
         }
         self.remove(env);
