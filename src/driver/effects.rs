@@ -12,6 +12,7 @@ use crate::os::hint_for_error;
 use crate::process::{Control, Signal};
 use crate::reload::{
     BuildOutcome, Effect, Ended, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Notice,
+    Stopped,
 };
 use crate::socket::{Address, OwnPath};
 use crate::ui::{Conflict, Level, Report};
@@ -196,6 +197,14 @@ impl Driver {
     /// Shows a notice. If it reports a failure, also shows what the driver knows about the cause.
     pub(super) fn notice(&mut self, notice: Notice) {
         self.feed.report(Report::Notice(notice));
+        if let Notice::Generation(id, GenNotice::Killing { why, .. }) = notice
+            && why == Stopped::TimedOut
+            && !std::mem::replace(&mut self.reported.timed_out, true)
+        {
+            let text = format!("gen {id} did not end within its stop timeout");
+            let hint = "if another signal makes it finish its requests and end, choose it with `--stop-signal`; `--stop-timeout` allows more time";
+            self.feed.message(Level::Info, text, Some(hint.into()));
+        }
         let Notice::Generation(id, GenNotice::Failed { failure, live }) = notice else {
             return;
         };

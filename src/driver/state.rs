@@ -248,6 +248,8 @@ pub(super) struct Reported {
     pub(super) explained: BTreeSet<GenId>,
     /// Whether hotrun has suggested how to reload a program that conflicts with an earlier generation.
     pub(super) conflict: bool,
+    /// Whether hotrun has suggested what to do about a program that does not end in time.
+    pub(super) timed_out: bool,
     /// The files that hotrun has named because the program or the build writes them: by path, and by directory and
     /// extension, so that uploads are not named one by one.
     pub(super) written: BTreeSet<(PathBuf, OsString)>,
