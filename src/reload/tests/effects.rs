@@ -386,7 +386,10 @@ impl World {
 
     fn release(&mut self, index: usize, ledger: &mut Ledger) {
         let known = self.gens.remove(index);
-        self.unrestored = true;
+        self.unrestored |= self
+            .gens
+            .iter()
+            .any(|live| live.role == Role::Live && live.kept);
         let served = self.quitting.is_some() || known.forwarded;
         let fine = served && known.tree == TreeState::Gone;
         ledger.check(Rule::Protocol, fine, || {

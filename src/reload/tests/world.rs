@@ -74,7 +74,7 @@ pub(super) struct World {
     pub(super) held_config: bool,
     /// Whether the user asked for an earlier artifact.
     pub(super) undo: bool,
-    /// Whether a generation is gone, and the paths of the live one have not been restored since.
+    /// Whether a generation is gone that could remove the live one's kept paths, and those have not been restored since.
     pub(super) unrestored: bool,
     /// Whether descriptors were stored for the next generation.
     pub(super) stores: bool,
