@@ -63,10 +63,9 @@ pub(super) fn is_caught(disposition: Disposition) -> bool {
 }
 
 /// Runtimes that always catch `TERM`, for example to restore the terminal (node), to run exit hooks (java) or to postpone
-/// the signal during critical sections (php, `zend_signal.c`). If the program itself has no handler, they exit while
-/// requests are in flight. Programs with and without a handler look the
-/// same from outside, so they count as not handling the signal, and the caller waits longer for the requests in flight,
-/// which is right for both.
+/// the signal during critical sections (php, `Zend/zend_signal.c`). If the program itself has no handler, they end while
+/// requests are in flight. Programs with and without a handler look the same from outside, so they count as not handling
+/// the signal, and the caller waits longer for the requests in flight, which is right for both.
 const RUNTIMES: &[&str] = &[
     "beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "php", "ruby",
 ];
