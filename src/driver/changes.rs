@@ -1,6 +1,5 @@
 //! Handles changed files, and updates the set of watched files.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,9 +8,9 @@ use std::time::{Instant, SystemTime};
 use crate::build::{BuildInputs, WatchRoots};
 use crate::os::{self, KERNEL_TICK};
 use crate::reload::{Action, Event, GenId, Phase};
-use crate::ui::{Level, Report};
+use crate::ui::{self, Level, Report};
 use crate::watch::{
-    Change, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, Writer, action_for,
+    Change, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, Writer, actions_for,
 };
 
 use super::state::{Driver, WatchSet};
@@ -27,6 +26,11 @@ impl Driver {
                 }
             }
             WatchMessage::Changed { changes, seen } => self.changed(changes, seen),
+            WatchMessage::NoEffect {
+                path,
+                is_input,
+                seen,
+            } => self.saved_without_effect(&path, is_input, seen),
             WatchMessage::Trouble { text, hint } => {
                 self.feed.message(Level::Warning, text, Some(hint.into()));
             }
@@ -38,40 +42,65 @@ impl Driver {
         let own = changes.extract_if(.., |change| self.is_own(change, seen));
         let own: Vec<_> = own.map(|change| change.path).collect();
         self.name_written(own);
-        let paths: Vec<_> = changes.into_iter().map(|change| change.path).collect();
         // A symbolic link on the way to a rule's files may lead elsewhere now.
         for rule in &mut self.config.rules {
             *rule = rule.normalised();
         }
-        let mut actions: BTreeMap<RuleAction, Vec<PathBuf>> = BTreeMap::new();
-        for path in &paths {
-            let action = action_for(&self.config.rules, path);
-            let action = action.unwrap_or(&RuleAction::Build).clone();
-            actions.entry(action).or_default().push(path.clone());
-        }
+        let leads = changes
+            .iter()
+            .map(|change| (&*change.path, change.is_source_link));
+        let mut actions = actions_for(&self.config.rules, leads);
+        let paths: Vec<_> = changes.into_iter().map(|change| change.path).collect();
         // Recorded even if the build is postponed.
         self.builds.plan_is_outdated |= self.builds.plan.is_outdated_by(&paths);
         let built = actions.get(&RuleAction::Build).into_iter().flatten();
         self.builds.changed.extend(built.cloned());
         actions.retain(|action, paths| self.is_wanted(action, paths, seen));
-        // A build includes a restart.
-        if actions.contains_key(&RuleAction::Build) {
-            actions.remove(&RuleAction::Restart);
-        }
         if actions.is_empty() {
             return;
         }
         self.feed.report(Report::Changed(paths));
+        let restarts = actions.remove(&RuleAction::Restart).is_some();
+        let builds = actions.contains_key(&RuleAction::Build);
         // Commands come first, because they may generate sources.
         for action in actions.into_keys().rev() {
             match action {
                 RuleAction::Run(line) => self.run_command(&line),
                 RuleAction::Signal(signal) => self.handle(Event::ConfigChanged { signal }),
-                RuleAction::Restart => self.handle(Event::Changed(Action::Restart)),
                 RuleAction::Build => self.handle(Event::Changed(Action::Build)),
-                RuleAction::Ignore => {}
+                RuleAction::Restart | RuleAction::Ignore => {}
             }
         }
+        // Comes last, because it waits for the build, which may turn out to change nothing. Without a build command,
+        // the program has already been restarted.
+        if restarts && !(builds && self.builds.plan.build_command().is_none()) {
+            self.handle(Event::Changed(Action::Restart));
+        }
+    }
+
+    /// Says once for each of the two reasons why a saved file has no effect, unless the program or a run may have written
+    /// it.
+    fn saved_without_effect(&mut self, path: &Path, is_input: bool, seen: Instant) {
+        let stated = last_change(&[path.to_owned()]).unwrap_or(seen);
+        let runs = self.commands.values().map(|command| &command.trigger);
+        let mut runs = runs.chain([&self.builds.trigger]);
+        let is_by_run = runs.any(|run| run.explains(&[], run.time_of(stated, seen)));
+        let is_by_program = self.builds.program.explains(path, seen, false, false);
+        if is_by_run || is_by_program || self.machine.is_busy() {
+            return;
+        }
+        if !self.reported.without_effect.insert(is_input) {
+            return;
+        }
+        let path = ui::path(path, &self.config.workdir);
+        let text = match is_input {
+            true => format!("`{path}` was saved, but is unchanged (press `r` to reload anyway)"),
+            false => format!(
+                "`{path}` was saved, but the build does not read it (`--on '{}=restart'` restarts the program)",
+                globset::escape(&path)
+            ),
+        };
+        self.feed.message(Level::Info, text, None);
     }
 
     /// Whether this is a `Cargo.lock` that cargo itself wrote because a manifest had changed.

@@ -253,6 +253,8 @@ pub(super) struct Reported {
     /// The files that hotrun has named because the program or the build writes them: by path, and by directory and
     /// extension, so that uploads are not named one by one.
     pub(super) written: BTreeSet<(PathBuf, OsString)>,
+    /// Whether hotrun has reported a saved file that has no effect: an unchanged input, and a file that is no input.
+    pub(super) without_effect: BTreeSet<bool>,
     /// Whether hotrun has explained why it waits for an address.
     pub(super) missing: bool,
     /// Whether hotrun has reported that the program restarts itself.

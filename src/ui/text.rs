@@ -56,7 +56,7 @@ pub(super) fn prefix(text: &str, most: usize) -> &str {
 
 /// Formats a path: relative to the working directory if that is shorter, and escaped if the path contains control
 /// characters.
-pub(super) fn path(path: &Path, workdir: &Path) -> String {
+pub fn path(path: &Path, workdir: &Path) -> String {
     // One `..` for each directory that must be left.
     let mut above = workdir.ancestors().enumerate();
     let relative = above.find_map(|(up, directory)| {

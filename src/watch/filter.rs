@@ -143,7 +143,7 @@ impl Filter {
     pub(super) fn would_count(&mut self, path: &Path) -> bool {
         self.files.contains(path)
             || !is_temporary(path)
-                && has_extension(path, &self.spec.exts)
+                && (has_extension(path, &self.spec.exts) || is_link_to_dir(path))
                 && self.dirs.iter_mut().any(|dir| dir.accepts(path, false))
     }
 
@@ -277,6 +277,11 @@ fn overrides(spec: &WatchSpec) -> Result<Override, Failure> {
     }
     let built = builder.build();
     built.map_err(|error| invalid(&spec.ignores.join(", "), error))
+}
+
+/// Whether the path is a symbolic link to a directory, in which files may have any extension.
+fn is_link_to_dir(path: &Path) -> bool {
+    path.is_symlink() && path.is_dir()
 }
 
 fn has_extension(path: &Path, extensions: &[String]) -> bool {

@@ -26,6 +26,8 @@ pub(super) struct Snapshot {
     /// When the watch started.
     pub(super) started: SystemTime,
     read_ahead_left: u64,
+    /// The last file that was found to have been saved with the same contents.
+    pub(super) saved_unchanged: Option<PathBuf>,
 }
 
 /// What is known about a file.
@@ -53,6 +55,7 @@ impl Snapshot {
             files: BTreeMap::new(),
             started: SystemTime::now(),
             read_ahead_left: READ_AHEAD_TOTAL,
+            saved_unchanged: None,
         }
     }
 
@@ -123,6 +126,9 @@ impl Snapshot {
             (None, _) | (_, None) => before.stamp.contents == now.stamp.contents,
         });
         if is_same {
+            if before.is_some_and(|before| before.stamp.contents != now.stamp.contents) {
+                self.saved_unchanged = Some(path.to_owned());
+            }
             Vec::new()
         } else {
             vec![path.to_owned()]

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +9,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::debounce::Debounce;
 use super::filter::Filter;
 use super::held::HeldFiles;
-use super::paths::{git_lock, is_held};
+use super::paths::{git_lock, is_held, normalise};
+use super::rule::action_for;
 use super::snapshot::Snapshot;
 use super::spec::{Change, WatchMessage, WatchSpec, WatchUpdate};
 use super::tree::WatchTree;
@@ -102,7 +104,7 @@ impl WatchWorker {
                 }
                 Ok(WatchInput::Build(began)) => self.build_begins(began),
                 Ok(WatchInput::Update(update)) => self.update(update),
-                Ok(WatchInput::Unread(path)) => self.snapshot.forget_contents(&path),
+                Ok(WatchInput::Unread(path)) => self.snapshot.forget_contents(&normalise(&path)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(WatchInput::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -192,7 +194,30 @@ impl WatchWorker {
             }
             self.debounce.touch(path.to_owned(), state, Instant::now());
         } else {
+            self.report_unread(path, state);
             self.note_uncounted(path);
+        }
+    }
+
+    /// Reports that a file was saved that the last build has not read. Leaves out new files, hidden files and files
+    /// that are in a hidden directory: most of them belong to a tool.
+    fn report_unread(&mut self, path: &Path, state: FileState) {
+        let below = path.strip_prefix(&self.spec.base).unwrap_or(path);
+        let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+        if state != FileState::Writing
+            && self.spec.inputs.is_some()
+            && self.build_began.is_none()
+            && self.snapshot.knows(path)
+            && self.snapshot.differs(path)
+            && !below.iter().any(is_hidden)
+            && action_for(&self.spec.rules, path).is_none()
+            && self.filter.would_count(path)
+        {
+            self.tree.send(WatchMessage::NoEffect {
+                path: path.to_owned(),
+                is_input: false,
+                seen: Instant::now(),
+            });
         }
     }
 
@@ -294,7 +319,7 @@ impl WatchWorker {
             self.resolve();
             self.change_filter(paths.iter(), SystemTime::now());
         }
-        let mut changed = BTreeMap::new();
+        let (mut changed, mut saved) = (BTreeMap::new(), None);
         for path in paths {
             let is_new = !self.snapshot.knows(&path);
             // A path that does not count may have been a directory with files that count.
@@ -303,6 +328,10 @@ impl WatchWorker {
                 false if path.symlink_metadata().is_err() => self.snapshot.forget(&path),
                 false => Vec::new(),
             };
+            let unchanged = self.snapshot.saved_unchanged.take();
+            saved = unchanged
+                .filter(|_| self.held.writer(&path).is_none())
+                .or(saved);
             // The file's next change may be somebody else's.
             if updated.is_empty() {
                 self.held.forget(&path);
@@ -312,12 +341,20 @@ impl WatchWorker {
         changed.retain(|path, _| self.filter.counts(path));
         let changes = changed.into_iter().map(|(path, is_new)| Change {
             writer: self.held.writer(&path),
+            is_source_link: self.spec.source_links.contains(&path),
             path,
             is_new,
         });
         let changes: Vec<_> = changes.collect();
         if !changes.is_empty() {
             self.tree.send(WatchMessage::Changed { changes, seen });
+        } else if let Some(path) = saved {
+            let is_input = true;
+            self.tree.send(WatchMessage::NoEffect {
+                path,
+                is_input,
+                seen,
+            });
         }
     }
 

@@ -1,6 +1,7 @@
 //! The files that cargo reads and writes, and which changes to them trigger a build or a restart.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -246,13 +247,53 @@ fn assert_old_file_is_named(options: &[&str]) {
 }
 
 #[test]
+fn a_link_to_another_release_with_sources_and_the_env_file_triggers_a_build_and_a_restart() {
+    let main = "fn main() {\n    println!(\"{} {}\", dep::N, std::env::var(\"A\").unwrap());\n    \
+                loop { std::thread::park() }\n}\n";
+    let manifest = format!("{MANIFEST}[dependencies]\ndep = {{ path = '../current/dep' }}\n");
+    let project = package(&[("Cargo.toml", &manifest), ("src/main.rs", main)]);
+    for name in ["rel1", "rel2"] {
+        let dep = MANIFEST.replace("small", "dep");
+        write(&project, &format!("../{name}/dep/Cargo.toml"), &dep);
+        let source = format!("pub const N: &str = \"{name}\";\n");
+        write(&project, &format!("../{name}/dep/src/lib.rs"), &source);
+        write(&project, &format!("../{name}/.env"), &format!("A={name}\n"));
+    }
+    symlink("rel1", project.beside("current")).expect("can create the link");
+    let run = Run::new(&project).args(["--env-file", "../current/.env"]);
+    let mut run = run.program(["cargo", "run"]).spawn();
+    assert_prints(&mut run, "rel1 rel1");
+    symlink("rel2", project.beside("next")).expect("can create the link");
+    fs::rename(project.beside("next"), project.beside("current")).expect("can replace the link");
+    // Both releases are older than the build, so cargo uses the old one.
+    run.expect_that("a warning about the old file", BUILD_TIMEOUT, |event| {
+        event.mentions("cargo ignored") && event.mentions("`touch ../current/dep/")
+    });
+    assert_prints(&mut run, "rel1 rel2");
+    let touched = File::options()
+        .append(true)
+        .open(project.beside("current/dep/src/lib.rs"));
+    let touched = touched.and_then(|file| file.set_modified(SystemTime::now()));
+    touched.expect("can touch the file");
+    assert_prints(&mut run, "rel2 rel2");
+    run.quit();
+}
+
+#[test]
 fn only_inputs_trigger_builds_even_with_a_base_directory_for_dep_info() {
-    let project = package(&[(".cargo/config.toml", "[build]\ndep-info-basedir = 'src'\n")]);
+    let config = "[build]\ndep-info-basedir = 'src'\n";
+    let project = package(&[(".cargo/config.toml", config), ("Rocket.toml", "")]);
     let mut run = start(&project, "cargo run");
     assert_prints(&mut run, "one");
-    write(&project, "README.md", "");
-    run.wait_until_quiet(Duration::from_millis(500));
+    for text in ["a = 1", "a = 2"] {
+        write(&project, "Rocket.toml", text);
+        run.wait_until_quiet(Duration::from_millis(500));
+    }
     run.assert_count("building", 1);
+    let says =
+        "`Rocket.toml` was saved, but the build does not read it (`--on 'Rocket.toml=restart'`";
+    let said = run.so_far().iter().filter(|event| event.mentions(says));
+    assert_eq!(said.count(), 1);
     write(&project, "src/main.rs", &prints("two"));
     assert_prints(&mut run, "two");
     run.quit();

@@ -139,6 +139,11 @@ fn hc07_a_signal_triggers_a_reload_and_a_touch_does_not() {
         2,
         "only the modification time and the mode changed"
     );
+    fs::write(&start, &text).expect("can write the file");
+    run.wait_until_quiet(QUIET);
+    let says =
+        |event: &&crate::harness::Event| event.mentions("`start` was saved, but is unchanged");
+    assert_eq!(run.so_far().iter().filter(says).count(), 1);
     run.signal(Signal::SIGUSR1);
     assert_eq!(run.live(), 3);
     run.quit();

@@ -101,21 +101,21 @@ fn hc07_a_save_with_the_same_contents_is_not_a_change() {
     watched.write("main.rs", "two");
     watched.expect_batch(&["main.rs"]);
     watched.write("main.rs", "two");
-    watched.expect_nothing();
+    watched.expect_unchanged("main.rs");
     OpenOptions::new()
         .write(true)
         .open(&path)
         .expect(CAN_OPEN)
         .set_modified(SystemTime::now())
         .expect("can set the modification time");
-    watched.expect_nothing();
+    watched.expect_unchanged("main.rs");
     let mode = fs::Permissions::from_mode(0o600);
     fs::set_permissions(&path, mode).expect("can change the mode");
     fs::read(&path).expect("can read the file");
     watched.expect_nothing();
     watched.write("x.tmp.rs", "two");
     watched.rename("x.tmp.rs", "main.rs");
-    watched.expect_nothing();
+    watched.expect_unchanged("main.rs");
 }
 
 #[test]
@@ -131,6 +131,6 @@ fn hc07_touching_a_file_that_has_never_changed_is_not_a_change() {
         file.set_modified(SystemTime::now())
             .expect("can set the modification time");
         drop(file);
-        watched.expect_nothing();
+        watched.expect_unchanged(name);
     }
 }

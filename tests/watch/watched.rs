@@ -132,13 +132,18 @@ impl Watched {
     }
 
     pub(crate) fn changed(&mut self) -> Vec<PathBuf> {
-        match self.next() {
+        let mut next = self.next();
+        while matches!(next, WatchMessage::NoEffect { .. }) {
+            next = self.next();
+        }
+        match next {
             WatchMessage::Changed { changes, .. } => {
                 let by_others = changes.iter().all(|change| change.writer.is_none());
                 assert!(by_others, "{changes:?}");
                 changes.into_iter().map(|change| change.path).collect()
             }
             WatchMessage::Watching { .. } => panic!("`Watching` was reported twice"),
+            WatchMessage::NoEffect { .. } => unreachable!("these are left out above"),
             WatchMessage::Trouble { text, .. } => panic!("{text}"),
         }
     }
@@ -148,6 +153,16 @@ impl Watched {
     pub(crate) fn expect_batch(&mut self, names: &[&str]) {
         let expected: Vec<PathBuf> = names.iter().map(|name| self.path(name)).collect();
         assert_eq!(self.changed(), expected);
+        self.expect_nothing();
+    }
+
+    /// Expects a message that this file was saved without an effect, and no batch.
+    #[track_caller]
+    pub(crate) fn expect_unchanged(&mut self, name: &str) {
+        let WatchMessage::NoEffect { path, is_input, .. } = self.next() else {
+            panic!("expected a save without an effect")
+        };
+        assert_eq!((path, is_input), (self.path(name), true));
         self.expect_nothing();
     }
 

@@ -45,8 +45,8 @@ fn changed(message: Option<WatchMessage>) -> Vec<PathBuf> {
         Some(WatchMessage::Changed { changes, .. }) => {
             changes.into_iter().map(|change| change.path).collect()
         }
+        None | Some(WatchMessage::NoEffect { .. }) => Vec::new(),
         Some(other) => panic!("{other:?}"),
-        None => Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::*;
+use crate::watch::rule::{ChangeRule, RuleAction};
 
 /// The spec after a good build with these inputs.
 fn spec_of(root: &Path, files: &[&str]) -> WatchSpec {
@@ -170,4 +171,40 @@ fn hc09_saving_a_new_input_with_the_same_contents_is_not_a_change() {
         worker.touched(&path, FileState::Complete);
         assert_eq!(settled(&mut worker, &mut reports), expected, "{text}");
     }
+}
+
+#[test]
+fn a_saved_file_that_no_build_has_read_is_reported_unless_it_is_new_hidden_ignored_or_ruled() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    for name in ["read.rs", "conf.toml", ".hidden", "x.log", "ruled", "x~"] {
+        fs::write(root.join(name), "").unwrap();
+    }
+    age();
+    let spec = WatchSpec {
+        base: root.clone(),
+        ignores: vec!["*.log".into()],
+        rules: vec![ChangeRule::file(root.join("ruled"), RuleAction::Ignore)],
+        ..spec_of(&root, &["read.rs"])
+    };
+    let (mut worker, mut reports) = worker(&spec);
+    age();
+    let mut saved = |worker: &mut WatchWorker, name: &str, state: FileState| {
+        fs::write(root.join(name), "new").unwrap();
+        worker.touched(&root.join(name), state);
+        matches!(
+            reports.try_recv(),
+            Ok(WatchMessage::NoEffect { path, is_input: false, .. }) if path == root.join(name)
+        )
+    };
+    assert!(!saved(&mut worker, "conf.toml", FileState::Writing));
+    assert!(saved(&mut worker, "conf.toml", FileState::Complete));
+    for name in ["new.toml", "read.rs", ".hidden", "x.log", "ruled", "x~"] {
+        assert!(!saved(&mut worker, name, FileState::Complete), "{name}");
+    }
+    worker.build_begins(SystemTime::now());
+    assert!(
+        !saved(&mut worker, "conf.toml", FileState::Complete),
+        "the build may read the file"
+    );
 }
