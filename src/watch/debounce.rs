@@ -1,11 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::os::fs_event::FileState;
-
-/// The quiet period, unless the user has set it.
-pub(super) const DEFAULT: Duration = Duration::from_millis(20);
 
 /// How long repeated events for the same files may delay a batch. A program that keeps writing to a watched file must
 /// not hold up everything else.
@@ -23,13 +20,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Collects changed paths until no event has arrived for a while. Has no clock: the time is passed as an argument.
 ///
-/// The quiet period depends on the events. For a single complete file, a quarter of the default period is enough: if
-/// there were more files, an event for the second one would arrive sooner. With many files, the period is longer. A
-/// file that is still being written is held back until it is complete, and does not delay any other file.
+/// With many files, the quiet period is longer. A file that is still being written is held back until it is complete,
+/// and does not delay any other file.
 #[derive(Debug)]
 pub(super) struct Debounce {
     quiet: Duration,
-    paths: BTreeMap<PathBuf, FileState>,
+    paths: BTreeSet<PathBuf>,
     /// Files that are still being written, each with the time of its last event.
     writing: BTreeMap<PathBuf, Instant>,
     times: Option<Times>,
@@ -52,7 +48,7 @@ impl Debounce {
     pub(super) const fn new(quiet: Duration) -> Self {
         Self {
             quiet,
-            paths: BTreeMap::new(),
+            paths: BTreeSet::new(),
             writing: BTreeMap::new(),
             times: None,
         }
@@ -66,7 +62,7 @@ impl Debounce {
             return;
         }
         self.writing.remove(&path);
-        let is_new = self.paths.insert(path, state).is_none();
+        let is_new = self.paths.insert(path);
         let times = self.times.get_or_insert(Times {
             first: now,
             last: now,
@@ -119,10 +115,7 @@ impl Debounce {
     /// When to take the batch, or `None` if there is none.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let times = self.times?;
-        let is_unknown = |state: &FileState| *state == FileState::Unknown;
         let period = match self.paths.len() {
-            // A quiet period that the user has chosen is not shortened.
-            0 | 1 if self.quiet == DEFAULT && !self.paths.values().any(is_unknown) => DEFAULT / 4,
             0..=16 => self.quiet,
             17..=128 => self.quiet * 2,
             _ => self.quiet * 5,
@@ -156,7 +149,7 @@ impl Debounce {
             return None;
         }
         let first = self.times.take()?.first;
-        let paths = std::mem::take(&mut self.paths).into_keys().collect();
+        let paths = std::mem::take(&mut self.paths).into_iter().collect();
         Some((paths, first))
     }
 }
@@ -198,22 +191,17 @@ mod tests {
     }
 
     #[test]
-    fn a_single_complete_file_has_a_shorter_quiet_period() {
+    fn a_file_that_is_written_twice_is_taken_once() {
         let start = Instant::now();
-        let mut debounce = Debounce::new(QUIET);
-        debounce.touch("a".into(), Unknown, start);
-        assert_eq!(debounce.deadline(), Some(start + QUIET));
-        debounce.touch("a".into(), Complete, start);
-        assert_eq!(debounce.deadline(), Some(start + QUIET / 4));
-    }
-
-    #[test]
-    fn a_quiet_period_that_the_user_has_set_is_not_shortened() {
-        let start = Instant::now();
-        let mut debounce = Debounce::new(millis(1_000));
-        debounce.touch("a".into(), Complete, start);
-        debounce.touch("a".into(), Complete, start + millis(400));
-        assert_eq!(debounce.deadline(), Some(start + millis(1_400)));
+        for pause in [5, 10, 15, 19] {
+            let mut debounce = Debounce::new(QUIET);
+            debounce.touch("a".into(), Complete, start);
+            let again = start + millis(pause);
+            assert_eq!(taken(&mut debounce, again), None, "{pause} ms");
+            debounce.touch("a".into(), Writing, again);
+            debounce.touch("a".into(), Complete, again);
+            assert_eq!(debounce.deadline(), Some(again + QUIET));
+        }
     }
 
     #[test]
@@ -225,8 +213,8 @@ mod tests {
         debounce.touch("a.new".into(), Complete, start);
         debounce.forget(Path::new("a.new"));
         debounce.touch("a".into(), Complete, start);
-        assert_eq!(debounce.deadline(), Some(start + QUIET / 4));
-        assert_eq!(taken(&mut debounce, start + QUIET / 4), paths(&["a"]));
+        assert_eq!(debounce.deadline(), Some(start + QUIET));
+        assert_eq!(taken(&mut debounce, start + QUIET), paths(&["a"]));
     }
 
     #[test]
@@ -276,11 +264,11 @@ mod tests {
         assert_eq!(debounce.deadline(), None);
         debounce.touch("a".into(), Complete, start + millis(5));
         debounce.touch("data".into(), Writing, start + millis(6));
-        assert_eq!(taken(&mut debounce, start + millis(10)), paths(&["a"]));
+        assert_eq!(taken(&mut debounce, start + millis(25)), paths(&["a"]));
         assert_eq!(debounce.deadline(), None);
         debounce.touch("data".into(), Complete, start + millis(60_000));
         assert_eq!(
-            taken(&mut debounce, start + millis(60_005)),
+            taken(&mut debounce, start + millis(60_020)),
             paths(&["data"])
         );
         debounce.touch("data".into(), Writing, start + millis(70_000));
