@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -41,9 +41,12 @@ impl BuildInputs {
             self.files.contains(path) && !self.cargo_files.contains(path)
                 || self.dirs.iter().any(|dir| path.starts_with(dir))
         };
-        let changed = changed.iter().filter(|path| is_input(path));
+        // A changed symbolic link leads to other files.
+        let is_behind = |path: &Path| changed.iter().any(|link| path.starts_with(link));
+        let links = self.files.iter().filter(|path| is_behind(path));
+        let changed = changed.iter().chain(links).filter(|path| is_input(path));
         let older = changed.filter(|path| modified(path).is_some_and(|time| time < built));
-        older.cloned().collect()
+        BTreeSet::from_iter(older).into_iter().cloned().collect()
     }
 }
 
@@ -79,7 +82,7 @@ pub(super) fn of(
     }
     let (mut dirs, mut files): (BTreeSet<_>, BTreeSet<_>) = paths
         .into_iter()
-        .map(|path| base.join(path))
+        .flat_map(|path| whole(base.join(path)))
         .filter(|path| !target.is_output(path))
         .partition(|path| path.is_dir());
     // If a build script declares no inputs, cargo runs it again after any change in its package.
@@ -110,6 +113,27 @@ fn declares_inputs(out_dir: &Path) -> bool {
     let begins = ["cargo:rerun-if-", "cargo::rerun-if-"];
     text.lines()
         .any(|line| begins.iter().any(|begin| line.starts_with(begin)))
+}
+
+/// The path, with the files and directories that it may be the beginning of if nothing exists at the path itself. When
+/// cargo reads the compiler's list of files, it splits names at whitespace other than spaces (`parse_rustc_dep_info` in
+/// `core/compiler/fingerprint/dep_info.rs` in cargo's sources). So its own list contains only the beginning of a name
+/// with a tab or a line break.
+fn whole(path: PathBuf) -> Vec<PathBuf> {
+    let beginning = path.file_name().filter(|_| !path.exists());
+    let beginning = beginning
+        .zip(path.parent())
+        .map(|(name, dir)| (name.as_encoded_bytes(), dir));
+    let entries = beginning.and_then(|(_, dir)| fs::read_dir(dir).ok());
+    let continues = |name: &OsStr| {
+        let rest = beginning.and_then(|(start, _)| name.as_encoded_bytes().strip_prefix(start));
+        let next = rest.and_then(|rest| str::from_utf8(rest).ok()?.chars().next());
+        next.is_some_and(|next| next.is_whitespace() && next != ' ')
+    };
+    let entries = entries.into_iter().flatten().flatten();
+    let longer = entries.filter(|entry| continues(&entry.file_name()));
+    let longer: Vec<_> = longer.map(|entry| entry.path()).collect();
+    std::iter::once(path).chain(longer).collect()
 }
 
 /// The dependencies in a dep-info file, which uses the syntax of `make`. Cargo escapes only spaces, with a
@@ -145,6 +169,45 @@ mod tests {
         let expected = ["/w/src/main.rs", "/w/li b/lib.rs", "/w/a\\b"];
         assert_eq!(dependencies(text), expected.map(PathBuf::from));
         assert!(dependencies(b"").is_empty());
+    }
+
+    #[test]
+    fn a_name_that_cargo_cuts_at_a_tab_or_a_line_break_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let names = ["a\tb.rs", "c\nd.rs", "c e.rs", "cf.rs", "g", "g\th.rs"];
+        for name in names {
+            fs::write(path(name), "").unwrap();
+        }
+        for (cut, expected) in [
+            ("a", vec!["a", "a\tb.rs"]),
+            ("c", vec!["c", "c\nd.rs"]),
+            ("g", vec!["g"]),
+            ("missing", vec!["missing"]),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(path).collect();
+            assert_eq!(whole(path(cut)), expected, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_changed_link_stands_for_the_older_files_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir(path("rel")).unwrap();
+        fs::write(path("rel/a.rs"), "").unwrap();
+        std::os::unix::fs::symlink("rel", path("current")).unwrap();
+        let inputs = |built| BuildInputs {
+            files: [path("current/a.rs"), path("b.rs")].into(),
+            built: Some(built),
+            ..BuildInputs::default()
+        };
+        let changed = [path("current")].into();
+        let written = modified(&path("rel/a.rs")).unwrap();
+        let later = written + std::time::Duration::from_secs(1);
+        let ignored = inputs(later).ignored_for_age(&changed);
+        assert_eq!(ignored, [path("current/a.rs")]);
+        assert!(inputs(written).ignored_for_age(&changed).is_empty());
     }
 
     #[test]
