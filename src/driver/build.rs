@@ -49,6 +49,7 @@ impl Driver {
         let task = BuildTask {
             id,
             lock_file: lock_file.clone(),
+            workdir: self.config.workdir.clone(),
             known: self.generations.iter().filter_map(known).collect(),
             output: plan.output(),
             silent: true,

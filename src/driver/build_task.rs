@@ -102,6 +102,7 @@ pub(super) struct BuildTask {
     /// The files that have changed since the last successful build.
     pub(super) changed: BTreeSet<PathBuf>,
     pub(super) lock_file: LockFileWindow,
+    pub(super) workdir: PathBuf,
     /// The fingerprints of the running generations.
     pub(super) known: Vec<(GenId, Fingerprint)>,
     pub(super) sender: TaskSender,
@@ -277,9 +278,10 @@ impl BuildTask {
 
     /// Reports the changed files that cargo has ignored because of their age.
     fn report_ignored(&self, ignored: &[PathBuf]) {
-        let Some(first) = ignored.first().map(|first| first.display()) else {
+        let Some(first) = ignored.first() else {
             return;
         };
+        let first = ui::path(first, &self.workdir);
         let text = match ignored.len() {
             1 => format!("cargo ignored `{first}`, which is older than the last build"),
             count => {

@@ -236,7 +236,7 @@ fn assert_old_file_is_named(options: &[&str]) {
         event.mentions("cargo ignored")
     });
     assert!(
-        said.mentions("src/main.rs") && said.mentions("touch"),
+        said.mentions("cargo ignored `src/main.rs`") && said.mentions("`touch src/main.rs`"),
         "{said}"
     );
     run.expect("unchanged");
