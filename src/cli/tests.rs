@@ -3,7 +3,8 @@ use crate::error::Failure;
 
 fn try_parse(line: &str) -> Result<Cli, Failure> {
     let args = std::iter::once("hotrun").chain(line.split_whitespace());
-    parse(args.map(OsString::from)).map_err(|error| explain(&error))
+    let args: Vec<_> = args.map(OsString::from).collect();
+    parse(args.clone()).map_err(|error| explain(&error, &args))
 }
 
 fn failure(line: &str) -> Failure {

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::cli;
 use crate::error::Failure;
 
 /// The name and the value of a variable.
@@ -79,7 +80,8 @@ pub(super) fn pair(typed: &OsStr) -> Result<Variable, Failure> {
         _ => Err(Failure::usage(format!(
             "invalid value `{}` for `--env`: write `NAME=VALUE`",
             typed.display()
-        ))),
+        ))
+        .hints(cli::from_variable("--env", &typed.to_string_lossy()))),
     }
 }
 
