@@ -70,10 +70,8 @@ impl fmt::Display for GenFailure {
 /// How a draining generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stopped {
-    /// The program ended in time, with no connection in use.
+    /// The program ended in time.
     Drained,
-    /// The program ended in time, but this many connections were in use shortly before.
-    Unfinished { in_use: NonZeroU32 },
     /// The program exceeded the stop timeout.
     TimedOut,
     /// The program was killed at the user's request, or the processes that it left behind were killed.
@@ -135,8 +133,13 @@ pub enum GenNotice {
     StoredFds,
     /// The program is being aborted. `after`: the time since its last watchdog ping; `None` if it asked to be aborted.
     Aborting { after: Option<Duration> },
-    /// The generation has no processes left. `took`: the time since it began to drain, was asked to stop, or failed.
-    Gone { how: Stopped, took: Duration },
+    /// The generation has no processes left. `in_use`: how many connections were in use at the last check. `took`: the
+    /// time since it began to drain, was asked to stop, or failed.
+    Gone {
+        how: Stopped,
+        in_use: Option<NonZeroU32>,
+        took: Duration,
+    },
     /// The generation failed. `live`: the generation that stays live, if any.
     Failed {
         failure: GenFailure,

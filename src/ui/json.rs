@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 use serde::Serializer as _;
@@ -225,14 +226,19 @@ fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
         GenNotice::StoredFds => event("stored_descriptors"),
         GenNotice::Aborting { after } => event("aborting").with("after_ms", after.map(ms)),
         GenNotice::Killing { why, after } => event("killing")
-            .with("reason", outcome(why).0)
+            .with("reason", outcome(why))
             .with("after_ms", ms(after)),
-        GenNotice::Gone { how, took } => {
-            let (outcome, in_use) = outcome(how);
+        GenNotice::Gone { how, in_use, took } => {
+            let unfinished = how == Stopped::Drained && in_use.is_some();
+            let outcome = if unfinished {
+                "unfinished"
+            } else {
+                outcome(how)
+            };
             event("gone")
                 .with("outcome", outcome)
                 .with("took_ms", ms(took))
-                .with_some("connections_in_use", in_use)
+                .with_some("connections_in_use", in_use.map(NonZeroU32::get))
         }
         GenNotice::Failed { failure, live } => failed(id, failure, live),
         GenNotice::RestartScheduled { after } => {
@@ -279,12 +285,10 @@ fn cause_name(cause: Cause) -> &'static str {
     }
 }
 
-/// A name, and how many connections were in use if that is what the name says.
-fn outcome(stopped: Stopped) -> (&'static str, Option<u32>) {
+const fn outcome(stopped: Stopped) -> &'static str {
     match stopped {
-        Stopped::Drained => ("drained", None),
-        Stopped::Unfinished { in_use } => ("unfinished", Some(in_use.get())),
-        Stopped::TimedOut => ("timed_out", None),
-        Stopped::Killed => ("killed", None),
+        Stopped::Drained => "drained",
+        Stopped::TimedOut => "timed_out",
+        Stopped::Killed => "killed",
     }
 }

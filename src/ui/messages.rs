@@ -1,5 +1,6 @@
 //! Turns reports into messages for people.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -151,11 +152,11 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, S
             let text = format!("still running after {}, killing it", Human(after));
             (Error, text)
         }
-        GenNotice::Gone { how, took } => {
+        GenNotice::Gone { how, in_use, took } => {
             // Only a detail if the generation's failure has already been reported.
             let failed = known.is_some_and(|known| known.failed);
             let level = if failed { Detail } else { Info };
-            (level, gone(how, Human(took)))
+            (level, gone(how, in_use, Human(took)))
         }
         GenNotice::Failed { failure, live } => (Error, failed(id, failure, live, model)),
         GenNotice::RestartScheduled { after } => {
@@ -210,15 +211,16 @@ fn aborting(after: Option<Duration>) -> String {
     }
 }
 
-fn gone(how: Stopped, took: Human) -> String {
+fn gone(how: Stopped, in_use: Option<NonZeroU32>, took: Human) -> String {
+    let cut = in_use.map_or(String::new(), |in_use| {
+        let plural = if in_use.get() == 1 { "" } else { "s" };
+        format!(", with {in_use} connection{plural} in use at the last check")
+    });
     match how {
-        Stopped::Drained => format!("drained in {took}"),
-        Stopped::Unfinished { in_use } => {
-            let plural = if in_use.get() == 1 { "" } else { "s" };
-            format!("ended after {took}, with {in_use} connection{plural} in use at the last check")
-        }
-        Stopped::TimedOut => format!("killed at its timeout, after {took}"),
-        Stopped::Killed => format!("killed after {took}"),
+        Stopped::Drained if in_use.is_none() => format!("drained in {took}"),
+        Stopped::Drained => format!("ended after {took}{cut}"),
+        Stopped::TimedOut => format!("killed at its timeout, after {took}{cut}"),
+        Stopped::Killed => format!("killed after {took}{cut}"),
     }
 }
 

@@ -102,12 +102,8 @@ impl Machine {
         }
         self.generations.retain(|known| known.id != id);
         turn.effect(id, GenEffect::Release);
-        let how = match (drain.how, in_use) {
-            (Stopped::Drained, Some(in_use)) => Stopped::Unfinished { in_use },
-            (how, _) => how,
-        };
-        let took = turn.now.since(drain.since);
-        turn.notice(id, GenNotice::Gone { how, took });
+        let (how, took) = (drain.how, turn.now.since(drain.since));
+        turn.notice(id, GenNotice::Gone { how, in_use, took });
         if let Some(quit) = &mut self.quit {
             quit.clean &= how != Stopped::TimedOut;
         }

@@ -5,7 +5,7 @@ use super::process::Role;
 use super::world::World;
 use crate::reload::{
     Effect, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Machine, Notice, Phase,
-    Reaction, Stopped,
+    Reaction,
 };
 
 impl World {
@@ -131,20 +131,25 @@ impl World {
         });
     }
 
-    /// Checks that a generation whose connections were in use when it ended does not count as drained.
+    /// Checks that the end of a generation is reported with the number of connections that were in use.
     pub(super) fn cut_connections_are_reported(
         event: Event,
         reaction: &Reaction,
         ledger: &mut Ledger,
     ) {
-        let drained = |notice: &Notice| {
-            let how = Stopped::Drained;
-            matches!(notice, Notice::Generation(_, GenNotice::Gone { how: ended, .. }) if *ended == how)
-        };
         let Event::Generation(_, GenEvent::Gone { in_use }) = event else {
             return;
         };
-        let honest = in_use.is_none() || !reaction.notices.iter().any(drained);
+        let honest = reaction.notices.iter().all(|notice| match *notice {
+            Notice::Generation(_, GenNotice::Gone { in_use: told, .. }) => told == in_use,
+            Notice::Generation(..)
+            | Notice::Paused
+            | Notice::Resumed
+            | Notice::NothingToUndo
+            | Notice::NothingToKill
+            | Notice::Waiting
+            | Notice::Quitting { .. } => true,
+        });
         ledger.check(Rule::Protocol, honest, || {
             format!("{event:?} leads to {:?}", reaction.notices)
         });

@@ -78,6 +78,7 @@ fn the_overlap_ends_when_either_generation_is_gone() {
         TWO,
         GenNotice::Gone {
             how: Stopped::Drained,
+            in_use: None,
             took: MOMENT,
         },
     ));
@@ -92,6 +93,7 @@ fn the_overlap_ends_when_either_generation_is_gone() {
         ONE,
         GenNotice::Gone {
             how: Stopped::Drained,
+            in_use: None,
             took: MOMENT,
         },
     ));

@@ -60,9 +60,8 @@ fn everything() -> Vec<Report> {
             notice(Notice::Generation(
                 ONE,
                 GenNotice::Gone {
-                    how: Stopped::Unfinished {
-                        in_use: NonZeroU32::MIN,
-                    },
+                    how: Stopped::Drained,
+                    in_use: Some(NonZeroU32::MIN),
                     took: ms(1500),
                 },
             )),

@@ -123,6 +123,7 @@ fn drain(id: GenId) -> Vec<Report> {
             id,
             GenNotice::Gone {
                 how: Stopped::Drained,
+                in_use: None,
                 took: ms(120),
             },
         )),

@@ -84,9 +84,11 @@ hotrun: lines
 #[test]
 fn a_program_that_ends_while_connections_are_in_use_is_not_called_drained() {
     let gone = |in_use| {
-        let in_use = NonZeroU32::new(in_use).unwrap();
-        let (how, took) = (Stopped::Unfinished { in_use }, ms(4100));
-        notice(Notice::Generation(ONE, GenNotice::Gone { how, took }))
+        let (how, in_use, took) = (Stopped::Drained, NonZeroU32::new(in_use), ms(4100));
+        notice(Notice::Generation(
+            ONE,
+            GenNotice::Gone { how, in_use, took },
+        ))
     };
     assert_eq!(
         plain(&[gone(1), gone(4)]),
@@ -117,6 +119,7 @@ fn a_program_that_does_not_stop_is_killed_at_its_timeout() {
             ONE,
             GenNotice::Gone {
                 how: Stopped::TimedOut,
+                in_use: Some(NonZeroU32::MIN),
                 took: ms(12_020),
             },
         )),
@@ -126,7 +129,7 @@ fn a_program_that_does_not_stop_is_killed_at_its_timeout() {
         "\
 hotrun: gen 1 draining, for up to 10s
 hotrun: gen 1 still running after 12.01s, killing it
-hotrun: gen 1 killed at its timeout, after 12.02s
+hotrun: gen 1 killed at its timeout, after 12.02s, with 1 connection in use at the last check
 "
     );
 }

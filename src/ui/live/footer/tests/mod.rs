@@ -111,6 +111,7 @@ impl Story {
             id,
             GenNotice::Gone {
                 how: Stopped::Drained,
+                in_use: None,
                 took: ms(120),
             },
         ))
