@@ -23,10 +23,6 @@ _hotrun() {
         fi
         return 0
     done
-    if [[ "${COMP_CWORD}" -eq 2 && "${COMP_WORDS[1]}" == "help" ]]; then
-        COMPREPLY=($(compgen -W "watching sockets readiness crashes reload notify terminal json migrating measurements" -- "${cur}"))
-        return 0
-    fi
     cmd=""
     opts=""
 

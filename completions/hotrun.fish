@@ -61,4 +61,3 @@ complete -c hotrun -s v -l verbose -d 'Show more details'
 complete -c hotrun -l doctor -d 'Check this system and suggest fixes'
 complete -c hotrun -s h -l help -d 'Print help: common options with `-h`, all with `--help`'
 complete -c hotrun -s V -l version -d 'Print the version'
-complete -c hotrun -n "__fish_seen_subcommand_from help" -f -a "watching sockets readiness crashes reload notify terminal json migrating measurements"

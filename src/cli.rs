@@ -23,7 +23,7 @@ use crate::value::parse_duration;
 use crate::watch::Poll;
 
 pub use clap::ColorChoice;
-pub use errors::{check_variables, explain, from_variable, variable};
+pub use errors::{check_variables, explain, variable};
 pub use generate::{Generate, generate, guide, styled};
 pub use misplaced::misplaced;
 pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};

@@ -66,7 +66,7 @@ pub fn read(args: &[OsString]) -> Result<Task, Failure> {
             let text = cli::styled(&error.render(), console::colors_enabled());
             return Ok(Task::Print(text.into_bytes()));
         }
-        Err(error) => return Err(cli::explain(&error, args)),
+        Err(error) => return Err(cli::explain(&error)),
     };
     if let Some(failure) = cli::misplaced(args, &cli.command) {
         return Err(failure);
@@ -222,7 +222,6 @@ fn watched(workdir: &Path, path: &Path) -> Result<PathBuf, Failure> {
 fn wrong_path(option: &str, path: &Path, problem: &str, base: &Path) -> Failure {
     Failure::usage(format!("`{option} {}`: {problem}", path.display()))
         .hint(format!("paths are relative to `{}`", base.display()))
-        .hints(cli::from_variable(option, &path.to_string_lossy()))
 }
 
 /// The command to run: by default `cargo run`, if there is a package.
@@ -299,9 +298,7 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
 /// Parses a `--listen` value. A unix socket's path is relative to the working directory.
 fn listen(typed: &str, workdir: &Path) -> Result<ListenSpec, Failure> {
     let spec = typed.parse::<ListenSpec>();
-    let mut spec = spec.map_err(|error| {
-        Failure::usage(format!("`--listen`: {error}")).hints(cli::from_variable("--listen", typed))
-    })?;
+    let mut spec = spec.map_err(|error| Failure::usage(format!("`--listen`: {error}")))?;
     if let Address::Unix(path) = &mut spec.address {
         *path = workdir.join(&*path);
     }

@@ -9,11 +9,11 @@ use super::command;
 use super::misplaced::instead_of;
 use crate::error::Failure;
 
-/// Converts a clap error about these arguments, and turns clap's tips into hints.
-pub fn explain(error: &clap::Error, args: &[OsString]) -> Failure {
+/// Converts a clap error, and turns clap's tips into hints.
+pub fn explain(error: &clap::Error) -> Failure {
     let option = context(error, ContextKind::InvalidArg);
     if let (ErrorKind::UnknownArgument, Some(option)) = (error.kind(), option)
-        && let Some(hint) = instead_of(option, args)
+        && let Some(hint) = instead_of(option)
     {
         return Failure::usage(format!("`{option}` is not an option of hotrun")).hint(hint);
     }
@@ -35,15 +35,11 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
+/// Names the environment variable that an invalid value comes from, because the user may have forgotten it.
 fn origin(error: &clap::Error) -> Option<String> {
     let option = context(error, ContextKind::InvalidArg)?;
     let value = context(error, ContextKind::InvalidValue)?;
-    from_variable(option.split_whitespace().next()?, value)
-}
-
-/// Names the environment variable that an option's invalid value comes from, because the user may have forgotten it.
-pub fn from_variable(option: &str, value: &str) -> Option<String> {
-    let name = variable(option.strip_prefix("--")?);
+    let name = variable(option.split_whitespace().next()?.strip_prefix("--")?);
     let set = std::env::var(&name).ok()?;
     let mut parts = set.split(['\n', ',']).chain([&*set]);
     parts

@@ -97,36 +97,16 @@ pub fn generate(what: Generate) -> io::Result<Vec<u8>> {
         .mut_arg("stop_signal", |arg| arg.value_parser(signals));
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, "hotrun", &mut text);
-    // Completes what clap's script does not: the topics of `hotrun help` and, in bash, COMMAND and values after `=`, where
-    // bash splits words.
+    if what != Generate::Bash {
+        return Ok(text);
+    }
+    // Completes what clap's script does not: COMMAND, and values after `=`, where bash splits words.
+    const BEFORE: &str = "    cmd=\"\"\n";
     let script = String::from_utf8(text).map_err(io::Error::other)?;
-    let topics: Vec<_> = PAGES.iter().map(|page| page.topic).collect();
-    let topics = topics.join(" ");
-    let script = match shell {
-        Shell::Bash => {
-            const BEFORE: &str = "    cmd=\"\"\n";
-            let own = BASH.replace("TOPICS", &topics);
-            script.replacen(BEFORE, &format!("{own}{BEFORE}"), 1)
-        }
-        Shell::Zsh => {
-            const AFTER: &str = "_hotrun() {\n";
-            let own = ZSH.replace("TOPICS", &topics);
-            script.replacen(AFTER, &format!("{AFTER}{own}"), 1)
-        }
-        Shell::Fish => {
-            let is_help = "__fish_seen_subcommand_from help";
-            format!("{script}complete -c hotrun -n \"{is_help}\" -f -a \"{topics}\"\n")
-        }
-        Shell::PowerShell | Shell::Elvish | _ => script,
-    };
-    Ok(script.into_bytes())
+    Ok(script
+        .replacen(BEFORE, &format!("{BASH}{BEFORE}"), 1)
+        .into_bytes())
 }
-
-const ZSH: &str = r#"    if (( CURRENT == 3 )) && [[ "${words[2]}" == help ]]; then
-        compadd -- TOPICS
-        return
-    fi
-"#;
 
 const BASH: &str = r#"    if [[ "${COMP_WORDS[COMP_CWORD]}" == "=" ]]; then
         cur="" prev="${COMP_WORDS[COMP_CWORD-1]}"
@@ -144,10 +124,6 @@ const BASH: &str = r#"    if [[ "${COMP_WORDS[COMP_CWORD]}" == "=" ]]; then
         fi
         return 0
     done
-    if [[ "${COMP_CWORD}" -eq 2 && "${COMP_WORDS[1]}" == "help" ]]; then
-        COMPREPLY=($(compgen -W "TOPICS" -- "${cur}"))
-        return 0
-    fi
 "#;
 
 /// Renders clap's sections, then those of the help, then the guide. Headings become sections. Line breaks are kept,

@@ -3,8 +3,7 @@ use crate::error::Failure;
 
 fn try_parse(line: &str) -> Result<Cli, Failure> {
     let args = std::iter::once("hotrun").chain(line.split_whitespace());
-    let args: Vec<_> = args.map(OsString::from).collect();
-    parse(args.clone()).map_err(|error| explain(&error, &args))
+    parse(args.map(OsString::from)).map_err(|error| explain(&error))
 }
 
 fn failure(line: &str) -> Failure {

@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::cli;
 use crate::error::Failure;
 
 /// The name and the value of a variable.
@@ -80,8 +79,7 @@ pub(super) fn pair(typed: &OsStr) -> Result<Variable, Failure> {
         _ => Err(Failure::usage(format!(
             "invalid value `{}` for `--env`: write `NAME=VALUE`",
             typed.display()
-        ))
-        .hints(cli::from_variable("--env", &typed.to_string_lossy()))),
+        ))),
     }
 }
 
