@@ -17,8 +17,9 @@
 //!
 //! - [`reload`] is a pure state machine: it takes [`Event`](reload::Event)s and returns [`Effect`](reload::Effect)s and
 //!   [`Notice`](reload::Notice)s. It does no I/O and has no clock; the caller passes in the time and asks for the next
-//!   deadline. **It decides when a generation is built, started, switched to, drained and killed.** To change a policy,
-//!   change it there; the tests show within seconds which promise the change breaks.
+//!   deadline. **It decides when a generation is built, started, switched to, drained and killed.** To change such
+//!   a policy, change it there; the tests show within seconds which promise the change breaks. What counts as a change,
+//!   as ready and as idle is decided before, in [`watch`] and the driver's `changes`, [`ready`] and [`drain`].
 //! - [`driver`] runs the main loop around one `select!`. It turns the input from every source into events, passes them
 //!   to the machine, and performs the effects. Long work runs in tasks that send back functions, which the loop calls.
 //! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread
@@ -51,9 +52,8 @@
 //!    generation's process tree, reports how the program exits, and kills the tree when hotrun is gone, for any reason.
 //!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
 //!    ([`intercept`]). It also gets `NOTIFY_SOCKET`.
-//! 3. [`ready`] detects when the program is ready. Until then, no connection to an address of the live generation
-//!    reaches the program, except those that the program itself and hotrun's probes make, and those to a narrower address
-//!    that it opens.
+//! 3. [`ready`] detects when the program is ready. Until then, the program gets only its own connections and those of
+//!    hotrun's probes on the live generation's addresses. A narrower address that it opens is an exception.
 //! 4. The switch: every address has a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
 //!    kernel chooses the one that gets a new connection. Replacing that program is one system call.
 //! 5. The old generation accepts the connections that are already in its queue. It gets the stop signal once its
@@ -86,9 +86,9 @@
 //! `tests/process`, and 10 under load in `tests/e2e`.
 //!
 //! 1. At most one build is running, at most one generation is starting, and at most one is live.
-//! 2. A live generation is stopped, aborted or killed only after another one has become live, on quit, in stop-first
-//!    mode (which also applies to programs that store descriptors or have no listener that hotrun manages), or because
-//!    its watchdog fired.
+//! 2. A live generation is stopped, aborted or killed only after another one has become live, on quit, because its
+//!    watchdog fired, or in stop-first mode. That mode also applies to programs that store descriptors or have no
+//!    listener that hotrun manages.
 //! 3. No generation is started from sources older than the last reported change, except to roll back, or if the newer
 //!    build or start has failed.
 //! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
@@ -134,7 +134,7 @@
 //! | the 503 response while no generation is live | [`unclaimed`], its `respond` |
 //! | what happens to a connection that no program accepts | [`unclaimed`] |
 //! | what counts as ready | [`ready`] |
-//! | when a drained generation counts as idle | [`drain`], then `reload/machine/drain` |
+//! | when a draining generation counts as idle | [`drain`], then `reload/machine/drain` |
 //! | the `--doctor` checks | [`doctor`] |
 //! | the messages that a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |
 //! | how processes are started, signalled and reaped | [`process`] |

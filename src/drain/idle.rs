@@ -7,7 +7,7 @@ use crate::os::{TcpConnection, TcpState};
 
 /// The default for how long a connection must have been quiet since its last response to count as idle.
 pub(super) const QUIET: Duration = Duration::from_millis(100);
-/// The longest that a connection must have been quiet because its last response took long.
+/// The upper limit of the quiet time that a slow response requires.
 const LONGEST_QUIET: Duration = Duration::from_secs(5);
 /// How long a connection must have been quiet if the client has sent nothing yet, or if the order of the last request
 /// and response is unknown.

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `setup.rs`, `run.rs` | prepares the loop, runs it |
 //! | `changes.rs`, `requests.rs`, `notify.rs` | handle changed files, keys and signals, notifications |
-//! | `effects.rs` | performs effects: `build.rs` and `build_task.rs` build, `start.rs` starts a program, `program.rs` accompanies it |
+//! | `effects.rs` | performs effects: `build.rs` and `build_task.rs` build, `start.rs` starts a program, `program.rs` monitors it |
 //! | `commands.rs` | runs the commands of rules |
 //! | `addresses.rs` | reports missing, released and closed addresses |
 //! | `state.rs` | the driver's state, the messages from its tasks |
@@ -17,7 +17,7 @@
 //!
 //! # A change, from the save to the switch
 //!
-//! | stage | functions, in the order in which they act |
+//! | stage | functions, in call order |
 //! | --- | --- |
 //! | detect | `WatchWorker::touched`, `Debounce::touch` and, once no more events arrive, `WatchWorker::flush` |
 //! | classify | `Driver::changed`, `Driver::is_wanted` |

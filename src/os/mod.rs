@@ -1,4 +1,4 @@
-//! Small, safe wrappers around kernel interfaces, and the only code that differs between systems.
+//! Small, safe wrappers around kernel interfaces, and almost the only code that differs between systems.
 //!
 //! Modules that read `/proc` are the same on every system: where there is no `/proc`, they find nothing.
 

@@ -61,8 +61,8 @@ impl SocketState {
 
 impl GenerationSockets {
     /// Waits until the generation listens on every address of the previous one, and its processes are waiting for
-    /// connections on each of its sockets. One second after it has opened its first socket, its datagram sockets and the
-    /// rest of an address that it has opened in part no longer matter. `run_time`: how long a program must run without a
+    /// connections on each of its sockets. One second after it has opened its first socket, it no longer waits for
+    /// processes on its datagram sockets, or for the rest of a partly opened address. `run_time`: how long a program must run without a
     /// socket to be ready; `None` if it must open one.
     ///
     /// Each socket must have a process waiting on it, all in the same check, so a worker that serves one socket and

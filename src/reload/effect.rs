@@ -8,8 +8,8 @@ use super::{ArtifactId, GenFailure, GenId};
 /// Something that the driver must do. Effects that take time report back with an [`Event`](super::Event).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Hold new connections, because no generation is live. They wait for the generation that is starting. If no
-    /// generation is starting, or its connections are already forwarded, they wait for the next one that starts.
+    /// Hold new connections, because no generation is live. They wait for the generation that is starting. If there is
+    /// none, or hotrun already forwards its connections, they wait for the next one that starts.
     Hold,
     /// Respond to waiting clients with an error that says how the generation `id` failed: no generation is live, and none
     /// will be until a file changes or the user acts.
@@ -46,8 +46,8 @@ pub enum GenEffect {
     /// Wait until the old generation has accepted the connections in its queues. Reports `Quiescent`.
     AwaitQuiescent,
     /// Wait until the connections are closed or idle. Reports `HandlesStopSignal` if the program does, then `Idle`.
-    /// `pause`: if it does not, how long a response may pause before it counts as complete. `None`: only as long as the
-    /// driver needs to notice that it is complete.
+    /// `pause`: if it does not, how long a response may pause before it counts as complete. `None`: the
+    /// default of the monitor. The driver ignores `pause` if the program handles the signal.
     AwaitIdle { pause: Option<Duration> },
     /// Forward connections that still arrive at this generation's sockets to the live generation, and hold them while
     /// none is live. Requested for each started generation before it is stopped, killed or released; may be repeated.

@@ -14,6 +14,7 @@
 //! | what follows from the result of a build | `machine/build_end.rs` |
 //! | readiness, the switch, failures before it | `machine/lifecycle.rs` |
 //! | how a generation is drained, stopped or killed, and when it is gone | `machine/teardown.rs`, `machine/drain.rs` |
+//! | the time limits | `policy.rs`, and the constants at the head of the files |
 //! | what happens after a crash | `machine/recovery.rs` |
 //! | when the paths of a program's own unix sockets are restored | `machine/own_paths.rs` |
 //! | what a program may ask for (`sd_notify`), its watchdog | `machine/notify.rs` |

@@ -185,7 +185,7 @@ impl OpenSockets {
         listeners.any(|one| os::is_duplicate(&*one.socket, fd))
     }
 
-    /// Returns what may be known of this listener outside of the thread.
+    /// Returns what a drain monitor needs to know about this listener.
     pub(super) fn monitored(&self, id: ListenerId) -> Option<MonitoredListener> {
         let listener = self.listeners.get(&id)?;
         let own = listener.name.as_ref();

@@ -42,7 +42,7 @@ pub(super) struct Table {
     common: Common,
     /// The generations that had sockets when they went live.
     served: BTreeSet<GenId>,
-    /// The generations that have been asked to stop but are not gone yet.
+    /// The generations that have been asked to stop, or are about to be, but are not gone yet.
     draining: BTreeSet<GenId>,
     /// The generations that are gone.
     gone: BTreeSet<GenId>,

@@ -1,4 +1,4 @@
-//! Accepts TCP connections that no program accepts, and handles each of them by an [`UnclaimedPolicy`]: it waits, gets
+//! Takes over TCP connections that no program accepts, and handles each of them by an [`UnclaimedPolicy`]: it waits, gets
 //! a response (`respond`), or is forwarded to the live generation (`forward`).
 //!
 //! This module gets a listening socket and a policy that may change at any time. It does not know generations, groups
@@ -67,7 +67,7 @@ pub struct Unclaimed {
 }
 
 impl Unclaimed {
-    /// Returns the state of hotrun without any unclaimed connection.
+    /// Creates the state, with no connections yet.
     #[must_use]
     pub fn new(runtime: Handle) -> Self {
         let unknown: Arc<GetReason> = Arc::new(Reason::default);

@@ -27,7 +27,8 @@ pub struct Reason {
 pub type GetReason = dyn Fn() -> Reason + Send + Sync;
 
 impl Reason {
-    /// What other machines get, and pages of other sites: the program's output may contain secrets.
+    /// The reason for clients on other machines and for pages of other sites. It omits the program's output, which may
+    /// contain secrets.
     pub(super) fn hidden() -> Self {
         Self {
             summary: "see hotrun's output, or ask for localhost on the same machine".to_owned(),

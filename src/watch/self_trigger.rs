@@ -42,8 +42,7 @@ pub struct SelfTrigger {
     /// The number of runs so far.
     runs: u32,
     newest: Option<LatestRun>,
-    /// The pause between the end of the newest run and the postponed one, and how many times the length of the newest
-    /// run it lasts at least.
+    /// The pause before the postponed run: at least this long, and at least this many times the length of the newest run.
     pause: Option<(Duration, u32)>,
     /// The files that changed during the newest run, and during the last one before it in which files changed.
     seen: BTreeMap<PathBuf, FileHistory>,
@@ -133,8 +132,8 @@ impl SelfTrigger {
         !first
     }
 
-    /// When files changed: at the time that the file system states, because the event may have been late. If that was
-    /// before the newest run, at the time of the event, because a file server's clock may be behind.
+    /// Returns when files changed: the time that the file system states, because events may be late. If that is before
+    /// the newest run, the time of the event, because a file server's clock may be behind.
     pub fn time_of(&self, stated: Instant, seen: Instant) -> Instant {
         let is_credible = self.newest.is_none_or(|run| run.started <= stated);
         if is_credible { stated.min(seen) } else { seen }

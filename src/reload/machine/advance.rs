@@ -1,4 +1,4 @@
-//! What follows from the machine's state, whatever the event was. Builds and programs are started only here.
+//! Does what the state allows after an event. Builds and programs are started only here.
 
 use super::generation::{GenState, Generation};
 use super::state::{Building, Pending, Queued};

@@ -58,7 +58,7 @@ impl Drain {
         }
     }
 
-    /// `live`: whether another generation is live, so that nothing is waiting for this one to end.
+    /// `live`: whether another generation is live, in which case no client waits for this one to end.
     pub(super) fn tick(&mut self, live: bool, now: Time, policy: &Policy) -> Effects {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return &[];
@@ -80,8 +80,8 @@ impl Drain {
     }
 
     /// Called when the generation has accepted the connections in its queues. Starts the stop timeout, and waits until the
-    /// generation is idle, even if it handles the stop signal: many programs that do exit without finishing their
-    /// requests.
+    /// generation is idle, even if it handles the stop signal: many programs that handle it still exit without
+    /// finishing their requests.
     pub(super) fn quiescent(&mut self, live: bool, now: Time, policy: &Policy) -> Effects {
         if self.progress != Progress::Quiescing {
             return &[];

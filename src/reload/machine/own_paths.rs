@@ -11,7 +11,7 @@ use crate::reload::{Effect, GenEffect, GenId};
 const RESTORE_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Machine {
-    /// Records that the program listens on a path, which has no second name yet.
+    /// Records that the program listens on a path that hotrun has not linked yet.
     pub(super) fn listens_on_path(&mut self, id: GenId) {
         if let Some(known) = self.find_mut(id) {
             known.own_paths = OwnPaths::Found;

@@ -5,7 +5,7 @@ use super::{Machine, Turn};
 use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, Notice};
 
 impl Machine {
-    /// Schedules a new generation.
+    /// Records that a build or restart is wanted, together with one that is already pending. `advance` acts on it.
     pub(super) fn schedule(&mut self, action: Action, cause: Cause) {
         // A change or a request resets the count of starts that were caused by crashes alone.
         self.recovery.starts = 0;

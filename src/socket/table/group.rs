@@ -26,7 +26,7 @@ pub(super) enum Backend {
 pub(in crate::socket) struct Adopted {
     /// Whether the group is hidden from new connections.
     pub(super) hidden: bool,
-    /// Whether the live generation has closed its last socket here, and when.
+    /// Whether the live generation has closed its last socket here, and whether that was during a reload.
     pub(super) closed: Closed,
     /// Whether the address was opened so late that the next generation need not open it before it is ready.
     pub(super) late: bool,
