@@ -62,8 +62,8 @@ impl SocketState {
 impl GenerationSockets {
     /// Waits until the generation listens on every address of the previous one, and its processes are waiting for
     /// connections on each of its sockets. One second after it has opened its first socket, it no longer waits for
-    /// processes on its datagram sockets, or for the rest of a partly opened address. `run_time`: how long a program must run without a
-    /// socket to be ready; `None` if it must open one.
+    /// processes on its datagram sockets, or for the rest of a partly opened address. `run_time`: how long a program
+    /// must run without a socket to be ready; `None` if it must open one.
     ///
     /// Each socket must have a process waiting on it, all in the same check, so a worker that serves one socket and
     /// dies before the next worker starts does not count. A process that holds a socket without waiting on it never
