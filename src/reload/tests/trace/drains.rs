@@ -174,7 +174,7 @@ fn a_drain_lasts_until_the_processes_that_a_program_leaves_behind_have_ended() {
 }
 
 #[test]
-fn a_program_that_ends_while_connections_are_in_use_has_not_drained() {
+fn the_end_of_a_program_is_reported_with_the_connections_that_were_in_use() {
     check_draining(
         &command(),
         "
@@ -182,7 +182,7 @@ fn a_program_that_ends_while_connections_are_in_use_has_not_drained() {
         1101 handles-stop-signal 1 -> nothing
         5101 tick                  -> forward 1, stop 1
         5102 exited 1 code 0       -> nothing
-        5103 gone 1 in_use 4       -> release 1 | gone 1 unfinished 4 4.103s
+        5103 gone 1 in_use 4       -> release 1 | gone 1 drained in_use 4 4.103s
         ",
     );
 }
