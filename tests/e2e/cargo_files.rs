@@ -285,6 +285,7 @@ fn only_inputs_trigger_builds_even_with_a_base_directory_for_dep_info() {
     let project = package(&[(".cargo/config.toml", config), ("Rocket.toml", "")]);
     let mut run = start(&project, "cargo run");
     assert_prints(&mut run, "one");
+    run.live();
     for text in ["a = 1", "a = 2"] {
         write(&project, "Rocket.toml", text);
         run.wait_until_quiet(Duration::from_millis(500));

@@ -220,7 +220,7 @@ fn undo_rolls_back_to_the_previous_executable() {
         [4] two
 
          ● gen 4 live   app · pid N · up <1m · 127.0.0.1:P · 0 conns
-         ✔ started · ready in T · undo   r reload  p pause  u undo  ? help  q quit",
+         ✔ started the build of gen 2 · ready in T · undo   r reload  p pause  u undo  ? help  q quit",
     );
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));
