@@ -210,10 +210,11 @@ struct GuardianTask {
 
 impl GuardianTask {
     async fn run(mut self) {
-        // Stays `None` if the guardian was killed.
-        let mut last = None;
-        // A read error counts as end of file.
-        while let Ok(Some(line)) = self.lines.next_line().await {
+        let last = loop {
+            // A read error counts as end of file. There is no last event if the guardian was killed.
+            let Ok(Some(line)) = self.lines.next_line().await else {
+                break None;
+            };
             let Some(event) = wire::from_line(&line) else {
                 continue;
             };
@@ -221,13 +222,10 @@ impl GuardianTask {
                 ProgramEvent::Started { pid } => self.program = Some(pid),
                 ProgramEvent::NeedsTerminal { .. } => {}
                 ProgramEvent::Exited { .. } => self.exited = true,
-                ProgramEvent::Refused { .. } | ProgramEvent::Gone => {
-                    last = Some(event);
-                    break;
-                }
+                ProgramEvent::Refused { .. } | ProgramEvent::Gone => break Some(event),
             }
             self.send(event);
-        }
+        };
         // Must happen before the guardian is reaped, because its pid may belong to another process afterwards.
         self.gone.store(true, Ordering::Release);
         let pid = self.guardian.id();

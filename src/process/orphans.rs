@@ -89,9 +89,7 @@ pub(super) async fn kill_all(program: Option<i32>) -> Option<Ended> {
 /// Kills the orphans that a scan finds, and reaps those that have ended. Returns whether there were any orphans.
 fn kill_once() -> bool {
     let orphans = orphans();
-    orphans
-        .iter()
-        .for_each(|orphan| kill_with_descendants(*orphan));
+    orphans.iter().copied().for_each(kill_with_descendants);
     reap_each(&orphans);
     !orphans.is_empty()
 }
@@ -136,25 +134,21 @@ pub fn kill_helpers() {
 }
 
 fn kill_with_descendants(process: i32) {
-    for pid in process_tree::descendants(process)
-        .into_iter()
-        .chain([process])
-    {
+    let descendants = process_tree::descendants(process);
+    for pid in descendants.into_iter().chain([process]) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }
 
 fn orphans() -> Vec<i32> {
     let children = children();
-    let known = |pid: &i32| {
-        let inherited = children.inherited.as_ref();
-        children.guardians.contains(pid) || inherited.is_some_and(|all| all.contains(pid))
-    };
+    let inherited = children.inherited.iter().flatten();
+    let known: BTreeSet<_> = inherited.chain(&children.guardians).collect();
     let own_group = getpgid(None).ok();
     let mut found = process_tree::children(own_pid());
     found.retain(|pid| {
         let group = getpgid(Some(Pid::from_raw(*pid))).ok();
-        !known(pid) && group.is_some() && group != own_group
+        !known.contains(pid) && group.is_some() && group != own_group
     });
     found
 }

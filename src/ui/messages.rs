@@ -70,10 +70,8 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
 /// because the program that is then running does not contain the last saved changes.
 pub(super) fn in_footer(report: &Report) -> bool {
     let Report::Notice(Notice::Generation(_, notice)) = report else {
-        let Report::Notice(notice) = report else {
-            return true;
-        };
-        return !matches!(notice, Notice::NothingToUndo | Notice::NothingToKill);
+        let unshown = [Notice::NothingToUndo, Notice::NothingToKill];
+        return !unshown.map(Report::Notice).contains(report);
     };
     let outside = matches!(
         notice,

@@ -63,7 +63,12 @@ impl Model {
             Report::Notice(Notice::Generation(id, notice)) => {
                 self.fold_generation(*id, *notice, now);
             }
-            Report::Notice(notice) => self.fold_notice(*notice, now),
+            Report::Notice(Notice::Quitting { timeout }) => self.quitting = Some((now, *timeout)),
+            Report::Notice(Notice::Waiting) => self.waiting = true,
+            Report::Notice(Notice::Paused) => self.paused = true,
+            Report::Notice(Notice::Resumed) => {
+                (self.paused, self.changes_pending) = (false, false);
+            }
             Report::Listening {
                 by, name, address, ..
             } => match by {
@@ -106,7 +111,8 @@ impl Model {
             }
             Report::ArtifactKept(id) => self.artifact = Some(*id),
             Report::BuildLine(_, text) => self.build_log.add(text),
-            Report::Watching(..)
+            Report::Notice(Notice::NothingToUndo | Notice::NothingToKill)
+            | Report::Watching(..)
             | Report::Output(..)
             | Report::OutputEnded(..)
             | Report::Message { .. } => {}
@@ -151,16 +157,6 @@ impl Model {
         }
         self.build_log.add(rendered);
         self.last.warnings += usize::from(level == Level::Warning);
-    }
-
-    fn fold_notice(&mut self, notice: Notice, now: Duration) {
-        match notice {
-            Notice::Quitting { timeout } => self.quitting = Some((now, timeout)),
-            Notice::Waiting => self.waiting = true,
-            Notice::Paused => self.paused = true,
-            Notice::Resumed => (self.paused, self.changes_pending) = (false, false),
-            Notice::NothingToUndo | Notice::NothingToKill | Notice::Generation(..) => {}
-        }
     }
 
     fn fold_generation(&mut self, id: GenId, notice: GenNotice, now: Duration) {

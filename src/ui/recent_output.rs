@@ -86,7 +86,8 @@ impl RecentOutput {
     /// The texts that explain why a generation failed, the most important one first.
     pub fn explain(&self, id: GenId, failure: GenFailure) -> Vec<String> {
         let mut texts = match failure == GenFailure::Build {
-            true => self.build_output(),
+            true if self.errors.is_empty() => vec![joined(&self.lines)],
+            true => self.errors.clone(),
             false => vec![self.program_output(id)],
         };
         if !self.messages.is_empty() {
@@ -107,13 +108,6 @@ impl RecentOutput {
             Some(Conflict::Port)
         } else {
             (matches(&OTHER) || text.trim().is_empty()).then_some(Conflict::Other)
-        }
-    }
-
-    fn build_output(&self) -> Vec<String> {
-        match self.errors.is_empty() {
-            true => vec![joined(&self.lines)],
-            false => self.errors.clone(),
         }
     }
 

@@ -189,16 +189,6 @@ fn write_setup(terminal: &mut File, keys: bool) -> io::Result<()> {
     terminal.write_all(format!("{Hide}{marks}").as_bytes())
 }
 
-/// Returns what to write to undo [`write_setup`] and any modes that an unfinished frame has left on, and to erase the
-/// footer.
-fn teardown() -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    queue!(text, EndSynchronizedUpdate, EnableLineWrap, ResetColor)?;
-    queue!(text, Print('\r'), Clear(ClearType::FromCursorDown))?;
-    queue!(text, Print(DISABLE_BRACKETED_PASTE), Show)?;
-    Ok(text)
-}
-
 /// Restores the terminal's original state, and prevents any further drawing.
 pub fn restore_permanently() {
     DISABLED.store(true, Ordering::Release);
@@ -218,10 +208,13 @@ pub fn restore_terminal() {
     let _ = terminal::set_modes(&saved.terminal, &saved.original);
 }
 
-/// Writes the teardown sequences, resuming a terminal that was stopped with Ctrl-S: otherwise the shell would have no
-/// cursor.
+/// Undoes [`write_setup`] and any modes that an unfinished frame has left on, and erases the footer. Resumes a terminal
+/// that was stopped with Ctrl-S: otherwise the shell would have no cursor.
 fn write_teardown(saved: &mut Saved) -> io::Result<()> {
-    let text = teardown()?;
+    let mut text = Vec::new();
+    queue!(text, EndSynchronizedUpdate, EnableLineWrap, ResetColor)?;
+    queue!(text, Print('\r'), Clear(ClearType::FromCursorDown))?;
+    queue!(text, Print(DISABLE_BRACKETED_PASTE), Show)?;
     for attempt in 0..2 * ATTEMPTS {
         match saved.terminal.write_all(&text) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -243,11 +243,8 @@ setTimeout(poll, 1000);
 /// send requests to its origin.
 fn page(reason: &Reason) -> (String, String) {
     let (summary, mark, nonce) = (escape(&reason.summary), reason.mark(), nonce());
-    let details = reason.details.iter().map(|text| {
-        let text = escape(text.trim_end());
-        format!("<pre>{text}</pre>\n")
-    });
-    let details: String = details.collect();
+    let details = reason.details.iter().map(|text| escape(text.trim_end()));
+    let details: String = details.map(|text| format!("<pre>{text}</pre>\n")).collect();
     let html = format!(
         "<!DOCTYPE html>\n\
          <html lang=\"en\" data-mark=\"{mark}\">\n\

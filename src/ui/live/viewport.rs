@@ -50,7 +50,7 @@ impl Viewport {
         text.push_str(&rows.join("\r\n"));
         add(&mut text, EnableLineWrap);
         text.push('\r');
-        up(&mut text, rows.len().saturating_sub(1));
+        go(&mut text, MoveUp, rows.len().saturating_sub(1));
         add(&mut text, EndSynchronizedUpdate);
         self.drawn = rows;
         self.disturbed = false;
@@ -64,7 +64,7 @@ impl Viewport {
             if new == old {
                 continue;
             }
-            down(&mut text, index);
+            go(&mut text, MoveDown, index);
             text.push_str(new);
             // Erase only if the old row was wider. After a row that fills the width, the cursor stays on the last
             // character, and xterm and others would erase that character (deferred wrap, DEC STD 070).
@@ -72,7 +72,7 @@ impl Viewport {
                 add(&mut text, Clear(ClearType::UntilNewLine));
             }
             text.push('\r');
-            up(&mut text, index);
+            go(&mut text, MoveUp, index);
         }
         self.drawn = rows;
         if text.is_empty() {
@@ -113,15 +113,10 @@ fn add(text: &mut String, command: impl Command) {
     let _ = command.write_ansi(text);
 }
 
-fn up(text: &mut String, rows: usize) {
+/// Appends a vertical move, unless it is by no rows: terminals take 0 as 1.
+fn go<C: Command>(text: &mut String, direction: fn(u16) -> C, rows: usize) {
     if let Ok(rows @ 1..) = u16::try_from(rows) {
-        add(text, MoveUp(rows));
-    }
-}
-
-fn down(text: &mut String, rows: usize) {
-    if let Ok(rows @ 1..) = u16::try_from(rows) {
-        add(text, MoveDown(rows));
+        add(text, direction(rows));
     }
 }
 
