@@ -1,5 +1,6 @@
 //! Handles changed files, and updates the set of watched files.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use crate::os::{self, KERNEL_TICK};
 use crate::reload::{Action, Event, GenId, Phase};
 use crate::ui::{self, Level, Report};
 use crate::watch::{
-    Change, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, Writer, actions_for,
+    Change, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, Writer, action_for,
 };
 
 use super::state::{Driver, WatchSet};
@@ -46,11 +47,13 @@ impl Driver {
         for rule in &mut self.config.rules {
             *rule = rule.normalised();
         }
-        let leads = changes
-            .iter()
-            .map(|change| (&*change.path, change.is_source_link));
-        let mut actions = actions_for(&self.config.rules, leads);
         let paths: Vec<_> = changes.into_iter().map(|change| change.path).collect();
+        let mut actions: BTreeMap<RuleAction, Vec<PathBuf>> = BTreeMap::new();
+        for path in &paths {
+            let action = action_for(&self.config.rules, path);
+            let action = action.unwrap_or(&RuleAction::Build).clone();
+            actions.entry(action).or_default().push(path.clone());
+        }
         // Recorded even if the build is postponed.
         self.builds.plan_is_outdated |= self.builds.plan.is_outdated_by(&paths);
         let built = actions.get(&RuleAction::Build).into_iter().flatten();

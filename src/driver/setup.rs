@@ -213,7 +213,6 @@ fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
             false => config.cli.watch.clone(),
         },
         links: BTreeSet::new(),
-        source_links: BTreeSet::new(),
         base: config.workdir.clone(),
         ignores: config.cli.ignore.iter().cloned().chain(own).collect(),
         exts: config.cli.exts.clone(),

@@ -53,7 +53,7 @@ mod spec;
 mod tree;
 mod worker;
 
-pub use rule::{ChangeRule, RuleAction, action_for, actions_for};
+pub use rule::{ChangeRule, RuleAction, action_for};
 pub use self_trigger::{LockFileWindow, ProgramFiles, SelfTrigger, Verdict};
 pub use spec::{Change, InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate, Writer};
 

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -122,25 +122,6 @@ pub fn action_for<'a>(rules: &'a [ChangeRule], path: &Path) -> Option<&'a RuleAc
     rule.map(|rule| &rule.action)
 }
 
-/// The actions for these changed paths, each with the paths that it applies to. Without a rule, a change triggers a
-/// build. So does a symbolic link that leads not only to a rule's files, but also to sources; the flag marks such links.
-pub fn actions_for<'a>(
-    rules: &[ChangeRule],
-    changes: impl IntoIterator<Item = (&'a Path, bool)>,
-) -> BTreeMap<RuleAction, Vec<PathBuf>> {
-    let mut actions: BTreeMap<RuleAction, Vec<PathBuf>> = BTreeMap::new();
-    for (path, leads_to_sources) in changes {
-        let action = action_for(rules, path).unwrap_or(&RuleAction::Build);
-        let builds = leads_to_sources && *action != RuleAction::Ignore;
-        let build = builds.then_some(&RuleAction::Build);
-        for action in BTreeSet::from_iter(build.into_iter().chain([action])) {
-            let paths = actions.entry(action.clone()).or_default();
-            paths.push(path.to_owned());
-        }
-    }
-    actions
-}
-
 fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?', '[', '{', '\\'])
 }
@@ -226,35 +207,6 @@ mod tests {
         assert_eq!(rule.root(), Some(Path::new("/w/app/.env")));
         let rule = ChangeRule::file("/w/[a]*".into(), RuleAction::Restart);
         assert!(applies(&rule, "/w/[a]*") && !applies(&rule, "/w/ab"));
-    }
-
-    #[test]
-    fn a_link_to_sources_triggers_a_build_besides_the_action_of_the_rules_behind_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        std::os::unix::fs::symlink("rel", root.join("current")).unwrap();
-        let (run, build, ignore) = (
-            RuleAction::Run("x".into()),
-            RuleAction::Build,
-            RuleAction::Ignore,
-        );
-        for (glob, action, is_source_link, expected) in [
-            ("current/css/*", &run, false, vec![&run]),
-            ("current/css/*", &run, true, vec![&build, &run]),
-            ("current/css/*", &ignore, true, vec![&build]),
-            ("current", &ignore, true, vec![&ignore]),
-        ] {
-            let rule = ChangeRule::new(&root, glob, action.clone()).unwrap();
-            let actions = actions_for(
-                &[rule.normalised()],
-                [(root.join("current").as_path(), is_source_link)],
-            );
-            assert_eq!(
-                Vec::from_iter(actions.keys()),
-                expected,
-                "{glob} {action:?}"
-            );
-        }
     }
 
     #[test]

@@ -14,8 +14,6 @@ pub struct WatchSpec {
     /// The symbolic links in the paths of what is watched. If one of them changes, that counts as a change, and its new
     /// target is watched. The watch itself finds these links.
     pub links: BTreeSet<PathBuf>,
-    /// Those of the `links` that lead to a root or to an input of the build.
-    pub source_links: BTreeSet<PathBuf>,
     /// The absolute path of the directory to which patterns in `ignores` that contain a `/` are relative.
     pub base: PathBuf,
     /// Ignore patterns, as in a `.gitignore`.
@@ -70,14 +68,11 @@ impl WatchSpec {
         let inputs = self.inputs.iter().flat_map(|inputs| &inputs.files);
         let dirs: BTreeSet<&Path> = inputs.filter_map(|file| file.parent()).collect();
         let dirs = dirs.into_iter().flat_map(links_to);
-        let source_links: BTreeSet<PathBuf> = roots.chain(dirs).collect();
-        let links = source_links.iter();
         Self {
-            links: links
-                .chain(rules.iter().flat_map(ChangeRule::links))
-                .cloned()
+            links: roots
+                .chain(dirs)
+                .chain(rules.iter().flat_map(ChangeRule::links).cloned())
                 .collect(),
-            source_links,
             roots: self.roots.iter().map(|path| resolve_dir(path)).collect(),
             base: normalise(&self.base),
             ignored_dirs: self.ignored_dirs.iter().map(|dir| normalise(dir)).collect(),
@@ -135,8 +130,6 @@ pub struct Change {
     pub path: PathBuf,
     /// Whether the file was not known before.
     pub is_new: bool,
-    /// Whether this is a symbolic link on the way to a root or to an input of the build.
-    pub is_source_link: bool,
     /// The process that was seen making the change, if hotrun has started it.
     pub writer: Option<Writer>,
 }

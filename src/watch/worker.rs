@@ -341,7 +341,6 @@ impl WatchWorker {
         changed.retain(|path, _| self.filter.counts(path));
         let changes = changed.into_iter().map(|(path, is_new)| Change {
             writer: self.held.writer(&path),
-            is_source_link: self.spec.source_links.contains(&path),
             path,
             is_new,
         });

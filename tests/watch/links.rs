@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hotrun::watch::{ChangeRule, InputSet, Poll, RuleAction, WatchMessage, actions_for};
+use hotrun::watch::Poll;
 
 use super::watched::{Watched, tree, watch_as};
 
@@ -93,40 +93,4 @@ fn a_link_to_a_directory_counts_although_its_name_has_no_watched_extension() {
         watched.write("rel2/a.py", "edited");
         expect(&mut watched, &["rel2/a.py"]);
     }
-}
-
-#[test]
-fn a_link_that_leads_to_sources_and_to_a_rules_file_triggers_a_build() {
-    let root = tree(&[
-        ("app/main.rs", ""),
-        ("rel1/dep.rs", ""),
-        ("rel1/.env", ""),
-        ("rel2/x", ""),
-    ]);
-    let path = root.path().canonicalize().expect("can resolve the path");
-    symlink("rel1", path.join("current")).expect("can create the link");
-    let rules = vec![ChangeRule::file(
-        path.join("current/.env"),
-        RuleAction::Restart,
-    )];
-    let mut watched = watch_as(root, |spec| {
-        spec.rules = rules.clone();
-        spec.roots = vec![path.join("app")];
-        spec.inputs = Some(InputSet {
-            files: [path.join("app/main.rs"), path.join("current/dep.rs")].into(),
-            ..InputSet::default()
-        });
-    });
-    symlink("rel2", path.join("next")).expect("can create the link");
-    watched.rename("next", "current");
-    let WatchMessage::Changed { changes, .. } = watched.next() else {
-        panic!("expected a change")
-    };
-    let rules: Vec<_> = rules.iter().map(ChangeRule::normalised).collect();
-    let changes = changes
-        .iter()
-        .map(|change| (&*change.path, change.is_source_link));
-    let built = actions_for(&rules, changes).remove(&RuleAction::Build);
-    let built = built.expect("there is something to build");
-    assert!(built.contains(&path.join("current")), "{built:?}");
 }
