@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::build::{BuildInputs, WatchRoots};
 use crate::os::{self, KERNEL_TICK};
-use crate::reload::{Action, Event, GenId, Phase};
+use crate::reload::{Action, Event, GenId};
 use crate::ui::{self, Level, Report};
 use crate::watch::{
     Change, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, Writer, action_for,
@@ -169,13 +169,8 @@ impl Driver {
             RuleAction::Ignore => return false,
             RuleAction::Signal(_) => return true,
             RuleAction::Restart if trigger.explains(paths, changed) => return false,
-            RuleAction::Restart => self.judge_start(Action::Restart, paths, stated, seen),
-            RuleAction::Build => match trigger.judge(paths, changed) {
-                Verdict::Now => self.judge_start(Action::Build, paths, stated, seen),
-                verdict @ (Verdict::Later | Verdict::SelfTriggered) => {
-                    (verdict, "the build".to_owned())
-                }
-            },
+            RuleAction::Restart => return true,
+            RuleAction::Build => (trigger.judge(paths, changed), "the build".to_owned()),
             RuleAction::Run(line) => {
                 let trigger = &mut self.commands.entry(line.clone()).or_default().trigger;
                 let verdict = trigger.judge(paths, trigger.time_of(stated, seen));
@@ -186,31 +181,6 @@ impl Driver {
             self.report_self_triggered(action, paths, &writer);
         }
         verdict == Verdict::Now
-    }
-
-    /// Decides whether the newest program made these changes while it was starting.
-    fn judge_start(
-        &mut self,
-        action: Action,
-        paths: &[PathBuf],
-        stated: Instant,
-        seen: Instant,
-    ) -> (Verdict, String) {
-        let starts = &mut self.builds.starts;
-        let verdict = starts.judge(paths, starts.time_of(stated, seen));
-        if verdict == Verdict::Later {
-            self.builds.postponed = self.builds.postponed.max(action);
-        }
-        (verdict, "the program".to_owned())
-    }
-
-    /// Records when the newest program is no longer starting. The machine decides: a program may also count as ready at
-    /// the time limit.
-    pub(super) fn note_end_of_start(&mut self) {
-        let newest = self.generations.keys().next_back();
-        if newest.is_none_or(|id| self.machine.phase(*id) != Phase::Starting) {
-            self.builds.starts.ended(Instant::now());
-        }
     }
 
     fn report_self_triggered(&mut self, action: &RuleAction, paths: &[PathBuf], writer: &str) {
@@ -254,12 +224,6 @@ impl Driver {
     pub(super) fn act_on_postponed(&mut self) {
         self.builds.trigger.cancel();
         self.handle(Event::Changed(Action::Build));
-    }
-
-    /// Requests the postponed start.
-    pub(super) fn start_postponed(&mut self) {
-        self.builds.starts.cancel();
-        self.handle(Event::Changed(self.builds.postponed));
     }
 
     /// Watches the inputs of a build, unless `--watch` is set.

@@ -69,7 +69,6 @@ impl Driver {
                 }
                 key = self.fd_store.hung_up() => self.fd_store.close_hung_up(key),
                 () = sleep_to(self.builds.trigger.due()) => self.act_on_postponed(),
-                () = sleep_to(self.builds.starts.due()) => self.start_postponed(),
                 () = sleep_to(self.commands_due()) => self.run_due_commands(),
                 () = sleep_to(self.next_count()) => self.count_connections(),
                 () = sleep_to(deadline.and_then(|at| self.clock.instant(at))) => {
@@ -111,7 +110,6 @@ impl Driver {
         while let Some(event) = events.pop_front() {
             let now = self.clock.now();
             let reaction = self.machine.handle(now, event);
-            self.note_end_of_start();
             if let Some(log) = &self.log {
                 log.record(now, &event, &reaction);
                 // hotrun continues without a log.

@@ -61,7 +61,7 @@ impl Driver {
         let sender = self.config.cli.ready.reads_output().then_some(sender);
         let in_use = Arc::default();
         let (control, terminal) = self.spawn(id, spec, sender, &in_use)?;
-        self.builds.program_started(Instant::now());
+        self.builds.program.started(Instant::now());
         if let Some(channel) = channel {
             let intercepted = self.intercept(id, channel, control.clone());
             intercepted.inspect_err(|_| control.kill())?;

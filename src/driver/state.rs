@@ -17,7 +17,7 @@ use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
 use crate::ready::{NotifyState, UnreadyReason};
-use crate::reload::{Action, ArtifactId, Event, GenEvent, GenId, Machine};
+use crate::reload::{ArtifactId, Event, GenEvent, GenId, Machine};
 use crate::socket::{OwnPath, Sockets};
 use crate::ui::Feed;
 use crate::watch::{FileWatch, LockFileWindow, ProgramFiles, SelfTrigger};
@@ -163,11 +163,6 @@ pub(super) struct Builds {
     pub(super) trigger: SelfTrigger,
     /// Detects changes that the program makes, if it was seen writing the files.
     pub(super) program: ProgramFiles,
-    /// Detects programs that write a file at every start, even if they were never seen writing it. A run lasts from the
-    /// start of a program until it is ready, because a script may save files as soon as a generation is live.
-    pub(super) starts: SelfTrigger,
-    /// What the postponed start requires.
-    pub(super) postponed: Action,
     /// When the newest build may have written `Cargo.lock`.
     pub(super) lock_file: Option<LockFileWindow>,
 }
@@ -185,17 +180,8 @@ impl Builds {
             guardian: None,
             trigger: SelfTrigger::default(),
             program: ProgramFiles::default(),
-            starts: SelfTrigger::default(),
-            postponed: Action::Restart,
             lock_file: None,
         }
-    }
-
-    /// Records that a generation has started, which includes the changes for which a start was postponed.
-    pub(super) fn program_started(&mut self, now: Instant) {
-        self.program.started(now);
-        self.starts.started(now);
-        self.postponed = Action::Restart;
     }
 }
 

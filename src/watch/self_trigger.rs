@@ -32,7 +32,7 @@ pub enum Verdict {
     SelfTriggered,
 }
 
-/// Tells whether the runs of one build or command, or the starts of the program, write the files that trigger them.
+/// Tells whether the runs of one build or command write the files that trigger them.
 ///
 /// A run writes its files at almost the same time after each start. A user who saves at regular intervals may do the
 /// same. To tell them apart, the third such run is postponed: the run's own writes then come later by the same amount
@@ -103,10 +103,10 @@ impl SelfTrigger {
         self.cancel();
     }
 
-    /// Records that the run has ended, unless it already has.
-    pub fn ended(&mut self, now: Instant) {
+    /// Records that the run has ended.
+    pub const fn ended(&mut self, now: Instant) {
         if let Some(run) = &mut self.newest {
-            run.ended.get_or_insert(now);
+            run.ended = Some(now);
         }
     }
 

@@ -46,49 +46,6 @@ fn hc08_a_program_that_writes_a_log_is_soon_started_only_by_edits() {
     run.quit();
 }
 
-/// Runs a server that replaces a file at every start, so that it never has the file itself open.
-fn run_replacer(project: &Project, change: impl FnOnce(Run) -> Run) -> Running {
-    project.save("source", "v1\n");
-    let server = apps::std().server.display().to_string();
-    let start =
-        format!("date +%N > new.tmp; mv new.tmp state.json; exec '{server}' \"$(cat source)\"");
-    let run = project.run().listen().args(["--ignore", "*.tmp"]);
-    change(run).program(["sh", "-c", &start]).spawn()
-}
-
-#[test]
-fn hc08_a_program_that_replaces_a_file_at_every_start_is_soon_started_only_by_edits() {
-    let project = Project::new();
-    let mut run = run_replacer(&project, |run| run);
-    run.live();
-    let starts = settle(&mut run);
-    for (more, version) in [(1, "v2"), (2, "v3")] {
-        project.save("source", &format!("{version}\n"));
-        run.wait_for_version(version);
-        assert_eq!(settle(&mut run), starts + more, "{version}");
-    }
-    let names = |event: &&crate::harness::Event| {
-        event.mentions("the program rewrites") && event.mentions("--ignore 'state.json'")
-    };
-    assert_eq!(run.so_far().iter().filter(names).count(), 1);
-    project.save("state.json", "edited\n");
-    assert_eq!(
-        settle(&mut run),
-        starts + 3,
-        "an edit of the same file counts"
-    );
-    run.quit();
-}
-
-#[test]
-fn hc08_a_file_that_a_program_replaces_triggers_no_start_if_it_is_ignored_as_the_hint_says() {
-    let project = Project::new();
-    let mut run = run_replacer(&project, |run| run.args(["--ignore", "state.json"]));
-    run.live();
-    assert_eq!(settle(&mut run), 1);
-    run.quit();
-}
-
 #[test]
 fn hc08_files_that_a_program_writes_trigger_no_start_if_they_are_ignored_as_the_hint_says() {
     let project = Project::new();
