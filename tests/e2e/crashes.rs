@@ -97,6 +97,7 @@ fn hc15_a_crash_loop_stops_and_the_next_change_starts_the_program_again() {
     let mut run = run.program(["./server"]).spawn();
     for generation in 1..=3 {
         assert_eq!(run.live(), generation);
+        run.get("/");
         run.expect("failed");
     }
     run.expect("waiting");

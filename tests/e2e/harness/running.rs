@@ -134,24 +134,26 @@ impl Running {
     /// Waits until this generation's program has printed this line.
     #[track_caller]
     pub(crate) fn wait_for_line(&mut self, generation: u64, line: &str) {
-        let printed = |event: &Event| {
+        self.wait_for_event(line, |event| {
             event.is("output") && event.generation() == generation && event.text("text") == line
-        };
-        if !self.so_far().iter().any(printed) {
-            let at = self.cursor;
-            self.expect_that(line, TIMEOUT * 2, printed);
-            self.cursor = at;
-        }
+        });
     }
 
-    /// Waits for an event that occurs once per generation. The test may already have consumed later events.
+    /// Waits for an event that occurs once per generation.
     #[track_caller]
     fn expect_once(&mut self, name: &str, generation: u64) -> Event {
-        let wanted = |event: &Event| event.is(name) && event.generation() == generation;
-        let seen = self.so_far().iter().find(|event| wanted(event)).cloned();
+        self.wait_for_event(name, |event| {
+            event.is(name) && event.generation() == generation
+        })
+    }
+
+    /// Returns the first matching event. The test may already have consumed it or later ones; this consumes none.
+    #[track_caller]
+    pub(crate) fn wait_for_event(&mut self, what: &str, fits: impl Fn(&Event) -> bool) -> Event {
+        let seen = self.so_far().iter().find(|event| fits(event)).cloned();
         seen.unwrap_or_else(|| {
             let at = self.cursor;
-            let event = self.expect_that(name, TIMEOUT, wanted);
+            let event = self.expect_that(what, TIMEOUT, fits);
             self.cursor = at;
             event
         })

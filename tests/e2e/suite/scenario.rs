@@ -226,10 +226,8 @@ impl Scenario {
     /// Waits until an event mentions this text, unless one already did.
     #[track_caller]
     pub(super) fn expect_text(&mut self, text: &str) {
-        let mentions = |event: &Event| event.mentions(text);
-        if !self.run().so_far().iter().any(mentions) {
-            self.run().expect_that(text, TIMEOUT, mentions);
-        }
+        self.run()
+            .wait_for_event(text, |event| event.mentions(text));
     }
 
     /// Saves a good version, waits until it responds, and checks that the waiting client, if any, gets a response.

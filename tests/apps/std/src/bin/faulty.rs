@@ -12,7 +12,7 @@
 //! - `raise=SIGNAL`: sends itself this signal
 //! - `say=TEXT`: sends this text to `NOTIFY_SOCKET`; `\n` stands for a newline
 //! - `few=COUNT`: serves this many connections, closes its socket, and keeps running
-//! - `brief=MS`: exits with status 4 this long after its start
+//! - `brief=MS`: exits with status 4 this long after its first request
 //!
 //! `GET /crash` aborts it, `/exit` makes it exit with status 0, `/up` sends `SIGTERM` to its parent's parent.
 
@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::os::unix::process::parent_id;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
@@ -52,7 +52,7 @@ fn main() -> io::Result<()> {
             "raise" => drop(raise(i32::try_from(number).unwrap_or(0))),
             "say" => say(&argument[4..])?,
             "few" => few = Some(number),
-            "brief" => end_soon(Duration::from_millis(number)),
+            "brief" => BRIEF.store(number, Ordering::Relaxed),
             _ => argument.clone_into(&mut version),
         }
     }
@@ -72,7 +72,14 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
+/// How many milliseconds after its first request the program exits. 0 means that it does not exit.
+static BRIEF: AtomicU64 = AtomicU64::new(0);
+
 fn inject_fault(target: &str) {
+    let brief = BRIEF.swap(0, Ordering::Relaxed);
+    if brief > 0 {
+        end_soon(Duration::from_millis(brief));
+    }
     match target {
         "/crash" => process::abort(),
         "/exit" => process::exit(0),
