@@ -87,7 +87,7 @@ impl ServedPackage {
 
     /// Waits until this version responds.
     #[track_caller]
-    fn wait_for_version(&self, version: &str) {
+    fn wait_for_version(&mut self, version: &str) {
         self.run.wait_for_version_within(BUILD_TIMEOUT, version);
     }
 
@@ -113,7 +113,7 @@ impl ServedPackage {
 
     /// Checks that the next valid save goes live and that no request was lost.
     #[track_caller]
-    fn assert_recovers(self) {
+    fn assert_recovers(mut self) {
         save(&self.project, "fixed");
         self.wait_for_version("fixed");
         self.load.assert_none_lost();
@@ -205,7 +205,7 @@ fn hc17_a_broken_manifest_fails_the_build() {
 
 #[test]
 fn hc17_a_renamed_binary_is_started_under_its_new_name() {
-    let served = ServedPackage::new();
+    let mut served = ServedPackage::new();
     let renamed = format!("{MANIFEST}\n[[bin]]\nname = \"renamed\"\npath = \"src/main.rs\"\n");
     served.project.save("Cargo.toml", &renamed);
     save(&served.project, "renamed");

@@ -72,7 +72,7 @@ fn a_log_on_a_full_disk_does_not_disturb_reloads_and_later_output_is_written() {
     let run = run
         .args(["--listen", &address.to_string()])
         .program(["sh", "start"]);
-    let run = run.spawn();
+    let mut run = run.spawn();
     run.wait_for_version("one");
     let load = RequestLoop::paced(address, Duration::from_millis(5));
     disk.fill(1);

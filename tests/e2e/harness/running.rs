@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Event, Run, TIMEOUT, http, leftovers, until};
+use super::{Event, Run, TIMEOUT, http, leftovers};
 
 /// A running hotrun and its events so far. Dropping this kills all of its processes.
 pub(crate) struct Running {
@@ -204,18 +204,20 @@ impl Running {
 
     /// Waits until this version responds.
     #[track_caller]
-    pub(crate) fn wait_for_version(&self, version: &str) {
+    pub(crate) fn wait_for_version(&mut self, version: &str) {
         self.wait_for_version_within(TIMEOUT, version);
     }
 
     /// Like [`Self::wait_for_version`], but with this timeout.
     #[track_caller]
-    pub(crate) fn wait_for_version_within(&self, timeout: Duration, version: &str) {
-        let wanted = format!("version {version}\n");
-        until(&format!("version {version} responds"), timeout, || {
-            let body = http::get(self.address(), "/").ok()?;
-            body.ends_with(&wanted).then_some(())
-        });
+    pub(crate) fn wait_for_version_within(&mut self, timeout: Duration, version: &str) {
+        let (wanted, began) = (format!("version {version}\n"), Instant::now());
+        while !http::get(self.address(), "/").is_ok_and(|body| body.ends_with(&wanted)) {
+            if began.elapsed() > timeout {
+                self.fail(&format!("timed out waiting for version {version}"));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

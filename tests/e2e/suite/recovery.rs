@@ -64,7 +64,7 @@ fn single_generation() -> Vec<Fault> {
                 // There are three crashes, each of which may lose up to three requests.
                 scenario.allow(9);
                 scenario.mark_held();
-                scenario.project.faulty("brief=400 two");
+                scenario.project.faulty("brief=1500 two");
                 scenario.expect_event("live", 2);
                 scenario.expect_event("live", 3);
                 scenario.expect_event("live", 4);
