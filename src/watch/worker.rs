@@ -262,6 +262,7 @@ impl WatchWorker {
         if !counts {
             self.note_uncounted(path);
         }
+        self.watch_for_removal(path);
         self.tree.forget(path);
         if !self.leads_to_root(path) {
             return;
@@ -272,6 +273,19 @@ impl WatchWorker {
         // The directory may have been created again before its parent was watched.
         if path.is_dir() {
             self.dir_appeared(path);
+        }
+    }
+
+    /// If something in a root was removed, the root itself may be removed later. Its parent reports that even while a
+    /// process uses the root (see [`check_roots`](Self::check_roots)).
+    fn watch_for_removal(&mut self, path: &Path) {
+        let Some(root) = path.parent().map(Path::to_owned) else {
+            return;
+        };
+        let is_known = self.snapshot.knows(path) || self.tree.knows(path);
+        let is_root = self.spec.named_paths().any(|named| named == root);
+        if is_known && is_root && !root.parent().is_some_and(|above| self.tree.knows(above)) {
+            self.tree.anchor(std::slice::from_ref(&root));
         }
     }
 

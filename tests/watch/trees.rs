@@ -243,6 +243,20 @@ fn hc04_replacing_a_root_in_use_is_noticed() {
 }
 
 #[test]
+fn hc04_a_root_in_use_that_is_removed_long_after_its_files_is_noticed() {
+    let root = tree(&[("project/main.rs", "one")]);
+    let path = root.path().canonicalize().expect(CAN_RESOLVE);
+    let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("project")]);
+    let in_use = fs::File::open(path.join("project")).expect("can open the directory");
+    watched.remove("project/main.rs");
+    assert_eq!(watched.changed(), [path.join("project/main.rs")]);
+    fs::remove_dir(path.join("project")).expect(CAN_REMOVE);
+    watched.write("project/main.rs", "two");
+    assert_eq!(watched.changed(), [path.join("project/main.rs")]);
+    drop(in_use);
+}
+
+#[test]
 fn a_truncated_file_is_reported_although_it_is_never_closed() {
     let mut watched = watch(&[("data", "old")]);
     let path = watched.path("data");
