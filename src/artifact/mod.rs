@@ -37,7 +37,6 @@ pub struct ArtifactStore {
     /// Distinguishes this process's links from those of another hotrun. A pid would not do, because hotrun may have the
     /// same pid in two containers.
     token: String,
-    next: ArtifactId,
     newest: Option<Newest>,
     kept: BTreeMap<ArtifactId, Kept>,
 }
@@ -65,7 +64,6 @@ impl Default for ArtifactStore {
         let random = RandomState::new().hash_one(std::process::id());
         Self {
             token: format!("{:08x}", random >> 32),
-            next: ArtifactId::FIRST,
             newest: None,
             kept: BTreeMap::new(),
         }
@@ -73,13 +71,6 @@ impl Default for ArtifactStore {
 }
 
 impl ArtifactStore {
-    /// Returns an unused id.
-    pub fn new_id(&mut self) -> ArtifactId {
-        let id = self.next;
-        self.next.0 += 1;
-        id
-    }
-
     /// Sets the newest artifact, which is started from its original path unless something else has replaced it there.
     pub fn set_newest(&mut self, id: ArtifactId, launch: Launch, fingerprint: Option<Fingerprint>) {
         self.newest = Some(Newest {
@@ -90,17 +81,18 @@ impl ArtifactStore {
         });
     }
 
-    /// Keeps a build's executable, and removes the artifacts that are not needed. Returns the id of the artifact, and
-    /// whether the artifact is new: the build may have left the executable unchanged. Returns `None` if the executable
-    /// of `launch` is unknown or is not a file.
+    /// Keeps a build's executable under an unused id, and removes the artifacts that are not needed. Returns the id of
+    /// the artifact: an earlier one if the build has left the executable unchanged, and `None` if the executable of
+    /// `launch` is unknown or is not a file.
     ///
     /// # Errors
     /// The file system does not support hard links, or the directory is not writable.
     pub fn keep(
         &mut self,
         launch: &Launch,
+        id: ArtifactId,
         needed: impl Fn(ArtifactId) -> bool,
-    ) -> io::Result<Option<(ArtifactId, bool)>> {
+    ) -> io::Result<Option<ArtifactId>> {
         let Some(named) = executable(launch) else {
             return Ok(None);
         };
@@ -110,14 +102,14 @@ impl ArtifactStore {
         let newest = self.kept.last_key_value();
         let same = newest.filter(|(_, kept)| kept.stamp == stamp && kept.is_intact());
         let same = same.map(|(artifact, _)| *artifact);
-        let artifact = same.unwrap_or_else(|| self.new_id());
+        let artifact = same.unwrap_or(id);
         if same.is_none() {
             let kept = self.link(launch, &executable, artifact)?;
             self.kept.insert(artifact, kept);
         }
         self.kept
             .retain(|known, _| *known == artifact || needed(*known));
-        Ok(Some((artifact, same.is_none())))
+        Ok(Some(artifact))
     }
 
     /// Creates a link to the executable, whose canonical path is `executable`.

@@ -26,8 +26,8 @@ fn names(app: &Path) -> usize {
     fs::read_dir(app.parent().unwrap()).unwrap().count()
 }
 
-fn keep(store: &mut ArtifactStore, app: &Path) -> (ArtifactId, bool) {
-    let kept = store.keep(&launch(app), |_| true);
+fn keep(store: &mut ArtifactStore, app: &Path, id: u32) -> ArtifactId {
+    let kept = store.keep(&launch(app), ArtifactId(id), |_| true);
     kept.unwrap().unwrap()
 }
 
@@ -41,9 +41,9 @@ fn a_kept_executable_outlives_the_next_build() {
     let mut store = ArtifactStore::default();
     for number in 1..=5 {
         replace(&app, &format!("build {number}"));
-        let needed = |id: ArtifactId| id.0 >= 3;
-        let kept = store.keep(&launch(&app), needed);
-        assert_eq!(kept.unwrap(), Some((ArtifactId(number), true)));
+        let (id, needed) = (ArtifactId(number), |id: ArtifactId| id.0 >= 3);
+        let kept = store.keep(&launch(&app), id, needed);
+        assert_eq!(kept.unwrap(), Some(id));
     }
     assert_eq!(names(&app), 1 + 3);
     let old = argv(&store, 3);
@@ -59,7 +59,7 @@ fn the_newest_artifact_is_started_from_its_original_path() {
     let (_root, app) = place();
     replace(&app, "one");
     let mut store = ArtifactStore::default();
-    let (id, _) = keep(&mut store, &app);
+    let id = keep(&mut store, &app, 1);
     store.set_newest(id, launch(&app), None);
     assert_eq!(argv(&store, 1), launch(&app).argv);
 }
@@ -69,7 +69,7 @@ fn the_newest_artifact_is_started_from_its_link_if_its_original_path_was_replace
     let (_root, app) = place();
     replace(&app, "one");
     let mut store = ArtifactStore::default();
-    let (id, _) = keep(&mut store, &app);
+    let id = keep(&mut store, &app, 1);
     let newest = Launch {
         argv: vec!["bin/app".into(), "--other".into()],
         ..launch(&app)
@@ -92,7 +92,7 @@ fn an_overwritten_executable_is_not_started() {
     let (_root, app) = place();
     let mut store = ArtifactStore::default();
     replace(&app, "one");
-    keep(&mut store, &app);
+    keep(&mut store, &app, 1);
     fs::write(&app, "another").unwrap();
     let error = store.launch(ArtifactId(1)).unwrap_err().to_string();
     assert!(error.contains("overwrote"), "{error}");
@@ -108,7 +108,7 @@ fn a_symbolic_link_is_followed_when_the_executable_is_kept() {
         std::os::unix::fs::symlink(root.path().join(text), &app).unwrap();
     };
     write("one");
-    keep(&mut store, &app);
+    keep(&mut store, &app, 1);
     write("two");
     let link = argv(&store, 1)[1].clone();
     assert!(fs::symlink_metadata(&link).unwrap().is_file());
@@ -119,15 +119,15 @@ fn a_symbolic_link_is_followed_when_the_executable_is_kept() {
 fn an_unchanged_executable_is_kept_only_once() {
     let (root, app) = place();
     let mut store = ArtifactStore::default();
-    let [first, second] = [1, 2].map(ArtifactId);
+    let [first, third] = [1, 3].map(ArtifactId);
     replace(&app, "one");
-    assert_eq!(keep(&mut store, &app), (first, true));
-    assert_eq!(keep(&mut store, &app), (first, false));
+    assert_eq!(keep(&mut store, &app, 1), first);
+    assert_eq!(keep(&mut store, &app, 2), first);
     fs::rename(&app, root.path().join("old")).unwrap();
     replace(&app, "two");
-    assert_eq!(keep(&mut store, &app), (second, true));
+    assert_eq!(keep(&mut store, &app, 3), third);
     assert_eq!(fs::read(&argv(&store, 1)[1]).unwrap(), b"one");
-    assert_eq!(fs::read(&argv(&store, 2)[1]).unwrap(), b"two");
+    assert_eq!(fs::read(&argv(&store, 3)[1]).unwrap(), b"two");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn one_prefix_covers_all_links_that_a_guardian_removes() {
     let mut store = ArtifactStore::default();
     for number in 1..=2 {
         replace(&app, &format!("build {number}"));
-        keep(&mut store, &app);
+        keep(&mut store, &app, number);
     }
     let prefix = app.with_file_name(format!(".app{MARK}{}-", store.token));
     let cleanup: Vec<_> = store.cleanup().collect();

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::build::Plan;
 use crate::error::Failure;
 use crate::process::{Signal, Spawner, Spec};
-use crate::reload::{BuildOutcome, Effect, Event, GenEffect, GenEvent, GenId, Phase};
+use crate::reload::{ArtifactId, BuildOutcome, Effect, Event, GenEffect, GenEvent, GenId, Phase};
 use crate::ui::{Level, Report};
 use crate::watch::LockFileWindow;
 
@@ -136,18 +136,18 @@ impl Driver {
             return BuildOutcome::Unchanged { like };
         }
         let needed = |artifact| machine.needed().any(|needed| needed == artifact);
-        let kept = self.artifacts.keep(&launch, needed);
+        let own = ArtifactId(id.0);
+        let kept = self.artifacts.keep(&launch, own, needed);
         if let Err(error) = &kept {
             // The artifact can still be started, but hotrun cannot roll back to it.
             let text = format!("cannot keep gen {id}'s executable: {error}");
             self.feed.message(Level::Detail, text, None);
         }
         let kept = kept.ok().flatten();
-        if let Some((_, true)) = kept {
+        if kept == Some(own) {
             self.feed.report(Report::ArtifactKept(id));
         }
-        let artifact = kept.map_or_else(|| self.artifacts.new_id(), |(artifact, _)| artifact);
-        self.builds.builders.entry(artifact).or_insert(id);
+        let artifact = kept.unwrap_or(own);
         self.artifacts.set_newest(artifact, launch, fingerprint);
         let kept = kept.is_some();
         BuildOutcome::Built { artifact, kept }

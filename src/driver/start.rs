@@ -91,9 +91,9 @@ impl Driver {
 
     /// Reports that a generation is started from an earlier generation's build.
     pub(super) fn report_builder(&self, id: GenId, artifact: ArtifactId) {
-        let builder = self.builds.builders.get(&artifact);
-        if let Some(builder) = builder.filter(|builder| **builder != id) {
-            self.feed.report(Report::EarlierBuild(id, *builder));
+        let builder = GenId(artifact.0);
+        if builder != id && self.machine.policy().builds {
+            self.feed.report(Report::EarlierBuild(id, builder));
         }
     }
 

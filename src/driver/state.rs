@@ -17,7 +17,7 @@ use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
 use crate::ready::{NotifyState, UnreadyReason};
-use crate::reload::{ArtifactId, Event, GenEvent, GenId, Machine};
+use crate::reload::{Event, GenEvent, GenId, Machine};
 use crate::socket::{OwnPath, Sockets};
 use crate::ui::Feed;
 use crate::watch::{FileWatch, LockFileWindow, ProgramFiles, SelfTrigger};
@@ -152,8 +152,6 @@ pub(super) struct Builds {
     pub(super) is_planning: bool,
     /// The build that waits for the new plan.
     pub(super) waiting: Option<GenId>,
-    /// The generation that built each artifact.
-    pub(super) builders: BTreeMap<ArtifactId, GenId>,
     /// The files that have changed since the last successful build.
     pub(super) changed: BTreeSet<PathBuf>,
     pub(super) active: Option<ActiveBuild>,
@@ -174,7 +172,6 @@ impl Builds {
             plan,
             is_planning: false,
             waiting: None,
-            builders: BTreeMap::new(),
             changed: BTreeSet::new(),
             active: None,
             guardian: None,

@@ -18,7 +18,8 @@ impl fmt::Display for GenId {
     }
 }
 
-/// The number of an artifact, which a build produces and a generation is started from.
+/// The number of an artifact, which a build produces and a generation is started from: that of the generation that was
+/// built.
 ///
 /// A build that leaves the executable unchanged produces the same artifact as before. Without a build, the command is
 /// the only artifact, [`ArtifactId::FIRST`].
@@ -26,7 +27,7 @@ impl fmt::Display for GenId {
 pub struct ArtifactId(pub u32);
 
 impl ArtifactId {
-    /// The artifact of the first successful build, or the command if nothing is built.
+    /// The artifact of the first build, or the command if nothing is built.
     pub const FIRST: Self = Self(1);
 }
 
