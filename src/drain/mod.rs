@@ -64,36 +64,34 @@ pub struct DrainMonitor {
     /// When monitoring began. Later handshakes belong to another generation's listener.
     since: Instant,
     shared: bool,
-    quiet: Duration,
     longest_response: Duration,
     in_use: Arc<InUse>,
 }
 
 impl DrainMonitor {
-    /// Returns a monitor for the generation with these listeners.
+    /// Returns a monitor for the generation with these listeners, which updates `in_use` at every poll.
+    ///
+    /// `longest_response`: a response that has taken longer counts as an endless stream, for which the default quiet time
+    /// is enough.
     #[must_use]
-    pub fn new(listeners: Vec<MonitoredListener>) -> Self {
+    pub fn new(
+        listeners: Vec<MonitoredListener>,
+        longest_response: Duration,
+        in_use: &Arc<InUse>,
+    ) -> Self {
         Self {
             shared: listeners.iter().any(|one| one.shared),
             listeners: Arc::new(listeners),
             since: Instant::now(),
-            quiet: QUIET,
-            longest_response: Duration::MAX,
-            in_use: Arc::default(),
+            longest_response,
+            in_use: in_use.clone(),
         }
-    }
-
-    /// Updates `in_use` at every poll.
-    #[must_use]
-    pub fn count_in(self, in_use: &Arc<InUse>) -> Self {
-        let in_use = in_use.clone();
-        Self { in_use, ..self }
     }
 
     /// Only counts the connections in use: once before returning, and then repeatedly until the returned future is
     /// dropped or the system fails to report the connections.
     pub fn observe<P: Fn() -> Vec<i32>>(&self, pids: P) -> impl Future<Output = ()> + use<P> {
-        let mut polls = self.polls();
+        let mut polls = self.polls(QUIET);
         let first = polls.connections(&pids());
         async move {
             let never = |polls: &mut Polls, pids: &[i32]| polls.connections(pids).map(|_| false);
@@ -103,42 +101,28 @@ impl DrainMonitor {
         }
     }
 
-    /// Considers a connection idle only after it has been quiet for this long, because there may be pauses within a
-    /// response. The default is 100 ms, or twice the time that the last response has taken so far, up to 5 s.
-    #[must_use]
-    pub fn quiet_for(self, quiet: Duration) -> Self {
-        Self { quiet, ..self }
-    }
-
-    /// Considers a response that has taken longer than this an endless stream, and the default quiet time enough for it.
-    #[must_use]
-    pub fn longest_response(self, longest_response: Duration) -> Self {
-        Self {
-            longest_response,
-            ..self
-        }
-    }
-
     /// Waits until every handshake with the generation has finished (for at most 3 s), its accept queues are empty, and
     /// none of its connections is new. A connection is new until its first byte arrives (for at most 2 s) and until the
     /// program has read that byte. If the system does not report connections, it waits only 20 ms,
     /// which is also the least that it takes.
     pub async fn quiescent(&self, pids: impl Fn() -> Vec<i32>) {
-        let quiescent = until(self.polls(), pids, Polls::is_quiescent);
+        let quiescent = until(self.polls(QUIET), pids, Polls::is_quiescent);
         let _ = tokio::join!(sleep(Duration::from_millis(20)), quiescent);
     }
 
     /// Waits until every handshake with the generation has finished (for at most 3 s), and each of its connections is
     /// closed or idle. A connection is idle if every request has its response, no data is queued in either direction,
-    /// and it has been quiet for the [set time](Self::quiet_for), or for at least 2.5 s if it is unused or if the order
-    /// of the last request and response is unknown. The kernel reports too little about unix sockets, so their
-    /// connections must be closed and their accept queues must be empty. The accept queues of TCP listeners do not
-    /// matter: connections that the program does not accept are forwarded.
+    /// and it has been quiet for at least `pause`, because there may be pauses within a response: by default for 100 ms, or
+    /// twice the time that the last response has taken so far, up to 5 s. A connection that is unused, or whose order of
+    /// the last request and response is unknown, must have been quiet for at least 2.5 s. The kernel reports too little
+    /// about unix sockets, so their connections must be closed and their accept queues must be empty. The accept queues
+    /// of TCP listeners do not matter: connections that the program does not accept are forwarded.
     ///
     /// Never returns if the system does not report this; the drain then ends with its timeout. On a shared socket,
     /// returns after at most 1 s, because the generation keeps accepting connections.
-    pub async fn idle(&self, pids: impl Fn() -> Vec<i32>) {
-        let idle = until(self.polls(), pids, Polls::is_idle);
+    pub async fn idle(&self, pause: Option<Duration>, pids: impl Fn() -> Vec<i32>) {
+        let polls = self.polls(pause.unwrap_or(QUIET));
+        let idle = until(polls, pids, Polls::is_idle);
         if self.shared {
             let _ = timeout(SHARED_IDLE, idle).await;
         } else if idle.await.is_err() {
@@ -148,16 +132,16 @@ impl DrainMonitor {
 
     /// Returns how many of the generation's connections these processes hold. Fails if the system does not report this.
     pub fn connection_count(&self, pids: &[i32]) -> io::Result<usize> {
-        let (tcp, unix) = self.polls().connections(pids)?;
+        let (tcp, unix) = self.polls(QUIET).connections(pids)?;
         Ok(tcp.len() + unix.len())
     }
 
-    fn polls(&self) -> Polls {
+    fn polls(&self, quiet: Duration) -> Polls {
         Polls {
             listeners: self.listeners.clone(),
             since: self.since,
             owners: ConnectionOwners::default(),
-            idle: IdleDetector::new(self.quiet, self.longest_response),
+            idle: IdleDetector::new(quiet, self.longest_response),
             awaiting: HashSet::new(),
             in_use: self.in_use.clone(),
         }

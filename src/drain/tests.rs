@@ -36,7 +36,7 @@ fn tcp(sockets: &Sockets) -> SocketAddr {
 
 /// Returns a monitor of generation 1.
 fn monitor(sockets: &Sockets) -> DrainMonitor {
-    DrainMonitor::new(sockets.monitored(id(1)))
+    DrainMonitor::new(sockets.monitored(id(1)), Duration::MAX, &Arc::default())
 }
 
 fn own_pid() -> Vec<i32> {
@@ -52,7 +52,7 @@ async fn becomes_quiescent(monitor: &DrainMonitor) {
 }
 
 async fn becomes_idle(monitor: &DrainMonitor) {
-    timeout(DEADLINE, monitor.idle(own_pid))
+    timeout(DEADLINE, monitor.idle(None, own_pid))
         .await
         .expect("the generation becomes idle");
 }
@@ -63,7 +63,7 @@ async fn is_not_quiescent(monitor: &DrainMonitor, why: &str) {
 }
 
 async fn is_not_idle(monitor: &DrainMonitor, why: &str) {
-    let idle = timeout(SEVERAL_POLLS, monitor.idle(own_pid));
+    let idle = timeout(SEVERAL_POLLS, monitor.idle(None, own_pid));
     assert!(idle.await.is_err(), "{why}");
 }
 
@@ -215,14 +215,14 @@ async fn never_idle_during(exchange: Exchange, head_start: Duration) {
     let (server, _) = served.listener.accept().unwrap();
     server.set_nodelay(true).unwrap();
     let monitor = monitor(&served.sockets);
-    let monitor = match exchange {
-        Exchange::Fresh | Exchange::KeptAlive | Exchange::HalfClosed => monitor,
+    let pause = match exchange {
+        Exchange::Fresh | Exchange::KeptAlive | Exchange::HalfClosed => None,
         // The connection is really idle between its requests, and on a busy machine for longer than this client sleeps.
-        Exchange::KeptAliveLater => monitor.quiet_for(WORK / 2),
+        Exchange::KeptAliveLater => Some(WORK / 2),
     };
     let when = run(exchange, client, server);
     tokio::time::sleep(head_start).await;
-    timeout(DEADLINE, monitor.idle(own_pid))
+    timeout(DEADLINE, monitor.idle(pause, own_pid))
         .await
         .expect("the connection eventually becomes idle");
     assert!(
@@ -258,7 +258,9 @@ async fn a_monitored_connection_is_idle_soon_after_its_response() {
     let monitor = monitor(&served.sockets);
     is_not_idle(&monitor, "no response has been sent").await;
     let idle = async {
-        timeout(DEADLINE, monitor.idle(own_pid)).await.unwrap();
+        timeout(DEADLINE, monitor.idle(None, own_pid))
+            .await
+            .unwrap();
         Instant::now()
     };
     let exchange = async {
@@ -291,7 +293,7 @@ async fn polling_a_thousand_connections_is_cheap() {
     // The first poll reads all of `/proc/PID/fd`, which lists 2000 sockets here. Later polls read it only if there are
     // new connections.
     let first = cpu_time(|| assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1000));
-    let mut polls = monitor.polls();
+    let mut polls = monitor.polls(QUIET);
     let newer = TcpListener::from(served.sockets.prepare(id(3)).unwrap().remove(0).fd);
     served.sockets.switch(id(3)).unwrap();
     let mut newcomers = Vec::new();

@@ -11,7 +11,8 @@ use crate::os::{self, KERNEL_TICK};
 use crate::reload::{Action, Event, GenId};
 use crate::ui::{self, Level, Report};
 use crate::watch::{
-    Change, InputSet, RuleAction, Verdict, WatchMessage, WatchUpdate, Writer, action_for,
+    Change, InputSet, RuleAction, SelfTrigger, Verdict, WatchMessage, WatchUpdate, Writer,
+    action_for,
 };
 
 use super::state::{Driver, WatchSet};
@@ -85,14 +86,11 @@ impl Driver {
     /// it.
     fn saved_without_effect(&mut self, path: &Path, is_input: bool, seen: Instant) {
         let stated = last_change(&[path.to_owned()]).unwrap_or(seen);
-        let runs = self.commands.values().map(|command| &command.trigger);
-        let mut runs = runs.chain([&self.builds.trigger]);
-        let is_by_run = runs.any(|run| run.explains(&[], run.time_of(stated, seen)));
+        let is_during = |run: &SelfTrigger| run.explains(&[], run.time_of(stated, seen));
+        let is_by_run = self.triggers().any(is_during);
         let is_by_program = self.builds.program.explains(path, seen, false, false);
-        if is_by_run || is_by_program || self.machine.is_busy() {
-            return;
-        }
-        if !self.reported.without_effect.insert(is_input) {
+        let excused = is_by_run || is_by_program || self.machine.is_busy();
+        if excused || !self.reported.without_effect.insert(is_input) {
             return;
         }
         let path = ui::path(path, &self.config.workdir);
@@ -206,10 +204,8 @@ impl Driver {
 
     /// Names up to three files.
     fn named(&self, paths: &[PathBuf]) -> String {
-        let named = paths.iter().take(3).map(|path| {
-            let short = path.strip_prefix(&self.config.workdir).unwrap_or(path);
-            format!("`{}`", short.display())
-        });
+        let named = paths.iter().take(3);
+        let named = named.map(|path| format!("`{}`", ui::path(path, &self.config.workdir)));
         named.collect::<Vec<_>>().join(", ")
     }
 
@@ -218,12 +214,6 @@ impl Driver {
         let short = path.strip_prefix(&self.config.workdir).ok();
         let short = short.or(path.file_name().map(Path::new)).unwrap_or(path);
         globset::escape(&short.to_string_lossy())
-    }
-
-    /// Requests the postponed build.
-    pub(super) fn act_on_postponed(&mut self) {
-        self.builds.trigger.cancel();
-        self.handle(Event::Changed(Action::Build));
     }
 
     /// Watches the inputs of a build, unless `--watch` is set.

@@ -8,7 +8,9 @@ use tokio::net::unix::pipe::Receiver;
 
 use crate::process::output::Lines;
 use crate::process::{Control, FirstExit, Process, Spawner, Spec};
+use crate::reload::{Action, Event};
 use crate::ui::{self, Feed, Level};
+use crate::watch::SelfTrigger;
 
 use super::build_task::lend_terminal;
 use super::state::Driver;
@@ -75,22 +77,22 @@ impl Driver {
         self.run_unless_paused();
     }
 
-    /// Runs the postponed commands whose time has come.
-    pub(super) fn run_due_commands(&mut self) {
+    /// Runs the postponed commands and requests the postponed build, if their time has come.
+    pub(super) fn run_due(&mut self) {
         let now = Instant::now();
         for command in self.commands.values_mut() {
-            if command.trigger.due().is_some_and(|due| due <= now) {
-                command.trigger.cancel();
-                command.pending = true;
-            }
+            command.pending |= command.trigger.take_due(now);
         }
         self.run_unless_paused();
+        if self.builds.trigger.take_due(now) {
+            self.handle(Event::Changed(Action::Build));
+        }
     }
 
-    /// When to run the next postponed command.
-    pub(super) fn commands_due(&self) -> Option<Instant> {
-        let commands = self.commands.values();
-        commands.filter_map(|command| command.trigger.due()).min()
+    /// What detects that the build or a command triggers itself.
+    pub(super) fn triggers(&self) -> impl Iterator<Item = &SelfTrigger> {
+        let commands = self.commands.values().map(|command| &command.trigger);
+        commands.chain([&self.builds.trigger])
     }
 }
 

@@ -140,9 +140,9 @@ impl Driver {
         T: Future<Output = ()> + Send + 'static,
     {
         let stop_timeout = self.config.cli.stop_timeout;
-        let monitor = DrainMonitor::new(self.sockets.monitored(id)).longest_response(stop_timeout);
         if let Some(running) = self.generations.get_mut(&id) {
-            let monitor = monitor.count_in(&running.in_use);
+            let listeners = self.sockets.monitored(id);
+            let monitor = DrainMonitor::new(listeners, stop_timeout, &running.in_use);
             let task = task(monitor, running.control.clone());
             running.waiting = JoinSet::new();
             running.waiting.spawn(task);
@@ -166,11 +166,7 @@ impl Driver {
         let handled = control.handles(self.config.cli.stop_signal);
         let pause = pause.filter(|_| !handled);
         self.monitor(id, |monitor, control| async move {
-            let monitor = match pause {
-                Some(pause) => monitor.quiet_for(pause),
-                None => monitor,
-            };
-            monitor.idle(|| control.pids()).await;
+            monitor.idle(pause, || control.pids()).await;
             sender.event(id, GenEvent::Idle);
             monitor.observe(|| control.pids()).await;
         });

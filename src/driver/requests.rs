@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::kill;
@@ -186,7 +187,8 @@ impl Driver {
         }
         for (id, running) in &mut self.generations {
             // A new monitor each time, because the program may have opened more sockets.
-            let monitor = DrainMonitor::new(self.sockets.monitored(*id));
+            let listeners = self.sockets.monitored(*id);
+            let monitor = DrainMonitor::new(listeners, Duration::MAX, &Arc::default());
             let Ok(count) = monitor.connection_count(&running.control.pids()) else {
                 continue;
             };

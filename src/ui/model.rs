@@ -152,10 +152,7 @@ impl Model {
     }
 
     fn diagnostic(&mut self, level: Level, rendered: &str) {
-        if level == Level::Error {
-            return self.build_log.add_error(rendered);
-        }
-        self.build_log.add(rendered);
+        self.build_log.diagnostic(level, rendered);
         self.last.warnings += usize::from(level == Level::Warning);
     }
 

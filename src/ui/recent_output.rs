@@ -1,23 +1,18 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::model::BuildLog;
 use super::{Level, Report, text};
 use crate::reload::{GenFailure, GenId, GenNotice, Notice};
 
-/// How many of a build's errors to keep. Users seldom read more than the first few.
-const MAX_ERRORS: usize = 16;
 /// How many bytes of a program's output to keep. Up to twice as many may accumulate before the older ones are dropped.
 const MAX_OUTPUT: usize = 8 << 10;
 /// How many lines of output to show for a program, and for a failed build without compiler errors.
 const LAST_LINES: usize = 40;
 /// How many of hotrun's own errors to keep.
 const LAST_MESSAGES: usize = 5;
-/// How many bytes of a line and of a message to keep. Minified output may have no line breaks, and each request renders
-/// the text again on the main thread.
-const MAX_LINE: usize = 1 << 10;
-const MAX_MESSAGE: usize = 8 << 10;
 /// Matches the output of programs that cannot run while another instance is running, but not compiler errors or panics.
 const OTHER_INSTANCE: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (one|instance|process|copy|server|program))\b";
 /// Matches the output of programs that have found their port in use.
@@ -37,11 +32,9 @@ pub enum Conflict {
 /// The recent output of builds, programs and hotrun itself, which explains why no generation is live.
 #[derive(Debug, Default)]
 pub struct RecentOutput {
-    errors: Vec<String>,
-    /// The build's last lines, without compiler messages.
-    lines: VecDeque<String>,
+    build: BuildLog,
     /// hotrun's own errors since the build or the start began.
-    messages: VecDeque<String>,
+    messages: Vec<String>,
     output: BTreeMap<GenId, Vec<u8>>,
     /// The generation that is live, or was live last. Its output is kept, even if many later generations fail.
     live: Option<GenId>,
@@ -55,14 +48,14 @@ impl RecentOutput {
             level, rendered, ..
         } = report
         {
-            if *level == Level::Error && self.errors.len() < MAX_ERRORS {
-                self.errors.push(cut(rendered, MAX_MESSAGE));
-            }
+            self.build.diagnostic(*level, rendered);
         } else if let Report::BuildLine(_, text) = report {
-            push(&mut self.lines, LAST_LINES, cut(text, MAX_LINE));
+            self.build.add(text);
         } else if let Report::Message { level, text, .. } = report {
             if *level == Level::Error {
-                push(&mut self.messages, LAST_MESSAGES, cut(text, MAX_MESSAGE));
+                self.messages.push(text::shortened_message(text));
+                let before = self.messages.len().saturating_sub(LAST_MESSAGES);
+                self.messages.drain(..before);
             }
         } else if let Report::Output(id, _, bytes) = report {
             self.print(*id, bytes);
@@ -75,8 +68,7 @@ impl RecentOutput {
         }
         let builds = matches!(notice, GenNotice::Building { .. });
         if builds {
-            self.errors.clear();
-            self.lines.clear();
+            self.build = BuildLog::default();
         }
         if builds || matches!(notice, GenNotice::Starting { .. }) {
             self.messages.clear();
@@ -86,12 +78,11 @@ impl RecentOutput {
     /// The texts that explain why a generation failed, the most important one first.
     pub fn explain(&self, id: GenId, failure: GenFailure) -> Vec<String> {
         let mut texts = match failure == GenFailure::Build {
-            true if self.errors.is_empty() => vec![joined(&self.lines)],
-            true => self.errors.clone(),
+            true => self.build.errors(usize::MAX, LAST_LINES),
             false => vec![self.program_output(id)],
         };
         if !self.messages.is_empty() {
-            texts.push(joined(&self.messages));
+            texts.push(self.messages.join("\n"));
         }
         let mut texts: Vec<String> = texts.iter().map(|one| text::text(one)).collect();
         texts.retain(|text| !text.trim().is_empty());
@@ -131,24 +122,6 @@ impl RecentOutput {
             oldest.map(|oldest| self.output.remove(&oldest));
         }
     }
-}
-
-fn push(to: &mut VecDeque<String>, most: usize, text: String) {
-    if to.len() == most {
-        to.pop_front();
-    }
-    to.push_back(text);
-}
-
-/// Cuts a text to at most `most` bytes, and adds an ellipsis if something is cut off.
-fn cut(text: &str, most: usize) -> String {
-    let ellipsis = if text.len() > most { "…" } else { "" };
-    format!("{}{ellipsis}", text::prefix(text, most))
-}
-
-fn joined(lines: &VecDeque<String>) -> String {
-    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -206,7 +179,8 @@ mod tests {
         assert_eq!(recent.explain(ID, GenFailure::Build), ["error: one"]);
         let many: Vec<Report> = (0..100).map(|number| line(&number.to_string())).collect();
         let recent = recorded(&many).explain(ID, GenFailure::Build);
-        assert!(recent[0].starts_with("60\n61\n") && recent[0].ends_with("\n99"));
+        let last = recent[0].strip_prefix("… 60 earlier lines\n").unwrap();
+        assert!(last.starts_with("60\n61\n") && last.ends_with("\n99"));
         let recent = recorded(&[&reports[..], &[building()]].concat());
         assert!(
             recent.explain(ID, GenFailure::Build).is_empty(),
@@ -294,19 +268,15 @@ mod tests {
 
     #[test]
     fn the_kept_output_is_bounded() {
-        let error = diagnostic(Level::Error, &"x".repeat(2 * MAX_MESSAGE));
+        let error = diagnostic(Level::Error, &"x".repeat(1 << 20));
         let texts = recorded(&vec![error; 100]).explain(ID, GenFailure::Build);
-        assert_eq!(texts.len(), MAX_ERRORS);
-        assert_eq!(
-            texts[0].len(),
-            MAX_MESSAGE + 3,
-            "the ellipsis takes up three bytes"
-        );
-        let recent = recorded(&vec![line(&"ä".repeat(MAX_LINE)); 2]);
-        let texts = &recent.explain(ID, GenFailure::Build)[0];
-        assert_eq!(texts.chars().filter(|c| *c == 'ä').count(), MAX_LINE);
-        let recent = recorded(&[message(Level::Error, &"m".repeat(2 * MAX_MESSAGE))]);
-        assert!(recent.explain(ID, GenFailure::Build)[0].len() < MAX_MESSAGE + 8);
+        assert_eq!(texts.len(), BuildLog::MAX_ERRORS);
+        assert!(texts[0].len() < 10 << 10, "{}", texts[0].len());
+        let recent = recorded(&vec![line(&"ä".repeat(1 << 20)); 2]);
+        assert!(recent.explain(ID, GenFailure::Build)[0].len() < 10 << 10);
+        let recent = recorded(&vec![message(Level::Error, &"m".repeat(1 << 20)); 100]);
+        let text = &recent.explain(ID, CRASH)[0];
+        assert!(text.len() < LAST_MESSAGES * (10 << 10));
         let flood: Vec<Report> = (0..1000)
             .map(|_| printed(ID, &"y\n".repeat(1000)))
             .collect();

@@ -48,8 +48,18 @@ pub(super) fn shortened(line: &str) -> &str {
     prefix(line, MAX_BYTES)
 }
 
+/// Shortens an error message and its lines, because each request for the error page processes it again on the main
+/// thread.
+pub(super) fn shortened_message(text: &str) -> String {
+    const MAX_BYTES: usize = 8 << 10;
+    let lines: Vec<&str> = text.lines().map(shortened).collect();
+    let text = lines.join("\n");
+    let ellipsis = if text.len() > MAX_BYTES { "…" } else { "" };
+    format!("{}{ellipsis}", prefix(&text, MAX_BYTES))
+}
+
 /// As much of a text as fits into `most` bytes.
-pub(super) fn prefix(text: &str, most: usize) -> &str {
+fn prefix(text: &str, most: usize) -> &str {
     let mut ends = (0..=most.min(text.len())).rev();
     &text[..ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0)]
 }

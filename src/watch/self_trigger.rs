@@ -100,7 +100,7 @@ impl SelfTrigger {
             ended: None,
             rested: before.is_some_and(|(ended, took)| now - ended >= took),
         });
-        self.cancel();
+        self.pause = None;
     }
 
     /// Records that the run has ended.
@@ -117,9 +117,10 @@ impl SelfTrigger {
         Some(ended + pause.max(took * times))
     }
 
-    /// Cancels the postponed run.
-    pub const fn cancel(&mut self) {
-        self.pause = None;
+    /// Whether the postponed run is due. It no longer counts as postponed then.
+    pub fn take_due(&mut self, now: Instant) -> bool {
+        let is_due = self.due().is_some_and(|due| due <= now);
+        self.pause.take_if(|_| is_due).is_some()
     }
 
     /// Records that a run was seen writing this file. Returns whether the write can be ignored. The first one cannot,

@@ -20,7 +20,8 @@ async fn connections_of_other_processes_are_ignored() {
 /// Returns a monitor of generation 1, and a function that returns how many connections are in use.
 fn counting(served: &Served) -> (DrainMonitor, impl Fn() -> u32) {
     let in_use = Arc::new(InUse::default());
-    let monitor = monitor(&served.sockets).count_in(&in_use);
+    let listeners = served.sockets.monitored(id(1));
+    let monitor = DrainMonitor::new(listeners, Duration::MAX, &in_use);
     let count = move || in_use.count().map_or(0, NonZeroU32::get);
     (monitor, count)
 }
@@ -82,7 +83,7 @@ fn a_generation_with_a_process_that_may_not_be_inspected_is_never_idle() {
             drop(client);
             let error = monitor.connection_count(&[pid]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-            let idle = timeout(SEVERAL_POLLS, monitor.idle(|| vec![pid]));
+            let idle = timeout(SEVERAL_POLLS, monitor.idle(None, || vec![pid]));
             assert!(
                 idle.await.is_err(),
                 "the generation is not reported as idle"

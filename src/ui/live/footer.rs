@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use self::row::DIM;
 pub(super) use self::row::Frame;
+use self::status::MAX_ERRORS;
 use super::line::{RESET, harmless, plain, truncate};
 use crate::reload::Phase;
 use crate::ui::model::Model;
+
+/// How many of the last lines are shown if a build fails without an error message.
+const LAST_LINES: usize = 12;
 
 /// The footer's rows from top to bottom, and which of them are a failed build's errors. The rows fit on the terminal,
 /// and leave at least one of its rows free if it has several.
@@ -57,7 +61,7 @@ pub(super) fn rows(frame: &Frame<'_>) -> (Vec<String>, Range<usize>) {
 /// The errors of the last failed build.
 fn errors(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     let errors = match frame.model.broken_build {
-        Some(_) => frame.model.last_build_log.errors(),
+        Some(_) => frame.model.last_build_log.errors(MAX_ERRORS, LAST_LINES),
         None => Vec::new(),
     };
     let lines = errors.iter().flat_map(|text| text.trim_end().lines());

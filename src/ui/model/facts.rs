@@ -2,7 +2,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::reload::{GenFailure, GenId, Phase};
-use crate::ui::text::shortened;
+use crate::ui::Level;
+use crate::ui::text::{shortened, shortened_message};
 
 /// A generation that is not gone. Times are on the user interface's clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +72,7 @@ pub(in crate::ui) struct LastResult {
 pub(in crate::ui) struct BuildLog {
     lines: VecDeque<String>,
     dropped: usize,
-    /// The first few errors as rendered by the compiler.
+    /// The first errors as rendered by the compiler.
     errors: Vec<String>,
     /// The total number of errors.
     pub(in crate::ui) error_count: usize,
@@ -79,10 +80,8 @@ pub(in crate::ui) struct BuildLog {
 
 impl BuildLog {
     const MAX_LINES: usize = 10_000;
-    /// How many errors are kept; the others are only counted.
-    const MAX_ERRORS: usize = 4;
-    /// How many of the last lines are shown if a build fails without an error message.
-    pub(super) const LAST_LINES: usize = 12;
+    /// How many errors are kept; the others are only counted. Users seldom read more than the first few.
+    pub(in crate::ui) const MAX_ERRORS: usize = 16;
 
     /// Appends one or more lines.
     pub(in crate::ui) fn add(&mut self, text: &str) {
@@ -95,28 +94,24 @@ impl BuildLog {
         }
     }
 
-    /// Appends an error of the compiler.
-    pub(in crate::ui) fn add_error(&mut self, rendered: &str) {
+    /// Appends a message of the compiler.
+    pub(in crate::ui) fn diagnostic(&mut self, level: Level, rendered: &str) {
         self.add(rendered);
-        self.error_count += 1;
-        if self.errors.len() < Self::MAX_ERRORS {
-            let lines: Vec<&str> = rendered.lines().map(shortened).collect();
-            self.errors.push(lines.join("\n"));
+        if level == Level::Error {
+            self.error_count += 1;
+            if self.errors.len() < Self::MAX_ERRORS {
+                self.errors.push(shortened_message(rendered));
+            }
         }
     }
 
-    /// The first errors or, if there are none, the last lines.
-    pub(in crate::ui) fn errors(&self) -> Vec<String> {
-        if !self.errors.is_empty() {
-            return self.errors.clone();
+    /// At most this many of the first errors or, if there are none, of the last lines.
+    pub(in crate::ui) fn errors(&self, errors: usize, lines: usize) -> Vec<String> {
+        if self.errors.is_empty() {
+            let lines: Vec<String> = self.last_lines(lines).collect();
+            return vec![lines.join("\n")];
         }
-        let lines: Vec<String> = self.last_lines(Self::LAST_LINES).collect();
-        vec![lines.join("\n")]
-    }
-
-    /// How many errors are only counted.
-    pub(in crate::ui) fn more_errors(&self) -> usize {
-        self.error_count - self.errors.len()
+        self.errors.iter().take(errors).cloned().collect()
     }
 
     pub(in crate::ui) fn is_empty(&self) -> bool {

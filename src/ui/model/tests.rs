@@ -210,7 +210,7 @@ fn undo_is_not_offered_after_an_automatic_rollback() {
 #[test]
 fn a_failed_build_without_errors_shows_its_last_lines() {
     let mut model = model(&rebuilding());
-    for number in 1..=BuildLog::LAST_LINES + 3 {
+    for number in 1..=15 {
         let text = format!("line {number}");
         model.fold(&Report::BuildLine(TWO, text), MOMENT);
     }
@@ -223,10 +223,10 @@ fn a_failed_build_without_errors_shows_its_last_lines() {
     );
     model.fold(&Report::Notice(failed), MOMENT);
     assert!(model.broken_build.is_some());
-    let errors = model.last_build_log.errors();
+    let errors = model.last_build_log.errors(4, 12);
     let lines: Vec<&str> = errors[0].lines().collect();
     assert_eq!(lines[..2], ["… 3 earlier lines", "line 4"]);
-    assert_eq!(lines.len(), BuildLog::LAST_LINES + 1);
+    assert_eq!(lines.len(), 12 + 1);
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn long_build_lines_are_shortened() {
         },
         MOMENT,
     );
-    let error = &model.build_log.errors()[0];
+    let error = &model.build_log.errors(1, 1)[0];
     assert!(error.len() < 10_000 && error.ends_with("\n  | ^"));
 }
 

@@ -7,6 +7,8 @@ use crate::ui::live::line::width;
 use crate::ui::model::{BuildProgress, Model, Problem};
 use crate::ui::{Human, text};
 
+/// How many errors of a failed build are shown.
+pub(super) const MAX_ERRORS: usize = 4;
 /// The maximum width of a progress bar.
 const MAX_BAR: usize = 24;
 
@@ -61,8 +63,8 @@ fn failed(frame: &Frame<'_>, problem: Problem) -> Segments {
     if problem.failure == GenFailure::Build {
         let log = &model.last_build_log;
         row.add(2, count(log.error_count, "error"));
-        if log.more_errors() > 0 {
-            row.add(4, format!("{} not shown", log.more_errors()));
+        if let Some(more @ 1..) = log.error_count.checked_sub(MAX_ERRORS) {
+            row.add(4, format!("{more} not shown"));
         }
     }
     row.add(1, frame.paint(&BOLD, paused(model)));
