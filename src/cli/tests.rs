@@ -24,7 +24,7 @@ fn options_have_defaults() {
     assert_eq!(cli.rollback_within, Duration::from_secs(10));
     assert_eq!(cli.stop_signal, Signal::SIGTERM);
     assert_eq!(cli.when_busy, WhenBusyArg::Cancel);
-    assert_eq!(*cli.ready, ReadySpec::Auto);
+    assert!(matches!(*cli.ready, ReadySpec::Auto));
     assert!(cli.command.is_empty());
 }
 

@@ -60,7 +60,7 @@ impl Driver {
     /// `lacks`: whether the generation lacks an address. Otherwise, it does not use one.
     fn report_addresses(&mut self, text: String, lacks: bool) {
         let hint = match lacks {
-            true if std::mem::replace(&mut self.reported.missing, true) => None,
+            true if !self.reported.once.insert("missing address") => None,
             true => {
                 let timeout = self.config.cli.ready_timeout;
                 Some(format!("hotrun waits until `--ready-timeout` ({timeout:?}); {FREE_PORT}"))
@@ -93,7 +93,7 @@ impl Driver {
                 None,
             ),
             AddressEvent::ClosedDuringReload => {
-                if std::mem::replace(&mut self.reported.restarts_itself, true) {
+                if !self.reported.once.insert("restarts itself") {
                     return;
                 }
                 let hint = "hotrun restarts it, so turn that off (`--noreload`, `use_reloader=False`, ...)";

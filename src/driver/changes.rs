@@ -89,19 +89,24 @@ impl Driver {
         let is_during = |run: &SelfTrigger| run.explains(&[], run.time_of(stated, seen));
         let is_by_run = self.triggers().any(is_during);
         let is_by_program = self.builds.program.explains(path, seen, false, false);
-        let excused = is_by_run || is_by_program || self.machine.is_busy();
-        if excused || !self.reported.without_effect.insert(is_input) {
-            return;
-        }
         let path = ui::path(path, &self.config.workdir);
-        let text = match is_input {
-            true => format!("`{path}` was saved, but is unchanged (press `r` to reload anyway)"),
-            false => format!(
-                "`{path}` was saved, but the build does not read it (`--on '{}=restart'` restarts the program)",
-                globset::escape(&path)
+        let (topic, text) = match is_input {
+            true => (
+                "unchanged file",
+                format!("`{path}` was saved, but is unchanged (press `r` to reload anyway)"),
+            ),
+            false => (
+                "unread file",
+                format!(
+                    "`{path}` was saved, but the build does not read it (`--on '{}=restart'` restarts the program)",
+                    globset::escape(&path)
+                ),
             ),
         };
-        self.feed.message(Level::Info, text, None);
+        let excused = is_by_run || is_by_program || self.machine.is_busy();
+        if !excused && self.reported.once.insert(topic) {
+            self.feed.message(Level::Info, text, None);
+        }
     }
 
     /// Whether this is a `Cargo.lock` that cargo itself wrote because a manifest had changed.

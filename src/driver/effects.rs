@@ -195,7 +195,7 @@ impl Driver {
         self.feed.report(Report::Notice(notice));
         if let Notice::Generation(id, GenNotice::Killing { why, .. }) = notice
             && why == Stopped::TimedOut
-            && !std::mem::replace(&mut self.reported.timed_out, true)
+            && self.reported.once.insert("stop timeout")
         {
             let text = format!("gen {id} did not end within its stop timeout");
             let hint = "if another signal makes it finish its requests and end, choose it with `--stop-signal`; `--stop-timeout` allows more time";
@@ -214,7 +214,7 @@ impl Driver {
         if let GenFailure::ExitedEarly(Ended::Code(_)) = failure
             && !self.reported.explained.contains(&id)
             && let Some((text, hint)) = self.conflict(id, live)
-            && !std::mem::replace(&mut self.reported.conflict, true)
+            && self.reported.once.insert("conflict")
         {
             self.feed.message(Level::Info, text, Some(hint.into()));
         }

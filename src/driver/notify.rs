@@ -174,7 +174,7 @@ impl Driver {
     fn without_listeners(&mut self, id: GenId, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
         let listens = |fd: &OwnedFd| self.sockets.has(fd);
         let (listeners, fds): (Vec<_>, Vec<_>) = fds.into_iter().partition(listens);
-        if !listeners.is_empty() && !std::mem::replace(&mut self.reported.listeners, true) {
+        if !listeners.is_empty() && self.reported.once.insert("stored listener") {
             let text = format!(
                 "gen {id} tried to store a listener; it was not stored, because hotrun keeps the address open itself"
             );

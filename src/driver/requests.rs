@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::drain::DrainMonitor;
 use crate::os::terminal::{self, Size};
-use crate::process::signals::{Descendant, HotrunSignal};
+use crate::process::signals::HotrunSignal;
 use crate::process::{Control, Signal};
 use crate::reload::{Event, Request};
 use crate::ui::keys::Key;
@@ -28,7 +28,9 @@ impl Driver {
     pub(super) fn signalled(&mut self, signal: HotrunSignal) {
         let signal = match signal {
             HotrunSignal::Own(signal) => signal,
-            HotrunSignal::FromDescendant(sender) => return self.ignore_signal(&sender),
+            HotrunSignal::FromDescendant { signal, pid, name } => {
+                return self.ignore_signal(signal, pid, name.as_deref());
+            }
         };
         let is_hangup = signal == Signal::SIGHUP;
         // Whether hotrun has a controlling terminal that is still open (`tty(4)`).
@@ -48,9 +50,8 @@ impl Driver {
     }
 
     /// Ignores a signal that a program under hotrun has sent, probably by mistake, for example with `pkill`.
-    fn ignore_signal(&self, sender: &Descendant) {
-        let Descendant { signal, pid, name } = sender;
-        let name = name.as_deref().unwrap_or("a process");
+    fn ignore_signal(&self, signal: Signal, pid: i32, name: Option<&str>) {
+        let name = name.unwrap_or("a process");
         let text = format!("ignored a {signal} from `{name}` (pid {pid}), which runs under hotrun");
         let hint = "to quit hotrun, press Ctrl-C, or send the signal from another terminal";
         self.feed.message(Level::Warning, text, Some(hint.into()));

@@ -187,7 +187,7 @@ impl Driver {
                 Some(why.hint().into()),
             ),
             InterceptEvent::NotAdopted { error, .. } if error.raw_os_error() == Some(EPERM) => {
-                if std::mem::replace(&mut self.reported.hidden, true) {
+                if !self.reported.once.insert("hidden program") {
                     return;
                 }
                 let hint = "it runs as another user, or is not dumpable (`prctl(2)`): give hotrun CAP_SYS_PTRACE \

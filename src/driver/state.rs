@@ -229,21 +229,9 @@ pub(super) struct Ending {
 pub(super) struct Reported {
     /// The generations whose failure to start has been explained.
     pub(super) explained: BTreeSet<GenId>,
-    /// Whether hotrun has suggested how to reload a program that conflicts with an earlier generation.
-    pub(super) conflict: bool,
-    /// Whether hotrun has suggested what to do about a program that does not end in time.
-    pub(super) timed_out: bool,
     /// The files that hotrun has named because the program or the build writes them: by path, and by directory and
     /// extension, so that uploads are not named one by one.
     pub(super) written: BTreeSet<(PathBuf, OsString)>,
-    /// Whether hotrun has reported a saved file that has no effect: an unchanged input, and a file that is no input.
-    pub(super) without_effect: BTreeSet<bool>,
-    /// Whether hotrun has explained why it waits for an address.
-    pub(super) missing: bool,
-    /// Whether hotrun has reported that the program restarts itself.
-    pub(super) restarts_itself: bool,
-    /// Whether hotrun has reported that it does not store listeners.
-    pub(super) listeners: bool,
-    /// Whether hotrun has reported that it may not inspect the program.
-    pub(super) hidden: bool,
+    /// The topics of the messages and hints that are shown only once.
+    pub(super) once: BTreeSet<&'static str>,
 }

@@ -12,7 +12,7 @@ use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 use nix::sys::termios::InputFlags;
-use nix::sys::termios::{FlushArg, OutputFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr};
+use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp, ttyname};
 use tokio::io::unix::AsyncFd;
 
@@ -96,24 +96,8 @@ pub fn control_session(terminal: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the modes of the terminal.
-pub fn modes(terminal: impl AsFd) -> io::Result<Termios> {
-    Ok(tcgetattr(terminal)?)
-}
-
-/// Sets the modes of the terminal immediately. Check [`in_foreground`] first: a background process is stopped by
-/// `SIGTTOU`.
-pub fn set_modes(terminal: impl AsFd, modes: &Termios) -> io::Result<()> {
-    Ok(tcsetattr(terminal, SetArg::TCSANOW, modes)?)
-}
-
-/// Discards output that the terminal has not accepted yet. Check [`in_foreground`] first, as for [`set_modes`].
-pub fn discard_output(terminal: impl AsFd) -> io::Result<()> {
-    Ok(tcflush(terminal, FlushArg::TCOFLUSH)?)
-}
-
-/// Whether our process group is in the terminal's foreground, so that we may read from it and set its modes
-/// (`termios(3)`, "Job control"). Returns `true` for a terminal that is not our controlling terminal, because it does
+/// Whether our process group is in the terminal's foreground, so that we may read from it, set its modes and discard
+/// output. In the background, `SIGTTIN` or `SIGTTOU` would stop us (`termios(3)`, "Job control"). Returns `true` for a terminal that is not our controlling terminal, because it does
 /// no job control for us.
 pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
     match tcgetpgrp(terminal) {

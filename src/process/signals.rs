@@ -24,18 +24,14 @@ pub enum HotrunSignal {
     Own(Signal),
     /// A signal that would end hotrun, but came from a process that hotrun started. Only the first such signal is
     /// reported.
-    FromDescendant(Descendant),
-}
-
-/// A signal from a descendant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Descendant {
-    /// The signal.
-    pub signal: Signal,
-    /// The sender's pid.
-    pub pid: i32,
-    /// The name of the sender's executable, if known.
-    pub name: Option<String>,
+    FromDescendant {
+        /// The signal.
+        signal: Signal,
+        /// The sender's pid.
+        pid: i32,
+        /// The name of the sender's executable, if known.
+        name: Option<String>,
+    },
 }
 
 const HANDLED: [Signal; 5] = [
@@ -72,11 +68,11 @@ impl Signals {
                 let descendant = sender(&info).filter(|pid| ends_hotrun && is_descendant(*pid));
                 let signal = match descendant {
                     Some(_) if descendant_reported => continue,
-                    Some(pid) => HotrunSignal::FromDescendant(Descendant {
+                    Some(pid) => HotrunSignal::FromDescendant {
                         signal,
                         pid,
                         name: executable_name(pid),
-                    }),
+                    },
                     None => HotrunSignal::Own(signal),
                 };
                 descendant_reported |= descendant.is_some();

@@ -17,6 +17,7 @@ mod tests;
 use std::future::pending;
 use std::time::Duration;
 
+use regex::Regex;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
@@ -27,7 +28,7 @@ pub use inputs::{
     Connect, Connecting, Exec, GenerationSockets, NotifyState, OnUnready, ReadyInputs,
 };
 pub use reason::{ReadyReason, UnreadyReason, list};
-pub use spec::{Pattern, ReadySpec};
+pub use spec::ReadySpec;
 
 /// How long a program that opens no socket must run to be ready.
 const RUN_TIME: Duration = Duration::from_millis(500);
@@ -102,12 +103,12 @@ async fn notified(
 }
 
 async fn printed(
-    pattern: &Pattern,
+    pattern: &Regex,
     lines: &mut mpsc::UnboundedReceiver<Vec<u8>>,
     on_unready: &mut OnUnready,
 ) -> ReadyReason {
     while let Some(line) = lines.recv().await {
-        if pattern.matches(&line) {
+        if spec::matches(pattern, &line) {
             return ReadyReason::Printed;
         }
     }

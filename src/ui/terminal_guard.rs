@@ -13,7 +13,10 @@ use crossterm::cursor::{Hide, Show};
 use crossterm::queue;
 use crossterm::style::{Print, ResetColor};
 use crossterm::terminal::{Clear, ClearType, EnableLineWrap, EndSynchronizedUpdate};
-use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SpecialCharacterIndices, Termios};
+use nix::sys::termios::{
+    FlushArg, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios,
+    tcflush, tcgetattr, tcsetattr,
+};
 
 use crate::os::terminal::{self, Size};
 use crate::os::test_hook;
@@ -136,7 +139,7 @@ fn saved() -> MutexGuard<'static, Option<Saved>> {
 
 /// Sets the terminal up for drawing. `before`: the state saved by an earlier call.
 fn set_up(terminal: &OwnedFd, keys: bool, before: Option<Saved>) -> io::Result<Saved> {
-    let current = terminal::modes(terminal)?;
+    let current = tcgetattr(terminal)?;
     // If the terminal still has the modes that hotrun set, nothing has changed them since then, so the saved modes are
     // the original ones.
     let original = match before {
@@ -148,16 +151,16 @@ fn set_up(terminal: &OwnedFd, keys: bool, before: Option<Saved>) -> io::Result<S
         let same = terminal.as_fd().try_clone_to_owned()?;
         Ok::<_, io::Error>(File::from(same))
     })?;
-    terminal::set_modes(terminal, &ours)?;
+    tcsetattr(terminal, SetArg::TCSANOW, &ours)?;
     if let Err(error) = write_setup(&mut nonblocking, keys) {
         // The terminal is not accepting output. Restore its modes, so that the next attempt finds the original ones.
-        let _ = terminal::set_modes(terminal, &original);
+        let _ = tcsetattr(terminal, SetArg::TCSANOW, &original);
         return Err(error);
     }
     Ok(Saved {
         terminal: nonblocking,
         original,
-        ours: terminal::modes(terminal).unwrap_or(ours),
+        ours: tcgetattr(terminal).unwrap_or(ours),
     })
 }
 
@@ -205,7 +208,7 @@ pub fn restore_terminal() {
     }
     // This fails if the terminal was closed.
     let _ = write_teardown(&mut saved);
-    let _ = terminal::set_modes(&saved.terminal, &saved.original);
+    let _ = tcsetattr(&saved.terminal, SetArg::TCSANOW, &saved.original);
 }
 
 /// Undoes [`write_setup`] and any modes that an unfinished frame has left on, and erases the footer. Resumes a terminal
@@ -223,10 +226,10 @@ fn write_teardown(saved: &mut Saved) -> io::Result<()> {
         // Without flow control, Ctrl-S has no effect (`termios(3)`, `IXON`).
         let mut flowing = saved.original.clone();
         flowing.input_flags.remove(InputFlags::IXON);
-        terminal::set_modes(&saved.terminal, &flowing)?;
+        tcsetattr(&saved.terminal, SetArg::TCSANOW, &flowing)?;
         // If the earlier output has still not been read, discard it: a usable terminal matters more.
         if attempt >= ATTEMPTS {
-            terminal::discard_output(&saved.terminal)?;
+            tcflush(&saved.terminal, FlushArg::TCOFLUSH)?;
         }
         thread::sleep(RETRY_AFTER);
     }
@@ -265,7 +268,7 @@ mod tests {
             rows: 24,
         };
         let (_master, terminal) = terminal::open(size).unwrap();
-        let original = terminal::modes(&terminal).unwrap();
+        let original = tcgetattr(&terminal).unwrap();
         assert!(original.input_flags.contains(InputFlags::ICRNL));
         let flags = |keys| drawing_modes(&original, keys).input_flags;
         assert!(flags(true).contains(InputFlags::ICRNL));

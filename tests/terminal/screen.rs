@@ -15,7 +15,7 @@ use hotrun::os::terminal::{self, Size};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::pty::{Winsize, openpty};
-use nix::sys::termios::{Termios, tcgetattr};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use regex::Regex;
 use tempfile::TempDir;
 
@@ -291,7 +291,7 @@ impl Screen {
 
     /// Sets the terminal's modes, like a shell that gets the terminal back.
     pub(crate) fn set_modes(&self, modes: &Termios) {
-        terminal::set_modes(self.theirs.as_ref().unwrap(), modes).unwrap();
+        tcsetattr(self.theirs.as_ref().unwrap(), SetArg::TCSANOW, modes).unwrap();
     }
 
     pub(crate) fn modes_if_any(&self) -> nix::Result<Termios> {
