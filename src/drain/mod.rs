@@ -73,7 +73,6 @@ impl DrainMonitor {
     ///
     /// `longest_response`: a response that has taken longer counts as an endless stream, for which the default quiet time
     /// is enough.
-    #[must_use]
     pub fn new(
         listeners: Vec<MonitoredListener>,
         longest_response: Duration,

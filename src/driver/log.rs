@@ -33,7 +33,7 @@ impl Log {
             started: Instant::now(),
             sink: Arc::new(Mutex::new(Ok(file))),
         };
-        let comments = Comments(log.clone());
+        let comments = log.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || comments.clone())
             .with_max_level(tracing::Level::DEBUG)
@@ -74,15 +74,12 @@ impl Log {
     }
 }
 
-/// Writes each line to the log as a comment.
-#[derive(Clone, Debug)]
-struct Comments(Log);
-
-impl Write for Comments {
+/// Writes each line as a comment.
+impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let passed = self.0.started.elapsed().as_millis();
+        let passed = self.started.elapsed().as_millis();
         for line in String::from_utf8_lossy(bytes).lines() {
-            self.0.line(&format!("# {passed} {}", line.trim()));
+            self.line(&format!("# {passed} {}", line.trim()));
         }
         Ok(bytes.len())
     }
@@ -105,7 +102,7 @@ mod tests {
     fn a_log_can_be_replayed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let log = Log::create(&path).unwrap();
+        let mut log = Log::create(&path).unwrap();
         let policy = Policy::default();
         log.begin(&policy);
         let mut machine = Machine::new(policy);
@@ -128,7 +125,7 @@ mod tests {
             );
             let reaction = machine.handle(now, event);
             log.record(now, &event, &reaction);
-            let _ = writeln!(Comments(log.clone()), "steered");
+            let _ = writeln!(log, "steered");
         }
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(" steered\n"), "{text}");

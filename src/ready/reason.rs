@@ -21,7 +21,6 @@ pub enum ReadyReason {
 impl ReadyReason {
     /// Whether only a server can become ready for this reason. A job can also keep running, print a line or make a
     /// command succeed.
-    #[must_use]
     pub const fn implies_server(self) -> bool {
         match self {
             Self::Notified | Self::Accepting | Self::Listening => true,
@@ -94,7 +93,6 @@ impl<T: Into<String>> From<T> for UnreadyReason {
 }
 
 /// Lists addresses, as in "`127.0.0.1:80` and `127.0.0.1:81`".
-#[must_use]
 pub fn list(addresses: &[SocketAddr]) -> String {
     let all: Vec<String> = addresses.iter().map(|one| format!("`{one}`")).collect();
     match all.split_last() {

@@ -34,13 +34,11 @@ pub enum ReadySpec {
 
 impl ReadySpec {
     /// Whether the rule can be checked only if the program has a socket.
-    #[must_use]
     pub fn needs_sockets(&self) -> bool {
         matches!(self, Self::Listen | Self::Http(_) | Self::Tcp)
     }
 
     /// Whether the rule needs the program's output.
-    #[must_use]
     pub fn reads_output(&self) -> bool {
         matches!(self, Self::Log(_))
     }

@@ -46,7 +46,6 @@ impl Adopter {
     }
 
     /// Finds our listeners whose address overlaps this one.
-    #[must_use]
     pub fn neighbours(&self, endpoint: Endpoint) -> Neighbours {
         let neighbours = self.inbox.ask(move |thread| thread.neighbours(endpoint));
         neighbours.unwrap_or_default()
@@ -54,7 +53,6 @@ impl Adopter {
 
     /// Returns the groups that this generation's connections to `endpoint` may reach, or `None` once the generation is
     /// no longer starting.
-    #[must_use]
     pub fn reached(&self, id: GenId, endpoint: Endpoint) -> Option<Vec<ReachedGroup>> {
         let reached = self.inbox.ask(move |thread| {
             let groups = thread.table.groups().iter().filter(|one| !one.is_hidden());
@@ -108,7 +106,6 @@ impl Adopter {
     }
 
     /// Returns the error for an address that another process uses. Finding that process takes a long time.
-    #[must_use]
     pub fn in_use(&self, endpoint: Endpoint) -> OpenError {
         let occupant = match endpoint.transport {
             Transport::Tcp => endpoint.occupant(&self.inodes()),
@@ -155,7 +152,6 @@ impl Adopter {
     }
 
     /// Returns the sockets of this generation, including those from `--listen`.
-    #[must_use]
     pub fn opened(&self, id: GenId) -> GenSockets {
         let opened = self.inbox.ask(move |thread| thread.opened(id));
         opened.unwrap_or_default()

@@ -48,7 +48,6 @@ impl Endpoint {
 
     /// Whether a socket bound to one endpoint prevents binding the other: the ports are the same, and one address
     /// covers the other. `::` also covers IPv4, unless it is IPv6-only.
-    #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         let (a, b) = (self.canonical(), other.canonical());
         self.transport == other.transport
@@ -57,7 +56,6 @@ impl Endpoint {
     }
 
     /// Whether every client of this endpoint would reach one of the others if no process listened here.
-    #[must_use]
     pub fn is_covered_by(&self, others: &[Self]) -> bool {
         let same = |other: &&Self| {
             self.transport == other.transport && self.address.port() == other.address.port()

@@ -96,7 +96,6 @@ pub struct MonitoredListener {
 
 impl MonitoredListener {
     /// Returns how many connections are waiting in the accept queue, unless all generations share it.
-    #[must_use]
     pub fn queued(&self) -> u32 {
         let queue = match self.address {
             _ if self.shared => return 0,

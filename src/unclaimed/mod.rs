@@ -68,7 +68,6 @@ pub struct Unclaimed {
 
 impl Unclaimed {
     /// Creates the state, with no connections yet.
-    #[must_use]
     pub fn new(runtime: Handle) -> Self {
         let unknown: Arc<GetReason> = Arc::new(Reason::default);
         Self {
