@@ -78,7 +78,12 @@ impl Drop for OpenListener {
         // tree may have one, and a forwarder blocked in `accept` keeps the socket open. The shutdown removes the socket
         // from its group immediately, and wakes the forwarder with EINVAL (`inet_csk_wait_for_connect` in
         // `net/ipv4/inet_connection_sock.c`, `unix_accept`).
+        //
+        // Hide the socket first: during the shutdown, it has left the group for a moment but can still be found, and the
+        // kernel resets a connection that finds it then (`inet_unhash` and `inet_lhash2_lookup` in
+        // `net/ipv4/inet_hashtables.c`, `reuseport_select_sock`).
         if self.sharing == Sharing::Steered {
+            let _ = os::hide(&*self.socket);
             let _ = self.socket.shutdown(Shutdown::Read);
         }
     }

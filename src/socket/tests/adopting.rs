@@ -329,3 +329,19 @@ async fn a_socket_that_no_process_holds_gets_no_new_connections() {
     until("one listener is left", || sockets.listener_count() == 1).await;
     second.program.ask_to_stop();
 }
+
+/// The kernel resets a connection that finds a socket that is being closed. That is too rare to be seen in a test.
+#[tokio::test]
+async fn no_connection_finds_a_socket_that_is_being_closed() {
+    let (mut sockets, adopter) = none();
+    let live = open_own(&adopter, 1, ANY.parse().unwrap());
+    sockets.switch(id(1)).unwrap();
+    let tried = bound(live.address, Protocol::TCP);
+    adopter.join(id(2), tried.try_clone().unwrap(), 5).unwrap();
+    assert_eq!(tried.device().unwrap(), None);
+    adopter.orphan_unheld(id(2), HashSet::new()).unwrap();
+    until("one listener is left", || sockets.listener_count() == 1).await;
+    let hidden = tried.device().unwrap_err();
+    assert_eq!(hidden.raw_os_error(), Some(libc::ENODEV));
+    live.program.ask_to_stop();
+}
