@@ -287,21 +287,21 @@ fn hc23_a_program_that_ignores_the_stop_signal_is_killed_and_reported() {
 #[test]
 fn the_hint_for_a_program_that_is_killed_at_its_timeout_leads_to_a_signal_that_ends_it() {
     let project = Project::new();
-    let start = |signal| {
+    let start = |signal, timeout| {
         project.server("one");
         let ignoring = Run::new(&project).program(["sh", "-c", "trap '' TERM; exec sh start"]);
-        let limited = ignoring.listen().args(["--stop-timeout", "500ms"]);
+        let limited = ignoring.listen().args(["--stop-timeout", timeout]);
         let mut run = limited.args(["--stop-signal", signal]).spawn();
         run.live();
         project.server("two");
         run.live();
         run
     };
-    let mut run = start("TERM");
+    let mut run = start("TERM", "500ms");
     let hint = run.expect_that("a hint", TIMEOUT, |event| event.mentions("`--stop-signal`"));
     assert!(hint.mentions("gen 1 did not end"), "{hint}");
     run.quit_with(1);
-    let mut run = start("QUIT");
+    let mut run = start("QUIT", "20s");
     let gone = run.wait_until_gone(1);
     assert_eq!(gone.text("outcome"), "drained", "{gone}");
     run.quit();
