@@ -48,6 +48,8 @@ pub enum UnclaimedPolicy {
     /// Let it wait.
     #[default]
     Wait,
+    /// Accept it and let it wait: the program that could accept it is about to be stopped.
+    Take,
     /// Forward it to the live generation.
     Forward,
     /// Respond to it if it speaks HTTP, and let it wait otherwise.
@@ -289,7 +291,7 @@ async fn handle(
         let responds = match *policy.borrow_and_update() {
             UnclaimedPolicy::Forward => break,
             UnclaimedPolicy::Respond => true,
-            UnclaimedPolicy::Wait => false,
+            UnclaimedPolicy::Wait | UnclaimedPolicy::Take => false,
         };
         tokio::select! {
             biased;

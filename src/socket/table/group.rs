@@ -365,6 +365,8 @@ impl Group {
             Some(_) if self.is_hidden() => UnclaimedPolicy::Forward,
             Some(id) if self.may_serve(id) => UnclaimedPolicy::Forward,
             None if env.common.responds => UnclaimedPolicy::Respond,
+            // A program that a newer one replaces may reach its first `accept` just before the stop signal kills it.
+            None if env.common.reloading => UnclaimedPolicy::Take,
             Some(_) | None => UnclaimedPolicy::Wait,
         };
         if policy != self.policy {

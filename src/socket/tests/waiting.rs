@@ -1,6 +1,7 @@
 use std::net::Shutdown;
 
 use super::*;
+use crate::os;
 
 #[tokio::test]
 async fn connections_wait_for_the_first_generation() {
@@ -35,6 +36,29 @@ async fn connections_that_wait_for_a_generation_that_dies_reach_the_next_one() {
     until("the forwarder exits", || threads_named(&forwarder) == 0).await;
     programs.iter().for_each(Program::ask_to_stop);
     let _ = to.connect();
+}
+
+/// A starting program that a newer one replaces may accept at any moment, and is killed a moment later.
+#[tokio::test]
+async fn a_replaced_program_finds_no_connection_in_its_queue() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    sockets.set_reloading(true);
+    let replaced = sockets.prepare(id(1)).unwrap().remove(0);
+    let early: Vec<_> = (0..10).map(|_| to.connect().unwrap()).collect();
+    assert_eq!(os::tcp_queue(&replaced.fd).unwrap().waiting, 10);
+    sockets.forward(id(1)).unwrap();
+    sockets.hold().unwrap();
+    until("hotrun has accepted the connections", || {
+        os::tcp_queue(&replaced.fd).unwrap().waiting == 0
+    })
+    .await;
+    let programs = start(&mut sockets, 2, Style::NonBlocking);
+    sockets.switch(id(2)).unwrap();
+    let answered = answers(early);
+    until("every connection is answered", || answered.is_finished()).await;
+    assert_eq!(answered.join().unwrap(), [2; 10]);
+    programs.iter().for_each(Program::ask_to_stop);
 }
 
 /// Returns the clients' own ports, and the ports from which the server sees them connect. The two differ if a forwarder

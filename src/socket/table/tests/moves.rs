@@ -139,7 +139,7 @@ impl World {
             return;
         }
         match self.model.arrays[&sock.group].policy {
-            UnclaimedPolicy::Wait => {}
+            UnclaimedPolicy::Wait | UnclaimedPolicy::Take => {}
             UnclaimedPolicy::Respond => moves.push(Move::Respond503),
             UnclaimedPolicy::Forward => {
                 let groups = self.model.arrays.keys();
