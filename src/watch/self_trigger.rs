@@ -46,6 +46,8 @@ pub struct SelfTrigger {
     pause: Option<(Duration, u32)>,
     /// The files that changed during the newest run, and during the last one before it in which files changed.
     seen: BTreeMap<PathBuf, FileHistory>,
+    /// The files that have changed while there was no run.
+    edited: BTreeSet<PathBuf>,
     /// The files that the runs were seen writing at least once.
     made: BTreeSet<PathBuf>,
     /// The files whose changes during a run are ignored.
@@ -90,9 +92,12 @@ impl SelfTrigger {
     /// Records that a run has started, which includes the changes for which a run was postponed.
     pub fn started(&mut self, now: Instant) {
         // A run during which nothing changes ends no row: an incremental compiler writes nothing in the run that its own
-        // output has triggered.
+        // output has triggered. But it does end the row of a file that a user edits.
         let last = self.seen.values().map(|seen| seen.run).max();
-        self.seen.retain(|_, seen| Some(seen.run) == last);
+        let (newest, edited) = (self.runs, &self.edited);
+        self.seen.retain(|path, seen| {
+            seen.run == newest || Some(seen.run) == last && !edited.contains(path)
+        });
         let before = self.newest.and_then(LatestRun::end);
         self.runs += 1;
         self.newest = Some(LatestRun {
@@ -150,6 +155,7 @@ impl SelfTrigger {
         let Some(newest) = self.during(changed) else {
             // Something other than the runs also writes these files.
             self.seen.retain(|path, _| !paths.contains(path));
+            self.edited.extend(paths.iter().cloned());
             return Verdict::Now;
         };
         if self.explains(paths, changed) {

@@ -111,6 +111,14 @@ fn an_incremental_build_that_writes_only_after_edits_is_self_triggered_the_third
         assert_eq!(runs.judge_outside(&["main.ts"]), Now);
         assert_eq!(runs.judge_next(&["main.js"]), expected);
     }
+    // A file that a user saves during each second run, but not only during runs.
+    let mut runs = Runs::default();
+    runs.start();
+    assert_eq!(runs.judge_outside(&["main.ts"]), Now);
+    for _ in 0..9 {
+        assert_eq!(runs.judge_next(&["main.ts"]), Now);
+        runs.start();
+    }
     // A file that a user saves during each second run, at varying times.
     let mut runs = Runs::default();
     for after in [1, 3, 1, 4, 2, 4, 1, 3, 2] {
