@@ -81,9 +81,12 @@ impl Drop for OpenListener {
         //
         // Hide the socket first: during the shutdown, it has left the group for a moment but can still be found, and the
         // kernel resets a connection that finds it then (`inet_unhash` and `inet_lhash2_lookup` in
-        // `net/ipv4/inet_hashtables.c`, `reuseport_select_sock`).
+        // `net/ipv4/inet_hashtables.c`, `reuseport_select_sock`). Not if the program has shut it down: the program may
+        // listen on it again.
         if self.sharing == Sharing::Steered {
-            let _ = os::hide(&*self.socket);
+            if os::is_listening(&*self.socket).unwrap_or(false) {
+                let _ = os::hide(&*self.socket);
+            }
             let _ = self.socket.shutdown(Shutdown::Read);
         }
     }

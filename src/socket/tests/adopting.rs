@@ -1,6 +1,7 @@
 //! Sockets that a program opens itself.
 
 use std::collections::HashSet;
+use std::net::Shutdown;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -344,4 +345,16 @@ async fn no_connection_finds_a_socket_that_is_being_closed() {
     let hidden = tried.device().unwrap_err();
     assert_eq!(hidden.raw_os_error(), Some(libc::ENODEV));
     live.program.ask_to_stop();
+}
+
+/// A program may shut its listener down and listen on it again.
+#[tokio::test]
+async fn a_socket_that_its_program_shuts_down_is_not_hidden() {
+    let (_sockets, adopter) = none();
+    let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
+    adopter.join(id(1), socket.try_clone().unwrap(), 5).unwrap();
+    socket.shutdown(Shutdown::Read).unwrap();
+    adopter.join(id(1), socket.try_clone().unwrap(), 5).unwrap();
+    assert_eq!(socket.device().unwrap(), None);
+    TcpStream::connect(address(&socket)).unwrap();
 }
