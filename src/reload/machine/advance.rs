@@ -1,7 +1,7 @@
 //! Does what the state allows after an event. Builds and programs are started only here.
 
 use super::generation::{GenState, Generation};
-use super::state::{Building, Pending, Queued};
+use super::state::{Building, Queued};
 use super::{Machine, Turn};
 use crate::reload::{
     Action, ArtifactId, Cause, Effect, GenEffect, GenNotice, Mode, Notice, WhenBusy,
@@ -41,14 +41,13 @@ impl Machine {
         self.pending = None;
         let nothing_built = self.artifacts.newest.is_none();
         if self.policy.builds && (pending.action == Action::Build || nothing_built) {
-            let Pending { cause, forced, .. } = pending;
+            let cause = pending.cause;
             let id = self.new_id();
             self.building = Some(Building {
                 id,
                 since: turn.now,
                 cause,
                 cancelled: false,
-                forced,
             });
             turn.notice(id, GenNotice::Building { cause });
             return turn.effect(id, GenEffect::Build);
@@ -139,6 +138,7 @@ impl Machine {
         self.generations.push(new);
         self.recovery.starts += u8::from(matches!(cause, Cause::RollBack | Cause::Crash));
         turn.notice(id, GenNotice::Starting { cause });
+        self.must_start = false;
         turn.effect(id, GenEffect::Start { artifact });
     }
 

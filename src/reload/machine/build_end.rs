@@ -12,7 +12,6 @@ impl Machine {
         match outcome {
             BuildOutcome::Failed if !building.cancelled => self.failed(id, GenFailure::Build, turn),
             BuildOutcome::Failed | BuildOutcome::Cancelled => {
-                self.pass_on_force(&building);
                 turn.notice(id, GenNotice::BuildCancelled);
             }
             BuildOutcome::Built { artifact, kept } => {
@@ -30,7 +29,7 @@ impl Machine {
     }
 
     /// Handles a build that produced what `like` was started from. Nothing is started if `like` is the newest generation
-    /// and the user did not ask for a reload.
+    /// and nothing else requires a start.
     fn unchanged(&mut self, building: &Building, like: GenId, turn: &mut Turn) {
         let id = building.id;
         let Some(artifact) = self.artifact(like) else {
@@ -38,7 +37,7 @@ impl Machine {
         };
         let candidate = self.candidate().map(|candidate| candidate.id);
         let is_newest = candidate.or(self.live()) == Some(like);
-        if !is_newest || building.forced || self.pending.is_some() || self.quit.is_some() {
+        if !is_newest || self.must_start || self.pending.is_some() || self.quit.is_some() {
             return self.built(building, artifact, turn);
         }
         self.artifacts.built(artifact);
@@ -74,7 +73,6 @@ impl Machine {
     /// Records the artifact as the newest one, in case the next build fails, but does not start it now. A generation that
     /// is queued with the previous newest artifact will be started from this one.
     fn outdated(&mut self, building: &Building, artifact: ArtifactId, turn: &mut Turn) {
-        self.pass_on_force(building);
         let newest = self.artifacts.newest;
         let is_newest =
             |queued: &&mut Queued| Some(queued.artifact) == newest && !queued.cause.rolls_back();
@@ -83,12 +81,5 @@ impl Machine {
         }
         self.artifacts.built(artifact);
         turn.notice(building.id, GenNotice::Outdated);
-    }
-
-    /// If the user asked for this build, the next one takes over that request.
-    fn pass_on_force(&mut self, building: &Building) {
-        if let Some(pending) = &mut self.pending {
-            pending.forced |= building.forced;
-        }
     }
 }

@@ -61,10 +61,11 @@ impl Machine {
             // Nothing new begins.
             Event::Begin | Event::Changed(_) | Event::ConfigChanged { .. } if quitting => {}
             Event::Begin => self.schedule(Action::Build, Cause::Begin),
-            Event::Changed(action) => match &mut self.paused {
+            Event::Changed(action) => match (&mut self.paused, action) {
                 // Held back until hotrun is resumed.
-                Some(held) => held.action = held.action.max(Some(action)),
-                None => self.schedule(action, Cause::Change),
+                (Some(held), Action::Build) => held.build = true,
+                (Some(held), Action::Restart) => held.restart = true,
+                (None, action) => self.schedule(action, Cause::Change),
             },
             Event::ConfigChanged { signal } => self.config_changed(signal, &mut turn),
             Event::Requested(request) => self.requested(request, &mut turn),

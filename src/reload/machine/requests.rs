@@ -9,12 +9,10 @@ impl Machine {
     pub(super) fn schedule(&mut self, action: Action, cause: Cause) {
         // A change or a request resets the count of starts that were caused by crashes alone.
         self.recovery.starts = 0;
-        let before = self.pending;
-        self.pending = Some(Pending {
-            action: before.map_or(action, |pending| pending.action.max(action)),
-            cause,
-            forced: cause == Cause::Request || before.is_some_and(|pending| pending.forced),
-        });
+        self.must_start |= cause == Cause::Request || action == Action::Restart;
+        let before = self.pending.map(|pending| pending.action);
+        let action = before.map_or(action, |before| before.max(action));
+        self.pending = Some(Pending { action, cause });
     }
 
     /// Handles changes to files that the program reloads when it gets a signal. A starting generation may not handle
@@ -58,7 +56,7 @@ impl Machine {
     /// Handles a request to reload, which covers all changes that were held back.
     pub(super) fn reload(&mut self) {
         if let Some(held) = &mut self.paused {
-            held.action = None;
+            (held.build, held.restart) = (false, false);
         }
         self.schedule(Action::Build, Cause::Request);
     }
@@ -78,8 +76,11 @@ impl Machine {
         for signal in held.signals.numbers() {
             self.config_changed(signal, turn);
         }
-        if let Some(action) = held.action {
-            self.schedule(action, Cause::Change);
+        if held.build {
+            self.schedule(Action::Build, Cause::Change);
+        }
+        if held.restart {
+            self.schedule(Action::Restart, Cause::Change);
         }
     }
 

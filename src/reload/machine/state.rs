@@ -25,6 +25,9 @@ pub struct Machine {
     /// The id of the next generation.
     pub(super) upcoming: GenId,
     pub(super) pending: Option<Pending>,
+    /// Whether the next successful build is started even if it is unchanged, because the user asked for a reload or a
+    /// change requires a restart, and no generation has started since.
+    pub(super) must_start: bool,
     pub(super) building: Option<Building>,
     pub(super) queued: Option<Queued>,
     /// The generations that were started and are not gone, oldest first. At most one is starting or ready, and at most
@@ -48,8 +51,6 @@ pub struct Machine {
 pub(super) struct Pending {
     pub(super) action: Action,
     pub(super) cause: Cause,
-    /// Whether the user asked for the reload, so that the artifact is started even if it is unchanged.
-    pub(super) forced: bool,
 }
 
 /// The generation that is being built.
@@ -59,7 +60,6 @@ pub(super) struct Building {
     pub(super) since: Time,
     pub(super) cause: Cause,
     pub(super) cancelled: bool,
-    pub(super) forced: bool,
 }
 
 /// The generation that is started as soon as no other generation has to end first.
@@ -73,7 +73,8 @@ pub(super) struct Queued {
 /// Changes that are held back while hotrun is paused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct HeldBack {
-    pub(super) action: Option<Action>,
+    pub(super) build: bool,
+    pub(super) restart: bool,
     pub(super) signals: SignalSet,
 }
 
@@ -124,6 +125,7 @@ impl Machine {
         Self {
             upcoming: GenId::FIRST,
             pending: None,
+            must_start: false,
             building: None,
             queued: None,
             generations: Vec::new(),

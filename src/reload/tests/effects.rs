@@ -60,7 +60,6 @@ impl World {
             cancelled: false,
             newest: true,
             answers_all: true,
-            forced: std::mem::take(&mut self.forced),
         });
     }
 
@@ -80,6 +79,7 @@ impl World {
 
     fn start(&mut self, id: GenId, artifact: ArtifactId, ledger: &mut Ledger) {
         self.paths_are_kept(ledger);
+        self.forced = false;
         let candidates = self
             .gens
             .iter()

@@ -12,12 +12,11 @@ impl World {
                 self.begun = true;
                 self.change(Action::Build);
             }
-            Event::Changed(action) if self.paused => {
-                self.held = Some(self.held.map_or(action, |held| held.max(action)));
-            }
+            Event::Changed(Action::Build) if self.paused => self.held_build = true,
+            Event::Changed(Action::Restart) if self.paused => self.held_restart = true,
             Event::Changed(action) => self.change(action),
             Event::Requested(Request::Reload) => {
-                self.held = None;
+                (self.held_build, self.held_restart) = (false, false);
                 self.forced = self.quitting.is_none();
                 self.change(Action::Build);
             }
@@ -27,8 +26,11 @@ impl World {
                 if std::mem::take(&mut self.held_config) {
                     self.configured();
                 }
-                if let Some(action) = self.held.take() {
-                    self.change(action);
+                if std::mem::take(&mut self.held_build) {
+                    self.change(Action::Build);
+                }
+                if std::mem::take(&mut self.held_restart) {
+                    self.change(Action::Restart);
                 }
             }
             // Only the machine's reaction shows whether the undo was accepted.
@@ -127,6 +129,7 @@ impl World {
         }
         self.failure_reported = false;
         self.new_reason();
+        self.forced |= action == Action::Restart;
         let build = self.policy.builds && action == Action::Build;
         if build {
             self.good = self.good.map(|_| false);
@@ -163,13 +166,6 @@ impl World {
             return;
         };
         let build = self.builds.remove(index);
-        let given_up = match outcome {
-            BuildOutcome::Cancelled => true,
-            BuildOutcome::Failed => build.cancelled,
-            BuildOutcome::Built { .. } | BuildOutcome::Unchanged { .. } => !build.newest,
-        };
-        // If the user asked for this build, the next one takes over that request.
-        self.forced |= given_up && build.forced;
         match outcome {
             BuildOutcome::Built { artifact, kept } => {
                 if kept {

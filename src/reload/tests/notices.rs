@@ -202,7 +202,7 @@ impl World {
             None => (None, None),
         };
         let fits = build.as_ref().is_some_and(|build| {
-            build.id == id && build.newest && build.answers_all && !build.forced
+            build.id == id && build.newest && build.answers_all && !self.forced
         });
         let fine = fits && same == Some(like) && newest == same && self.quitting.is_none();
         ledger.check(Rule::NothingForgotten, fine, || {
@@ -222,7 +222,7 @@ impl World {
         let Some((build, like)) = self.same.take() else {
             return;
         };
-        let asked = build.forced || !build.newest || !build.answers_all;
+        let asked = self.forced || !build.newest || !build.answers_all;
         let older = self.newest_started() != Some(like);
         let due = asked || older || self.quitting.is_some();
         ledger.check(Rule::Protocol, due, || {

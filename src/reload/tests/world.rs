@@ -4,7 +4,7 @@
 use super::past::Past;
 use super::process::{Gen, Role};
 use crate::reload::machine::tests::Rename;
-use crate::reload::{Action, GenId, Mode, Policy, Time, WhenBusy};
+use crate::reload::{GenId, Mode, Policy, Time, WhenBusy};
 
 /// A running build.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,8 +16,6 @@ pub(super) struct Build {
     pub(super) newest: bool,
     /// Whether no change at all has come since this build began.
     pub(super) answers_all: bool,
-    /// Whether the user asked for this build, or for one that it replaced.
-    pub(super) forced: bool,
 }
 
 /// Where the kernel sends new connections.
@@ -56,7 +54,7 @@ pub(super) struct World {
     pub(super) past: Past,
     /// Whether the build of the newest sources failed.
     pub(super) broken: bool,
-    /// Whether the user asked for a reload, and no build has begun for it yet.
+    /// Whether the user asked for a reload or a change required a restart, and no generation has started since.
     pub(super) forced: bool,
     /// A build that produced what this generation was started from.
     pub(super) same: Option<(Build, GenId)>,
@@ -68,9 +66,10 @@ pub(super) struct World {
     pub(super) responding: bool,
     pub(super) quitting: Option<Quitting>,
     pub(super) finished: bool,
-    /// Whether changes are held back. `held` is the most far-reaching action that any of them requires.
+    /// Whether changes are held back, and what they require.
     pub(super) paused: bool,
-    pub(super) held: Option<Action>,
+    pub(super) held_build: bool,
+    pub(super) held_restart: bool,
     pub(super) held_config: bool,
     /// Whether the user asked for an earlier artifact.
     pub(super) undo: bool,
@@ -112,7 +111,8 @@ impl World {
             quitting: None,
             finished: false,
             paused: false,
-            held: None,
+            held_build: false,
+            held_restart: false,
             held_config: false,
             undo: false,
             unrestored: false,

@@ -47,6 +47,28 @@ fn a_restart_requested_during_the_build_is_not_forgotten() {
         5400 build-ended 2 unchanged 1 -> start 2 a1 | built 2 400ms, starting 2 change
         ",
     );
+    check_serving(
+        &cargo(),
+        "
+        5000 changed build             -> build 2 | building 2 change
+        5100 changed restart           -> nothing
+        5200 changed build             -> cancel-build 2
+        5300 build-ended 2 cancelled   -> build 3 | build-cancelled 2, building 3 change
+        5400 build-ended 3 failed      -> | failed 3 build live 1
+        5500 changed build             -> build 4 | building 4 change
+        5700 build-ended 4 unchanged 1 -> start 4 a1 | built 4 200ms, starting 4 change
+        ",
+    );
+    check_serving(
+        &cargo(),
+        "
+        5000 requested pause           -> | paused
+        5100 changed restart           -> nothing
+        5200 changed build             -> nothing
+        5300 requested resume          -> build 2 | resumed, building 2 change
+        5500 build-ended 2 unchanged 1 -> start 2 a1 | built 2 200ms, starting 2 change
+        ",
+    );
 }
 
 #[test]
