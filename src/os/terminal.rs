@@ -97,8 +97,8 @@ pub fn control_session(terminal: impl AsFd) -> io::Result<()> {
 }
 
 /// Whether our process group is in the terminal's foreground, so that we may read from it, set its modes and discard
-/// output. In the background, `SIGTTIN` or `SIGTTOU` would stop us (`termios(3)`, "Job control"). Returns `true` for a terminal that is not our controlling terminal, because it does
-/// no job control for us.
+/// output. In the background, `SIGTTIN` or `SIGTTOU` would stop us (`termios(3)`, "Job control"). Returns `true` for a
+/// terminal that is not our controlling terminal, because it does no job control for us.
 pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
     match tcgetpgrp(terminal) {
         Ok(group) => Ok(group == getpgrp()),
