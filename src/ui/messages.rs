@@ -70,12 +70,18 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
 /// because the program that is then running does not contain the last saved changes.
 pub(super) fn in_footer(report: &Report) -> bool {
     let Report::Notice(Notice::Generation(_, notice)) = report else {
-        let unshown = [Notice::NothingToUndo, Notice::NothingToKill];
-        return !unshown.map(Report::Notice).contains(report);
+        return !matches!(
+            report,
+            Report::Notice(Notice::NothingToUndo | Notice::NothingToKill)
+        );
     };
     let outside = matches!(
         notice,
         GenNotice::Aborting { .. }
+            | GenNotice::Gone {
+                in_use: Some(_),
+                ..
+            }
             | GenNotice::Killing { .. }
             | GenNotice::ReloadSignalSent { .. }
             | GenNotice::ReloadSignalUnhandled { .. }

@@ -48,7 +48,9 @@ impl RecentOutput {
             level, rendered, ..
         } = report
         {
-            self.build.diagnostic(*level, rendered);
+            if *level == Level::Error {
+                self.build.diagnostic(*level, rendered);
+            }
         } else if let Report::BuildLine(_, text) = report {
             self.build.add(text);
         } else if let Report::Message { level, text, .. } = report {

@@ -48,7 +48,8 @@ pub enum UnclaimedPolicy {
     /// Let it wait.
     #[default]
     Wait,
-    /// Accept it and let it wait: the program that could accept it is about to be stopped.
+    /// Accept it and let it wait, because a program that is about to be stopped could accept it. Those beyond the limit
+    /// stay in the queue.
     Take,
     /// Forward it to the live generation.
     Forward,
@@ -216,7 +217,7 @@ impl ForwarderThread {
     fn wait(&self, bell: &net::UnixStream) -> io::Result<PollFlags> {
         let accepts = *self.policy.borrow() != UnclaimedPolicy::Wait;
         let crowded = accepts && self.unclaimed.places.available_permits() == 0;
-        // While connections have to wait, or no place is free, leave them in the queue.
+        // Leave connections in the queue if the policy says so or no place is free.
         let wanted = match accepts && !crowded {
             true => PollFlags::POLLIN,
             false => PollFlags::empty(),

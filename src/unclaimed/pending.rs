@@ -46,7 +46,7 @@ impl PendingConnection {
     /// Waits for the client's next event. Looks for an HTTP request only if `responds` is set. Cancel safe.
     pub(super) async fn wait(&mut self, responds: bool) -> ClientEvent {
         loop {
-            let silent = self.place.is_some() && self.received.is_empty();
+            let silent = responds && self.place.is_some() && self.received.is_empty();
             tokio::select! {
                 biased;
                 event = self.event(responds) => return event,
@@ -71,7 +71,7 @@ impl PendingConnection {
         }
         while self.received.len() < MOST_READ {
             match self.read().await {
-                Ok(0) if self.place.is_some() => return ClientEvent::Unanswerable,
+                Ok(0) if responds && self.place.is_some() => return ClientEvent::Unanswerable,
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(_) => return ClientEvent::Gone,

@@ -18,6 +18,9 @@ const OFTEN: usize = 3;
 /// changes in [`OFTEN`] runs, and never between them, it is taken to be written by the runs themselves.
 const MANY: usize = 5;
 
+/// For how many runs after an edit a file counts as one that a user edits.
+const LATELY: u32 = 10;
+
 /// How long after the start of a program a write may be part of the start.
 const PROGRAM_STARTS: Duration = Duration::from_secs(10);
 
@@ -46,8 +49,8 @@ pub struct SelfTrigger {
     pause: Option<(Duration, u32)>,
     /// The files that changed during the newest run, and during the last one before it in which files changed.
     seen: BTreeMap<PathBuf, FileHistory>,
-    /// The files that have changed while there was no run.
-    edited: BTreeSet<PathBuf>,
+    /// The files that have changed while there was no run, each with the number of the run before its last such change.
+    edited: BTreeMap<PathBuf, u32>,
     /// The files that the runs were seen writing at least once.
     made: BTreeSet<PathBuf>,
     /// The files whose changes during a run are ignored.
@@ -76,8 +79,8 @@ struct FileHistory {
     run: u32,
     /// The number of runs in a row in which the file changed.
     times: usize,
-    /// The number of runs in a row in which the first change came at almost the same time after the start, not counting
-    /// runs during which no file changed. A run counts as the third only if it began after a pause.
+    /// The number of runs in a row in which the first change came at almost the same time after the start. Runs during
+    /// which no file changed do not count, unless a user has edited the file lately. A run counts as the third only if it began after a pause.
     alike: usize,
     /// The number of runs in a row in which the file changed and that began after a long pause. A user who saves while
     /// a run is postponed ends the row.
@@ -92,11 +95,12 @@ impl SelfTrigger {
     /// Records that a run has started, which includes the changes for which a run was postponed.
     pub fn started(&mut self, now: Instant) {
         // A run during which nothing changes ends no row: an incremental compiler writes nothing in the run that its own
-        // output has triggered. But it does end the row of a file that a user edits.
+        // output has triggered. But it does end the row of a file that a user has edited lately.
         let last = self.seen.values().map(|seen| seen.run).max();
-        let (newest, edited) = (self.runs, &self.edited);
+        let (newest, edited) = (self.runs, &mut self.edited);
+        edited.retain(|_, run| *run + LATELY >= newest);
         self.seen.retain(|path, seen| {
-            seen.run == newest || Some(seen.run) == last && !edited.contains(path)
+            seen.run == newest || Some(seen.run) == last && !edited.contains_key(path)
         });
         let before = self.newest.and_then(LatestRun::end);
         self.runs += 1;
@@ -155,7 +159,8 @@ impl SelfTrigger {
         let Some(newest) = self.during(changed) else {
             // Something other than the runs also writes these files.
             self.seen.retain(|path, _| !paths.contains(path));
-            self.edited.extend(paths.iter().cloned());
+            let edited = paths.iter().map(|path| (path.clone(), self.runs));
+            self.edited.extend(edited);
             return Verdict::Now;
         };
         if self.explains(paths, changed) {

@@ -123,7 +123,8 @@ impl WatchTree {
 
     /// Stops watching every directory that `filter` no longer needs.
     pub(super) fn prune(&mut self, filter: &mut Filter) {
-        let anchors = filter.files().filter_map(|file| anchor_of(file));
+        let roots = filter.files().chain(filter.dirs());
+        let anchors = roots.filter_map(|root| anchor_of(root));
         let anchors: BTreeSet<PathBuf> = anchors.map(Path::to_owned).collect();
         let mut keep = |dir: &PathBuf| anchors.contains(dir) || filter.covers(dir);
         self.polled.dirs.retain(&mut keep);

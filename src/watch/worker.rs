@@ -279,13 +279,14 @@ impl WatchWorker {
     /// If something in a root was removed, the root itself may be removed later. Its parent reports that even while a
     /// process uses the root (see [`check_roots`](Self::check_roots)).
     fn watch_for_removal(&mut self, path: &Path) {
-        let Some(root) = path.parent().map(Path::to_owned) else {
+        let is_known = self.snapshot.knows(path) || self.tree.knows(path);
+        let Some(root) = path.parent().filter(|_| is_known).map(Path::to_owned) else {
             return;
         };
-        let is_known = self.snapshot.knows(path) || self.tree.knows(path);
         let is_root = self.spec.named_paths().any(|named| named == root);
-        if is_known && is_root && !root.parent().is_some_and(|above| self.tree.knows(above)) {
+        if is_root && !root.parent().is_some_and(|above| self.tree.knows(above)) {
             self.tree.anchor(std::slice::from_ref(&root));
+            self.check_roots();
         }
     }
 

@@ -177,7 +177,7 @@ fn a_server_that_exits_at_once_on_the_stop_signal_gets_it_after_the_response() {
 
 #[test]
 fn a_server_that_exits_during_a_request_is_not_reported_as_drained() {
-    let (gone, response) = reload_a_hasty_server("1s", 60_000);
+    let (gone, response) = reload_a_hasty_server("5s", 60_000);
     assert!(gone.contains("unfinished"), "{gone}");
     assert!(gone.contains(r#""connections_in_use":1"#), "{gone}");
     response.expect_err("the request fails when the server exits");

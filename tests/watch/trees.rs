@@ -244,12 +244,14 @@ fn hc04_replacing_a_root_in_use_is_noticed() {
 
 #[test]
 fn hc04_a_root_in_use_that_is_removed_long_after_its_files_is_noticed() {
-    let root = tree(&[("project/main.rs", "one")]);
+    let root = tree(&[("project/main.rs", "one"), ("project/.gitignore", "*.log")]);
     let path = root.path().canonicalize().expect(CAN_RESOLVE);
     let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("project")]);
     let in_use = fs::File::open(path.join("project")).expect("can open the directory");
     watched.remove("project/main.rs");
     assert_eq!(watched.changed(), [path.join("project/main.rs")]);
+    watched.remove("project/.gitignore");
+    std::thread::sleep(Duration::from_millis(500));
     fs::remove_dir(path.join("project")).expect(CAN_REMOVE);
     watched.write("project/main.rs", "two");
     assert_eq!(watched.changed(), [path.join("project/main.rs")]);

@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    /// Checks that the build of `id` produced what `like` was started from, and that the user did not ask for a reload.
+    /// Checks that the build of `id` produced what `like` was started from, and that nothing else requires a start.
     pub(super) fn unchanged(&mut self, id: GenId, like: GenId, ledger: &mut Ledger) {
         let newest = self.newest_started();
         let (build, same) = match self.same.take() {

@@ -61,6 +61,25 @@ async fn a_replaced_program_finds_no_connection_in_its_queue() {
     programs.iter().for_each(Program::ask_to_stop);
 }
 
+/// Each silent client keeps its place, because hotrun responds to nobody.
+#[tokio::test]
+async fn no_silent_connection_is_closed_while_it_waits_for_a_start() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    sockets.set_reloading(true);
+    let replaced = sockets.prepare(id(1)).unwrap().remove(0);
+    let to = tcp(&sockets, 0);
+    let silent: Vec<_> = (0..600).map(|_| TcpStream::connect(to).unwrap()).collect();
+    sockets.forward(id(1)).unwrap();
+    sockets.hold().unwrap();
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(os::tcp_queue(&replaced.fd).unwrap().waiting, 600 - 256);
+    for client in &silent {
+        client.set_nonblocking(true).unwrap();
+        let peeked = client.peek(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(peeked, Err(io::ErrorKind::WouldBlock));
+    }
+}
+
 /// Returns the clients' own ports, and the ports from which the server sees them connect. The two differ if a forwarder
 /// is in between.
 fn ports_seen(clients: &[TcpStream], server: &TcpListener) -> (Vec<u16>, Vec<u16>) {

@@ -140,6 +140,24 @@ fn finish_prints_the_unfinished_line_and_removes_the_footer() {
 }
 
 #[test]
+fn connections_that_were_cut_off_are_reported_above_the_footer() {
+    let mut terminal = terminal_with_one_live();
+    let (how, took) = (Stopped::TimedOut, ms(10_200));
+    let gone = |in_use| {
+        let in_use = NonZero::new(in_use);
+        notice(Notice::Generation(
+            ONE,
+            GenNotice::Gone { how, in_use, took },
+        ))
+    };
+    terminal.report(&[gone(0)]);
+    assert!(!terminal.everything().contains("gen 1 killed"));
+    terminal.report(&[gone(2)]);
+    let all = terminal.everything();
+    assert!(all.contains("gen 1 killed at its timeout"), "{all}");
+}
+
+#[test]
 fn nothing_is_written_while_nothing_changes() {
     let mut terminal = terminal_with_one_live();
     let before = terminal.recorder.all().len();

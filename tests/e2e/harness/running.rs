@@ -273,7 +273,7 @@ impl Running {
     }
 
     #[track_caller]
-    fn fail(&mut self, why: &str) -> ! {
+    pub(crate) fn fail(&mut self, why: &str) -> ! {
         let all: Vec<_> = self.so_far().iter().map(ToString::to_string).collect();
         let last = all.len().saturating_sub(60);
         panic!("{why}; the last events:\n{}", all[last..].join("\n"));

@@ -243,7 +243,10 @@ impl Scenario {
         self.held = false;
         if let Some(waiting) = self.waiting.take() {
             let answer = waiting.join().expect("the client has not panicked");
-            answer.expect("the waiting client gets a response");
+            if let Err(failure) = answer {
+                let why = format!("the waiting client got no response: {failure}");
+                self.run().fail(&why);
+            }
         }
     }
 
