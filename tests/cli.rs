@@ -163,6 +163,19 @@ fn the_first_commands_in_the_readme_run_the_example_and_the_tests() {
     assert_eq!(commands.next(), Some("cargo test"));
 }
 
+/// Without `--locked`, `cargo install` ignores the lock file.
+#[test]
+fn the_readme_and_the_guide_install_with_the_lock_file() {
+    let mut count = 0;
+    for (name, text) in documents() {
+        for line in text.lines().filter(|line| line.contains("cargo install")) {
+            assert!(line.contains(" --locked"), "{name}: {line}");
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+}
+
 #[test]
 fn the_examples_in_the_help_are_valid() {
     let help = cli::command().render_long_help().to_string();

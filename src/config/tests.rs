@@ -59,6 +59,7 @@ fn the_build_option_needs_a_command() {
         message(&["-b", "make"]),
         "`--build` needs a COMMAND to start after the build"
     );
+    assert!(read_in(empty().path(), &["-b", "make", "--", "./app"]).is_ok());
 }
 
 #[test]

@@ -82,6 +82,17 @@ fn a_package_without_a_binary_is_refused() {
     let error = package.plan("cargo run");
     let error = error.expect_err("a package without a binary must be refused");
     assert_eq!(error.message(), "no binary in `small`");
+    let hint = error.first_hint().expect("the error must have a hint");
+    assert!(
+        hint.contains("`src/main.rs`") && hint.contains("`--example`"),
+        "{hint}"
+    );
+    package.write("examples/shown.rs", "fn main() {}\n");
+    let plan = package.plan("cargo run --example shown");
+    plan.expect("`--example` must select the example");
+    package.write("src/main.rs", "fn main() {}\n");
+    let plan = package.plan("cargo run");
+    plan.expect("the package has a binary again");
 }
 
 /// Creates a workspace with a server that depends on the member `used` and on the package `../outside`, and with

@@ -1,9 +1,12 @@
 //! Tests that libraries and servers accept the sockets that `--listen` passes as systemd does. The tests with the axum
 //! example cover `listenfd`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::harness::request_loop::RequestLoop;
+use crate::harness::sockets::free_address;
 use crate::harness::{
     BUILD_TIMEOUT, PYTHON, Project, Run, Running, TIMEOUT, app_builds, gunicorn, http, skip, until,
 };
@@ -55,6 +58,45 @@ fn source(file: &str, word: &str) -> String {
         other => panic!("no such program: {other}"),
     };
     source.replace("WORD", word)
+}
+
+/// Starts a command with a listener as its descriptor 3, as `systemd-socket-activate` does. `systemd-socket-activate`
+/// itself passes hardly any variables on.
+const ACTIVATE: &str = "import os, socket, sys
+s = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')
+os.execv(sys.argv[2], sys.argv[2:])
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn hotrun_takes_the_socket_that_it_is_activated_with() {
+    let project = Project::new();
+    project.server("one");
+    let launcher = project.beside("activate.py");
+    fs::write(&launcher, ACTIVATE).expect("can write the launcher");
+    let address = free_address();
+    let launch = format!(
+        "exec {PYTHON} '{}' {} \"$0\" \"$@\"",
+        launcher.display(),
+        address.port()
+    );
+    let run = Run::through(&project, &launch).opens(address);
+    let mut run = run.program(["sh", "start"]).spawn();
+    assert_eq!(run.live(), 1);
+    let asking = RequestLoop::start(address);
+    for generation in 2..=3 {
+        project.server(&generation.to_string());
+        assert_eq!(run.live(), generation);
+        asking.more(10);
+        let expected = format!("generation {generation} version {generation}\n");
+        assert_eq!(run.get("/"), expected);
+        run.wait_until_gone(generation - 1);
+    }
+    asking.assert_none_lost();
+    run.quit();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Invalid input leads to a clear error and the right exit code, and leaves nothing behind.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{Project, Run, TIMEOUT};
 
@@ -95,15 +96,25 @@ fn a_missing_command_is_reported() {
     let project = Project::new();
     let run = Run::new(&project).program(["no-such-command-anywhere"]);
     assert_refused(run, 2, &["no-such-command-anywhere"]);
+    let line = "echo up && sleep 1000";
+    assert_refused(Run::new(&project).program([line]), 2, &["sh -c '...'"]);
+    let mut run = Run::new(&project).program(["sh", "-c", line]).spawn();
+    run.wait_for_line(1, "up");
+    run.quit();
 }
 
 #[test]
 fn a_command_that_is_not_executable_is_reported() {
     let project = Project::new();
-    project.save("script", "true");
-    let run = Run::new(&project).program(["./script"]);
-    assert_refused(run, 2, &["./script", "executable"]);
+    project.save("script", "#!/bin/sh\necho up\nsleep 1000");
+    let run = || Run::new(&project).program(["./script"]);
+    assert_refused(run(), 2, &["`chmod +x ./script` makes it executable"]);
     project.assert_untouched(&["script"]);
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(project.work().join("script"), mode).expect("can change the mode");
+    let mut run = run().spawn();
+    run.wait_for_line(1, "up");
+    run.quit();
 }
 
 #[test]

@@ -295,4 +295,11 @@ fn only_inputs_trigger_builds_even_with_a_base_directory_for_dep_info() {
     write(&project, "src/main.rs", &prints("two"));
     assert_prints(&mut run, "two");
     run.quit();
+    let run = Run::new(&project).args(["--on", "Rocket.toml=restart"]);
+    let mut run = run.program(["cargo", "run"]).spawn();
+    run.live();
+    write(&project, "Rocket.toml", "a = 3");
+    assert_eq!(run.live(), 2);
+    run.assert_count("building", 1);
+    run.quit();
 }

@@ -200,4 +200,16 @@ fn hc08_self_triggered_builds_are_reported_and_do_not_go_on_forever() {
     run.wait_until_quiet(QUIET);
     run.assert_count("building", builds + 1);
     run.quit();
+
+    assert!(
+        named.text("hint").contains("`--ignore 'generated'`"),
+        "{named}"
+    );
+    let options = ["--build", build, "--ignore", "generated"];
+    let mut run = project.run().listen().args(options).spawn();
+    run.live();
+    run.wait_until_quiet(QUIET);
+    run.assert_count("building", 1);
+    assert!(!run.so_far().iter().any(|event| event.mentions("generated")));
+    run.quit();
 }

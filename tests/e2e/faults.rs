@@ -61,6 +61,27 @@ fn hc14_a_program_that_hangs_fails_at_the_ready_timeout() {
 }
 
 #[test]
+fn the_hint_for_a_program_that_is_not_ready_in_time_helps() {
+    let project = Project::new();
+    project.faulty("late=2000");
+    let start = |options: &[&str]| project.run().listen().args(options).spawn();
+    let mut run = start(&["--ready-timeout", "1s"]);
+    let hint = run.expect_that("a hint", TIMEOUT, |event| {
+        event.mentions("allows more time")
+    });
+    let names = |option| hint.text("hint").contains(option);
+    assert!(names("`--ready`") && names("`--ready-timeout`"), "{hint}");
+    run.quit();
+    for options in [["--ready-timeout", "20s"], ["--ready", "delay:100ms"]] {
+        let mut run = start(&options);
+        assert_eq!(run.live(), 1);
+        assert_eq!(run.get("/"), "generation 1 version 1\n");
+        run.assert_count("failed", 0);
+        run.quit();
+    }
+}
+
+#[test]
 fn hc14_a_program_killed_before_it_is_ready_does_not_go_live() {
     let project = Project::new();
     let mut run = serving(&project, &[]);

@@ -216,4 +216,17 @@ fn hc08_a_self_triggered_command_is_reported_and_does_not_run_forever() {
     assert_eq!(runs(&mut run), before + 1);
     run.assert_count("starting", 1);
     run.quit();
+
+    let ignore = "made.css=ignore";
+    assert!(
+        named.text("hint").contains(&format!("`--on '{ignore}'`")),
+        "{named}"
+    );
+    let run = project.run().listen().args(["--on", rule, "--on", ignore]);
+    let mut run = run.spawn();
+    run.live();
+    project.save("style.css", "c\n");
+    run.wait_until_quiet(Duration::from_millis(1500));
+    assert_eq!(runs(&mut run), 1);
+    run.quit();
 }

@@ -289,6 +289,7 @@ fn temporary_files_are_recognized_by_name() {
         "replay_pid4711.log",
         "npm-debug.log",
         "npm-debug.log.1234",
+        "rustc-ice-2026-11-29T18_00_00-4711.txt",
         "core",
         "core.4711",
     ] {

@@ -6,6 +6,34 @@ use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{TIMEOUT, http, until};
 
+/// Opens a debugger's port first, which closes every connection without a response.
+const DEBUGGED: &str = "
+debugger = open_socket(port=port + 1)
+threading.Thread(target=serve, args=(debugger, None), daemon=True).start()
+time.sleep(.5)
+serve(open_socket())
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_debuggers_port_does_not_keep_the_http_probe_from_the_programs_own_port() {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    let app = App::python(DEBUGGED);
+    let mut run = app.run().args(["--ready", "http:/"]).spawn();
+    wait_until_serving(&mut run);
+    let asking = RequestLoop::start(app.address());
+    for generation in 2..=3 {
+        app.save(&format!("{DEBUGGED}# {generation}"));
+        assert_eq!(run.live(), generation);
+        asking.more(10);
+        run.wait_until_gone(generation - 1);
+    }
+    asking.assert_none_lost();
+    run.quit();
+}
+
 #[test]
 #[ignore = "needs python3"]
 fn hc32_a_generation_may_open_more_fewer_or_different_ports() {

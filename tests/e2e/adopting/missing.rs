@@ -2,7 +2,7 @@
 
 use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{TIMEOUT, http};
+use crate::harness::{Event, TIMEOUT, http};
 
 /// Opens a second port at once. From generation 2 on, opens the main port only when the file `open` exists.
 const SLOW: &str = "
@@ -46,19 +46,19 @@ fn the_old_generation_serves_until_the_new_one_has_opened_every_port() {
     run.quit();
 }
 
-/// Restarts itself when its file changes, as the development servers of many frameworks do.
+/// Restarts itself when its file changes, as the development servers of many frameworks do, unless it has `--noreload`.
 const SELF_RESTARTING: &str = "
 time.sleep(.5)
 s = open_socket()
 threading.Thread(target=serve, args=(s,), daemon=True).start()
 before = os.stat(__file__).st_mtime_ns
-while os.stat(__file__).st_mtime_ns == before: time.sleep(.005)
+while '--noreload' in sys.argv or os.stat(__file__).st_mtime_ns == before: time.sleep(.005)
 os.execv(sys.executable, [sys.executable] + sys.argv)
 ";
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_that_restarts_itself_during_a_reload_refuses_no_connection() {
+fn a_program_that_restarts_itself_refuses_no_connection_and_loses_none_if_that_is_turned_off() {
     if !installed_or_skip(PYTHON) {
         return;
     }
@@ -76,6 +76,24 @@ fn a_program_that_restarts_itself_during_a_reload_refuses_no_connection() {
     let outcome = asking.assert_lost_at_most(3 * 2);
     let refused = |failure: &&String| failure.starts_with("cannot connect");
     assert_eq!(outcome.failures.iter().find(refused), None);
+    let says = |event: &&Event| event.mentions("seems to restart itself");
+    let said: Vec<_> = run.so_far().iter().filter(says).cloned().collect();
+    assert_eq!(said.len(), 1);
+    assert!(said[0].text("hint").contains("`--noreload`"));
+    run.quit();
+
+    let run = app.run_as([PYTHON, "app.py", "--noreload"]);
+    let mut run = run.args(["--ready", "listen"]).spawn();
+    wait_until_serving(&mut run);
+    let asking = RequestLoop::start(app.address());
+    for generation in 2..=3 {
+        app.save(&format!("{SELF_RESTARTING}# again {generation}"));
+        assert_eq!(run.live(), generation);
+        run.wait_until_gone(generation - 1);
+        asking.more(10);
+    }
+    asking.assert_none_lost();
+    assert_eq!(run.so_far().iter().filter(says).count(), 0);
     run.quit();
 }
 

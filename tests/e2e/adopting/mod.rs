@@ -4,6 +4,7 @@ mod addresses;
 mod closing;
 mod crashes;
 mod datagrams;
+mod hints;
 mod isolation;
 mod missing;
 mod own_address;
