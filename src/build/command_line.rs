@@ -313,6 +313,8 @@ mod tests {
         assert_eq!(run.color.as_deref(), Some("always"));
         assert_eq!(run.directory, Path::new("/w/sub"));
         assert_eq!(run.resolution, ["--features", "x", "--locked"]);
+        let script = parse("cargo +nightly -Zscript run --manifest-path srv.rs").unwrap();
+        assert_eq!(script.resolution, ["-Zscript"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use crate::harness::project::run_to_success;
 use crate::harness::{BUILD_TIMEOUT, Project, Run, Running};
 
 const MANIFEST: &str = "[package]\nname = 'small'\nversion = '0.1.0'\nedition = '2024'\n";
@@ -301,5 +302,41 @@ fn only_inputs_trigger_builds_even_with_a_base_directory_for_dep_info() {
     write(&project, "Rocket.toml", "a = 3");
     assert_eq!(run.live(), 2);
     run.assert_count("building", 1);
+    run.quit();
+}
+
+/// Compiles the package, and then removes one of its sources, but only the first time.
+const WRAPPER: &str = "#!/bin/sh
+\"$@\" || exit
+case \"$*\" in *'--crate-name small '*) if mkdir ../once; then rm made.txt; fi;; esac
+exit 0
+";
+
+#[test]
+fn every_file_is_watched_if_cargo_names_an_input_that_does_not_exist() {
+    let config = "[build]\ndep-info-basedir = '.'\nrustc-wrapper = './wrapper'\n";
+    let main = prints("{}").replace("{}\"", "{}\", include_str!(\"../made.txt\")");
+    let files = [
+        (".cargo/config.toml", config),
+        ("src/main.rs", &main),
+        ("made.txt", "one"),
+    ];
+    let project = package(&files);
+    // A shell writes the file, because `exec` fails while any process has it open for writing (`ETXTBSY`).
+    let script = "printf %s \"$0\" > wrapper && chmod 755 wrapper";
+    let mut shell = Command::new("sh");
+    run_to_success(
+        shell
+            .args(["-c", script, WRAPPER])
+            .current_dir(project.work()),
+    );
+    let mut run = start(&project, "cargo run");
+    run.expect_that(
+        "a warning about the missing input",
+        BUILD_TIMEOUT,
+        |event| event.mentions("`made.txt`, which does not exist, so every file is watched"),
+    );
+    write(&project, "made.txt", "two");
+    assert_prints(&mut run, "two");
     run.quit();
 }

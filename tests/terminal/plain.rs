@@ -142,3 +142,23 @@ fn the_option_stdin_program_passes_input_to_the_program() {
     screen.press("\x03");
     assert_eq!(screen.ended().code(), Some(0));
 }
+
+#[test]
+fn a_program_that_waits_for_the_terminal_is_reported_and_the_suggested_options_help() {
+    let read = "echo running; read -r word </dev/tty; echo \"got $word\"; exec sleep 1000";
+    let project = Project::new("true", read);
+    let mut screen = Screen::start(&project.hotrun(&["--ui", "plain"]), 120, 12);
+    screen.until("a message that the program is stopped", |text| {
+        text.contains("is stopped: it is waiting for the terminal")
+            && text.contains("`--ui live --stdin program`")
+    });
+    screen.press("\x03");
+    assert_eq!(screen.ended().code(), Some(0));
+    let options = ["--ui", "live", "--stdin", "program"];
+    let mut screen = Screen::start(&project.hotrun(&options), 80, 12);
+    screen.until("gen 1 to be live", |text| text.contains("gen 1 live"));
+    screen.press("word\n");
+    screen.until("the program's answer", |text| text.contains("\ngot word\n"));
+    screen.press("\x03");
+    assert_eq!(screen.ended().code(), Some(0));
+}
