@@ -140,3 +140,11 @@ fn a_failed_build_that_prints_nothing_is_reported_with_its_exit_status() {
     assert_eq!(run.expect("failed").text("reason"), "build");
     run.quit();
 }
+
+#[test]
+fn a_descriptor_that_is_no_tcp_socket_is_refused_at_activation() {
+    let project = Project::new();
+    let activate = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3</dev/null";
+    let run = Run::through(&project, activate).program(["true"]);
+    assert_refused(run, 2, &["`LISTEN_FDS`", "--listen unix:PATH"]);
+}
