@@ -18,7 +18,11 @@ const OFTEN: usize = 3;
 /// changes in [`OFTEN`] runs, and never between them, it is taken to be written by the runs themselves.
 const MANY: usize = 5;
 
-/// For how many runs after an edit a file counts as one that a user edits.
+/// Like [`OFTEN`], but for a file that a user has edited lately: a user who saves while short builds run may do so at
+/// almost the same time after each start.
+const OFTEN_IF_EDITED: usize = 5;
+
+/// For how many runs after an edit a file counts as edited lately.
 const LATELY: u32 = 10;
 
 /// How long after the start of a program a write may be part of the start.
@@ -168,6 +172,7 @@ impl SelfTrigger {
         }
         let (run, after) = (self.runs, changed - newest.started);
         let (mut alike, mut rested, mut times) = (usize::MAX, usize::MAX, usize::MAX);
+        let mut needed = OFTEN;
         let unexplained = paths.iter().filter(|path| !self.own.contains(*path));
         for path in unexplained {
             let first = FileHistory {
@@ -183,17 +188,21 @@ impl SelfTrigger {
             alike = alike.min(seen.alike);
             rested = rested.min(seen.rested);
             times = times.min(seen.times);
+            if self.edited.contains_key(path) {
+                needed = OFTEN_IF_EDITED;
+            }
         }
-        if alike >= OFTEN || times > MANY && rested >= OFTEN {
+        if alike >= needed || times > MANY && rested >= OFTEN {
             self.own.extend(paths.iter().cloned());
             return Verdict::SelfTriggered;
         }
         if alike == 1 && times <= MANY {
             return Verdict::Now;
         }
-        // If the times vary, the runs become less and less frequent.
+        // The runs become less and less frequent.
         let times = u32::try_from(times.saturating_sub(MANY)).unwrap_or(u32::MAX);
-        self.pause = Some((2 * almost(after), times));
+        let longer = [1, 1, 1, 3, 9][alike.min(4)];
+        self.pause = Some((2 * longer * almost(after), times));
         Verdict::Later
     }
 

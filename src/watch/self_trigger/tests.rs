@@ -63,6 +63,15 @@ fn a_run_that_writes_its_inputs_is_self_triggered_the_third_time() {
 }
 
 #[test]
+fn a_run_that_writes_a_file_that_is_also_edited_is_self_triggered_the_fifth_time() {
+    let mut runs = Runs::default();
+    runs.start();
+    assert_eq!(runs.judge_outside(&["main.rs"]), Now);
+    let found = [Now, Later, Later, Later, SelfTriggered];
+    assert_eq!(found.map(|_| runs.judge_next(&["main.rs"])), found);
+}
+
+#[test]
 fn runs_that_write_at_varying_times_are_postponed_longer_and_longer_and_then_self_triggered() {
     let mut history = SelfTrigger::default();
     let (mut now, mut pauses) = (Instant::now(), Vec::new());
