@@ -84,7 +84,8 @@ struct FileHistory {
     /// The number of runs in a row in which the file changed.
     times: usize,
     /// The number of runs in a row in which the first change came at almost the same time after the start. Runs during
-    /// which no file changed do not count, unless a user has edited the file lately. A run counts as the third only if it began after a pause.
+    /// which no file changed do not count, unless a user has edited the file lately. A run counts as the third only if
+    /// it began after a pause.
     alike: usize,
     /// The number of runs in a row in which the file changed and that began after a long pause. A user who saves while
     /// a run is postponed ends the row.

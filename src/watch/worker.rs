@@ -280,12 +280,11 @@ impl WatchWorker {
     /// process uses the root (see [`check_roots`](Self::check_roots)).
     fn watch_for_removal(&mut self, path: &Path) {
         let is_known = self.snapshot.knows(path) || self.tree.knows(path);
-        let Some(root) = path.parent().filter(|_| is_known).map(Path::to_owned) else {
-            return;
-        };
-        let is_root = self.spec.named_paths().any(|named| named == root);
-        if is_root && !root.parent().is_some_and(|above| self.tree.knows(above)) {
-            self.tree.anchor(std::slice::from_ref(&root));
+        let is_it = |root: &&Path| is_known && path.parent() == Some(root);
+        let root = self.spec.named_paths().find(is_it).map(Path::to_owned);
+        let is_watched = |root: &PathBuf| root.parent().is_some_and(|above| self.tree.knows(above));
+        if let Some(root) = root.filter(|root| !is_watched(root)) {
+            self.tree.anchor(&[root]);
             self.check_roots();
         }
     }

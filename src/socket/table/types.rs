@@ -220,7 +220,8 @@ pub(in crate::socket) enum Op {
     LinkPath { listener: ListenerId },
     /// Like `LinkPath`, but only if the path does not exist.
     RestorePath { listener: ListenerId },
-    /// Hide the socket if it listens, shut it down and close it. It leaves the group immediately, and the last member takes its index.
+    /// Hide the socket if it listens, shut it down and close it. It leaves the group immediately, and the last member
+    /// takes its index.
     Close { listener: ListenerId },
     /// Hide the listener, so that new connections reach the listeners on an address that covers this one instead.
     Hide { listener: ListenerId },
