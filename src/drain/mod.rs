@@ -102,8 +102,8 @@ impl DrainMonitor {
 
     /// Waits until every handshake with the generation has finished (for at most 3 s), its accept queues are empty, and
     /// none of its connections is new. A connection is new until its first byte arrives (for at most 2 s) and until the
-    /// program has read that byte. If the system does not report connections, it waits only 20 ms,
-    /// which is also the least that it takes.
+    /// program has read that byte. If the system does not report connections, it waits only 20 ms, which is also the
+    /// least that it takes.
     pub async fn quiescent(&self, pids: impl Fn() -> Vec<i32>) {
         let quiescent = until(self.polls(QUIET), pids, Polls::is_quiescent);
         let _ = tokio::join!(sleep(Duration::from_millis(20)), quiescent);

@@ -171,8 +171,7 @@ impl Driver {
         let (verdict, writer) = match action {
             RuleAction::Ignore => return false,
             RuleAction::Signal(_) => return true,
-            RuleAction::Restart if trigger.explains(paths, changed) => return false,
-            RuleAction::Restart => return true,
+            RuleAction::Restart => return !trigger.explains(paths, changed),
             RuleAction::Build => (trigger.judge(paths, changed), "the build".to_owned()),
             RuleAction::Run(line) => {
                 let trigger = &mut self.commands.entry(line.clone()).or_default().trigger;

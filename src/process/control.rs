@@ -179,8 +179,8 @@ impl ProgramEvents {
         self.0.recv().await
     }
 
-    /// Waits until the program's first process has ended. Returns earlier, and may be called again, if a
-    /// process is stopped because it waits for the terminal.
+    /// Waits until the program's first process has ended. Returns earlier, and may be called again, if a process is
+    /// stopped because it waits for the terminal.
     pub async fn first_exit(&mut self) -> Result<FirstExit, Refusal> {
         while let Some(event) = self.next().await {
             match event {

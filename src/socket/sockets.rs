@@ -291,7 +291,6 @@ impl Route {
         let group = self.group;
         let divert = |to| TableInput::Divert { group, port, to };
         let _diverted = SendOnDrop(&self.inbox, divert(None));
-
         self.inbox.handle(divert(Some(self.id)))?;
         Ok(Box::new(socket.connect(to).await?))
     }

@@ -200,7 +200,7 @@ impl SelfTrigger {
         if alike == 1 && times <= MANY {
             return Verdict::Now;
         }
-        // The runs become less and less frequent.
+        // Each further run begins after a longer pause, during which a user is more likely to save.
         let times = u32::try_from(times.saturating_sub(MANY)).unwrap_or(u32::MAX);
         let longer = [1, 1, 1, 3, 9][alike.min(4)];
         self.pause = Some((2 * longer * almost(after), times));

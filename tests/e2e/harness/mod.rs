@@ -67,16 +67,21 @@ pub(crate) fn succeeds(command: &str, args: &[&str]) -> bool {
 
 /// Calls `ask` until it returns a result. `what` says what the test is waiting for, as a statement.
 #[track_caller]
-pub(crate) fn until<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, timeout: Duration, ask: impl FnMut() -> Option<T>) -> T {
+    let Some(answer) = poll(timeout, ask) else {
+        panic!("timed out after {timeout:?} waiting until {what}");
+    };
+    answer
+}
+
+/// Asks until there is an answer. Returns `None` after the timeout.
+pub(crate) fn poll<T>(timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
-        if let Some(answer) = ask() {
+        let answer = ask();
+        if answer.is_some() || began.elapsed() > timeout {
             return answer;
         }
-        assert!(
-            began.elapsed() < timeout,
-            "timed out after {timeout:?} waiting until {what}"
-        );
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Event, Run, TIMEOUT, http, leftovers};
+use super::{Event, Run, TIMEOUT, http, leftovers, poll};
 
 /// A running hotrun and its events so far. Dropping this kills all of its processes.
 pub(crate) struct Running {
@@ -211,12 +211,15 @@ impl Running {
     /// Like [`Self::wait_for_version`], but with this timeout.
     #[track_caller]
     pub(crate) fn wait_for_version_within(&mut self, timeout: Duration, version: &str) {
-        let (wanted, began) = (format!("version {version}\n"), Instant::now());
-        while !http::get(self.address(), "/").is_ok_and(|body| body.ends_with(&wanted)) {
-            if began.elapsed() > timeout {
-                self.fail(&format!("timed out waiting for version {version}"));
-            }
-            thread::sleep(Duration::from_millis(2));
+        let (wanted, address) = (format!("version {version}\n"), self.address());
+        let responds = || {
+            http::get(address, "/")
+                .ok()?
+                .ends_with(&wanted)
+                .then_some(())
+        };
+        if poll(timeout, responds).is_none() {
+            self.fail(&format!("timed out waiting for version {version}"));
         }
     }
 
