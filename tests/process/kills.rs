@@ -5,11 +5,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use hotrun::os::process_tree::children;
+use hotrun::os::seccomp::Reply;
 use hotrun::process::{Process, ProgramEvent, Signal, become_subreaper, reap_ended};
 use hotrun::reload::Ended;
 use nix::sys::signal::{SIGKILL, kill};
 use nix::unistd::Pid;
 
+use crate::intercept::{self, Replier};
 use crate::support::*;
 
 /// A script that starts a tree of processes that are hard to kill.
@@ -22,7 +24,12 @@ sleep 1000; sleep 1000";
 
 /// Starts an ignored test of this binary as a separate process that acts as hotrun.
 fn start_helper(name: &str, mark: &Mark) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    helper(name, mark).spawn().unwrap()
+}
+
+fn helper(name: &str, mark: &Mark) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args([
             "--exact",
             name,
@@ -31,9 +38,8 @@ fn start_helper(name: &str, mark: &Mark) -> Child {
             "--test-threads=1",
         ])
         .env(MARK, mark.value())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::piped());
+    command
 }
 
 fn helpers_mark() -> String {
@@ -81,6 +87,59 @@ fn hc22_kill_9_of_hotrun_with_running_trees_leaves_no_process_behind() {
     helper.kill().unwrap();
     helper.wait().unwrap();
     mark.assert_none_left();
+}
+
+/// Binds sockets without a pause in 21 processes, and adds to a file how that fails. Each process has a session of its
+/// own, so that killing all of them takes a while.
+const BINDER: &str = "import os, socket, sys
+for _ in range(20):
+    if os.fork() == 0:
+        os.setsid()
+        break
+log = open(sys.argv[1], 'a', buffering=1)
+for count in range(10 ** 9):
+    with socket.socket() as s:
+        try:
+            s.bind(('127.0.0.1', 0))
+        except OSError as error:
+            print(error, file=log)
+    if count == 100:
+        print('up', file=log)
+";
+
+/// An environment variable with the path of the file.
+const LOG: &str = "HOTRUN_TEST_LOG";
+
+#[tokio::test]
+#[ignore = "helper: intercepts the calls of a program until it is killed"]
+async fn helper_intercepts_calls() {
+    let log = std::env::var(LOG).unwrap();
+    let mut spec = spec(&Mark::new(), &["python3", "-c", BINDER, &log]);
+    spec.env[1].1 = helpers_mark().into();
+    let (_running, calls) = intercept::start(spec).await;
+    let _replier = Replier::start(calls, |_, _| Reply::Continue);
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn hc22_no_intercepted_call_fails_between_the_kill_of_hotrun_and_that_of_the_program() {
+    if !python_or_skip() {
+        return;
+    }
+    let bound = "up\n".repeat(21);
+    for _ in 0..3 {
+        let mark = Mark::new();
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let mut helper = helper("kills::helper_intercepts_calls", &mark);
+        let mut helper = helper.env(LOG, &log).spawn().unwrap();
+        let text = || std::fs::read_to_string(&log).unwrap_or_default();
+        wait_until("all processes bind sockets", || text() == bound);
+        helper.kill().unwrap();
+        helper.wait().unwrap();
+        mark.assert_none_left();
+        assert_eq!(text(), bound);
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod tree;
 
 use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ pub fn main() -> io::Result<()> {
     set_name(c"guardian");
     let mut channel = Channel::take()?;
     match start(&channel) {
-        Ok((program, cleanup)) => {
+        Ok((program, cleanup, listener)) => {
             let pid = program.as_raw();
             channel.report(ProgramEvent::Started { pid });
             let guardian = Guardian {
@@ -49,6 +50,7 @@ pub fn main() -> io::Result<()> {
                 tree: ProcessTree::new(program),
                 cleanup,
                 borrower: None,
+                _listener: listener,
             };
             guardian.run();
         }
@@ -57,7 +59,7 @@ pub fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
+fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>, Option<OwnedFd>), Refusal> {
     let mut request = start_request::receive(&channel.socket).map_err(own)?;
     // Must happen before the program starts, because its first orphan may appear immediately.
     become_subreaper().map_err(own)?;
@@ -66,13 +68,13 @@ fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
         StdioMode::PtyOutput | StdioMode::Pty => lead_session().map_err(own)?,
     }
     let cleanup = std::mem::take(&mut request.cleanup);
-    let program = program::start(request)?;
+    let (program, listener) = program::start(request)?;
     // Closes the guardian's copies of the program's output.
     let null = OpenOptions::new().write(true).open("/dev/null");
     let null = null.map_err(own)?;
     dup2_stdout(&null).map_err(own)?;
     dup2_stderr(&null).map_err(own)?;
-    Ok((program, cleanup))
+    Ok((program, cleanup, listener))
 }
 
 fn own(error: impl Into<io::Error>) -> Refusal {
@@ -110,6 +112,9 @@ struct Guardian {
     /// The process group of the program that last needed the terminal. If hotrun has lent it the terminal, hotrun gets
     /// the terminal back.
     borrower: Option<Pid>,
+    /// A duplicate of the seccomp listener. Without it, the program's calls would fail between the end of hotrun and the
+    /// kill.
+    _listener: Option<OwnedFd>,
 }
 
 impl Guardian {

@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -12,6 +13,7 @@ use nix::unistd::{Pid, chdir, dup2_stdin, execve, getpid, getppid, setpgid, tcse
 
 use crate::os::fd_limit;
 use crate::os::process::{fork, place, raise, signal_at_parents_end};
+use crate::os::scm_rights;
 use crate::os::seccomp;
 use crate::os::signals::reset_signals;
 use crate::process::start_request::{StartRequest, StdioMode};
@@ -20,33 +22,41 @@ use crate::process::wire::{self, Refusal, StartStep};
 /// The number of a program's first socket or stored descriptor (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
 const FIRST: i32 = 3;
 
-/// Starts the program. Returns after its exec has succeeded, or after the failed process was reaped.
-pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
-    // The child reports a failure through this pipe. Exec closes it, so end of file without a message means success.
-    let (mut failure, report) = io::pipe().map_err(setup)?;
-    let mut parts = Some((request, report));
+/// Starts the program. Returns its pid and, if its calls are intercepted, a duplicate of the seccomp listener. Returns
+/// after the exec has succeeded, or after the failed process was reaped.
+pub(super) fn start(request: StartRequest) -> Result<(Pid, Option<OwnedFd>), Refusal> {
+    // The child sends the listener, and reports a failure, through this socket. Exec closes it, so end of file without a
+    // report means success.
+    let (mut report, childs) = UnixStream::pair().map_err(setup)?;
+    let mut parts = Some((request, childs));
     let guardian = getpid();
     let pid = fork(|| {
-        let Some((request, report)) = parts.take() else {
+        let Some((request, socket)) = parts.take() else {
             return 1;
         };
         // `top` is above the numbers that `place` uses.
         let top = FIRST + i32::try_from(request.sockets.len()).unwrap_or(0);
-        let Ok(report) = raise(&report.into(), top) else {
+        let Ok(socket) = raise(&socket.into(), top) else {
             return 127;
         };
-        let Err(refusal) = become_program(request, guardian, top);
-        let _ = io::PipeWriter::from(report).write_all(wire::to_line(&refusal).as_bytes());
+        let Err(refusal) = become_program(request, guardian, top, socket.as_fd());
+        let _ = UnixStream::from(socket).write_all(wire::to_line(&refusal).as_bytes());
         127
     })
     .map_err(setup)?;
-    // Closes the guardian's copies. Otherwise, the pipe and the interception channel would never reach end of file, and
-    // the sockets would remain open.
+    // Closes the guardian's copies. Otherwise, the socket and the interception channel would never reach end of file,
+    // and the program's sockets would remain open.
     drop(parts);
-    let mut text = String::new();
-    let _ = failure.read_to_string(&mut text);
+    let mut first = [0; 4];
+    let received = scm_rights::receive(report.as_fd(), &mut first).map_err(setup)?;
+    let (length, listener) = (received.length, received.descriptors.into_iter().next());
+    let mut text = match listener {
+        Some(_) => String::new(),
+        None => String::from_utf8_lossy(&first[..length]).into_owned(),
+    };
+    let _ = report.read_to_string(&mut text);
     if text.is_empty() {
-        return Ok(pid);
+        return Ok((pid, listener));
     }
     let _ = nix::sys::wait::waitpid(pid, None);
     Err(wire::from_line(&text).unwrap_or(setup(Errno::EIO)))
@@ -61,6 +71,7 @@ fn become_program(
     mut request: StartRequest,
     guardian: Pid,
     top: i32,
+    socket: BorrowedFd<'_>,
 ) -> Result<Infallible, Refusal> {
     let own = Pid::from_raw(0);
     // The program gets its own process group: signals that it sends to its group do not reach the guardian, and the
@@ -93,7 +104,7 @@ fn become_program(
     let _ = request.fd_limit.map(fd_limit::set);
     // Comes just before exec, so that none of hotrun's own calls are intercepted.
     if let Some(channel) = channel {
-        let installed = seccomp::install(channel.as_fd());
+        let installed = seccomp::install(&[socket, channel.as_fd()]);
         installed.map_err(setup)?;
     }
     Err(exec(&request))

@@ -15,7 +15,7 @@ use hotrun::process::Spec;
 use crate::support::*;
 
 /// Starts a program and intercepts its calls.
-async fn start(mut spec: Spec) -> (Running, InterceptedCalls) {
+pub(crate) async fn start(mut spec: Spec) -> (Running, InterceptedCalls) {
     let (here, there) = seccomp::channel().unwrap();
     spec.intercept = Some(there);
     let mut running = Running::start(spec);
@@ -31,13 +31,13 @@ fn python_spec(mark: &Mark, script: &str) -> Spec {
 }
 
 /// A thread that replies to calls until every caller is gone, or until the `Replier` is dropped.
-struct Replier {
+pub(crate) struct Replier {
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<Vec<Call>>>,
 }
 
 impl Replier {
-    fn start(
+    pub(crate) fn start(
         calls: InterceptedCalls,
         mut answer: impl FnMut(&InterceptedCalls, &Call) -> Reply + Send + 'static,
     ) -> Self {

@@ -26,8 +26,8 @@ const SYNC_WAKE_UP: i32 = 1;
 
 /// The seccomp listener of a program whose calls are intercepted: it delivers the calls and takes the replies.
 ///
-/// Only one thread at a time may receive calls; any thread may reply. Dropping the listener makes every pending and
-/// future call fail with `ENOSYS`.
+/// Only one thread at a time may receive calls; any thread may reply. Once the last copy of the listener is
+/// closed, every pending and future call fails with `ENOSYS`.
 #[derive(Debug)]
 pub struct InterceptedCalls(OwnedFd);
 

@@ -73,15 +73,15 @@ const FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
     | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 
-/// Intercepts the calls of this process and its future descendants, and sends the listener, or the reason why there is
-/// none, over the channel. Call this just before an exec, which closes the channel. This function neither allocates nor
-/// locks.
+/// Intercepts the calls of this process and its future descendants, and sends the listener over each of the channels. If
+/// there is none, sends the reason over the last one. Call this just before an exec, which closes the channels. This
+/// function neither allocates nor locks.
 ///
 /// It is not an error if the kernel refuses the filter: the process continues without it.
 ///
 /// # Errors
 /// The filter is active but its listener is lost, so every intercepted call would fail with `ENOSYS`.
-pub fn install(channel: BorrowedFd<'_>) -> Result<(), Errno> {
+pub fn install(channels: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let listener = match set() {
         // The process has neither `CAP_SYS_ADMIN` nor `no_new_privs` (`seccomp_prepare_filter` in `kernel/seccomp.c`).
         Err(Errno::EACCES) => prctl::set_no_new_privs().and_then(|()| set()),
@@ -89,10 +89,16 @@ pub fn install(channel: BorrowedFd<'_>) -> Result<(), Errno> {
     };
     match listener {
         // Our copy is closed here: while it is open, the kernel does not report that every process is gone.
-        Ok(listener) => send(channel, 0, rights(listener.as_fd()).as_flattened()),
+        Ok(listener) => {
+            let rights = rights(listener.as_fd());
+            let mut channels = channels.iter();
+            channels.try_for_each(|channel| send(*channel, 0, rights.as_flattened()))
+        }
         Err(errno) => {
             // This fails only if the other end of the channel is closed.
-            let _ = send(channel, errno as i32, &[]);
+            let _ = channels
+                .last()
+                .map(|channel| send(*channel, errno as i32, &[]));
             Ok(())
         }
     }

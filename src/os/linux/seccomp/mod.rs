@@ -6,13 +6,14 @@
 //!
 //! ```text
 //! hotrun ── channel() ──▶ guardian ──▶ child: install, exec
-//!    ╰── InterceptedCalls::accept ◀── the listener, by SCM_RIGHTS ──╯
+//!    │                        ╰── a copy ◀───────╯
+//!    ╰── InterceptedCalls::accept ◀── the listener, by SCM_RIGHTS
 //! ```
 //!
 //! Consequences:
 //!
-//! - When the last copy of the listener is closed, as happens when hotrun exits, these calls fail with `ENOSYS` in
-//!   every process with the filter. The guardian then kills all of these processes.
+//! - Once the last copy of the listener is closed, these calls fail with `ENOSYS` in every process with the filter. The
+//!   guardian therefore keeps a copy: when hotrun exits, they wait until the guardian kills all of these processes.
 //! - Without `CAP_SYS_ADMIN`, the kernel requires `no_new_privs` (`prctl(2)`): setuid programs then run without the
 //!   privileges of their owner.
 //! - A signal that arrives before hotrun has received the call interrupts the call, which is restarted if the handler
