@@ -7,7 +7,6 @@
 mod idle;
 
 use std::collections::{HashMap, HashSet};
-use std::future;
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -117,16 +116,20 @@ impl DrainMonitor {
     /// about unix sockets, so their connections must be closed and their accept queues must be empty. The accept queues
     /// of TCP listeners do not matter: connections that the program does not accept are forwarded.
     ///
-    /// Never returns if the system does not report this; the drain then ends with its timeout. On a shared socket,
-    /// returns after at most 1 s, because the generation keeps accepting connections.
-    pub async fn idle(&self, pause: Option<Duration>, pids: impl Fn() -> Vec<i32>) {
+    /// Fails if the system does not report this. On a shared socket, returns after at most 1 s, because the generation
+    /// keeps accepting connections.
+    pub async fn idle(
+        &self,
+        pause: Option<Duration>,
+        pids: impl Fn() -> Vec<i32>,
+    ) -> io::Result<()> {
         let polls = self.polls(pause.unwrap_or(QUIET));
         let idle = until(polls, pids, Polls::is_idle);
         if self.shared {
             let _ = timeout(SHARED_IDLE, idle).await;
-        } else if idle.await.is_err() {
-            future::pending::<()>().await;
+            return Ok(());
         }
+        idle.await
     }
 
     /// Returns how many of the generation's connections these processes hold. Fails if the system does not report this.

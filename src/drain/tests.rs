@@ -54,7 +54,8 @@ async fn becomes_quiescent(monitor: &DrainMonitor) {
 async fn becomes_idle(monitor: &DrainMonitor) {
     timeout(DEADLINE, monitor.idle(None, own_pid))
         .await
-        .expect("the generation becomes idle");
+        .expect("the generation becomes idle")
+        .unwrap();
 }
 
 async fn is_not_quiescent(monitor: &DrainMonitor, why: &str) {
@@ -224,7 +225,8 @@ async fn never_idle_during(exchange: Exchange, head_start: Duration) {
     tokio::time::sleep(head_start).await;
     timeout(DEADLINE, monitor.idle(pause, own_pid))
         .await
-        .expect("the connection eventually becomes idle");
+        .expect("the connection eventually becomes idle")
+        .unwrap();
     assert!(
         when.try_recv().is_ok(),
         "{exchange:?}, first poll after {head_start:?}: idle before the response"
@@ -260,6 +262,7 @@ async fn a_monitored_connection_is_idle_soon_after_its_response() {
     let idle = async {
         timeout(DEADLINE, monitor.idle(None, own_pid))
             .await
+            .unwrap()
             .unwrap();
         Instant::now()
     };

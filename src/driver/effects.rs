@@ -159,15 +159,19 @@ impl Driver {
         });
     }
 
-    /// Starts a task that reports when a draining generation is idle, and then continues to observe it.
+    /// Starts a task that reports when a generation is idle, and then continues to observe it. If the system does not
+    /// report connections, the drain ends with its timeout, but quitting does not wait.
     fn await_idle(&mut self, id: GenId, pause: Option<Duration>) -> Option<GenEvent> {
         let sender = self.sender.clone();
         let control = &self.generations.get(&id)?.control;
         let handled = control.handles(self.config.cli.stop_signal);
         let pause = pause.filter(|_| !handled);
+        let quits = self.machine.is_quitting();
         self.monitor(id, |monitor, control| async move {
-            monitor.idle(pause, || control.pids()).await;
-            sender.event(id, GenEvent::Idle);
+            let known = monitor.idle(pause, || control.pids()).await;
+            if known.is_ok() || quits {
+                sender.event(id, GenEvent::Idle);
+            }
             monitor.observe(|| control.pids()).await;
         });
         handled.then_some(GenEvent::HandlesStopSignal)

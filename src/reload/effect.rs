@@ -46,7 +46,8 @@ pub enum GenEffect {
     /// Wait until the old generation has accepted the connections in its queues. Reports `Quiescent`.
     AwaitQuiescent,
     /// Wait until the connections are closed or idle. Reports `HandlesStopSignal` if the program does, then `Idle`.
-    /// `pause`: if it does not, how long a response may pause before it counts as complete. `None`: the default of the
+    /// On quit, also requested for a live server, which keeps getting connections. `pause`: if the program does not
+    /// handle the signal, how long a response may pause before it counts as complete. `None`: the default of the
     /// monitor. The driver ignores `pause` if the program handles the signal.
     AwaitIdle { pause: Option<Duration> },
     /// Forward connections that still arrive at this generation's sockets to the live generation, and hold them while

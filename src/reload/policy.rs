@@ -92,6 +92,12 @@ impl Policy {
         }
     }
 
+    /// How long hotrun delays the stop signal for requests in progress when it quits. The rest of the stop timeout is
+    /// for the program to clean up.
+    pub(super) fn longest_wait_on_quit(&self) -> Duration {
+        self.stop_timeout * 4 / 5
+    }
+
     /// How long a program may clean up if it gets the stop signal only at the stop timeout, because it did not seem to
     /// handle the signal.
     pub(super) fn late_grace(&self) -> Duration {

@@ -74,7 +74,18 @@ fn quitting_spares_a_background_job_of_the_shell_that_hotrun_replaced() {
 fn quitting_finishes_the_requests_in_flight() {
     let project = Project::new();
     project.swap(&apps::axum().v1);
-    let mut run = Run::new(&project).listen().program(["./server"]).spawn();
+    quit_during_a_request(Run::new(&project).listen().program(["./server"]));
+}
+
+#[test]
+fn quitting_finishes_the_requests_in_flight_of_a_server_that_the_stop_signal_kills() {
+    let project = Project::new();
+    project.server("v1");
+    quit_during_a_request(project.run().listen());
+}
+
+fn quit_during_a_request(run: Run) {
+    let mut run = run.spawn();
     run.live();
     let address = run.address();
     let long = std::thread::spawn(move || http::get(address, "/slow?ms=1000"));

@@ -12,6 +12,8 @@ pub(super) enum Progress {
     Quiescing,
     /// The stop signal may make the program cut off the requests in progress, so they are answered first.
     AwaitingIdle,
+    /// Like `AwaitingIdle`, but hotrun is quitting, and the generation keeps getting the new connections.
+    Quitting,
     /// The stop signal was sent, or the program ended on its own.
     Stopped,
     /// The program was killed.
@@ -24,7 +26,7 @@ pub(super) struct Drain {
     pub(super) since: Time,
     pub(super) how: Stopped,
     pub(super) progress: Progress,
-    /// The time limit for [`Progress::Quiescing`] and [`Progress::AwaitingIdle`].
+    /// The time limit for waiting until the generation is quiescent or idle.
     pub(super) wait_until: Time,
     /// The time limit. The generation is then killed or, if it is still waiting to become idle, asked to stop first.
     pub(super) until: Time,
@@ -38,7 +40,9 @@ impl Drain {
     pub(super) fn begin(now: Time, policy: &Policy, progress: Progress) -> Self {
         let delay = match progress {
             Progress::Quiescing => policy.stop_delay_max,
-            Progress::AwaitingIdle | Progress::Stopped | Progress::Killed => Duration::ZERO,
+            Progress::AwaitingIdle | Progress::Quitting | Progress::Stopped | Progress::Killed => {
+                Duration::ZERO
+            }
         };
         Self {
             since: now,
@@ -52,7 +56,9 @@ impl Drain {
     /// When the drain moves to its next step even if no event arrives.
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.progress {
-            Progress::Quiescing | Progress::AwaitingIdle => Some(self.wait_until.min(self.until)),
+            Progress::Quiescing | Progress::AwaitingIdle | Progress::Quitting => {
+                Some(self.wait_until.min(self.until))
+            }
             Progress::Stopped => Some(self.until),
             Progress::Killed => None,
         }
@@ -65,10 +71,10 @@ impl Drain {
         }
         match self.progress {
             Progress::Quiescing if now < self.until => self.quiescent(live, now, policy),
-            Progress::AwaitingIdle if now < self.until => self.stop(),
+            Progress::AwaitingIdle | Progress::Quitting if now < self.until => self.stop(),
             // The program has not been asked to stop yet. It does not seem to handle the signal, but may do so anyway (Go's
             // handlers cannot be seen from outside). So it gets the signal and a short time to clean up first.
-            Progress::AwaitingIdle => {
+            Progress::AwaitingIdle | Progress::Quitting => {
                 self.until = now.plus(policy.late_grace());
                 self.how = Stopped::TimedOut;
                 self.stop()
@@ -106,47 +112,66 @@ impl Drain {
         now: Time,
         policy: &Policy,
     ) -> Effects {
-        if self.progress == Progress::AwaitingIdle {
-            self.wait_until = now.plus(policy.longest_wait_for_idle(live));
+        if self.awaits_idle() {
+            let longest = now.plus(policy.longest_wait_for_idle(live));
+            self.wait_until = self.wait_until.min(longest);
         }
         &[]
     }
 
     /// Called when the generation's connections are closed or idle.
     pub(super) fn idle(&mut self) -> Effects {
-        match self.progress == Progress::AwaitingIdle {
+        match self.awaits_idle() {
             true => self.stop(),
             false => &[],
         }
     }
 
-    /// Sends the stop signal, because hotrun is quitting.
+    /// Waits until the generation is idle, but not too long, because hotrun is quitting.
     pub(super) fn quit(&mut self, now: Time, policy: &Policy) -> Effects {
         self.until = self.until.min(now.plus(policy.stop_timeout));
-        self.exited()
+        let longest = now.plus(policy.longest_wait_on_quit());
+        match self.progress {
+            Progress::Quiescing => self.progress = Progress::AwaitingIdle,
+            Progress::Quitting => {}
+            Progress::AwaitingIdle | Progress::Stopped | Progress::Killed => {
+                self.wait_until = self.wait_until.min(longest);
+                return &[];
+            }
+        }
+        self.wait_until = longest;
+        &[GenEffect::AwaitIdle { pause: None }]
     }
 
     /// Handles the end of the first process, after which there is nothing to wait for.
     pub(super) fn exited(&mut self) -> Effects {
-        match self.may_stay() {
-            true => self.stop(),
-            false => &[],
+        match self.progress {
+            Progress::Quiescing | Progress::AwaitingIdle | Progress::Quitting => self.stop(),
+            Progress::Stopped | Progress::Killed => &[],
         }
     }
 
     /// Sends the stop signal. Forwarding starts first, because the program may close or ignore its sockets after the
     /// signal.
     fn stop(&mut self) -> Effects {
+        let effects: Effects = match self.may_stay() {
+            true => &[GenEffect::Forward, GenEffect::Stop],
+            false => &[GenEffect::Stop],
+        };
         self.progress = Progress::Stopped;
-        &[GenEffect::Forward, GenEffect::Stop]
+        effects
     }
 
-    /// Whether the generation could go live again: it has neither ended nor been asked to stop, and its connections are
-    /// not forwarded yet.
+    const fn awaits_idle(&self) -> bool {
+        matches!(self.progress, Progress::AwaitingIdle | Progress::Quitting)
+    }
+
+    /// Whether the generation could go live again: it has neither ended nor been asked to stop, hotrun is not quitting, and
+    /// its connections are not forwarded yet.
     pub(super) const fn may_stay(&self) -> bool {
         match self.progress {
             Progress::Quiescing | Progress::AwaitingIdle => true,
-            Progress::Stopped | Progress::Killed => false,
+            Progress::Quitting | Progress::Stopped | Progress::Killed => false,
         }
     }
 

@@ -24,10 +24,18 @@ impl Machine {
         turn.reaction.notices.push(Notice::Quitting { timeout });
         self.cancel_build(turn);
         for known in self.generations.iter_mut().rev() {
+            // The connections of a generation that is not draining yet are not forwarded: no generation will be live, and
+            // this one may still respond.
+            let is_starting = matches!(known.state, GenState::Starting { .. });
+            let serves = known.is_server && !is_starting && !known.watchdog.fired;
             let effects = match known.drain_mut() {
                 Some(drain) => drain.quit(turn.now, &self.policy),
-                // This generation's connections are not forwarded: no generation will be live, and this one may still
-                // respond.
+                None if serves => {
+                    let mut drain = Drain::begin(turn.now, &self.policy, Progress::Quitting);
+                    let effects = drain.quit(turn.now, &self.policy);
+                    known.state = GenState::Draining(drain);
+                    effects
+                }
                 None => {
                     known.state =
                         GenState::Draining(Drain::begin(turn.now, &self.policy, Progress::Stopped));

@@ -148,7 +148,8 @@ impl Machine {
         let generations = self.generations.iter();
         let generations = generations.filter_map(Generation::deadline);
         let other = match self.quit {
-            Some(quit) => (!quit.finished).then_some(quit.until),
+            Some(quit) if quit.finished => return None,
+            Some(quit) => Some(quit.until),
             None => self.recovery.crash.and_then(|crash| crash.restart_at),
         };
         generations.chain(other).chain(self.restore_at).min()

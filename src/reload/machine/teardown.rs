@@ -6,7 +6,7 @@
 //! | `stop_candidate` | was never live; failed, or is replaced | gets the stop signal now | are forwarded |
 //! | `supersede` | the same, while no generation is live | may finish its connections first | new ones wait |
 //! | `candidate_ended`, `live_ended` | its first process has ended | the rest of its tree is killed | are forwarded |
-//! | `begin_quit` | hotrun is quitting | gets the stop signal now | it keeps them |
+//! | `begin_quit` | hotrun is quitting | gets the stop signal once it is idle | it keeps them |
 //! | `Drain::kill` | is draining; its time is up or the user asks | is killed | are forwarded |
 //! | `release` | is draining; no process is left | | the driver closes its sockets |
 //!

@@ -41,7 +41,10 @@ impl Rename {
     }
 
     fn drain(&self, drain: Drain) -> Drain {
-        let waits = matches!(drain.progress, Progress::Quiescing | Progress::AwaitingIdle);
+        let waits = match drain.progress {
+            Progress::Quiescing | Progress::AwaitingIdle | Progress::Quitting => true,
+            Progress::Stopped | Progress::Killed => false,
+        };
         let killed = drain.progress == Progress::Killed;
         let keep = |kept: bool, time| if kept { self.time(time) } else { Time::START };
         Drain {

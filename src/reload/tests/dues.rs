@@ -42,9 +42,8 @@ impl World {
             Role::Draining => (!known.killed).then_some(known.until),
             Role::Live => None,
         });
-        let awaits_idle = |known: &&Gen| known.drain == DrainStage::AwaitingIdle;
-        let waiting = self.gens.iter().filter(awaits_idle);
-        let signals = waiting.filter(|known| known.finishes_first() && !known.stopped);
+        let waiting = self.gens.iter().filter(|known| known.awaits_idle());
+        let signals = waiting.filter(|known| !known.stopped && !known.killed);
         let due = dues
             .chain(signals.filter_map(|known| known.signal_by))
             .chain(watchdogs)
@@ -154,6 +153,29 @@ impl World {
         }
     }
 
+    /// Whether this server must be idle before it is asked to stop, because hotrun is quitting.
+    pub(super) fn answers_before_quitting(&self, known: &Gen) -> bool {
+        let serves = known.role == Role::Live || known.role == Role::Candidate && known.ready;
+        self.quitting.is_some() && serves && self.is_server(known) && !known.is_aborted()
+    }
+
+    pub(super) fn await_idle(&self, known: &mut Gen) -> bool {
+        let most = self.now >= known.since.plus(self.policy.stop_delay_max);
+        let fine = match known.drain {
+            DrainStage::OwesIdle => true,
+            DrainStage::Quiescing => most || self.quitting.is_some(),
+            DrainStage::No => self.answers_before_quitting(known),
+            DrainStage::OwesQuiescent | DrainStage::AwaitingIdle | DrainStage::MayStop => false,
+        };
+        known.role = Role::Draining;
+        known.drain = DrainStage::AwaitingIdle;
+        let longest = self.policy.longest_wait_on_quit();
+        known.signal_by = self.quitting.map(|_| self.now.plus(longest));
+        // The stop timeout begins here.
+        known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
+        fine && known.finishes_first()
+    }
+
     /// Checks that everything was asked to end on quit.
     fn everything_was_asked_to_end(&self, ledger: &mut Ledger) {
         let Some(quitting) = self.quitting else {
@@ -164,7 +186,7 @@ impl World {
                 matches!(known.tree, TreeState::Orphans | TreeState::Ended) && known.forwarded;
             let asked = match quitting.at_once {
                 true => known.killed,
-                false => known.stopped || known.killed || ends,
+                false => known.stopped || known.killed || ends || known.awaits_idle(),
             };
             ledger.check(Rule::OneFinish, asked, || {
                 format!("{known:?} was not asked to end")
@@ -225,6 +247,10 @@ impl World {
 }
 
 impl Gen {
+    fn awaits_idle(&self) -> bool {
+        self.drain == DrainStage::AwaitingIdle && self.finishes_first()
+    }
+
     /// Whether the stop signal is due although the generation is not idle.
     pub(super) fn is_signal_due(&self, now: Time) -> bool {
         let due = self.signal_by.is_some_and(|by| now >= by) || now >= self.until;

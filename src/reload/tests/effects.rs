@@ -313,23 +313,6 @@ impl World {
         fine
     }
 
-    fn await_idle(&self, known: &mut Gen) -> bool {
-        let most = self.now >= known.since.plus(self.policy.stop_delay_max);
-        let fine = match known.drain {
-            DrainStage::OwesIdle => true,
-            DrainStage::Quiescing => most,
-            DrainStage::No
-            | DrainStage::OwesQuiescent
-            | DrainStage::AwaitingIdle
-            | DrainStage::MayStop => false,
-        };
-        known.drain = DrainStage::AwaitingIdle;
-        known.signal_by = None;
-        // The stop timeout begins here.
-        known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
-        fine && known.finishes_first()
-    }
-
     fn forward(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
         self.leave_live_alone(known, ledger);
         let fine = !known.forwarded || known.superseded;
@@ -357,7 +340,7 @@ impl World {
             // The stop timeout has passed. The program gets a little more time to clean up.
             known.until = self.now.plus(self.policy.late_grace());
         }
-        let first = !known.stopped && !known.killed;
+        let first = !known.stopped && !known.killed && !self.answers_before_quitting(known);
         known.stopped = true;
         known.role = Role::Draining;
         first && (known.forwarded && willing || self.quitting.is_some())

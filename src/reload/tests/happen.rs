@@ -74,7 +74,8 @@ impl World {
                     known.happen(event, now, now.plus(stop_timeout));
                     if event == Event::Generation(id, GenEvent::HandlesStopSignal) {
                         let longest = policy.longest_wait_for_idle(live.is_some());
-                        known.signal_by = Some(now.plus(longest));
+                        let by = now.plus(longest);
+                        known.signal_by = Some(known.signal_by.map_or(by, |before| before.min(by)));
                     }
                     if let (Event::Generation(_, GenEvent::Ready), Some(period)) =
                         (event, policy.watchdog)
@@ -152,7 +153,10 @@ impl World {
         let before = self.quitting.map_or(stopped, |quitting| quitting.until);
         let until = if at_once { before.min(killed) } else { before };
         let kill = self.now.plus(self.policy.stop_timeout);
-        for known in &mut self.gens {
+        let signal = self.now.plus(self.policy.longest_wait_on_quit());
+        let first = self.quitting.is_none();
+        for known in self.gens.iter_mut().filter(|_| first) {
+            known.signal_by = Some(known.signal_by.map_or(signal, |by| by.min(signal)));
             known.until = match known.role {
                 Role::Candidate | Role::Live => kill,
                 Role::Draining => known.until.min(kill),

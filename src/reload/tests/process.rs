@@ -247,9 +247,7 @@ impl Gen {
             DrainStage::Quiescing => events.push(Event::Generation(id, GenEvent::Quiescent)),
             DrainStage::AwaitingIdle => {
                 events.push(Event::Generation(id, GenEvent::Idle));
-                if self.signal_by.is_none() {
-                    events.push(Event::Generation(id, GenEvent::HandlesStopSignal));
-                }
+                events.push(Event::Generation(id, GenEvent::HandlesStopSignal));
             }
             DrainStage::No
             | DrainStage::OwesQuiescent

@@ -53,7 +53,8 @@ fn quitting_waits_for_a_program_that_asked_for_more_time() {
     check_serving(
         &command(),
         "
-         5000 requested quit       -> stop 1 | quitting 10s
+         5000 requested quit       -> await-idle 1 | quitting 10s
+         5000 idle 1               -> stop 1
          5001 extend-timeout 1 60s -> | timeout-extended 1 60s
         20000 tick                 -> nothing
         64000 requested quit-now   -> kill 1 | killing 1 killed 59s

@@ -1,6 +1,6 @@
 //! How hotrun quits.
 
-use super::{cargo, check, check_draining, check_serving, command, stop_first};
+use super::{auto, cargo, check, check_draining, check_serving, command, stop_first};
 
 #[test]
 fn quitting_finishes_at_once_before_the_first_build() {
@@ -112,8 +112,10 @@ fn quitting_during_a_switch_stops_both_generations() {
         "
         100 changed build  -> start 2 a1 | starting 2 change
         130 ready 2        -> switch 2 | ready 2 30ms
-        130 requested quit -> stop 2, stop 1 | quitting 10s
+        130 requested quit -> await-idle 2, await-idle 1 | quitting 10s
         131 switched 2     -> nothing
+        132 idle 2         -> stop 2
+        133 idle 1         -> stop 1
         140 gone 1         -> release 1 | gone 1 drained 10ms
         150 gone 2         -> release 2, finish clean | gone 2 drained 20ms
         ",
@@ -125,9 +127,10 @@ fn quitting_stops_the_live_generation() {
     check_serving(
         &command(),
         "
-        100 requested quit   -> stop 1 | quitting 10s
+        100 requested quit   -> await-idle 1 | quitting 10s
         101 changed build    -> nothing
         102 requested reload -> nothing
+        120 idle 1           -> stop 1
         200 exited 1 code 0  -> nothing
         201 gone 1           -> release 1, finish clean | gone 1 drained 101ms
         ",
@@ -140,9 +143,58 @@ fn quitting_stops_the_live_generation_and_cancels_the_build() {
         &cargo(),
         "
         5000 changed build           -> build 2 | building 2 change
-        5100 requested quit          -> cancel-build 2, stop 1 | quitting 10s
+        5100 requested quit          -> cancel-build 2, await-idle 1 | quitting 10s
+        5120 idle 1                  -> stop 1
         5200 gone 1                  -> release 1 | gone 1 drained 100ms
         5300 build-ended 2 cancelled -> finish clean | build-cancelled 2
+        ",
+    );
+}
+
+#[test]
+fn quitting_waits_for_the_requests_in_progress_and_then_stops_the_program_in_time() {
+    check_serving(
+        &command(),
+        "
+          100 requested quit -> await-idle 1 | quitting 10s
+         8099 tick           -> nothing
+         8100 tick           -> stop 1
+        10099 tick           -> nothing
+        10100 tick           -> kill 1 | killing 1 timed-out 10s
+        ",
+    );
+    check_serving(
+        &command(),
+        "
+         100 requested quit        -> await-idle 1 | quitting 10s
+         100 handles-stop-signal 1 -> nothing
+        2099 tick                  -> nothing
+        2100 tick                  -> stop 1
+        2100 idle 1                -> nothing
+        ",
+    );
+}
+
+#[test]
+fn quitting_stops_a_program_that_is_no_server_at_once() {
+    check_serving(
+        &auto(&command()),
+        "
+        100 requested quit -> stop 1 | quitting 10s
+        ",
+    );
+}
+
+#[test]
+fn quitting_also_waits_for_the_requests_of_a_draining_generation() {
+    check_draining(
+        &command(),
+        "
+         1010 quiescent 1    -> await-idle 1 pause 5s
+         1100 requested quit -> await-idle 2 | quitting 10s
+         1200 idle 2         -> stop 2
+         9100 tick           -> forward 1, stop 1
+        11010 tick           -> kill 1 | killing 1 timed-out 10.01s
         ",
     );
 }
@@ -152,7 +204,9 @@ fn quitting_also_stops_a_draining_generation() {
     check_draining(
         &command(),
         "
-        1100 requested quit  -> stop 2, forward 1, stop 1 | quitting 10s
+        1100 requested quit  -> await-idle 2, await-idle 1 | quitting 10s
+        1120 idle 1          -> forward 1, stop 1
+        1130 idle 2          -> stop 2
         1200 exited 1 code 0 -> nothing
         1201 gone 1          -> release 1 | gone 1 drained 201ms
         1300 gone 2          -> release 2, finish clean | gone 2 drained 200ms
@@ -165,8 +219,8 @@ fn a_crash_while_quitting_is_not_reported_as_a_failure() {
     check_serving(
         &command(),
         "
-        100 requested quit    -> stop 1 | quitting 10s
-        101 exited 1 code 101 -> nothing
+        100 requested quit    -> await-idle 1 | quitting 10s
+        101 exited 1 code 101 -> stop 1
         102 gone 1            -> release 1, finish clean | gone 1 drained 2ms
         ",
     );
@@ -177,7 +231,8 @@ fn quitting_kills_a_program_that_ignores_the_stop_signal() {
     check_serving(
         &command(),
         "
-          100 requested quit -> stop 1 | quitting 10s
+          100 requested quit -> await-idle 1 | quitting 10s
+          120 idle 1         -> stop 1
         10099 tick           -> nothing
         10100 tick           -> kill 1 | killing 1 timed-out 10s
         10200 gone 1         -> release 1, finish | gone 1 timed-out 10.1s
@@ -190,7 +245,8 @@ fn quitting_finishes_even_if_a_program_survives_the_kill() {
     check_serving(
         &command(),
         "
-          100 requested quit -> stop 1 | quitting 10s
+          100 requested quit -> await-idle 1 | quitting 10s
+          120 idle 1         -> stop 1
         10100 tick           -> kill 1 | killing 1 timed-out 10s
         15099 tick           -> nothing
         15100 tick           -> finish
@@ -205,7 +261,8 @@ fn a_tick_that_arrives_much_too_late_kills_the_program_and_finishes() {
     check_serving(
         &command(),
         "
-          100 requested quit -> stop 1 | quitting 10s
+          100 requested quit -> await-idle 1 | quitting 10s
+          120 idle 1         -> stop 1
         90000 tick           -> kill 1, finish | killing 1 timed-out 89.9s
         ",
     );
@@ -216,9 +273,10 @@ fn quitting_at_once_kills_the_programs_that_are_being_stopped() {
     check_draining(
         &command(),
         "
-        1100 requested quit     -> stop 2, forward 1, stop 1 | quitting 10s
+        1100 requested quit     -> await-idle 2, await-idle 1 | quitting 10s
         1150 requested quit     -> nothing
-        1200 requested quit-now -> kill 1, kill 2 | killing 1 killed 200ms, killing 2 killed 100ms
+        1160 idle 2             -> stop 2
+        1200 requested quit-now -> forward 1, kill 1, kill 2 | killing 1 killed 200ms, killing 2 killed 100ms
         1201 exited 1 code 137  -> nothing
         1202 gone 1             -> release 1 | gone 1 killed 202ms
         1203 gone 2             -> release 2, finish clean | gone 2 killed 103ms
@@ -231,7 +289,7 @@ fn quitting_at_once_finishes_even_if_a_program_survives_the_kill() {
     check_serving(
         &command(),
         "
-         100 requested quit     -> stop 1 | quitting 10s
+         100 requested quit     -> await-idle 1 | quitting 10s
          200 requested quit-now -> kill 1 | killing 1 killed 100ms
          300 requested quit-now -> nothing
         5199 tick               -> nothing
@@ -246,7 +304,7 @@ fn quitting_at_once_kills_the_live_generation() {
         &cargo(),
         "
         5000 changed build           -> build 2 | building 2 change
-        5100 requested quit-now      -> cancel-build 2, stop 1, kill 1 | quitting 10s, killing 1 killed 0ns
+        5100 requested quit-now      -> cancel-build 2, await-idle 1, kill 1 | quitting 10s, killing 1 killed 0ns
         5101 gone 1                  -> release 1 | gone 1 killed 1ms
         5102 build-ended 2 cancelled -> finish clean | build-cancelled 2
         ",
@@ -259,7 +317,8 @@ fn quitting_starts_no_new_generation_in_stop_first_mode() {
         &stop_first(&command()),
         "
         100 changed build  -> hold, await-quiescent 1 | draining 1 10s
-        150 requested quit -> forward 1, stop 1 | quitting 10s
+        150 requested quit -> await-idle 1 | quitting 10s
+        170 idle 1         -> forward 1, stop 1
         200 gone 1         -> release 1, finish clean | gone 1 drained 100ms
         ",
     );

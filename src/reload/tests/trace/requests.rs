@@ -65,7 +65,7 @@ fn quitting_drops_the_changes_that_were_held_back() {
         "
         5000 requested pause  -> | paused
         5100 changed build    -> nothing
-        5200 requested quit   -> stop 1 | quitting 10s
+        5200 requested quit   -> await-idle 1 | quitting 10s
         5300 requested resume -> nothing
         5400 requested undo   -> nothing
         5500 gone 1           -> release 1, finish clean | gone 1 drained 300ms
