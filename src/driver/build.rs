@@ -23,12 +23,12 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// Starts a build, and a task that has [`Driver::built`] called when the build has ended. If the plan is outdated,
-    /// renews it first.
+    /// renews it first. After a build that may have triggered itself, waits for the end of a pause.
     pub(super) fn build(&mut self, id: GenId) -> Result<()> {
         if !self.builds.is_planning && std::mem::take(&mut self.builds.plan_is_outdated) {
             self.renew_plan();
         }
-        if self.builds.is_planning {
+        if self.builds.is_planning || self.builds.trigger.rests(Instant::now()) {
             self.builds.waiting = Some(id);
             return Ok(());
         }
@@ -179,12 +179,19 @@ impl Driver {
                 true
             }
         };
-        if let Some(id) = self.builds.waiting.take()
-            && let Some(failed) = self.perform(Effect::Generation(id, GenEffect::Build))
-        {
-            self.handle(failed);
-        }
+        self.build_waiting();
         // The next build renews a provisional plan.
         self.builds.plan_is_outdated |= is_provisional;
+    }
+
+    /// Starts the build that waits. Returns whether there is one.
+    pub(super) fn build_waiting(&mut self) -> bool {
+        let Some(id) = self.builds.waiting.take() else {
+            return false;
+        };
+        if let Some(failed) = self.perform(Effect::Generation(id, GenEffect::Build)) {
+            self.handle(failed);
+        }
+        true
     }
 }

@@ -182,7 +182,9 @@ impl Driver {
         if verdict == Verdict::SelfTriggered {
             self.report_self_triggered(action, paths, &writer);
         }
-        verdict == Verdict::Now
+        // A command is never cancelled.
+        let cancels = verdict == Verdict::AfterPause && *action == RuleAction::Build;
+        verdict == Verdict::Now || cancels
     }
 
     fn report_self_triggered(&mut self, action: &RuleAction, paths: &[PathBuf], writer: &str) {

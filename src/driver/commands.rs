@@ -84,7 +84,7 @@ impl Driver {
             command.pending |= command.trigger.take_due(now);
         }
         self.run_unless_paused();
-        if self.builds.trigger.take_due(now) {
+        if self.builds.trigger.take_due(now) && !self.build_waiting() {
             self.handle(Event::Changed(Action::Build));
         }
     }

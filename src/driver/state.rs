@@ -150,7 +150,7 @@ pub(super) struct Builds {
     pub(super) plan_is_outdated: bool,
     /// Whether a new plan was requested and is not available yet.
     pub(super) is_planning: bool,
-    /// The build that waits for the new plan.
+    /// The build that waits for the new plan or for the end of a pause.
     pub(super) waiting: Option<GenId>,
     /// The files that have changed since the last successful build.
     pub(super) changed: BTreeSet<PathBuf>,

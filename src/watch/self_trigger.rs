@@ -33,6 +33,9 @@ const PROGRAM_STARTS: Duration = Duration::from_secs(10);
 pub enum Verdict {
     /// Run at once.
     Now,
+    /// Cancel the current run, then run again after a short pause (see [`SelfTrigger::due`]). A build that the user's save
+    /// has made outdated must not go live.
+    AfterPause,
     /// Let the current run end, then run again after a pause (see [`SelfTrigger::due`]).
     Later,
     /// Do not run, because the runs themselves write these files.
@@ -42,15 +45,14 @@ pub enum Verdict {
 /// Tells whether the runs of one build or command write the files that trigger them.
 ///
 /// A run writes its files at almost the same time after each start. A user who saves at regular intervals may do the
-/// same. To tell them apart, the third such run is postponed: the run's own writes then come later by the same amount
-/// of time, and the user's do not.
+/// same. To tell them apart, the third such run is postponed a little: the run's own writes then come later by the same
+/// amount of time, and the user's do not.
 #[derive(Debug, Default)]
 pub struct SelfTrigger {
     /// The number of runs so far.
     runs: u32,
     newest: Option<LatestRun>,
-    /// The pause before the postponed run: at least this long, and at least this many times the length of the newest run.
-    pause: Option<(Duration, u32)>,
+    pause: Option<Pause>,
     /// The files that changed during the newest run, and during the last one before it in which files changed.
     seen: BTreeMap<PathBuf, FileHistory>,
     /// The files that have changed while there was no run, each with the number of the run before its last such change.
@@ -59,6 +61,16 @@ pub struct SelfTrigger {
     made: BTreeSet<PathBuf>,
     /// The files whose changes during a run are ignored.
     own: BTreeSet<PathBuf>,
+}
+
+/// The pause before a postponed run.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    at_least: Duration,
+    /// The pause is at least this many times as long as the newest run.
+    times: u32,
+    /// Whether the newest run is cancelled.
+    cancels: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -127,8 +139,13 @@ impl SelfTrigger {
     /// When to start the postponed run, if there is one and the current run has ended.
     pub fn due(&self) -> Option<Instant> {
         let (ended, took) = self.newest?.end()?;
-        let (pause, times) = self.pause?;
-        Some(ended + pause.max(took * times))
+        let pause = self.pause?;
+        Some(ended + pause.at_least.max(took * pause.times))
+    }
+
+    /// Whether no run may start yet, because of a verdict [`Verdict::AfterPause`].
+    pub fn rests(&self, now: Instant) -> bool {
+        self.pause.is_some_and(|pause| pause.cancels) && self.due().is_some_and(|due| now < due)
     }
 
     /// Whether the postponed run is due. It no longer counts as postponed then.
@@ -203,8 +220,16 @@ impl SelfTrigger {
         // Each further run begins after a longer pause, during which a user is more likely to save.
         let times = u32::try_from(times.saturating_sub(MANY)).unwrap_or(u32::MAX);
         let longer = [1, 1, 1, 3, 9][alike.min(4)];
-        self.pause = Some((2 * longer * almost(after), times));
-        Verdict::Later
+        let cancels = alike == 2 && times == 0;
+        self.pause = Some(Pause {
+            at_least: 2 * longer * almost(after),
+            times,
+            cancels,
+        });
+        match cancels {
+            true => Verdict::AfterPause,
+            false => Verdict::Later,
+        }
     }
 
     /// The newest run, if files that changed at this time changed during that run.

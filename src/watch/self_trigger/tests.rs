@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::Verdict::{Later, Now, SelfTriggered};
+use super::Verdict::{AfterPause, Later, Now, SelfTriggered};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ impl Runs {
 #[test]
 fn a_run_that_writes_its_inputs_is_self_triggered_the_third_time() {
     let mut runs = Runs::default();
-    let found = [Now, Later, SelfTriggered, SelfTriggered];
+    let found = [Now, AfterPause, SelfTriggered, SelfTriggered];
     assert_eq!(found.map(|_| runs.judge_next(&["gen.rs"])), found);
     // The run writes the file while a user saves another one.
     assert_eq!(runs.judge_next(&["gen.rs", "main.rs"]), Now);
@@ -67,7 +67,7 @@ fn a_run_that_writes_a_file_that_is_also_edited_is_self_triggered_the_fifth_time
     let mut runs = Runs::default();
     runs.start();
     assert_eq!(runs.judge_outside(&["main.rs"]), Now);
-    let found = [Now, Later, Later, Later, SelfTriggered];
+    let found = [Now, AfterPause, Later, Later, SelfTriggered];
     assert_eq!(found.map(|_| runs.judge_next(&["main.rs"])), found);
 }
 
@@ -81,7 +81,7 @@ fn runs_that_write_at_varying_times_are_postponed_longer_and_longer_and_then_sel
         let changed = now + SECOND * after;
         let verdict = history.judge(&paths(&["gen.rs"]), changed);
         let end = match verdict {
-            Now => changed,
+            Now | AfterPause => changed,
             Later | SelfTriggered => now + 5 * SECOND,
         };
         history.ended(end);
@@ -98,7 +98,7 @@ fn runs_that_write_at_varying_times_are_postponed_longer_and_longer_and_then_sel
 fn every_save_during_a_build_triggers_a_build_now_or_later() {
     let names = ["main.rs"];
     let mut runs = Runs::default();
-    assert_eq!([1, 2].map(|_| runs.judge_next(&names)), [Now, Later]);
+    assert_eq!([1, 2].map(|_| runs.judge_next(&names)), [Now, AfterPause]);
     assert_eq!(runs.judge_outside(&names), Now);
     assert_eq!(runs.judge_next(&names), Now);
     // Several saves during one run count once.
@@ -115,7 +115,7 @@ fn every_save_during_a_build_triggers_a_build_now_or_later() {
 #[test]
 fn an_incremental_build_that_writes_only_after_edits_is_self_triggered_the_third_time() {
     let mut runs = Runs::default();
-    for expected in [Now, Later, SelfTriggered] {
+    for expected in [Now, AfterPause, SelfTriggered] {
         runs.start();
         assert_eq!(runs.judge_outside(&["main.ts"]), Now);
         assert_eq!(runs.judge_next(&["main.js"]), expected);
@@ -146,8 +146,8 @@ fn a_run_that_writes_two_files_at_different_times_is_self_triggered_by_both() {
     let mut runs = Runs::default();
     assert_eq!(runs.judge_next(&["a.rs"]), Now);
     for (a, b) in [
-        (Later, Now),
-        (SelfTriggered, Later),
+        (AfterPause, Now),
+        (SelfTriggered, AfterPause),
         (SelfTriggered, SelfTriggered),
     ] {
         assert_eq!(runs.judge_next(&["a.rs"]), a);
@@ -159,7 +159,7 @@ fn a_run_that_writes_two_files_at_different_times_is_self_triggered_by_both() {
 fn the_third_run_is_evidence_only_after_a_pause() {
     let mut runs = SelfTrigger::default();
     let mut now = Instant::now();
-    for expected in [Now, Later, Later, Later] {
+    for expected in [Now, AfterPause, AfterPause, AfterPause] {
         runs.started(now);
         now += SECOND;
         assert_eq!(runs.judge(&paths(&["main.rs"]), now), expected);
@@ -184,7 +184,8 @@ fn last_built(saves: &[Duration], takes: Duration) -> Option<usize> {
             saved += 1;
             match history.judge(&paths(&["main.rs"]), now) {
                 Now => begins = true,
-                Later => {}
+                AfterPause if end.take().is_some() => history.ended(now),
+                AfterPause | Later => {}
                 SelfTriggered => return None,
             }
         } else if end == Some(now) {
@@ -211,6 +212,24 @@ fn the_last_of_many_regular_saves_is_built() {
             let built = last_built(&saves, millis(takes));
             let what = format!("{number} saves, {pause} ms apart, builds of {takes} ms");
             assert_eq!(built, Some(saves.len()), "{what}");
+        }
+    }
+}
+
+/// The user begins with a save after the last build, and each further save comes during a build.
+#[test]
+fn regular_saves_cancel_every_build() {
+    for names in [["main.rs"; 5], ["main.rs", "a.rs", "a.rs", "a.rs", "a.rs"]] {
+        let (mut history, mut now) = (SelfTrigger::default(), Instant::now());
+        history.started(now - SECOND);
+        history.ended(now);
+        for name in names {
+            now += millis(800);
+            let verdict = history.judge(&paths(&[name]), now);
+            assert!(matches!(verdict, Now | AfterPause), "{verdict:?}");
+            history.ended(now);
+            assert_eq!(history.rests(now), verdict == AfterPause);
+            history.started(history.due().unwrap_or(now));
         }
     }
 }
@@ -247,7 +266,7 @@ fn a_change_after_the_end_of_a_run_does_not_count_for_the_run() {
 #[test]
 fn a_change_during_a_run_counts_for_the_run_even_if_the_clock_of_the_file_system_is_behind() {
     let mut runs = Runs::default();
-    for expected in [Now, Later, SelfTriggered] {
+    for expected in [Now, AfterPause, SelfTriggered] {
         runs.start();
         let seen = runs.0.newest.unwrap().started + SECOND;
         let changed = runs.0.time_of(seen - 3 * SECOND, seen);
@@ -265,7 +284,7 @@ fn a_change_during_a_run_counts_for_the_run_even_if_the_clock_of_the_file_system
 fn a_postponed_run_starts_after_the_current_one() {
     let mut runs = SelfTrigger::default();
     let start = Instant::now();
-    for expected in [Now, Later] {
+    for expected in [Now, AfterPause] {
         runs.started(start);
         assert_eq!(runs.judge(&paths(&["gen.rs"]), start), expected);
         assert_eq!(runs.due(), None);
