@@ -8,9 +8,8 @@ mod idle;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::spawn_blocking;
@@ -46,13 +45,22 @@ pub struct InUse {
     open: AtomicU32,
     /// The number of those that were in use at one poll, and whose process had ended by the next one.
     lost: AtomicU32,
+    /// Whether the generation has datagram sockets. From outside, nothing shows who is using those.
+    hidden: AtomicBool,
 }
 
 impl InUse {
-    /// Returns the number of connections that are in use, or were in use when their process ended. `None` means zero.
-    pub fn count(&self) -> Option<NonZeroU32> {
+    /// Notes that the generation has datagram sockets.
+    pub fn hide(&self) {
+        self.hidden.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the number of connections that are in use, or were in use when their process ended. `None` means that
+    /// only datagram sockets can have been in use.
+    pub fn count(&self) -> Option<u32> {
         let (open, lost) = (&self.open, &self.lost);
-        NonZeroU32::new(open.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed))
+        let count = open.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed);
+        (count > 0 || !self.hidden.load(Ordering::Relaxed)).then_some(count)
     }
 }
 

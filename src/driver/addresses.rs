@@ -1,11 +1,12 @@
 //! Reports which addresses generations lack, give up or close.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::ready::{UnreadyReason, list};
 use crate::reload::{GenEvent, GenId};
-use crate::socket::{Address, AddressEvent, Adopter};
+use crate::socket::{Address, AddressEvent, Adopter, OwnPath};
 use crate::ui::Level;
 
 use super::state::Driver;
@@ -104,6 +105,49 @@ impl Driver {
             }
         };
         self.feed.message(Level::Warning, text, hint);
+    }
+
+    /// Does this with each path of the generation's own unix sockets, and says once if that is impossible.
+    pub(super) fn on_own_paths(
+        &mut self,
+        id: GenId,
+        action: impl Fn(&mut OwnPath) -> io::Result<()>,
+    ) {
+        let running = self.generations.get_mut(&id);
+        for own in running.map_or(&mut [][..], |running| &mut running.own_paths) {
+            if let Err(error) = action(own)
+                && self.reported.once.insert("own path")
+            {
+                let path = own.path().display();
+                let text = format!(
+                    "gen {id}: the unix socket `{path}` may be unreachable after a reload: hotrun cannot link its file: {error}"
+                );
+                let hint = format!("with `--listen unix:{path}`, hotrun opens the socket");
+                self.feed.message(Level::Warning, text, Some(hint));
+            }
+        }
+    }
+
+    /// Says once if the paths of a generation that is gone lead nowhere, because the live one has opened fewer.
+    pub(super) fn report_dead_paths(&mut self, id: GenId, paths: &[OwnPath]) {
+        let live = self.machine.live();
+        let Some((live, running)) =
+            live.and_then(|live| Some((live, self.generations.get(&live)?)))
+        else {
+            return;
+        };
+        let own = &running.own_paths;
+        let given_up =
+            |one: &&OwnPath| own.iter().all(|other| other.path() != one.path()) && one.is_dead();
+        if own.len() < paths.len()
+            && let Some(dead) = paths.iter().find(given_up)
+            && self.reported.once.insert("dead path")
+        {
+            let path = dead.path().display();
+            let text = format!("gen {live} has not opened the unix socket `{path}` of gen {id}");
+            let hint = "connections to it fail until a generation opens it again";
+            self.feed.message(Level::Warning, text, Some(hint.into()));
+        }
     }
 }
 

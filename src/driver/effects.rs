@@ -77,8 +77,8 @@ impl Driver {
                 let forwarded = self.sockets.forward(id);
                 self.report_failure("forwarding connections", forwarded);
             }
-            GenEffect::KeepPaths => self.own_paths(id).iter_mut().for_each(OwnPath::keep),
-            GenEffect::RestorePaths => self.own_paths(id).iter().for_each(OwnPath::restore),
+            GenEffect::KeepPaths => self.on_own_paths(id, OwnPath::keep),
+            GenEffect::RestorePaths => self.on_own_paths(id, OwnPath::restore),
             GenEffect::Stop => self.stop(id, stop_signal),
             GenEffect::Abort => {
                 if let Some(running) = self.generations.get(&id) {
@@ -91,18 +91,14 @@ impl Driver {
                 }
             }
             GenEffect::Release => {
-                self.generations.remove(&id);
+                let gone = self.generations.remove(&id);
                 let released = self.sockets.release(id);
                 let lost = released.map(|lost| self.report_lost(id, &lost));
                 self.report_failure("closing a generation's sockets", lost);
+                gone.inspect(|gone| self.report_dead_paths(id, &gone.own_paths));
             }
         }
         None
-    }
-
-    fn own_paths(&mut self, id: GenId) -> &mut [OwnPath] {
-        let running = self.generations.get_mut(&id);
-        running.map_or(&mut [], |running| &mut running.own_paths)
     }
 
     fn switch(&mut self, id: GenId) -> GenEvent {
@@ -141,6 +137,10 @@ impl Driver {
     {
         let stop_timeout = self.config.cli.stop_timeout;
         if let Some(running) = self.generations.get_mut(&id) {
+            let adopter = self.sockets.adopter();
+            if adopter.is_some_and(|one| !one.opened(id).datagrams.is_empty()) {
+                running.in_use.hide();
+            }
             let listeners = self.sockets.monitored(id);
             let monitor = DrainMonitor::new(listeners, stop_timeout, &running.in_use);
             let task = task(monitor, running.control.clone());

@@ -2,7 +2,6 @@
 #![allow(missing_docs, reason = "the doc of a variant covers its fields")]
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{ArtifactId, GenId};
@@ -136,8 +135,8 @@ pub enum GenEvent {
     /// The program's first process ended. `survivors`: whether other processes of its tree are still running.
     Exited { ended: Ended, survivors: bool },
     /// No process of the generation's tree is left. This is the last event of a started generation. `in_use`: how many
-    /// of its connections were in use at the last check, if any.
-    Gone { in_use: Option<NonZeroU32> },
+    /// of its connections were in use at the last check, if that is known.
+    Gone { in_use: Option<u32> },
     /// From now on, the program needs this much time to start or to stop (`EXTEND_TIMEOUT_USEC`).
     ExtendTimeout { by: Duration },
     /// The program stored descriptors for the next generation (`FDSTORE=1`).

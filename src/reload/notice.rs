@@ -2,7 +2,6 @@
 #![allow(missing_docs, reason = "the doc of a variant covers its fields")]
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{Ended, GenId};
@@ -133,11 +132,11 @@ pub enum GenNotice {
     StoredFds,
     /// The program is being aborted. `after`: the time since its last watchdog ping; `None` if it asked to be aborted.
     Aborting { after: Option<Duration> },
-    /// The generation has no processes left. `in_use`: how many connections were in use at the last check. `took`: the
-    /// time since it began to drain, was asked to stop, or failed.
+    /// The generation has no processes left. `in_use`: how many connections were in use at the last check, if that is
+    /// known. `took`: the time since it began to drain, was asked to stop, or failed.
     Gone {
         how: Stopped,
-        in_use: Option<NonZeroU32>,
+        in_use: Option<u32>,
         took: Duration,
     },
     /// The generation failed. `live`: the generation that stays live, if any.

@@ -45,16 +45,23 @@ impl OwnPath {
         })
     }
 
-    /// Gives the socket file a second name, unless it has one or the path does not lead to the socket.
-    pub fn keep(&mut self) {
+    /// The path, as clients use it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the socket file a second name, unless it has one or the path does not lead to the socket. If this fails, the
+    /// path cannot be restored.
+    pub fn keep(&mut self) -> io::Result<()> {
         let file = self.path.with_file_name(fresh_name());
         if self.second_name.is_none()
             && let Some(id) = self.file_of_listener(&self.path)
-            && fs::hard_link(&self.path, &file).is_ok()
         {
+            fs::hard_link(&self.path, &file)?;
             let bound = self.path.clone();
             self.second_name = Some(SocketName { file, bound, id });
         }
+        Ok(())
     }
 
     /// Returns the file to which this name leads, if it is that of the socket and the socket is listening.
@@ -64,23 +71,30 @@ impl OwnPath {
     }
 
     /// Restores the path if it no longer leads to a listening socket, unless its own socket has been closed, too.
-    pub fn restore(&self) {
-        let Some(name) = &self.second_name else {
-            return;
-        };
-        match fs::symlink_metadata(&self.path) {
-            Ok(found) if file_id(&found) == name.id => return,
-            // The socket file of a generation that has failed.
-            Ok(found)
-                if found.file_type().is_socket()
-                    && os::unix_listening(&found).is_ok_and(|socket| socket.is_none()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(_) | Err(_) => return,
-        }
-        if self.file_of_listener(&name.file).is_some() {
+    pub fn restore(&mut self) -> io::Result<()> {
+        if let Some(name) = &self.second_name
+            && self.is_dead()
+            && self.file_of_listener(&name.file).is_some()
+        {
             let _ = fs::remove_file(&self.path);
-            // This fails if the directory is gone, and then there is no path to restore.
-            let _ = fs::hard_link(&name.file, &self.path);
+            match fs::hard_link(&name.file, &self.path) {
+                // Another program has bound the path in the meantime.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                linked => linked?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the path is missing or leads to a socket that does not listen, such as that of a generation that has
+    /// ended.
+    pub fn is_dead(&self) -> bool {
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) => {
+                found.file_type().is_socket()
+                    && os::unix_listening(&found).is_ok_and(|socket| socket.is_none())
+            }
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     }
 
@@ -104,7 +118,7 @@ mod tests {
     fn own(path: &Path) -> (Socket, OwnPath) {
         let listener = Socket::from(UnixListener::bind(path).unwrap());
         let mut own = OwnPath::of(&listener, nix::unistd::gettid().as_raw()).unwrap();
-        own.keep();
+        own.keep().unwrap();
         (listener, own)
     }
 
@@ -112,13 +126,13 @@ mod tests {
     fn a_path_that_another_process_removes_or_leaves_dead_is_restored() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
-        let (_listener, own) = own(&path);
+        let (_listener, mut own) = own(&path);
         fs::remove_file(&path).unwrap();
-        own.restore();
+        own.restore().unwrap();
         UnixStream::connect(&path).unwrap();
         fs::remove_file(&path).unwrap();
         drop(UnixListener::bind(&path).unwrap());
-        own.restore();
+        own.restore().unwrap();
         UnixStream::connect(&path).unwrap();
         drop(own);
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
@@ -136,15 +150,15 @@ mod tests {
     fn a_path_that_leads_to_another_listener_or_whose_own_listener_is_closed_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
-        let (listener, own) = own(&path);
+        let (listener, mut own) = own(&path);
         fs::remove_file(&path).unwrap();
         let other = UnixListener::bind(&path).unwrap();
         let id = file_id(&fs::metadata(&path).unwrap());
-        own.restore();
+        own.restore().unwrap();
         assert_eq!(file_id(&fs::metadata(&path).unwrap()), id);
         drop((other, listener));
         fs::remove_file(&path).unwrap();
-        own.restore();
+        own.restore().unwrap();
         assert!(!path.exists());
     }
 }

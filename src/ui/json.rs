@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 use serde::Serializer as _;
@@ -229,16 +228,15 @@ fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
             .with("reason", outcome(why))
             .with("after_ms", ms(after)),
         GenNotice::Gone { how, in_use, took } => {
-            let unfinished = how == Stopped::Drained && in_use.is_some();
-            let outcome = if unfinished {
-                "unfinished"
-            } else {
-                outcome(how)
+            let outcome = match (how, in_use) {
+                (Stopped::Drained, Some(1..)) => "unfinished",
+                (Stopped::Drained, None) => "ended",
+                (_, _) => outcome(how),
             };
             event("gone")
                 .with("outcome", outcome)
                 .with("took_ms", ms(took))
-                .with_some("connections_in_use", in_use.map(NonZeroU32::get))
+                .with_some("connections_in_use", in_use.filter(|in_use| *in_use > 0))
         }
         GenNotice::Failed { failure, live } => failed(id, failure, live),
         GenNotice::RestartScheduled { after } => {

@@ -1,6 +1,5 @@
 //! Turns reports into messages for people.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -79,7 +78,7 @@ pub(super) fn in_footer(report: &Report) -> bool {
         notice,
         GenNotice::Aborting { .. }
             | GenNotice::Gone {
-                in_use: Some(_),
+                in_use: Some(1..),
                 ..
             }
             | GenNotice::Killing { .. }
@@ -103,7 +102,8 @@ fn listening(address: &str, by: Option<GenId>, model: &Model) -> (Level, String)
     let generation = by.and_then(|id| model.generations.get(&id));
     let known = generation.map_or(0, |known| known.addresses.len());
     let more = match known {
-        MAX_NAMED => " and more (`-v` shows all addresses)",
+        // Whether this is the last one is not known yet.
+        MAX_NAMED => " (`-v` shows any further addresses)",
         _ => "",
     };
     let level = if known > MAX_NAMED { Detail } else { Info };
@@ -215,13 +215,15 @@ fn aborting(after: Option<Duration>) -> String {
     }
 }
 
-fn gone(how: Stopped, in_use: Option<NonZeroU32>, took: Human) -> String {
-    let cut = in_use.map_or(String::new(), |in_use| {
-        let plural = if in_use.get() == 1 { "" } else { "s" };
-        format!(", with {in_use} connection{plural} in use at the last check")
-    });
+fn gone(how: Stopped, in_use: Option<u32>, took: Human) -> String {
+    let cut = in_use
+        .filter(|in_use| *in_use > 0)
+        .map_or(String::new(), |in_use| {
+            let plural = if in_use == 1 { "" } else { "s" };
+            format!(", with {in_use} connection{plural} in use at the last check")
+        });
     match how {
-        Stopped::Drained if in_use.is_none() => format!("drained in {took}"),
+        Stopped::Drained if in_use == Some(0) => format!("drained in {took}"),
         Stopped::Drained => format!("ended after {took}{cut}"),
         Stopped::TimedOut => format!("killed at its timeout, after {took}{cut}"),
         Stopped::Killed => format!("killed after {took}{cut}"),

@@ -18,11 +18,11 @@ async fn connections_of_other_processes_are_ignored() {
 }
 
 /// Returns a monitor of generation 1, and a function that returns how many connections are in use.
-fn counting(served: &Served) -> (DrainMonitor, impl Fn() -> u32) {
+fn counting(sockets: &Sockets) -> (DrainMonitor, impl Fn() -> u32) {
     let in_use = Arc::new(InUse::default());
-    let listeners = served.sockets.monitored(id(1));
+    let listeners = sockets.monitored(id(1));
     let monitor = DrainMonitor::new(listeners, Duration::MAX, &in_use);
-    let count = move || in_use.count().map_or(0, NonZeroU32::get);
+    let count = move || in_use.count().expect("has no datagram sockets");
     (monitor, count)
 }
 
@@ -31,7 +31,7 @@ async fn a_connection_is_in_use_from_its_request_to_its_response() {
     let mut served = served();
     let mut client = connect_to_first(&mut served);
     let (mut server, _) = served.listener.accept().unwrap();
-    let (monitor, count) = counting(&served);
+    let (monitor, count) = counting(&served.sockets);
     drop(monitor.observe(own_pid));
     assert_eq!(count(), 0);
     client.write_all(b"?").unwrap();
@@ -39,6 +39,23 @@ async fn a_connection_is_in_use_from_its_request_to_its_response() {
     assert_eq!(count(), 1);
     server.read_exact(&mut [0]).unwrap();
     server.write_all(b"!").unwrap();
+    drop(monitor.observe(own_pid));
+    assert_eq!(count(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_to_a_unix_socket_is_in_use_until_the_client_closes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let mut sockets = open(&format!("unix:{}", path.display()));
+    let listener = UnixListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
+    sockets.switch(id(1)).unwrap();
+    let client = UnixStream::connect(&path).unwrap();
+    let _server = listener.accept().unwrap();
+    let (monitor, count) = counting(&sockets);
+    drop(monitor.observe(own_pid));
+    assert_eq!(count(), 1);
+    drop(client);
     drop(monitor.observe(own_pid));
     assert_eq!(count(), 0);
 }
@@ -55,7 +72,7 @@ async fn a_connection_still_counts_as_in_use_after_its_process_has_ended() {
         .unwrap();
     let pid = program.id() as i32;
     client.write_all(b"?").unwrap();
-    let (monitor, count) = counting(&served);
+    let (monitor, count) = counting(&served.sockets);
     let observing = monitor.observe(move || vec![pid]);
     assert_eq!(count(), 1);
     program.kill().unwrap();
@@ -93,18 +110,20 @@ fn a_generation_with_a_process_that_may_not_be_inspected_is_never_idle() {
     watched.unwrap();
 }
 
-/// Each poll queries the kernel only once for each port, however many listeners it has.
+/// Each poll queries the kernel only once for each port, however many listeners and addresses it has.
 #[tokio::test]
 async fn a_connection_is_counted_once_however_many_listeners_share_its_port() {
     let mut sockets = open("127.0.0.1:0");
     let first = tcp(&sockets);
     let adopter = sockets.adopter().unwrap();
-    let listeners: Vec<_> = (0..3)
-        .map(|_| {
-            let domain = Domain::for_address(first);
+    let others = (2..42).map(|last| SocketAddr::from(([127, 0, 0, last], first.port())));
+    let listeners: Vec<_> = std::iter::repeat_n(first, 64)
+        .chain(others)
+        .map(|address| {
+            let domain = Domain::for_address(address);
             let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).unwrap();
             socket.set_reuse_port(true).unwrap();
-            socket.bind(&first.into()).unwrap();
+            socket.bind(&address.into()).unwrap();
             let duplicate = socket.try_clone().unwrap();
             adopter.join(id(1), duplicate, 5).unwrap();
             TcpListener::from(socket)
@@ -118,5 +137,7 @@ async fn a_connection_is_counted_once_however_many_listeners_share_its_port() {
     };
     let _accepted: Vec<_> = listeners.iter().filter_map(accept).collect();
     let monitor = monitor(&sockets);
+    assert_eq!(monitor.listeners.len(), 64 + 40);
+    assert_eq!(monitor.polls(QUIET).addresses().len(), 1);
     assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1);
 }

@@ -1,7 +1,5 @@
 //! Takes a generation from its start to its switch, and handles its end.
 
-use std::num::NonZeroU32;
-
 use super::generation::{GenState, Generation, SignalSet};
 use super::state::Recovery;
 use super::{Machine, Turn};
@@ -94,7 +92,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn gone(&mut self, id: GenId, in_use: Option<NonZeroU32>, turn: &mut Turn) {
+    pub(super) fn gone(&mut self, id: GenId, in_use: Option<u32>, turn: &mut Turn) {
         self.ended(id, None, false, turn);
         self.release(id, in_use, turn);
     }

@@ -14,8 +14,6 @@
 //! `release` when the driver reports `Gone`, or by `start_failed` if the program could not be started. Its later events
 //! change nothing.
 
-use std::num::NonZeroU32;
-
 use super::drain::{Drain, Effects, Progress};
 use super::generation::{GenState, Generation};
 use super::{Machine, Turn};
@@ -92,8 +90,8 @@ impl Machine {
     }
 
     /// Removes a draining generation whose processes are gone. `in_use`: how many connections were in use at the last
-    /// check.
-    pub(super) fn release(&mut self, id: GenId, in_use: Option<NonZeroU32>, turn: &mut Turn) {
+    /// check, if that is known.
+    pub(super) fn release(&mut self, id: GenId, in_use: Option<u32>, turn: &mut Turn) {
         let Some(GenState::Draining(drain)) = self.find(id).map(|known| known.state) else {
             return;
         };

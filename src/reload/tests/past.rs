@@ -1,7 +1,5 @@
 //! The artifacts that were built, were live or crashed, and so may be started again.
 
-use std::num::NonZeroU32;
-
 use super::process::{Gen, Role};
 use super::world::World;
 use crate::reload::machine::tests::Rename;
@@ -307,7 +305,7 @@ impl World {
         let unbound = |known: &&Gen| known.role != Role::Draining && !known.own_paths;
         let listen = self.gens.iter().filter(unbound);
         let listen = listen.map(|known| Event::Generation(known.id, GenEvent::ListensOnPath));
-        let in_use = NonZeroU32::new(1);
+        let in_use = Some(1);
         let busy = self.gens.iter().map(|known| known.id);
         let busy = busy.map(|id| Event::Generation(id, GenEvent::Gone { in_use }));
         kept.into_iter()

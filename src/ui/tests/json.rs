@@ -61,7 +61,7 @@ fn everything() -> Vec<Report> {
                 ONE,
                 GenNotice::Gone {
                     how: Stopped::Drained,
-                    in_use: Some(NonZeroU32::MIN),
+                    in_use: Some(1),
                     took: ms(1500),
                 },
             )),

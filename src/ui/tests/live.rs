@@ -140,11 +140,27 @@ fn finish_prints_the_unfinished_line_and_removes_the_footer() {
 }
 
 #[test]
+fn the_key_help_stays_until_the_same_key_or_escape() {
+    let mut terminal = terminal_with_one_live();
+    for (command, shown) in [
+        (UiCommand::ToggleHelp, true),
+        (UiCommand::HideHelp, false),
+        (UiCommand::HideHelp, false),
+        (UiCommand::ToggleHelp, true),
+        (UiCommand::ToggleHelp, false),
+    ] {
+        terminal.execute(command);
+        terminal.draw();
+        assert_eq!(terminal.everything().contains("reload now"), shown);
+    }
+}
+
+#[test]
 fn connections_that_were_cut_off_are_reported_above_the_footer() {
     let mut terminal = terminal_with_one_live();
     let (how, took) = (Stopped::TimedOut, ms(10_200));
     let gone = |in_use| {
-        let in_use = NonZero::new(in_use);
+        let in_use = Some(in_use);
         notice(Notice::Generation(
             ONE,
             GenNotice::Gone { how, in_use, took },

@@ -1,7 +1,6 @@
 //! Tests the text that results from sequences of reports.
 
 use std::io::{self, Write};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -123,7 +122,7 @@ fn drain(id: GenId) -> Vec<Report> {
             id,
             GenNotice::Gone {
                 how: Stopped::Drained,
-                in_use: None,
+                in_use: Some(0),
                 took: ms(120),
             },
         )),

@@ -41,6 +41,28 @@ hotrun: stopping, for up to 10s
 }
 
 #[test]
+fn only_the_first_four_addresses_of_a_program_are_named() {
+    let listening = |port| Report::Listening {
+        name: String::new(),
+        address: format!("127.0.0.1:{port}"),
+        by: Some(ONE),
+        first: true,
+    };
+    let reports = [begin(ONE, Cause::Begin), (1..=5).map(listening).collect()].concat();
+    let text = plain(&reports);
+    let (_, addresses) = text.split_once("built in 1.04s\n").unwrap();
+    assert_eq!(
+        addresses,
+        "\
+hotrun: listening on 127.0.0.1:1
+hotrun: listening on 127.0.0.1:2
+hotrun: listening on 127.0.0.1:3
+hotrun: listening on 127.0.0.1:4 (`-v` shows any further addresses)
+"
+    );
+}
+
+#[test]
 fn failures_name_the_generation_that_is_still_live() {
     let failed =
         |failure, live| notice(Notice::Generation(TWO, GenNotice::Failed { failure, live }));
@@ -82,19 +104,20 @@ hotrun: lines
 }
 
 #[test]
-fn a_program_that_ends_while_connections_are_in_use_is_not_called_drained() {
+fn a_program_that_ends_while_connections_are_or_may_be_in_use_is_not_called_drained() {
     let gone = |in_use| {
-        let (how, in_use, took) = (Stopped::Drained, NonZeroU32::new(in_use), ms(4100));
+        let (how, in_use, took) = (Stopped::Drained, in_use, ms(4100));
         notice(Notice::Generation(
             ONE,
             GenNotice::Gone { how, in_use, took },
         ))
     };
     assert_eq!(
-        plain(&[gone(1), gone(4)]),
+        plain(&[gone(Some(1)), gone(Some(4)), gone(None)]),
         "\
 hotrun: gen 1 ended after 4.1s, with 1 connection in use at the last check
 hotrun: gen 1 ended after 4.1s, with 4 connections in use at the last check
+hotrun: gen 1 ended after 4.1s
 "
     );
 }
@@ -119,7 +142,7 @@ fn a_program_that_does_not_stop_is_killed_at_its_timeout() {
             ONE,
             GenNotice::Gone {
                 how: Stopped::TimedOut,
-                in_use: Some(NonZeroU32::MIN),
+                in_use: Some(1),
                 took: ms(12_020),
             },
         )),

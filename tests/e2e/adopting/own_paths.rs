@@ -23,6 +23,51 @@ signal.signal(signal.SIGTERM, end)
 serve_all(s, u)
 ";
 
+/// Also listens on a unix socket, in generations 1 and 2. Its path is so long that no longer name fits next to it.
+const LONG_PATH: &str = "
+path = (os.environ['OUT'] + '/' + ('d' * 99 + '/') * 41)[:4090].rstrip('/')
+os.makedirs(path, exist_ok=True)
+os.chdir(path)
+u = socket.socket(socket.AF_UNIX)
+if generation < 3:
+    if os.path.exists('s'): os.unlink('s')
+    u.bind('s')
+    u.listen()
+serve(open_socket())
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_unix_socket_that_a_reload_makes_unreachable_is_reported_once() {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    let app = App::python(LONG_PATH);
+    let mut run = app.run().spawn();
+    wait_until_serving(&mut run);
+    for generation in 2..=4 {
+        app.save(&format!("{LONG_PATH}# {generation}"));
+        assert_eq!(run.live(), generation);
+        run.wait_until_gone(generation - 1);
+    }
+    for (says, hint) in [
+        ("hotrun cannot link its file", "with `--listen unix:/"),
+        (
+            "gen 3 has not opened the unix socket `/",
+            "connections to it fail",
+        ),
+    ] {
+        let said: Vec<_> = run
+            .so_far()
+            .iter()
+            .filter(|event| event.mentions(says))
+            .collect();
+        assert_eq!(said.len(), 1, "{says}: {said:?}");
+        assert!(said[0].text("hint").starts_with(hint), "{}", said[0]);
+    }
+    run.quit();
+}
+
 /// Returns the response of the program to which the path leads.
 fn ask(path: &Path) -> Option<String> {
     let mut stream = UnixStream::connect(path).ok()?;
