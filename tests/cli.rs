@@ -223,6 +223,14 @@ fn the_error_for_an_unknown_variable_names_a_similar_one() {
     assert_eq!(failure.exit_code(), 2);
     let hint = failure.first_hint().unwrap();
     assert!(hint.contains("`HOTRUN_LISTEN`") && hint.contains("`unset HOTRUN_LISEN`"));
+    let mut hotrun = Command::new(env!("CARGO_BIN_EXE_hotrun"));
+    let output = hotrun
+        .args(["--", "true"])
+        .env("HOTRUN_LISEN", "3000")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`HOTRUN_LISTEN`"));
 }
 
 /// The completions that bash offers for the last of these words.

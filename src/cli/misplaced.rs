@@ -102,6 +102,10 @@ mod tests {
             let expected = format!("`{name}` is not an option of hotrun");
             assert_eq!(failure.message(), expected);
             assert!(failure.to_string().matches(&name).count() > 1, "{failure}");
+            let hint = instead_of(&name).unwrap().replace('…', "x");
+            let line = hint.rsplit('`').nth(1).unwrap();
+            let line = line.strip_prefix("hotrun ").unwrap_or(line);
+            assert_eq!(self::failure(&format!("hotrun {line}")), None, "{hint}");
         }
     }
 

@@ -127,8 +127,10 @@ fn repeatable_options_accumulate_their_values() {
 
 #[test]
 fn values_may_contain_line_breaks() {
-    let args = ["hotrun", "-w", "a\nb", "--listen", "unix:a\nb", "x"];
-    let cli = parse(args.map(OsString::from)).unwrap();
+    let args = ["hotrun", "-w", "a\nb", "--listen", "unix:a\nb"];
+    let on = ["--on", "a\nb=restart", "x"];
+    let cli = parse(args.into_iter().chain(on).map(OsString::from)).unwrap();
+    assert_eq!(cli.on.len(), 1);
     assert_eq!(cli.watch, [PathBuf::from("a\nb")]);
     assert_eq!(cli.listen, ["unix:a\nb"]);
 }

@@ -287,6 +287,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_flood_of_warnings_is_neither_shown_nor_kept_waiting() {
+        let (items, incoming) = mpsc::channel();
+        let feed = Feed {
+            items,
+            room: Arc::new(Semaphore::new(MAX_WAITING)),
+            recent: Arc::default(),
+            repeats: Arc::default(),
+            release: Release::default(),
+        };
+        for pid in 0..10_000 {
+            feed.message(Level::Warning, format!("ignored a message of {pid}"), None);
+            feed.offer(Feed::text(Level::Error, format!("bad message of {pid}")));
+        }
+        feed.message(Level::Info, "something else", None);
+        assert_eq!(incoming.try_iter().count(), 5 + 5 + 1);
+    }
+
+    #[tokio::test]
     async fn the_terminal_is_released_before_waiting_output_is_shown() {
         let (ui, go) = slow();
         let (feed, _thread) = start(ui, Arc::new(|| ())).unwrap();

@@ -88,7 +88,7 @@ impl PendingConnection {
                 match HttpRequest::parse(&self.received, last) {
                     HttpRequest::Http { page, body, local } => {
                         let reason = self.reason.borrow().clone();
-                        let reason = match may_see_reason(&self.stream, local) {
+                        let reason = match may_see_reason(self.stream.peer_addr(), local) {
                             true => reason(),
                             false => Reason::hidden(),
                         };

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use httparse::{Header, Status};
@@ -164,8 +164,7 @@ fn accepts_html(header: &Header<'_>) -> bool {
 }
 
 /// Whether the client may see the reason: it is connected through a loopback address, and its request is `local`.
-pub(super) fn may_see_reason(client: &TcpStream, local: bool) -> bool {
-    let peer = client.peer_addr();
+pub(super) fn may_see_reason(peer: io::Result<SocketAddr>, local: bool) -> bool {
     local && peer.is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
 }
 

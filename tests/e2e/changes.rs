@@ -199,6 +199,8 @@ fn hc08_self_triggered_builds_are_reported_and_do_not_go_on_forever() {
     run.wait_for_version("v2");
     run.wait_until_quiet(QUIET);
     run.assert_count("building", builds + 1);
+    let names = |event: &&crate::harness::Event| event.is("message") && event.mentions("generated");
+    assert_eq!(run.so_far().iter().filter(names).count(), 1);
     run.quit();
 
     assert!(

@@ -111,3 +111,19 @@ fn a_program_without_children_dies_with_hotrun_and_its_guardian() {
     kill(Pid::from_raw(status.parent), Signal::SIGKILL).expect("can kill the guardian");
     run.kill_and_check();
 }
+
+#[test]
+fn a_build_without_children_dies_with_hotrun_and_its_guardian() {
+    let project = Project::new();
+    let run = Run::new(&project).args(["--build", "echo $$; exec sleep 1000"]);
+    let mut run = run.program(["true"]).spawn();
+    let build = run
+        .expect("build_output")
+        .text("text")
+        .parse()
+        .expect("the pid");
+    let status = process_tree::status(build).expect("the build is running");
+    run.signal(Signal::SIGSTOP);
+    kill(Pid::from_raw(status.parent), Signal::SIGKILL).expect("can kill the guardian");
+    run.kill_and_check();
+}

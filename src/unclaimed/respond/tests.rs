@@ -176,6 +176,32 @@ mod request {
     }
 
     #[test]
+    fn only_clients_on_this_machine_may_see_the_reason() {
+        let may = |peer: &str, local| may_see_reason(Ok(peer.parse().unwrap()), local);
+        for peer in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(may(peer, true), "{peer}");
+            assert!(!may(peer, false), "{peer}");
+        }
+        for peer in [
+            "192.168.0.9:1",
+            "0.0.0.0:1",
+            "[fe80::1]:1",
+            "[::ffff:10.0.0.1]:1",
+        ] {
+            assert!(!may(peer, true), "{peer}");
+        }
+        assert!(!may_see_reason(
+            Err(io::ErrorKind::NotConnected.into()),
+            true
+        ));
+    }
+
+    #[test]
     fn a_partial_request_is_incomplete_only_while_more_bytes_may_follow() {
         let whole = "OPTIONS * HTTP/1.1\r\nAccept: text/html\r\n\r\n";
         for end in 0..whole.len() {

@@ -290,6 +290,7 @@ fn temporary_files_are_recognized_by_name() {
         "npm-debug.log",
         "npm-debug.log.1234",
         "rustc-ice-2026-11-29T18_00_00-4711.txt",
+        "tsconfig.tsbuildinfo",
         "core",
         "core.4711",
     ] {

@@ -1,6 +1,6 @@
 //! Programs that close, shut down or reopen their listeners.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
@@ -89,5 +89,36 @@ fn a_program_that_checks_its_port_first_loses_no_request() {
         "{:?}",
         outcome.slowest
     );
+    run.quit();
+}
+
+/// A server that first listens for a moment, to find out whether its port is free, and then prepares for a while.
+const PREPARES: &str = "
+import select
+s = open_socket()
+select.select([s], [], [], .05)
+s.close()
+time.sleep(.6)
+serve(open_socket())
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_program_is_not_ready_while_it_checks_its_port() {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    let app = App::python(PREPARES);
+    let mut run = app.run().spawn();
+    wait_until_serving(&mut run);
+    let asking = RequestLoop::start(app.address());
+    for generation in 2..=3 {
+        let saved = Instant::now();
+        app.save(&format!("{PREPARES}# {generation}"));
+        assert_eq!(run.live(), generation);
+        assert!(saved.elapsed() > Duration::from_millis(600));
+        asking.more(20);
+    }
+    asking.assert_none_lost();
     run.quit();
 }

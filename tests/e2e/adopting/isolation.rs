@@ -88,6 +88,54 @@ fn a_listener_in_another_network_namespace_is_not_adopted() {
     run.quit();
 }
 
+/// A server that may not be inspected without `CAP_SYS_PTRACE`, even by its own user. It uses the inherited socket, if
+/// there is one.
+const NOT_DUMPABLE: &str = "
+import ctypes
+PR_SET_DUMPABLE = 4
+ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
+serve(socket.socket(fileno=3) if 'LISTEN_FDS' in os.environ else open_socket())
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_program_that_is_not_dumpable_is_reported_and_listen_helps() {
+    if !installed_or_skip(PYTHON) || !installed_or_skip("setpriv") || !root_or_skip() {
+        return;
+    }
+    let app = App::python(NOT_DUMPABLE);
+    let warned = |event: &Event| event.mentions("does not let hotrun inspect the program");
+    let mut run = app
+        .complete(without_ptrace(&app), [PYTHON, "app.py"])
+        .spawn();
+    let report = run.expect_that("the reason why nothing is adopted", TIMEOUT, warned);
+    let hint = report.text("hint");
+    assert!(
+        hint.contains("not dumpable") && hint.contains("`--listen`"),
+        "{hint}"
+    );
+    wait_until_serving(&mut run);
+    run.quit();
+
+    let run = app.complete(without_ptrace(&app), [PYTHON, "app.py"]);
+    let mut run = run.listen_on(&app.address().to_string()).spawn();
+    assert_eq!(run.live(), 1);
+    let asking = RequestLoop::start(app.address());
+    app.save(&format!("{NOT_DUMPABLE}# 2"));
+    assert_eq!(run.live(), 2);
+    asking.more(20);
+    asking.assert_none_lost();
+    assert_eq!(run.get("/"), "generation 2");
+    assert!(!run.so_far().iter().any(warned));
+    run.quit();
+}
+
+/// Runs hotrun without the capability to inspect every process.
+fn without_ptrace(app: &App) -> Run {
+    let line = "exec setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace \"$0\" \"$@\"";
+    Run::through(&app.project, line)
+}
+
 /// A server that becomes another user before it opens its socket, so hotrun may inspect it only with `CAP_SYS_PTRACE`.
 const ANOTHER_USER: &str = "
 os.setgroups([])
@@ -103,9 +151,8 @@ fn a_program_that_hotrun_may_not_inspect_is_reported_once_and_the_suggested_capa
         return;
     }
     let app = App::python(ANOTHER_USER);
-    let line = "exec setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace \"$0\" \"$@\"";
     let mut run = app
-        .complete(Run::through(&app.project, line), [PYTHON, "app.py"])
+        .complete(without_ptrace(&app), [PYTHON, "app.py"])
         .spawn();
     let warned = |event: &Event| event.mentions("does not let hotrun inspect the program");
     let report = run.expect_that("the reason why nothing is adopted", TIMEOUT, warned);

@@ -56,18 +56,39 @@ while '--noreload' in sys.argv or os.stat(__file__).st_mtime_ns == before: time.
 os.execv(sys.executable, [sys.executable] + sys.argv)
 ";
 
+/// Runs the rest in a child process, and starts another one when that ends with code 3, as Django does.
+const PARENT: &str = "
+import subprocess
+while 'CHILD' not in os.environ and '--noreload' not in sys.argv:
+    code = subprocess.call([sys.executable] + sys.argv, env={**os.environ, 'CHILD': '1'})
+    if code != 3: sys.exit(code)
+";
+
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_restarts_itself_refuses_no_connection_and_loses_none_if_that_is_turned_off() {
+    assert_restarts_refuse_nothing(SELF_RESTARTING);
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn a_program_that_restarts_its_child_refuses_no_connection_and_loses_none_if_that_is_turned_off() {
+    let (before, _) = SELF_RESTARTING
+        .split_once("os.execv")
+        .expect("it restarts itself");
+    assert_restarts_refuse_nothing(&format!("{PARENT}{before}os._exit(3)\n"));
+}
+
+fn assert_restarts_refuse_nothing(text: &str) {
     if !installed_or_skip(PYTHON) {
         return;
     }
-    let app = App::python(SELF_RESTARTING);
+    let app = App::python(text);
     let mut run = app.run().args(["--ready", "listen"]).spawn();
     wait_until_serving(&mut run);
     let asking = RequestLoop::start(app.address());
     for generation in 2..=4 {
-        app.save(&format!("{SELF_RESTARTING}# {generation}"));
+        app.save(&format!("{text}# {generation}"));
         assert_eq!(run.live(), generation);
         run.wait_until_gone(generation - 1);
         asking.more(10);
@@ -87,7 +108,7 @@ fn a_program_that_restarts_itself_refuses_no_connection_and_loses_none_if_that_i
     wait_until_serving(&mut run);
     let asking = RequestLoop::start(app.address());
     for generation in 2..=3 {
-        app.save(&format!("{SELF_RESTARTING}# again {generation}"));
+        app.save(&format!("{text}# again {generation}"));
         assert_eq!(run.live(), generation);
         run.wait_until_gone(generation - 1);
         asking.more(10);
@@ -116,7 +137,10 @@ fn a_port_that_is_given_up_is_reported_and_is_kept_with_adopt_never() {
     app.save(&format!("{FREE_PORT}# 2"));
     assert_eq!(run.live(), 2);
     run.expect_that("a hint about the port that is given up", TIMEOUT, |event| {
-        event.mentions("`--adopt never`") && event.mentions("are then refused")
+        let given_up = format!("gen 2 does not listen on `{}`, only on `", app.address());
+        event.mentions(&given_up)
+            && event.mentions("`--adopt never`")
+            && event.mentions("are then refused")
     });
     run.quit();
     let mut run = app.run().args(["--adopt", "never"]).spawn();

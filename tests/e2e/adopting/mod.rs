@@ -6,6 +6,7 @@ mod crashes;
 mod datagrams;
 mod hints;
 mod isolation;
+mod many;
 mod missing;
 mod own_address;
 mod own_paths;
