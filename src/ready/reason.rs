@@ -92,11 +92,16 @@ impl<T: Into<String>> From<T> for UnreadyReason {
     }
 }
 
-/// Lists addresses, as in "`127.0.0.1:80` and `127.0.0.1:81`".
+/// Lists addresses, as in "`127.0.0.1:80`, `127.0.0.1:81` and 3 more".
 pub fn list(addresses: &[SocketAddr]) -> String {
-    let all: Vec<String> = addresses.iter().map(|one| format!("`{one}`")).collect();
-    match all.split_last() {
+    const MAX_NAMED: usize = 4;
+    let mut items: Vec<String> = addresses.iter().map(|one| format!("`{one}`")).collect();
+    if items.len() > MAX_NAMED {
+        let more = items.split_off(MAX_NAMED - 1).len();
+        items.push(format!("{more} more"));
+    }
+    match items.split_last() {
         Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
-        Some(_) | None => all.concat(),
+        Some(_) | None => items.concat(),
     }
 }

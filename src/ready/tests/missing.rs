@@ -128,4 +128,9 @@ fn addresses_are_listed_as_in_a_sentence() {
         list(&[at(1), at(2), at(3)]),
         "`127.0.0.1:1`, `127.0.0.1:2` and `127.0.0.1:3`"
     );
+    let many: Vec<SocketAddr> = (1..=3000).map(at).collect();
+    assert_eq!(
+        list(&many),
+        "`127.0.0.1:1`, `127.0.0.1:2`, `127.0.0.1:3` and 2997 more"
+    );
 }
