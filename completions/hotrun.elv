@@ -41,6 +41,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand -E 'Set a variable for the program (repeatable)'
             cand --env 'Set a variable for the program (repeatable)'
             cand --env-file 'Read environment variables for the program from this file'
+            cand --hook 'Run a shell command when something happens to a generation (repeatable)'
             cand -C 'Run in this directory'
             cand --workdir 'Run in this directory'
             cand --stdin 'Where keyboard input goes'

@@ -26,7 +26,7 @@ pub use clap::ColorChoice;
 pub use errors::{check_variables, explain, variable};
 pub use generate::{Generate, generate, guide, styled};
 pub use misplaced::misplaced;
-pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};
+pub use values::{Adopt, Hook, HookEvent, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};
 
 /// Rebuild and restart a server when its files change, without losing a connection
 ///
@@ -193,6 +193,11 @@ pub struct Cli {
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub env_file: Option<PathBuf>,
 
+    /// Run a shell command when something happens to a generation (repeatable)
+    #[arg(long, value_name = "EVENT=COMMAND", hide_short_help = true)]
+    #[arg(long_help = help::HOOK, value_parser = values::hook)]
+    pub hook: Vec<Hook>,
+
     /// Run in this directory
     ///
     /// The build and the program run there, and the paths in other options are relative to this directory.
@@ -305,7 +310,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Erro
 
 /// The options whose variables hold one value on each line. If the variable is not set, a value on the command line may
 /// contain line breaks.
-const SPLIT_BY_LINE: [&str; 5] = ["watch", "ignore", "on", "listen", "env"];
+const SPLIT_BY_LINE: [&str; 6] = ["watch", "ignore", "on", "listen", "env", "hook"];
 
 /// Gives an option its environment variable. An empty variable counts as unset, so that users can disable it for one
 /// command.

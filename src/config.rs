@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-pub use crate::cli::Stdin;
 use crate::cli::{self, Adopt, Cli, ColorChoice, UiKind};
+pub use crate::cli::{HookEvent, Stdin};
 use crate::error::Failure;
 use crate::reload::{Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};

@@ -139,6 +139,7 @@
 //! | the messages that a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |
 //! | how processes are started, signalled and reaped | [`process`] |
 //! | the builds kept for rolling back, and when a build counts as unchanged | [`artifact`], then [`driver`]'s `build` |
+//! | the commands of `--hook` | [`driver`]'s `hooks` |
 //! | how an effect is performed | [`driver`] |
 //!
 //! `.github/CONTRIBUTING.md` says how to run the tests.

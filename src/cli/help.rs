@@ -18,6 +18,22 @@ If several rules match, the last one applies. \
 Files in a directory that a GLOB names are watched even if they are ignored or outside the watched directories. \
 By default, a change to `.env` or to the `--env-file` file restarts the program.";
 
+pub(super) const HOOK: &str = "\
+Run a shell command when something happens to a generation (repeatable)
+
+  before-start    before it starts; if the command fails, it does not start
+  ready           it is ready
+  live            it has become live
+  drain           it is no longer live; it gets the stop signal after this command
+  gone            its last process has ended
+  failed          its build or start has failed, or it has crashed
+  every:DURATION  it has become live, and then again and again
+
+The command has the program's environment and HOTRUN_EVENT, HOTRUN_GENERATION, HOTRUN_PID, HOTRUN_ADDRESS (the first \
+one) and HOTRUN_CHANGED (the changed files, one per line). \
+It is killed after 30s; `before-start` after --ready-timeout, `drain` after half of --stop-timeout. \
+No command delays the switch.";
+
 pub(super) const READY: &str = "\
 How to detect that a new generation is ready
 

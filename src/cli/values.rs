@@ -1,5 +1,6 @@
 //! The values of options and their parsers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,94 @@ fn action(text: &str) -> Result<RuleAction, String> {
     })
 }
 
+/// A value of `--hook`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// When to run the command.
+    pub event: HookEvent,
+    /// The shell command.
+    pub command: String,
+}
+
+/// The events that have hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookEvent {
+    /// A generation is about to be started.
+    BeforeStart,
+    /// A generation is ready.
+    Ready,
+    /// A generation has become live.
+    Live,
+    /// The live generation begins to drain.
+    Drain,
+    /// A generation has no processes left.
+    Gone,
+    /// A generation has failed.
+    Failed,
+    /// A generation has become live, or has been live for a multiple of this period.
+    Every(Duration),
+}
+
+impl HookEvent {
+    /// The period of [`HookEvent::Every`].
+    pub fn period(self) -> Option<Duration> {
+        match self {
+            Self::Every(period) => Some(period),
+            Self::BeforeStart
+            | Self::Ready
+            | Self::Live
+            | Self::Drain
+            | Self::Gone
+            | Self::Failed => None,
+        }
+    }
+}
+
+impl fmt::Display for HookEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BeforeStart => "before-start",
+            Self::Ready => "ready",
+            Self::Live => "live",
+            Self::Drain => "drain",
+            Self::Gone => "gone",
+            Self::Failed => "failed",
+            Self::Every(period) => return write!(f, "every:{period:?}"),
+        })
+    }
+}
+
+/// Parses `EVENT=COMMAND`.
+pub(super) fn hook(text: &str) -> Result<Hook, String> {
+    let (event, command) = text.split_once('=').unwrap_or((text, ""));
+    if command.trim().is_empty() {
+        return Err(
+            "a hook must be an event, an `=` and a command, as in `live=./notify.sh`".into(),
+        );
+    }
+    let command = command.to_owned();
+    let event = match event.split_once(':').unwrap_or((event, "")) {
+        ("before-start", "") => HookEvent::BeforeStart,
+        ("ready", "") => HookEvent::Ready,
+        ("live", "") => HookEvent::Live,
+        ("drain", "") => HookEvent::Drain,
+        ("gone", "") => HookEvent::Gone,
+        ("failed", "") => HookEvent::Failed,
+        ("every", period) => match parse_duration(period)? {
+            period if period < Duration::from_millis(100) => {
+                return Err("the period must be at least `100ms`".into());
+            }
+            period => HookEvent::Every(period),
+        },
+        _ => {
+            return Err(
+                "use the event `before-start`, `ready`, `live`, `drain`, `gone`, `failed` or `every:DURATION`".into(),
+            );
+        }
+    };
+    Ok(Hook { event, command })
+}
+
 pub(super) fn ready(text: &str) -> Result<Arc<ReadySpec>, String> {
     text.parse().map(Arc::new)
 }
@@ -188,6 +277,36 @@ mod tests {
             "x=restrat",
         ] {
             rule(text).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn a_hook_has_an_event_and_a_command() {
+        for (text, event, command) in [
+            ("live=a=b", HookEvent::Live, "a=b"),
+            ("before-start= x", HookEvent::BeforeStart, " x"),
+            (
+                "every:1m30s=x",
+                HookEvent::Every(Duration::from_secs(90)),
+                "x",
+            ),
+        ] {
+            let command = command.to_owned();
+            assert_eq!(hook(text).expect(text), Hook { event, command });
+        }
+        for text in [
+            "",
+            "x",
+            "live",
+            "live= ",
+            "Live=x",
+            "live:x=y",
+            "every=x",
+            "every:=x",
+            "every:5=x",
+            "every:1ms=x",
+        ] {
+            hook(text).expect_err(text);
         }
     }
 

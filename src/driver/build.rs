@@ -14,6 +14,7 @@ use crate::ui::{Level, Report};
 use crate::watch::LockFileWindow;
 
 use super::build_task::{BuildTask, Built};
+use super::commands::{CHANGED, changed_files};
 use super::setup;
 use super::state::{ActiveBuild, Driver, Running};
 
@@ -36,9 +37,14 @@ impl Driver {
         let (began, started) = (Instant::now(), SystemTime::now());
         let plan = self.builds.plan.clone();
         let command = plan.build_command().context("there is nothing to build")?;
+        let mut env: Vec<_> = env::vars_os().collect();
+        // cargo would pass it on to the program, whose environment would then differ each time.
+        if matches!(plan, Plan::Command { .. }) {
+            env.push((CHANGED.into(), changed_files(&self.builds.changed)));
+        }
         let process = Spawner::default().spawn(Spec {
             cleanup: self.cleanup(),
-            ..Spec::new(command.argv, env::vars_os().collect(), command.workdir)
+            ..Spec::new(command.argv, env, command.workdir)
         })?;
         let control = process.control.clone();
         let known = |(id, running): (&GenId, &Running)| Some((*id, running.fingerprint.clone()?));

@@ -64,12 +64,16 @@ impl Driver {
             return;
         }
         self.feed.report(Report::Changed(paths));
-        let restarts = actions.remove(&RuleAction::Restart).is_some();
-        let builds = actions.contains_key(&RuleAction::Build);
+        let restarts = actions.remove(&RuleAction::Restart);
+        let builds = actions.get(&RuleAction::Build);
+        for paths in [&restarts, &builds.cloned()].into_iter().flatten() {
+            self.hooks.changed(paths);
+        }
+        let (restarts, builds) = (restarts.is_some(), builds.is_some());
         // Commands come first, because they may generate sources.
-        for action in actions.into_keys().rev() {
+        for (action, paths) in actions.into_iter().rev() {
             match action {
-                RuleAction::Run(line) => self.run_command(&line),
+                RuleAction::Run(line) => self.run_command(&line, paths),
                 RuleAction::Signal(signal) => self.handle(Event::ConfigChanged { signal }),
                 RuleAction::Build => self.handle(Event::Changed(Action::Build)),
                 RuleAction::Restart | RuleAction::Ignore => {}

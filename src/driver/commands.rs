@@ -1,6 +1,10 @@
 //! The commands of `--on GLOB=run:COMMAND` rules.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -15,10 +19,34 @@ use crate::watch::SelfTrigger;
 use super::build_task::lend_terminal;
 use super::state::Driver;
 
+/// The maximum length of `HOTRUN_CHANGED` in bytes. The kernel allows 128 KiB for a variable (`MAX_ARG_STRLEN`,
+/// `execve(2)`).
+const MAX_CHANGED: usize = 64 * 1024;
+
+/// The variable that lists the changed files.
+pub(super) const CHANGED: &str = "HOTRUN_CHANGED";
+
+/// Lists files, one on each line, as many as fit.
+pub(super) fn changed_files(paths: &BTreeSet<PathBuf>) -> OsString {
+    let mut text = Vec::new();
+    for path in paths {
+        let path = path.as_os_str().as_bytes();
+        if text.len() + path.len() > MAX_CHANGED {
+            break;
+        }
+        text.extend_from_slice(path);
+        text.push(b'\n');
+    }
+    text.pop();
+    OsString::from_vec(text)
+}
+
 impl Driver {
     /// Runs a command. If the command is already running or hotrun is paused, runs it afterwards.
-    pub(super) fn run_command(&mut self, line: &str) {
-        self.commands.entry(line.to_owned()).or_default().pending = true;
+    pub(super) fn run_command(&mut self, line: &str, changed: Vec<PathBuf>) {
+        let command = self.commands.entry(line.to_owned()).or_default();
+        command.pending = true;
+        command.changed.extend(changed);
         self.run_unless_paused();
     }
 
@@ -43,6 +71,7 @@ impl Driver {
                     let command = self.commands.entry(line).or_default();
                     command.guardian = Some(control.guardian());
                     command.control = Some(control);
+                    command.changed.clear();
                     command.trigger.started(Instant::now());
                 }
                 Err(error) => self.report_error(&format!("cannot run `{line}`"), &error),
@@ -51,7 +80,10 @@ impl Driver {
     }
 
     fn start_command(&self, line: &str) -> Result<Control> {
-        let env = self.config.environment(env::vars_os())?;
+        let mut env = self.config.environment(env::vars_os())?;
+        let command = self.commands.get(line);
+        let changed = command.map_or_else(OsString::new, |one| changed_files(&one.changed));
+        env.push((CHANGED.into(), changed));
         let process = Spawner::default().spawn(Spec {
             cleanup: self.cleanup(),
             ..Spec::shell(line, env, self.config.workdir.clone())
@@ -61,7 +93,7 @@ impl Driver {
         let control = process.control.clone();
         let (line, feed, sender) = (line.to_owned(), self.feed.clone(), self.sender.clone());
         tokio::spawn(async move {
-            if let Some(failure) = monitor(&line, process, &feed).await {
+            if let Some(failure) = monitor(&line, "", process, &feed).await {
                 feed.message(Level::Warning, format!("`{line}` failed: {failure}"), None);
             }
             sender.send(move |driver| driver.command_ended(&line));
@@ -96,8 +128,13 @@ impl Driver {
     }
 }
 
-/// Shows a command's output. If the command fails, returns the reason.
-async fn monitor(line: &str, process: Process, feed: &Feed) -> Option<String> {
+/// Shows a command's output, with this mark before each line. If the command fails, returns the reason.
+pub(super) async fn monitor(
+    line: &str,
+    mark: &str,
+    process: Process,
+    feed: &Feed,
+) -> Option<String> {
     ui::panic_for_test();
     let Process {
         control,
@@ -124,13 +161,13 @@ async fn monitor(line: &str, process: Process, feed: &Feed) -> Option<String> {
         control.kill();
         failure
     };
-    tokio::join!(ended, show(stdout, feed), show(stderr, feed)).0
+    tokio::join!(ended, show(stdout, mark, feed), show(stderr, mark, feed)).0
 }
 
-async fn show(pipe: Receiver, feed: &Feed) {
+async fn show(pipe: Receiver, mark: &str, feed: &Feed) {
     let mut lines = Lines::new(pipe);
     while let Some(line) = lines.next().await {
-        let text = String::from_utf8_lossy(&line.bytes).into_owned();
+        let text = format!("{mark}{}", String::from_utf8_lossy(&line.bytes));
         feed.pass(Feed::text(Level::Info, text)).await;
     }
 }

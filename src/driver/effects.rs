@@ -59,10 +59,7 @@ impl Driver {
             GenEffect::CancelBuild => self.cancel_build(),
             GenEffect::Start { artifact } => {
                 self.report_builder(id, artifact);
-                if let Err(error) = self.start(id, artifact) {
-                    self.report_error(&format!("cannot start gen {id}"), &error);
-                    return Some(GenEvent::StartFailed);
-                }
+                return self.start_after_hooks(id, artifact);
             }
             GenEffect::Switch => return Some(self.switch(id)),
             GenEffect::SendReloadSignal { signal } => {
@@ -79,6 +76,9 @@ impl Driver {
             }
             GenEffect::KeepPaths => self.on_own_paths(id, OwnPath::keep),
             GenEffect::RestorePaths => self.on_own_paths(id, OwnPath::restore),
+            GenEffect::Stop | GenEffect::Abort | GenEffect::Kill if self.hooks.cancel_start(id) => {
+                return Some(GenEvent::StartFailed);
+            }
             GenEffect::Stop => self.stop(id, stop_signal),
             GenEffect::Abort => {
                 if let Some(running) = self.generations.get(&id) {
@@ -125,9 +125,7 @@ impl Driver {
                 monitor.observe(move || control.pids())
             });
         }
-        if let Some(running) = self.generations.get(&id) {
-            running.control.stop(signal);
-        }
+        self.stop_after_hooks(id, signal);
     }
 
     /// Makes this task, which gets the generation's drain monitor, the generation's waiting task.
@@ -197,6 +195,7 @@ impl Driver {
     /// Shows a notice. If it reports a failure, also shows what the driver knows about the cause.
     pub(super) fn notice(&mut self, notice: Notice) {
         self.feed.report(Report::Notice(notice));
+        self.run_hooks(notice);
         if let Notice::Generation(id, GenNotice::Killing { why, .. }) = notice
             && why == Stopped::TimedOut
             && self.reported.once.insert("stop timeout")

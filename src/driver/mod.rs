@@ -34,6 +34,7 @@ mod changes;
 mod clock;
 mod commands;
 mod effects;
+mod hooks;
 mod log;
 mod notify;
 mod program;

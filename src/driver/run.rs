@@ -49,6 +49,7 @@ impl Driver {
         let mut watching = true;
         loop {
             if let Some(outcome) = self.ending.outcome {
+                self.hooks.finish().await;
                 return outcome;
             }
             let deadline = self.machine.deadline();

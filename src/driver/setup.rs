@@ -27,7 +27,7 @@ use crate::watch::{FileWatch, WatchMessage, WatchSpec};
 use super::changes::{ignored_paths, watched_paths};
 use super::clock::Clock;
 use super::log::Log;
-use super::state::{Builds, Driver, Ending, Reported, TaskMessage, TaskSender, WatchSet};
+use super::state::{Builds, Driver, Ending, Hooks, Reported, TaskMessage, TaskSender, WatchSet};
 
 /// The sources of events.
 pub(super) struct Sources {
@@ -82,13 +82,8 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThre
         generations: BTreeMap::new(),
         fd_store: FdStore::new().context("opening the descriptor store")?,
         commands: BTreeMap::new(),
-        watch: WatchSet {
-            watch,
-            roots,
-            inputs: Vec::new(),
-            newest: None,
-            begun: false,
-        },
+        hooks: Hooks::default(),
+        watch: WatchSet::new(watch, roots),
         reported: Reported::default(),
         ending: Ending::default(),
         size: terminal::size(),

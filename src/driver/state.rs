@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::artifact::{self, Fingerprint};
 use crate::build::{Plan, WatchRoots};
@@ -53,6 +54,7 @@ pub(super) struct Driver {
     pub(super) fd_store: FdStore,
     /// The rule commands that have been needed so far, keyed by shell command.
     pub(super) commands: BTreeMap<String, Command>,
+    pub(super) hooks: Hooks,
     pub(super) watch: WatchSet,
     pub(super) reported: Reported,
     pub(super) ending: Ending,
@@ -196,9 +198,39 @@ pub(super) struct Command {
     pub(super) pending: bool,
     /// The pid of the newest run's guardian.
     pub(super) guardian: Option<i32>,
+    /// The files that have changed since its last start.
+    pub(super) changed: BTreeSet<PathBuf>,
     /// Detects a command that writes the files that trigger it.
     pub(super) trigger: SelfTrigger,
 }
+
+/// The hooks that are running or waiting, and what they need to know.
+#[derive(Default)]
+pub(super) struct Hooks {
+    /// The files that have changed since the start of the live generation.
+    pub(super) changed: BTreeSet<PathBuf>,
+    pub(super) queues: BTreeMap<GenId, HookQueue>,
+    /// The tasks that run the queues.
+    pub(super) tasks: JoinSet<()>,
+    /// The live generation, and the tasks of the `every` hooks.
+    pub(super) live: Option<(GenId, JoinSet<()>)>,
+}
+
+/// The hooks of one generation.
+pub(super) struct HookQueue {
+    pub(super) waiting: mpsc::UnboundedSender<HookTask>,
+    pub(super) task: AbortHandle,
+    /// Whether the `before-start` hooks are running.
+    pub(super) starts: bool,
+    /// Closed when the `drain` hooks have ended.
+    pub(super) drain: Option<watch::Receiver<()>>,
+    /// The program's first process, once the program is ready.
+    pub(super) pid: Option<i32>,
+    pub(super) changed: BTreeSet<PathBuf>,
+}
+
+/// Runs the hooks of one event.
+pub(super) type HookTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The watch, and the files that it covers.
 pub(super) struct WatchSet {
@@ -211,6 +243,18 @@ pub(super) struct WatchSet {
     pub(super) newest: Option<GenId>,
     /// Whether the watch is set up and the first build has begun.
     pub(super) begun: bool,
+}
+
+impl WatchSet {
+    pub(super) const fn new(watch: FileWatch, roots: WatchRoots) -> Self {
+        Self {
+            watch,
+            roots,
+            inputs: Vec::new(),
+            newest: None,
+            begun: false,
+        }
+    }
 }
 
 /// Whether, why and how hotrun exits.

@@ -12,6 +12,7 @@ mod crashes;
 mod doctor;
 mod faults;
 mod harness;
+mod hooks;
 mod inputs;
 mod kills;
 mod matrix;
