@@ -10,7 +10,7 @@
 //! | `setup.rs`, `run.rs` | prepares the loop, runs it |
 //! | `changes.rs`, `requests.rs`, `notify.rs` | handle changed files, keys and signals, notifications |
 //! | `effects.rs` | performs effects: `build.rs` and `build_task.rs` build, `start.rs` starts a program, `program.rs` monitors it |
-//! | `commands.rs` | runs the commands of rules |
+//! | `commands.rs`, `hooks.rs` | run the commands of rules and hooks |
 //! | `addresses.rs` | reports missing, released and closed addresses |
 //! | `state.rs` | the driver's state, the messages from its tasks |
 //! | `clock.rs`, `log.rs` | the machine's clock, the log of events for `--log` |
