@@ -21,10 +21,10 @@ By default, a change to `.env` or to the `--env-file` file restarts the program.
 pub(super) const HOOK: &str = "\
 Run a shell command when something happens to a generation (repeatable)
 
-  before-start    before it starts; if the command fails, it does not start
+  before-start    before it starts; a failure prevents the start
   ready           it is ready
   live            it has become live
-  drain           it is no longer live; it gets the stop signal after this command
+  drain           it is no longer live; before the stop signal
   gone            its last process has ended
   failed          its build or start has failed, or it has crashed
   every:DURATION  it has become live, and then again and again
