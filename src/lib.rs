@@ -128,6 +128,7 @@
 //! | `hotrun help TOPIC` and the man page | [`guide`] |
 //! | messages, JSON fields, the live terminal, keys | [`ui`] |
 //! | what counts as a change | [`watch`], then [`driver`]'s `changes` |
+//! | which changes are the program's own | [`watch::Suspicion`], [`watch::WriteCalls`], [`intercept`] |
 //! | how cargo is called and its output read | [`build`] |
 //! | which listener gets connections, and when a listener is closed | [`socket`], its `table` |
 //! | the replies to a program's `bind`, `listen` and `connect` | [`intercept`] |

@@ -11,8 +11,7 @@ use crate::os::{self, KERNEL_TICK};
 use crate::reload::{Action, Event, GenId};
 use crate::ui::{self, Level, Report};
 use crate::watch::{
-    Change, InputSet, RuleAction, SelfTrigger, Verdict, WatchMessage, WatchUpdate, Writer,
-    action_for,
+    Change, InputSet, RuleAction, SelfTrigger, Verdict, WatchMessage, WatchUpdate, action_for,
 };
 
 use super::state::{Driver, WatchSet};
@@ -41,7 +40,7 @@ impl Driver {
 
     fn changed(&mut self, mut changes: Vec<Change>, seen: Instant) {
         changes.retain(|change| !self.wrote_lock_file(&change.path));
-        let own = changes.extract_if(.., |change| self.is_own(change, seen));
+        let own = changes.extract_if(.., |change| self.is_own(change));
         let own: Vec<_> = own.map(|change| change.path).collect();
         self.name_written(own);
         // A symbolic link on the way to a rule's files may lead elsewhere now.
@@ -70,6 +69,9 @@ impl Driver {
             self.hooks.changed(paths);
         }
         let (restarts, builds) = (restarts.is_some(), builds.is_some());
+        if restarts || builds {
+            self.builds.suspicion.changed(seen);
+        }
         // Commands come first, because they may generate sources.
         for (action, paths) in actions.into_iter().rev() {
             match action {
@@ -86,13 +88,11 @@ impl Driver {
         }
     }
 
-    /// Says once for each of the two reasons why a saved file has no effect, unless the program or a run may have written
-    /// it.
+    /// Says once for each of the two reasons why a saved file has no effect, unless a run may have written it.
     fn saved_without_effect(&mut self, path: &Path, is_input: bool, seen: Instant) {
         let stated = last_change(&[path.to_owned()]).unwrap_or(seen);
         let is_during = |run: &SelfTrigger| run.explains(&[], run.time_of(stated, seen));
         let is_by_run = self.triggers().any(is_during);
-        let is_by_program = self.builds.program.explains(path, seen, false, false);
         let path = ui::path(path, &self.config.workdir);
         let (topic, text) = match is_input {
             true => (
@@ -107,7 +107,7 @@ impl Driver {
                 ),
             ),
         };
-        let excused = is_by_run || is_by_program || self.machine.is_busy();
+        let excused = is_by_run || self.machine.is_busy();
         if !excused && self.reported.once.insert(topic) {
             self.feed.message(Level::Info, text, None);
         }
@@ -125,21 +125,19 @@ impl Driver {
 
     /// Whether a process that hotrun has started made this change, so that it does not count. What the program writes
     /// does not count. What a build writes counts the first time. What a rule's command writes may be a source.
-    fn is_own(&mut self, change: &Change, seen: Instant) -> bool {
-        let (builds, path) = (&mut self.builds, &change.path);
-        let Some(Writer { child, closed }) = change.writer else {
-            return builds
-                .program
-                .explains(path, seen, change.is_new, !path.exists());
+    fn is_own(&mut self, change: &Change) -> bool {
+        let builds = &mut self.builds;
+        let Some(child) = change.writer else {
+            return false;
         };
         let mut commands = self.commands.values();
         if commands.any(|command| command.guardian == Some(child)) {
             return false;
         }
         if builds.guardian == Some(child) {
-            return builds.trigger.caught(path);
+            return builds.trigger.caught(&change.path);
         }
-        builds.program.caught(path, seen, closed);
+        builds.suspicion.confirmed();
         true
     }
 
@@ -154,7 +152,7 @@ impl Driver {
             let named = self.named(&paths);
             let text = format!("the program or the build writes {named}; such changes are ignored");
             let hint = format!(
-                "if you edit such a file yourself, press `r`; `--ignore '{}'` ignores your edits, too",
+                "if an edit of yours is missed, press `r`; `--ignore '{}'` ignores all edits",
                 self.pattern(first)
             );
             self.feed.message(Level::Info, text, Some(hint));

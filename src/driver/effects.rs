@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -92,6 +92,7 @@ impl Driver {
             }
             GenEffect::Release => {
                 let gone = self.generations.remove(&id);
+                self.builds.suspicion.settled(Instant::now());
                 let released = self.sockets.release(id);
                 let lost = released.map(|lost| self.report_lost(id, &lost));
                 self.report_failure("closing a generation's sockets", lost);
@@ -107,6 +108,7 @@ impl Driver {
             running.waiting.abort_all();
             running.observed = false;
         }
+        self.builds.suspicion.settled(Instant::now());
         match self.sockets.switch(id) {
             Ok(()) => GenEvent::Switched,
             Err(error) => {

@@ -55,13 +55,13 @@ impl Driver {
             notify: Some(notify.socket.env_value().to_owned()),
             cleanup: self.cleanup(),
             intercept,
+            reports_writes: self.builds.suspicion.started(),
             ..Spec::new(launch.argv, env.clone(), launch.workdir.clone())
         };
         let (sender, lines) = mpsc::unbounded_channel();
         let sender = self.config.cli.ready.reads_output().then_some(sender);
         let in_use = Arc::default();
         let (control, terminal) = self.spawn(id, spec, sender, &in_use)?;
-        self.builds.program.started(Instant::now());
         if let Some(channel) = channel {
             let intercepted = self.intercept(id, channel, control.clone());
             intercepted.inspect_err(|_| control.kill())?;
@@ -149,7 +149,10 @@ impl Driver {
         let adopter = adopter.context("hotrun cannot adopt sockets on this system")?;
         let adopter = adopter.expecting(self.config.cli.ready_timeout);
         let notify = move |event| sender.send(move |driver| driver.intercepted(id, event));
-        let started = intercept::start(channel, id, adopter, move || control.pids(), notify);
+        let (calls, guardian) = (self.watch.watch.calls.clone(), control.guardian());
+        let wrote = move |path| calls.record(path, guardian, Instant::now());
+        let pids = move || control.pids();
+        let started = intercept::start(channel, id, adopter, pids, notify, wrote);
         started.context("starting the thread that intercepts system calls")
     }
 

@@ -21,7 +21,7 @@ use crate::ready::{NotifyState, UnreadyReason};
 use crate::reload::{Event, GenEvent, GenId, Machine};
 use crate::socket::{OwnPath, Sockets};
 use crate::ui::Feed;
-use crate::watch::{FileWatch, LockFileWindow, ProgramFiles, SelfTrigger};
+use crate::watch::{FileWatch, LockFileWindow, SelfTrigger, Suspicion};
 
 use super::clock::Clock;
 use super::log::Log;
@@ -161,8 +161,8 @@ pub(super) struct Builds {
     pub(super) guardian: Option<i32>,
     /// Detects builds that write their own inputs.
     pub(super) trigger: SelfTrigger,
-    /// Detects changes that the program makes, if it was seen writing the files.
-    pub(super) program: ProgramFiles,
+    /// Detects programs that write watched files.
+    pub(super) suspicion: Suspicion,
     /// When the newest build may have written `Cargo.lock`.
     pub(super) lock_file: Option<LockFileWindow>,
 }
@@ -178,7 +178,7 @@ impl Builds {
             active: None,
             guardian: None,
             trigger: SelfTrigger::default(),
-            program: ProgramFiles::default(),
+            suspicion: Suspicion::default(),
             lock_file: None,
         }
     }

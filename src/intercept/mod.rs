@@ -1,6 +1,7 @@
 //! Intercepts the `bind` and `listen` calls of a program that opens its own sockets, so that the next generation can
 //! listen on the same address at the same time. Also intercepts `connect`, because a program that connects to its own
-//! address while it starts must not reach the generation that is still live.
+//! address while it starts must not reach the generation that is still live. Reports the files that a program writes, if
+//! it is suspected of writing watched files.
 //!
 //! The program keeps its socket, with its options and its registrations (in an epoll set, for example). Through a
 //! duplicate of the descriptor ([`os::seccomp`]), hotrun prepares the socket for the program's own `bind`, which the
@@ -19,6 +20,7 @@ mod program;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,13 +41,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Starts a thread that replies to the calls of one generation's program. The thread ends once no remaining process can
 /// make a call. `channel` is hotrun's end of [`os::seccomp::channel`], `pids` returns the pids of the generation's
-/// current processes, and `notify` receives events.
+/// current processes, `notify` receives events, and `wrote` the paths of files that the program is about to write.
 pub fn start(
     channel: OwnedFd,
     id: GenId,
     adopter: Adopter,
     pids: impl Fn() -> Vec<i32> + Send + 'static,
     notify: impl FnMut(InterceptEvent) + Send + 'static,
+    wrote: impl Fn(PathBuf) + Send + 'static,
 ) -> io::Result<()> {
     let program = InterceptedProgram {
         id,
@@ -55,6 +58,7 @@ pub fn start(
         binding: Vec::new(),
         holders: Vec::new(),
         notify: Box::new(notify),
+        wrote: Box::new(wrote),
         hidden: false,
         failed: false,
         in_use: None,
@@ -111,8 +115,8 @@ impl InterceptedProgram {
     }
 
     fn handle(&mut self, calls: &InterceptedCalls, call: &Call) {
-        // A program may connect all the time, which must not delay the search.
-        if !matches!(call.syscall, Syscall::Connect { .. }) {
+        // A program may connect or write files all the time, which must not delay the search.
+        if !matches!(call.syscall, Syscall::Connect { .. } | Syscall::Write(_)) {
             self.pause = PAUSE;
             self.search_at = Instant::now() + PAUSE;
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,7 +13,8 @@ use socket2::Socket;
 use super::decision::{BindCall, Binding, BindingSocket, OnBind, OnListen, ProgramSockets};
 use crate::os;
 use crate::os::seccomp::{
-    Call, InterceptedCalls, Reply, Syscall, Unavailable, descriptor_of, pidfds, read_memory,
+    Call, InterceptedCalls, Reply, Syscall, Unavailable, descriptor_of, file_of, pidfds,
+    read_memory,
 };
 use crate::os::socket_holders::sockets_of;
 use crate::reload::GenId;
@@ -118,6 +120,7 @@ pub(super) struct InterceptedProgram {
     /// Pidfds of the processes that hold one of the sockets, while several sockets share an address.
     pub(super) holders: Vec<OwnedFd>,
     pub(super) notify: Box<dyn FnMut(InterceptEvent) + Send>,
+    pub(super) wrote: Box<dyn Fn(PathBuf) + Send>,
     /// Whether the program has called `bind` while hotrun lacked the permission to read its memory.
     pub(super) hidden: bool,
     /// Whether [`InterceptEvent::NotAdopted`] has been reported, which happens only once.
@@ -158,6 +161,16 @@ impl InterceptedProgram {
                 Ok(Some(address)) => self.connect(caller, fd, address),
                 Ok(None) | Err(_) => Reply::Continue,
             },
+            Syscall::Write(files) => {
+                // A file that cannot be determined counts as changed.
+                let paths = files.into_iter().flatten();
+                let paths = paths.flat_map(|file| file_of(caller.call.thread, file));
+                let paths: Vec<_> = paths.collect();
+                if caller.calls.is_pending(caller.call) {
+                    paths.into_iter().for_each(&self.wrote);
+                }
+                Reply::Continue
+            }
         }
     }
 

@@ -42,6 +42,19 @@ pub enum Syscall {
         /// The length of the address in bytes, as claimed by the caller.
         length: u32,
     },
+    /// A call that opens a file for writing, or renames or removes a file. A renamed file has two paths.
+    Write([Option<FileArgument>; 2]),
+}
+
+/// An argument that names a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileArgument {
+    /// The caller's descriptor of the directory to which a relative path refers, or `AT_FDCWD`.
+    pub dir: i32,
+    /// The location of the path in the caller's memory.
+    pub path: u64,
+    /// Whether the call follows a symbolic link.
+    pub follows: bool,
 }
 
 /// The reply to an intercepted call.

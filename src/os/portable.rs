@@ -130,11 +130,12 @@ impl HangupSet {
 pub mod seccomp {
     use std::convert::Infallible;
     use std::os::fd::RawFd;
+    use std::path::PathBuf;
 
     use nix::errno::Errno;
 
     use super::{AsFd, BorrowedFd, Duration, OwnedFd, io, unsupported};
-    pub use crate::os::intercept::{Call, Next, Reply, Syscall, Unavailable};
+    pub use crate::os::intercept::{Call, FileArgument, Next, Reply, Syscall, Unavailable};
 
     pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
         unsupported()
@@ -156,6 +157,10 @@ pub mod seccomp {
         unsupported()
     }
 
+    pub fn file_of(_: i32, _: FileArgument) -> io::Result<PathBuf> {
+        unsupported()
+    }
+
     pub fn probe() -> Result<(), Unavailable> {
         Err(Unavailable::Unsupported)
     }
@@ -164,7 +169,7 @@ pub mod seccomp {
         Unavailable::Unsupported
     }
 
-    pub fn install(_channels: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    pub fn install(_channels: &[BorrowedFd<'_>], _writes: bool) -> Result<(), Errno> {
         Ok(())
     }
 

@@ -23,6 +23,8 @@ pub struct Instruction {
 impl Instruction {
     /// The code of a jump that compares for equality (`BPF_JMP | BPF_JEQ | BPF_K`).
     pub const JUMP_IF_EQUAL: u16 = 0x15;
+    /// The code of a jump that tests bits (`BPF_JMP | BPF_JSET | BPF_K`).
+    pub const JUMP_IF_SET: u16 = 0x45;
     /// The code that ends the program (`BPF_RET | BPF_K`).
     pub const RETURN: u16 = 0x06;
 

@@ -56,6 +56,8 @@ pub struct Spec {
     /// One end of a [`channel`](crate::os::seccomp::channel) that carries the seccomp listener, if the program's
     /// `bind`, `listen` and `connect` calls are to be intercepted.
     pub intercept: Option<OwnedFd>,
+    /// Whether the program's calls that write files are also intercepted.
+    pub reports_writes: bool,
 }
 
 impl Spec {
@@ -88,6 +90,7 @@ pub(super) struct StartRequest {
     /// `KEY=VALUE`
     pub(super) env: Vec<CString>,
     is_intercepted: bool,
+    pub(super) reports_writes: bool,
     #[serde(skip)]
     pub(super) sockets: Vec<OwnedFd>,
     /// The channel that carries the seccomp listener.
@@ -140,6 +143,7 @@ pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>> {
         argv: argv.collect::<Result<_>>()?,
         env: env.collect::<Result<_>>()?,
         is_intercepted: spec.intercept.is_some(),
+        reports_writes: spec.reports_writes,
         sockets: Vec::new(),
         intercept: None,
     };

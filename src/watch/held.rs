@@ -2,16 +2,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use super::spec::Writer;
+use super::own_writes::WriteCalls;
 use crate::os;
 
-/// The files that processes started by hotrun have been seen holding open for writing: logs, databases, uploads.
+/// Finds out which of hotrun's children writes a file. Keeps the files that they have been seen holding open for writing:
+/// logs, databases, uploads.
 ///
 /// A program keeps such files open for a long time, and closes them when it ends. If that counted as a change, each
 /// start would trigger the next one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct HeldFiles {
+    calls: WriteCalls,
     held: BTreeMap<PathBuf, Holder>,
     /// Files that are being written, and whose writer is not known yet.
     unknown: BTreeSet<PathBuf>,
@@ -26,6 +29,14 @@ struct Holder {
 }
 
 impl HeldFiles {
+    pub(super) const fn new(calls: WriteCalls) -> Self {
+        Self {
+            calls,
+            held: BTreeMap::new(),
+            unknown: BTreeSet::new(),
+        }
+    }
+
     /// Records that a process is writing to this file.
     pub(super) fn written(&mut self, path: &Path) {
         if !self.held.contains_key(path) {
@@ -49,7 +60,7 @@ impl HeldFiles {
     ///
     /// A file that replaces a held file was not written by the holder: editors save in this way. If a file is gone, but
     /// its holder still has it open, something else removed it.
-    pub(super) fn writer(&mut self, path: &Path) -> Option<Writer> {
+    pub(super) fn writer(&mut self, path: &Path, changed: Instant) -> Option<i32> {
         let known = self.held.remove(path);
         let now = holder(path);
         self.held.extend(now.map(|now| (path.to_owned(), now)));
@@ -57,15 +68,18 @@ impl HeldFiles {
             Some(file) => known.file == file,
             None => os::child_that_writes(known.file).is_none(),
         });
-        now.or(known).map(|holder| Writer {
-            child: holder.child,
-            closed: now.is_none(),
-        })
+        let holder = now.or(known).map(|holder| holder.child);
+        holder.or_else(|| self.calls.writer(path, changed))
     }
 
     /// Forgets who held this file when it was last written.
     pub(super) fn forget(&mut self, path: &Path) {
         self.held.remove(path);
+    }
+
+    /// Forgets who held any file.
+    pub(super) fn forget_all(&mut self) {
+        *self = Self::new(self.calls.clone());
     }
 }
 

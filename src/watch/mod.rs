@@ -33,9 +33,9 @@
 //! | a file that is being written waits until its writer has closed it | `Debounce::touch` |
 //! | the batch waits until no more events arrive and git has finished | `Debounce::take` |
 //! | the contents must have changed or, if they are unknown, the metadata | `Snapshot::update` |
-//! | a change is reported with the process that holds the file open for writing, if hotrun has started it | `HeldFiles::writer` |
+//! | a change is reported with the child of ours whose process tree holds the file open for writing, or has just written it | `HeldFiles::writer` |
 //! | a `Cargo.lock` that cargo itself wrote during a build does not count | [`LockFileWindow::contains`] |
-//! | a file that the program was seen writing does not count | [`ProgramFiles::explains`] |
+//! | a change that the program made does not count | `Driver::is_own` |
 //! | a file that a build was seen writing counts only the first time | [`SelfTrigger::caught`] |
 //! | a file that a build or a command rewrites on every run does not count | [`SelfTrigger::judge`] |
 //!
@@ -44,6 +44,7 @@
 mod debounce;
 mod filter;
 mod held;
+mod own_writes;
 mod paths;
 mod poll;
 mod rule;
@@ -53,9 +54,10 @@ mod spec;
 mod tree;
 mod worker;
 
+pub use own_writes::{Suspicion, WriteCalls};
 pub use rule::{ChangeRule, RuleAction, action_for};
-pub use self_trigger::{LockFileWindow, ProgramFiles, SelfTrigger, Verdict};
-pub use spec::{Change, InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate, Writer};
+pub use self_trigger::{LockFileWindow, SelfTrigger, Verdict};
+pub use spec::{Change, InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate};
 
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -72,6 +74,8 @@ use worker::{WatchInput, WatchWorker};
 #[derive(Debug)]
 pub struct FileWatch {
     inputs: mpsc::Sender<WatchInput>,
+    /// The programs' intercepted calls.
+    pub calls: WriteCalls,
 }
 
 impl FileWatch {
@@ -97,12 +101,13 @@ impl FileWatch {
             Poll::IfNeeded => fs_event::source(handler).map_err(report).ok(),
             Poll::Always | Poll::Every(_) => None,
         };
-        let worker = WatchWorker::new(spec.clone(), source, received, messages)?;
+        let calls = WriteCalls::default();
+        let worker = WatchWorker::new(spec.clone(), source, received, messages, calls.clone())?;
         let thread = thread::Builder::new().name("watch".to_owned());
         thread.spawn(move || worker.run()).map_err(|error| {
             Failure::environment(format!("cannot start a thread to watch files: {error}"))
         })?;
-        Ok(Self { inputs })
+        Ok(Self { inputs, calls })
     }
 
     /// Call this when a build begins. A file whose changes have been ignored so far may turn out to be an input of this

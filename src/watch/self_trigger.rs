@@ -1,5 +1,5 @@
-//! Detects self-triggered runs: a build, a rule's command or a program that writes a file that triggers its next run
-//! would be run again and again. This module has no clock and reads no files: the caller passes the times.
+//! Detects self-triggered runs: a build or a rule's command that writes a file that triggers its next run would be run
+//! again and again. This module has no clock and reads no files: the caller passes the times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::os::KERNEL_TICK;
 
 /// If a file changes in this many runs in a row, at almost the same time after each start, it is taken to be written by
-/// the runs themselves. This is also how often a program must be seen writing a file, or new files of one kind, before
-/// it may do so unseen.
+/// the runs themselves.
 const OFTEN: usize = 3;
 
 /// A file that changes at varying times may change in this many runs in a row and still trigger the next run at once,
@@ -24,9 +23,6 @@ const OFTEN_IF_EDITED: usize = 5;
 
 /// For how many runs after an edit a file counts as edited lately.
 const LATELY: u32 = 10;
-
-/// How long after the start of a program a write may be part of the start.
-const PROGRAM_STARTS: Duration = Duration::from_secs(10);
 
 /// What to do about files that changed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,59 +261,6 @@ impl FileHistory {
             (self.run, self.after) = (run, after);
         }
         self.last = changed;
-    }
-}
-
-/// The files that a program was seen writing, in any generation.
-#[derive(Debug, Default)]
-pub struct ProgramFiles {
-    /// When the newest generation started.
-    started: Option<Instant>,
-    files: BTreeMap<PathBuf, ProgramFile>,
-}
-
-#[derive(Debug, Default)]
-struct ProgramFile {
-    /// How often the program had the file open only for a moment, so that it may write it again unseen.
-    short: usize,
-    /// How long after its start the program writes the file.
-    until: Duration,
-}
-
-impl ProgramFiles {
-    /// Records that a generation has started.
-    pub const fn started(&mut self, now: Instant) {
-        self.started = Some(now);
-    }
-
-    /// Records that the program was seen writing this file. `short`: it had the file open only for a moment.
-    pub fn caught(&mut self, path: &Path, changed: Instant, short: bool) {
-        let after = self.after(changed).filter(|after| *after < PROGRAM_STARTS);
-        let file = self.files.entry(path.to_owned()).or_default();
-        file.short += usize::from(short);
-        file.until = file
-            .until
-            .max(after.map_or(Duration::ZERO, |after| after + almost(after)));
-    }
-
-    /// Whether the program made this change, although it was not seen: it writes the file often or at this time, it
-    /// creates files like this one, such as uploads with ever new names, or it removes its own file, such as a pid file
-    /// at the end.
-    pub fn explains(&self, path: &Path, changed: Instant, is_new: bool, is_gone: bool) -> bool {
-        let is_like =
-            |other: &Path| (other.parent(), other.extension()) == (path.parent(), path.extension());
-        let like = |(other, file): &(&PathBuf, &ProgramFile)| file.short > 0 && is_like(other);
-        let writes = |file: &ProgramFile| {
-            let is_start = self.after(changed).is_some_and(|after| after <= file.until);
-            file.short >= OFTEN || is_start || is_gone && file.short > 0
-        };
-        self.files.get(path).is_some_and(writes)
-            || is_new && self.files.iter().filter(like).take(OFTEN).count() == OFTEN
-    }
-
-    /// How long after the start of the newest generation this was.
-    fn after(&self, changed: Instant) -> Option<Duration> {
-        changed.checked_duration_since(self.started?)
     }
 }
 

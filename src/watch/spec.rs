@@ -128,19 +128,8 @@ pub struct WatchUpdate {
 pub struct Change {
     /// The path of the file.
     pub path: PathBuf,
-    /// Whether the file was not known before.
-    pub is_new: bool,
-    /// The process that was seen making the change, if hotrun has started it.
-    pub writer: Option<Writer>,
-}
-
-/// A process that was seen writing a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Writer {
-    /// The pid of hotrun's child whose process tree the process belongs to.
-    pub child: i32,
-    /// Whether it has closed the file.
-    pub closed: bool,
+    /// The pid of hotrun's child whose process tree was seen making the change, if it was one.
+    pub writer: Option<i32>,
 }
 
 /// A message from the watch.

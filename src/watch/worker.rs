@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::debounce::Debounce;
 use super::filter::Filter;
 use super::held::HeldFiles;
+use super::own_writes::WriteCalls;
 use super::paths::{git_lock, is_held, normalise};
 use super::rule::action_for;
 use super::snapshot::Snapshot;
@@ -68,6 +69,7 @@ impl WatchWorker {
         source: Option<EventSource>,
         inputs: Receiver<WatchInput>,
         messages: UnboundedSender<WatchMessage>,
+        calls: WriteCalls,
     ) -> Result<Self, Failure> {
         let spec = given.normalised();
         Ok(Self {
@@ -78,7 +80,7 @@ impl WatchWorker {
             snapshot: Snapshot::new(),
             debounce: Debounce::new(spec.debounce),
             git_locks: spec.named_paths().filter_map(git_lock).collect(),
-            held: HeldFiles::default(),
+            held: HeldFiles::new(calls),
             unread: Vec::new(),
             build_began: None,
             uncounted: BTreeSet::new(),
@@ -297,7 +299,7 @@ impl WatchWorker {
     /// Compares all files with the snapshot, because the system dropped events.
     fn rescan(&mut self) {
         self.debounce.stop_waiting_for_writers(Instant::now());
-        self.held = HeldFiles::default();
+        self.held.forget_all();
         self.renew_filter();
         self.tree.forget_gone();
         let found = self.tree.cover(&mut self.filter);
@@ -333,9 +335,8 @@ impl WatchWorker {
             self.resolve();
             self.change_filter(paths.iter(), SystemTime::now());
         }
-        let (mut changed, mut saved) = (BTreeMap::new(), None);
+        let (mut changed, mut saved) = (BTreeSet::new(), None);
         for path in paths {
-            let is_new = !self.snapshot.knows(&path);
             // A path that does not count may have been a directory with files that count.
             let updated = match self.filter.matters(&path) {
                 true => self.snapshot.update(&path),
@@ -344,19 +345,18 @@ impl WatchWorker {
             };
             let unchanged = self.snapshot.saved_unchanged.take();
             saved = unchanged
-                .filter(|_| self.held.writer(&path).is_none())
+                .filter(|_| self.held.writer(&path, seen).is_none())
                 .or(saved);
             // The file's next change may be somebody else's.
             if updated.is_empty() {
                 self.held.forget(&path);
             }
-            changed.extend(updated.into_iter().map(|path| (path, is_new)));
+            changed.extend(updated);
         }
-        changed.retain(|path, _| self.filter.counts(path));
-        let changes = changed.into_iter().map(|(path, is_new)| Change {
-            writer: self.held.writer(&path),
+        changed.retain(|path| self.filter.counts(path));
+        let changes = changed.into_iter().map(|path| Change {
+            writer: self.held.writer(&path, seen),
             path,
-            is_new,
         });
         let changes: Vec<_> = changes.collect();
         if !changes.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Project, Run, Running, apps};
+use crate::harness::{Event, Project, Run, Running, apps};
 
 /// Many times the debounce: if nothing happens for this long, nothing will.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -36,13 +36,74 @@ fn hc08_a_program_that_writes_a_log_is_soon_started_only_by_edits() {
         second <= first + 2,
         "closing the log must not start the program: {second} starts"
     );
-    let names =
-        |event: &&crate::harness::Event| event.mentions("app.log") && event.mentions("--ignore '");
+    let names = |event: &&Event| event.mentions("app.log") && event.mentions("--ignore '");
     assert_eq!(run.so_far().iter().filter(names).count(), 1);
     project.save("source", "v3\n");
     run.wait_for_version("v3");
     let third = settle(&mut run);
     assert!(third <= second + 2, "{third} starts");
+    run.quit();
+}
+
+/// The files that the program of [`run_replacer`] writes.
+const WRITTEN: [&str; 3] = ["state.json", "app.log", "app.pid"];
+
+/// Runs a server that replaces one file, appends to a second one and creates a third one at every start, and closes them
+/// at once.
+fn run_replacer(project: &Project) -> Running {
+    project.save("source", "v1\n");
+    let server = apps::std().server.display().to_string();
+    let start = format!(
+        "date +%N > new.tmp; mv new.tmp state.json; date +%N >> app.log; rm -f app.pid; echo $$ > app.pid
+         exec '{server}' \"$(cat source)\""
+    );
+    let run = project.run().listen().args(["--ignore", "*.tmp"]);
+    run.program(["sh", "-c", &start]).spawn()
+}
+
+#[test]
+fn hc08_a_program_that_writes_files_at_every_start_is_started_three_times() {
+    let project = Project::new();
+    let mut run = run_replacer(&project);
+    run.live();
+    let starts = settle(&mut run);
+    assert!(starts <= 3, "{starts} starts");
+    for (more, version) in [(1, "v2"), (2, "v3")] {
+        project.save("source", &format!("{version}\n"));
+        run.wait_for_version(version);
+        assert_eq!(settle(&mut run), starts + more, "{version}");
+    }
+    for name in WRITTEN {
+        let names = |event: &&Event| {
+            event.mentions("writes") && event.mentions(name) && event.mentions("--ignore '")
+        };
+        assert_eq!(run.so_far().iter().filter(names).count(), 1, "{name}");
+    }
+    for (more, name) in (3..).zip(WRITTEN) {
+        project.save(name, "edited\n");
+        assert_eq!(
+            settle(&mut run),
+            starts + more,
+            "an edit of `{name}` counts"
+        );
+    }
+    run.quit();
+}
+
+#[test]
+fn a_user_who_saves_again_and_again_while_the_program_starts_loses_no_save() {
+    let project = Project::new();
+    let mut run = run_replacer(&project);
+    run.live();
+    for version in 1..=10 {
+        project.save("source", &format!("save {version}\n"));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    run.wait_for_version("save 10");
+    for version in 11..=13 {
+        project.save("source", &format!("save {version}\n"));
+        run.wait_for_version(&format!("save {version}"));
+    }
     run.quit();
 }
 

@@ -119,6 +119,7 @@ pub(crate) fn spec(mark: &Mark, argv: &[&str]) -> Spec {
         notify: None,
         cleanup: Vec::new(),
         intercept: None,
+        reports_writes: false,
     }
 }
 

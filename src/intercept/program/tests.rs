@@ -36,6 +36,7 @@ fn program(pid: i32, sockets: Vec<ProgramSocket>) -> InterceptedProgram {
         binding: Vec::new(),
         holders: Vec::new(),
         notify: Box::new(drop),
+        wrote: Box::new(drop),
         hidden: false,
         failed: false,
         in_use: None,

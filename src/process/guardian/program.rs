@@ -104,7 +104,7 @@ fn become_program(
     let _ = request.fd_limit.map(fd_limit::set);
     // Comes just before exec, so that none of hotrun's own calls are intercepted.
     if let Some(channel) = channel {
-        let installed = seccomp::install(&[socket, channel.as_fd()]);
+        let installed = seccomp::install(&[socket, channel.as_fd()], request.reports_writes);
         installed.map_err(setup)?;
     }
     Err(exec(&request))

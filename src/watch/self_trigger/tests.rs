@@ -324,39 +324,6 @@ fn the_second_write_that_a_run_is_seen_making_does_not_count() {
     assert!(!runs.explains(std::slice::from_ref(path), edited));
 }
 
-#[test]
-fn a_program_that_was_seen_writing_several_files_may_write_more_like_them() {
-    let mut program = ProgramFiles::default();
-    let path = |name: &str| PathBuf::from("uploads").join(name);
-    let now = Instant::now();
-    let creates = |program: &ProgramFiles, name| program.explains(&path(name), now, true, false);
-    for name in ["1.png", "2.png", "3.png"] {
-        assert!(!creates(&program, "new.png"));
-        program.caught(&path(name), now, true);
-        program.caught(&path(name), now, true);
-    }
-    assert!(creates(&program, "new.png") && !creates(&program, "new.py"));
-    let explains = |is_gone| program.explains(&path("1.png"), now, false, is_gone);
-    assert!(!explains(false), "an edit counts");
-    assert!(explains(true), "the program may remove its own files");
-}
-
-#[test]
-fn a_program_that_was_seen_writing_a_file_several_times_may_write_it_at_any_time() {
-    let mut program = ProgramFiles::default();
-    let (path, start) = (PathBuf::from("data.json"), Instant::now());
-    program.started(start);
-    let explains =
-        |program: &ProgramFiles, after| program.explains(&path, start + after, false, false);
-    program.caught(&path, start + SECOND / 10, false);
-    assert!(explains(&program, SECOND / 10));
-    for _ in 0..OFTEN {
-        assert!(!explains(&program, SECOND * 9));
-        program.caught(&path, start + SECOND * 20, true);
-    }
-    assert!(explains(&program, SECOND * 9));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -33,7 +33,14 @@ fn start_with(
     let (messages, reports) = mpsc::unbounded_channel();
     let (inputs, received) = std_mpsc::channel();
     let source: EventSource = Box::new(NullWatcher);
-    let worker = WatchWorker::new(spec.clone(), Some(source), received, messages).unwrap();
+    let worker = WatchWorker::new(
+        spec.clone(),
+        Some(source),
+        received,
+        messages,
+        WriteCalls::default(),
+    );
+    let worker = worker.unwrap();
     std::thread::spawn(move || worker.run());
     (inputs, reports)
 }
@@ -121,7 +128,14 @@ fn worker(spec: &WatchSpec) -> (WatchWorker, UnboundedReceiver<WatchMessage>) {
         Poll::Always | Poll::Every(_) => None,
     };
     let (_, inputs) = std_mpsc::channel();
-    let mut worker = WatchWorker::new(spec.clone(), source, inputs, messages).unwrap();
+    let worker = WatchWorker::new(
+        spec.clone(),
+        source,
+        inputs,
+        messages,
+        WriteCalls::default(),
+    );
+    let mut worker = worker.unwrap();
     worker.cover(worker.snapshot.started);
     (worker, reports)
 }

@@ -75,9 +75,7 @@ async fn measure_intercepted(
 }
 
 fn on_its_behalf(calls: &InterceptedCalls, call: &Call) -> Reply {
-    let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. } | Syscall::Connect { fd, .. }) =
-        call.syscall;
-    let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
+    let ours = socket_of(call).unwrap();
     if let Syscall::Bind { .. } = call.syscall {
         assert_eq!(address_of(call), bytes_of(loopback(PROGRAM_PORT)));
     }
@@ -86,7 +84,7 @@ fn on_its_behalf(calls: &InterceptedCalls, call: &Call) -> Reply {
     match call.syscall {
         Syscall::Bind { .. } => ours.bind(&loopback(0).into()).unwrap(),
         Syscall::Listen { .. } => ours.listen(1024).unwrap(),
-        Syscall::Connect { .. } => panic!("unexpected: {call:?}"),
+        Syscall::Connect { .. } | Syscall::Write(_) => panic!("unexpected: {call:?}"),
     }
     Reply::Success
 }

@@ -1,12 +1,14 @@
-//! Tests the interception of `bind` and `listen`.
+//! Tests the interception of system calls.
 
 mod measure;
 mod programs;
 mod replies;
 mod side_effects;
+mod writes;
 
 use std::io::PipeWriter;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 
 use hotrun::os::seccomp::{self, Call, InterceptedCalls, Next, Reply, Syscall};
@@ -91,6 +93,16 @@ async fn next_call(calls: InterceptedCalls) -> (InterceptedCalls, Call) {
     match next(calls).await {
         (calls, Next::Call(call)) => (calls, call),
         (_, other) => panic!("no call arrived: {other:?}"),
+    }
+}
+
+/// Duplicates the socket of a call.
+fn socket_of(call: &Call) -> std::io::Result<OwnedFd> {
+    match call.syscall {
+        Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. } | Syscall::Connect { fd, .. } => {
+            seccomp::descriptor_of(call.thread, fd)
+        }
+        Syscall::Write(_) => panic!("unexpected: {call:?}"),
     }
 }
 

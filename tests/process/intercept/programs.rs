@@ -100,11 +100,9 @@ async fn calls_from_any_go_thread_are_intercepted_despite_many_signals() {
     let mark = Mark::new();
     let (mut running, calls) = start(run_spec(&mark, &program)).await;
     let replier = Replier::start(calls, |calls, call| {
-        let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. } | Syscall::Connect { fd, .. }) =
-            call.syscall;
         // Only a fatal signal can interrupt the caller, no matter how long the reply takes.
         std::thread::sleep(Duration::from_micros(500));
-        let socket = seccomp::descriptor_of(call.thread, fd);
+        let socket = socket_of(call);
         assert!(calls.is_pending(call));
         assert!(hotrun::os::cookie(&socket.unwrap()).is_ok());
         Reply::Continue
@@ -248,10 +246,7 @@ async fn best_of(script: &str, expected: usize) -> (f64, f64) {
         let mark = Mark::new();
         let (mut running, calls) = start(python_spec(&mark, script)).await;
         let replier = Replier::start(calls, |_, call| {
-            let (Syscall::Bind { fd, .. }
-            | Syscall::Listen { fd, .. }
-            | Syscall::Connect { fd, .. }) = call.syscall;
-            drop(seccomp::descriptor_of(call.thread, fd).unwrap());
+            drop(socket_of(call).unwrap());
             Reply::Continue
         });
         best = best.min(running.line().await.parse().unwrap());
@@ -315,9 +310,7 @@ async fn a_child_that_is_killed_during_a_call_does_not_block_others() {
     let began = Instant::now();
     let (mut running, calls) = start(python_spec(&mark, KILLED)).await;
     let replier = Replier::start(calls, |calls, call| {
-        let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. } | Syscall::Connect { fd, .. }) =
-            call.syscall;
-        let reached = seccomp::descriptor_of(call.thread, fd);
+        let reached = socket_of(call);
         assert!(reached.is_ok() || !calls.is_pending(call), "{reached:?}");
         Reply::Continue
     });

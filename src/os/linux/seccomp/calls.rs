@@ -6,7 +6,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Call, Next, Reply, Syscall};
+use super::filter::{CREAT, OPEN, RENAME, UNLINK};
+use super::{Call, FileArgument, Next, Reply, Syscall};
 use crate::os::scm_rights;
 
 /// `SECCOMP_IOC_MAGIC` (`include/uapi/linux/seccomp.h`). The request number includes the structure's size: a kernel
@@ -166,9 +167,14 @@ fn uninterrupted(mut call: impl FnMut() -> nix::Result<i32>) -> nix::Result<()> 
 /// Parses the call and its arguments. Each argument is a 64-bit register, of which a C `int` is the lower half; the
 /// upper half may hold anything.
 fn syscall(data: &libc::seccomp_data) -> Option<Syscall> {
-    let [first, second, third, ..] = data.args;
+    let [first, second, third, fourth, ..] = data.args;
     let number = libc::c_long::from(data.nr);
     let (fd, address, length) = (first as i32, second, third as u32);
+    let file = |dir: u64, path, follows| {
+        let dir = dir as i32;
+        Some(FileArgument { dir, path, follows })
+    };
+    let working_dir = libc::AT_FDCWD as u64;
     match number {
         libc::SYS_bind => Some(Syscall::Bind {
             fd,
@@ -184,6 +190,18 @@ fn syscall(data: &libc::seccomp_data) -> Option<Syscall> {
             address,
             length,
         }),
+        libc::SYS_openat => Some(Syscall::Write([file(first, second, true), None])),
+        libc::SYS_renameat | libc::SYS_renameat2 => {
+            let files = [file(first, second, false), file(third, fourth, false)];
+            Some(Syscall::Write(files))
+        }
+        libc::SYS_unlinkat => Some(Syscall::Write([file(first, second, false), None])),
+        OPEN | CREAT => Some(Syscall::Write([file(working_dir, first, true), None])),
+        RENAME => {
+            let files = [first, second].map(|path| file(working_dir, path, false));
+            Some(Syscall::Write(files))
+        }
+        UNLINK => Some(Syscall::Write([file(working_dir, first, false), None])),
         _ => None,
     }
 }

@@ -1,9 +1,9 @@
 //! The filter: classic BPF over `struct seccomp_data` (`seccomp(2)`).
 //!
-//! The filter examines a call's architecture and number, and the address length of a `connect`. When a filter is
-//! installed, the kernel determines which calls the filter allows whatever their arguments are, and does not run it for
-//! those (`seccomp_cache_prepare` in `kernel/seccomp.c`, since 5.11). So this filter runs only for the three
-//! intercepted calls.
+//! The filter examines a call's architecture and number, the address length of a `connect`, and the flags of a call that
+//! opens a file. When a filter is installed, the kernel determines which calls the filter allows whatever their arguments
+//! are, and does not run it for those (`seccomp_cache_prepare` in `kernel/seccomp.c`, since 5.11). So this filter runs only
+//! for the calls that it names.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -21,8 +21,9 @@ const LOAD_WORD: u16 = 0x20;
 /// to.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
-/// The offset of the lower half of the third argument, on a little-endian system. The address length that `connect`
-/// takes is an `int`.
+/// The offsets of the lower halves of two arguments, on a little-endian system. The address length that `connect` takes,
+/// and the flags that the calls to open a file take, are each an `int`.
+const SECOND_ARGUMENT: u32 = 24;
 const THIRD_ARGUMENT: u32 = 32;
 
 /// The lengths of the IP addresses that programs pass to `connect`: `sockaddr_in`, `sockaddr_in6` and, from some C
@@ -40,29 +41,70 @@ pub(super) const NATIVE: Option<u32> = if cfg!(target_arch = "x86_64") {
     None
 };
 
+/// The numbers of calls that only x86-64 has (`arch/x86/entry/syscalls/syscall_64.tbl`). Elsewhere, the numbers match no
+/// call.
+pub(super) const OPEN: libc::c_long = of_x86_64(2);
+pub(super) const RENAME: libc::c_long = of_x86_64(82);
+pub(super) const CREAT: libc::c_long = of_x86_64(85);
+pub(super) const UNLINK: libc::c_long = of_x86_64(87);
+
+const fn of_x86_64(number: libc::c_long) -> libc::c_long {
+    if cfg!(target_arch = "x86_64") {
+        number
+    } else {
+        -number
+    }
+}
+
 /// Returns a filter that intercepts `bind`, `listen`, and each `connect` that may be to an IP address, if the call is
-/// from this architecture's own table. It allows every other call.
+/// from this architecture's own table. If `writes` is true, it also intercepts the calls that open a file for writing, or
+/// rename or remove a file, except `openat2`, whose flags are in memory. It allows every other call.
 ///
 /// A call from another table (i386's `int 0x80`, 32-bit calls on aarch64) is allowed, whatever its number means there.
-/// x32 calls have the architecture of x86-64 but an extra bit in the number, so their numbers match none of the three
-/// calls.
-fn filter(architecture: u32) -> [Instruction; 12] {
-    let [bind, listen, connect] =
-        [libc::SYS_bind, libc::SYS_listen, libc::SYS_connect].map(|number| number as u32);
+/// x32 calls have the architecture of x86-64 but an extra bit in the number, so their numbers match none of the calls.
+fn filter(architecture: u32, writes: bool) -> [Instruction; 25] {
+    let is = |number: libc::c_long, then, otherwise| {
+        Instruction::jump_if_equal(number as u32, then, otherwise)
+    };
+    let writable = |then, otherwise| Instruction {
+        code: Instruction::JUMP_IF_SET,
+        ..Instruction::jump_if_equal(libc::O_ACCMODE as u32, then, otherwise)
+    };
     let [v4, v6, any] = IP_LENGTHS;
+    let allow = Instruction::plain(Instruction::RETURN, libc::SECCOMP_RET_ALLOW);
     [
         Instruction::plain(LOAD_WORD, ARCHITECTURE),
-        Instruction::jump_if_equal(architecture, 0, 9),
+        Instruction::jump_if_equal(architecture, 0, 22),
         Instruction::plain(LOAD_WORD, NUMBER),
-        Instruction::jump_if_equal(bind, 6, 0),
-        Instruction::jump_if_equal(listen, 5, 0),
-        Instruction::jump_if_equal(connect, 0, 5),
+        is(libc::SYS_bind, 19, 0),
+        is(libc::SYS_listen, 18, 0),
+        is(libc::SYS_connect, 9, 0),
+        if writes {
+            is(libc::SYS_openat, 12, 0)
+        } else {
+            allow
+        },
+        is(OPEN, 13, 0),
+        is(libc::SYS_renameat, 14, 0),
+        is(libc::SYS_renameat2, 13, 0),
+        is(libc::SYS_unlinkat, 12, 0),
+        is(RENAME, 11, 0),
+        is(CREAT, 10, 0),
+        is(UNLINK, 9, 0),
+        allow,
+        // `connect`
         Instruction::plain(LOAD_WORD, THIRD_ARGUMENT),
-        Instruction::jump_if_equal(v4, 2, 0),
-        Instruction::jump_if_equal(v6, 1, 0),
-        Instruction::jump_if_equal(any, 0, 1),
+        Instruction::jump_if_equal(v4, 6, 0),
+        Instruction::jump_if_equal(v6, 5, 0),
+        Instruction::jump_if_equal(any, 4, 5),
+        // `openat`
+        Instruction::plain(LOAD_WORD, THIRD_ARGUMENT),
+        writable(2, 3),
+        // `open`
+        Instruction::plain(LOAD_WORD, SECOND_ARGUMENT),
+        writable(0, 1),
         Instruction::plain(Instruction::RETURN, libc::SECCOMP_RET_USER_NOTIF),
-        Instruction::plain(Instruction::RETURN, libc::SECCOMP_RET_ALLOW),
+        allow,
     ]
 }
 
@@ -73,18 +115,18 @@ const FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
     | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 
-/// Intercepts the calls of this process and its future descendants, and sends the listener over each of the channels. If
-/// there is none, sends the reason over the last one. Call this just before an exec, which closes the channels. This
-/// function neither allocates nor locks.
+/// Intercepts the calls of this process and its future descendants, including those that write files if `writes` is true,
+/// and sends the listener over each of the channels. If there is none, sends the reason over the last one. Call this just
+/// before an exec, which closes the channels. This function neither allocates nor locks.
 ///
 /// It is not an error if the kernel refuses the filter: the process continues without it.
 ///
 /// # Errors
 /// The filter is active but its listener is lost, so every intercepted call would fail with `ENOSYS`.
-pub fn install(channels: &[BorrowedFd<'_>]) -> Result<(), Errno> {
-    let listener = match set() {
+pub fn install(channels: &[BorrowedFd<'_>], writes: bool) -> Result<(), Errno> {
+    let listener = match set(writes) {
         // The process has neither `CAP_SYS_ADMIN` nor `no_new_privs` (`seccomp_prepare_filter` in `kernel/seccomp.c`).
-        Err(Errno::EACCES) => prctl::set_no_new_privs().and_then(|()| set()),
+        Err(Errno::EACCES) => prctl::set_no_new_privs().and_then(|()| set(writes)),
         result => result,
     };
     match listener {
@@ -104,8 +146,8 @@ pub fn install(channels: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     }
 }
 
-fn set() -> Result<OwnedFd, Errno> {
-    let mut program = filter(NATIVE.ok_or(Errno::ENOSYS)?).map(|one| native(&one));
+fn set(writes: bool) -> Result<OwnedFd, Errno> {
+    let mut program = filter(NATIVE.ok_or(Errno::ENOSYS)?, writes).map(|one| native(&one));
     let program = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
@@ -163,7 +205,7 @@ mod tests {
 
     /// Interprets a program as the kernel does, for the instructions used here. Panics on a jump past the end or a load
     /// from another offset, for which the kernel would refuse the program.
-    fn run(program: &[Instruction], audit: u32, number: u32, length: u32) -> u32 {
+    fn run(program: &[Instruction], audit: u32, number: u32, arguments: [u32; 2]) -> u32 {
         let (mut loaded, mut at) = (0, 0);
         loop {
             let Instruction { code, jt, jf, k } = program[at];
@@ -171,9 +213,13 @@ mod tests {
             match (code, k) {
                 (LOAD_WORD, NUMBER) => loaded = number,
                 (LOAD_WORD, ARCHITECTURE) => loaded = audit,
-                (LOAD_WORD, THIRD_ARGUMENT) => loaded = length,
+                (LOAD_WORD, SECOND_ARGUMENT) => loaded = arguments[0],
+                (LOAD_WORD, THIRD_ARGUMENT) => loaded = arguments[1],
                 (Instruction::JUMP_IF_EQUAL, _) => {
                     at += usize::from(if loaded == k { jt } else { jf });
+                }
+                (Instruction::JUMP_IF_SET, _) => {
+                    at += usize::from(if loaded & k != 0 { jt } else { jf });
                 }
                 (Instruction::RETURN, _) => return k,
                 other => panic!("unknown instruction: {other:?}"),
@@ -182,7 +228,11 @@ mod tests {
     }
 
     fn intercepts(audit: u32, number: u32, length: u32) -> bool {
-        match run(&filter(NATIVE.unwrap()), audit, number, length) {
+        decide(&filter(NATIVE.unwrap(), false), audit, number, [0, length])
+    }
+
+    fn decide(filter: &[Instruction], audit: u32, number: u32, arguments: [u32; 2]) -> bool {
+        match run(filter, audit, number, arguments) {
             libc::SECCOMP_RET_USER_NOTIF => true,
             libc::SECCOMP_RET_ALLOW => false,
             other => panic!("neither allowed nor intercepted: {other:#x}"),
@@ -211,6 +261,35 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn calls_that_write_files_are_also_intercepted_if_required() {
+        let filter = filter(NATIVE.unwrap(), true);
+        let intercepts =
+            |number, arguments| decide(&filter, NATIVE.unwrap(), number as u32, arguments);
+        let others = [
+            libc::SYS_bind,
+            libc::SYS_listen,
+            libc::SYS_renameat,
+            libc::SYS_renameat2,
+            libc::SYS_unlinkat,
+            RENAME,
+            CREAT,
+            UNLINK,
+        ];
+        for number in 0..1000 {
+            assert_eq!(
+                intercepts(number, [0, 0]),
+                others.contains(&number),
+                "{number}"
+            );
+        }
+        for flags in [libc::O_WRONLY, libc::O_RDWR | libc::O_CREAT].map(|flags| flags as u32) {
+            assert!(intercepts(libc::SYS_openat, [0, flags]) && intercepts(OPEN, [flags, 0]));
+            assert!(!intercepts(libc::SYS_openat, [flags, 0]) && !intercepts(OPEN, [0, flags]));
+        }
+        assert!(intercepts(libc::SYS_connect, [0, 16]) && !intercepts(libc::SYS_connect, [16, 0]));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Intercepts a program's `bind`, `listen` and `connect` calls before the kernel performs them, and replies to them.
+//! Intercepts a program's `bind`, `listen` and `connect` calls before the kernel performs them, and replies to them. If
+//! required, also intercepts the calls that write files.
 //!
 //! A seccomp filter, installed between fork and exec, makes the kernel stop a thread at these calls and ask the holder
 //! of the filter's *listener* what to do (`seccomp_unotify(2)`, `SECCOMP_RET_USER_NOTIF`). The filter applies to
@@ -18,7 +19,7 @@
 //!   privileges of their owner.
 //! - A signal that arrives before hotrun has received the call interrupts the call, which is restarted if the handler
 //!   has `SA_RESTART`; otherwise the program gets an `EINTR` that `bind(2)` does not document. This window lasts a few
-//!   microseconds.
+//!   microseconds. Programs open files more often, so these calls are intercepted only if necessary.
 //! - A process that has inherited a filter with a listener cannot create a second listener: a program that wants its
 //!   own (a container runtime) gets `EBUSY`, as does hotrun inside such a program.
 //! - The calls of 32-bit and x32 programs are not intercepted (see `filter.rs`), nor are calls through an `io_uring`.
@@ -34,11 +35,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-pub use crate::os::intercept::{Call, Next, Reply, Syscall, Unavailable};
+pub use crate::os::intercept::{Call, FileArgument, Next, Reply, Syscall, Unavailable};
 pub use calls::InterceptedCalls;
 pub use filter::install;
 pub use probe::{may_lose_replies, probe, unavailable};
-pub use reach::{descriptor_of, pidfds, read_memory};
+pub use reach::{descriptor_of, file_of, pidfds, read_memory};
 
 /// Creates a channel for the listener: one end for [`InterceptedCalls::accept`], the other for [`install`].
 pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {

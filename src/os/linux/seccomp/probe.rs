@@ -57,7 +57,7 @@ fn simulated() -> Option<Unavailable> {
 /// Installs the filter and binds a socket. The address has no name, so the kernel chooses one (`unix(7)`, "Autobind
 /// feature"), which works even without a network.
 fn child(channel: BorrowedFd<'_>) -> i32 {
-    if install(&[channel]).is_err() {
+    if install(&[channel], false).is_err() {
         return 1;
     }
     let flags = SockFlag::SOCK_CLOEXEC;

@@ -1,16 +1,20 @@
-//! Accesses the descriptors and the memory of a program whose call was intercepted.
+//! Accesses the descriptors, the memory and the files of a program whose call was intercepted.
 //!
-//! Both require the right to trace the program (`ptrace(2)`, "Ptrace access mode checking"). A process may trace its
+//! All of them require the right to trace the program (`ptrace(2)`, "Ptrace access mode checking"). A process may trace its
 //! descendants unless Yama's `ptrace_scope` is 2 or higher, a container profile forbids it, or the descendant has
 //! changed its user or runs an executable that it has no permission to read.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use super::FileArgument;
 use crate::os::process_tree::status_field;
 
 /// Duplicates the thread's descriptor `fd`, with `CLOEXEC`. Check
@@ -73,6 +77,31 @@ pub fn read_memory(thread: i32, address: u64, length: usize) -> io::Result<Vec<u
     let read = memory.read_exact_at(&mut bytes, address);
     read.map_err(|_| Errno::EFAULT)?;
     Ok(bytes)
+}
+
+/// Returns the path of the file that an argument of the thread's call names, without symbolic links in it. A program with
+/// another root directory or mount namespace may mean another file. Check
+/// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending) afterwards.
+pub fn file_of(thread: i32, file: FileArgument) -> io::Result<PathBuf> {
+    let mut bytes = [0; libc::PATH_MAX as usize];
+    let memory = File::open(format!("/proc/{thread}/mem"))?;
+    // Stops at the first page that is not mapped.
+    let length = memory.read_at(&mut bytes, file.path)?;
+    let end = bytes[..length].iter().position(|byte| *byte == 0);
+    let path = Path::new(OsStr::from_bytes(&bytes[..end.ok_or(Errno::EFAULT)?]));
+    let dir = match file.dir {
+        libc::AT_FDCWD => format!("/proc/{thread}/cwd"),
+        fd => format!("/proc/{thread}/fd/{fd}"),
+    };
+    // An absolute path replaces the directory.
+    let path = Path::new(&dir).join(path);
+    if file.follows
+        && let Ok(target) = path.canonicalize()
+    {
+        return Ok(target);
+    }
+    let (parent, name) = path.parent().zip(path.file_name()).ok_or(Errno::ENOENT)?;
+    Ok(parent.canonicalize()?.join(name))
 }
 
 #[cfg(test)]
