@@ -34,6 +34,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--build', '--build', [CompletionResultType]::ParameterName, 'Build with this shell command before COMMAND starts')
             [CompletionResult]::new('--when-busy', '--when-busy', [CompletionResultType]::ParameterName, 'What to do when files change during a build')
             [CompletionResult]::new('--adopt', '--adopt', [CompletionResultType]::ParameterName, 'Manage the sockets that the program opens itself')
+            [CompletionResult]::new('--keep-alive', '--keep-alive', [CompletionResultType]::ParameterName, 'Whether to keep connections open across a reload')
             [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Open this socket and pass it to the program')
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Open this socket and pass it to the program')
             [CompletionResult]::new('--listen-pid', '--listen-pid', [CompletionResultType]::ParameterName, 'Whether to set `LISTEN_PID` for the program')

@@ -31,6 +31,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --build 'Build with this shell command before COMMAND starts'
             cand --when-busy 'What to do when files change during a build'
             cand --adopt 'Manage the sockets that the program opens itself'
+            cand --keep-alive 'Whether to keep connections open across a reload'
             cand -l 'Open this socket and pass it to the program'
             cand --listen 'Open this socket and pass it to the program'
             cand --listen-pid 'Whether to set `LISTEN_PID` for the program'

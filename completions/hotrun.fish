@@ -9,6 +9,8 @@ complete -c hotrun -l when-busy -d 'What to do when files change during a build'
 queue\t'Let the build finish, then build again'"
 complete -c hotrun -l adopt -d 'Manage the sockets that the program opens itself' -r -f -a "auto\t'If the system allows it'
 never\t'Never'"
+complete -c hotrun -l keep-alive -d 'Whether to keep connections open across a reload' -r -f -a "auto\t'If the system allows it'
+never\t'Never'"
 complete -c hotrun -s l -l listen -d 'Open this socket and pass it to the program' -r
 complete -c hotrun -l listen-pid -d 'Whether to set `LISTEN_PID` for the program' -r -f -a "auto\t'Unless COMMAND is a known wrapper'
 always\t'Always'

@@ -26,7 +26,7 @@ pub use clap::ColorChoice;
 pub use errors::{check_variables, explain, variable};
 pub use generate::{Generate, generate, guide, styled};
 pub use misplaced::misplaced;
-pub use values::{Adopt, Hook, HookEvent, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg};
+pub use values::{Hook, HookEvent, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg, WhenPossible};
 
 /// Rebuild and restart a server when its files change, without losing a connection
 ///
@@ -107,7 +107,16 @@ pub struct Cli {
     /// work inside the program. `never` manages only `--listen` sockets.
     #[arg(long, hide_short_help = true)]
     #[arg(value_name = "WHEN", default_value = "auto")]
-    pub adopt: Adopt,
+    pub adopt: WhenPossible,
+
+    /// Whether to keep connections open across a reload
+    ///
+    /// With `auto`, an HTTP/1 client that reuses its connection doesn't notice a reload: when the old generation closes
+    /// the connection or ends, hotrun keeps the connection open and forwards it to the new generation. With `never`,
+    /// it ends with the old generation, and a client that sends a request at that moment must retry it.
+    #[arg(long, hide_short_help = true)]
+    #[arg(value_name = "WHEN", default_value = "auto")]
+    pub keep_alive: WhenPossible,
 
     /// Open this socket and pass it to the program
     ///

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::cli::{self, Adopt, Cli, ColorChoice, UiKind};
+use crate::cli::{self, Cli, ColorChoice, UiKind, WhenPossible};
 pub use crate::cli::{HookEvent, Stdin};
 use crate::error::Failure;
 use crate::reload::{Mode, Policy, WhenBusy};
@@ -147,9 +147,14 @@ impl Config {
         }
     }
 
+    /// Whether to keep idle connections open when a generation is stopped.
+    pub fn keeps_connections(&self) -> bool {
+        self.cli.keep_alive == WhenPossible::Auto
+    }
+
     /// Whether to adopt the sockets that the program opens itself.
     pub fn adopts(&self) -> bool {
-        self.cli.adopt == Adopt::Auto
+        self.cli.adopt == WhenPossible::Auto
     }
 
     /// Whether to set `LISTEN_PID` for this command. In cargo mode, the command is the executable, not `cargo`.

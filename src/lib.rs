@@ -59,6 +59,7 @@
 //! 5. The old generation accepts the connections that are already in its queue. It gets the stop signal once its
 //!    connections are closed or idle. If they do not become idle, it gets the signal at the stop timeout, or earlier if
 //!    it handles the signal.
+//!    In the meantime, hotrun keeps its HTTP/1 connections for the live generation ([`drain`], its `kept`).
 //! 6. TCP connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed.
 //!    Closing a listener makes the kernel renumber the group, so hotrun closes one only when every connection still lands
 //!    in a listener that serves or forwards it.
@@ -68,7 +69,7 @@
 //! | what | how many | owns | talks to |
 //! | --- | --- | --- | --- |
 //! | main thread: [`driver`]'s loop, tokio's one worker | 1 | the machine, the generations | everything, by messages |
-//! | tasks on it: probes, monitors, output, forwarded connections | as needed | one piece of work each | the driver, or `sockets` |
+//! | tasks on it: probes, monitors, output, forwarded and kept connections | as needed | one piece of work each | the driver, or `sockets` |
 //! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | the task or thread that started the work |
 //! | `sockets` | 1 | the table and every listening socket | its inbox: inputs, and requests with a reply |
 //! | `forward PORT` | 1 per listener that is retired, or from which hotrun responds | nothing: it accepts from one listener | `sockets`, tasks |
@@ -135,6 +136,7 @@
 //! | the 503 response while no generation is live | [`unclaimed`], its `respond` |
 //! | what happens to a connection that no program accepts | [`unclaimed`] |
 //! | what counts as ready | [`ready`] |
+//! | which connections outlive their generation | [`drain`], its `kept`, then [`unclaimed`]'s `kept` |
 //! | when a draining generation counts as idle | [`drain`], then `reload/machine/drain` |
 //! | the `--doctor` checks | [`doctor`] |
 //! | the messages that a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |

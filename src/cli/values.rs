@@ -11,9 +11,9 @@ use crate::ready::ReadySpec;
 use crate::value::parse_duration;
 use crate::watch::{Poll, RuleAction};
 
-/// The values of `--adopt`.
+/// The values of `--adopt` and `--keep-alive`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Adopt {
+pub enum WhenPossible {
     /// If the system allows it
     Auto,
     /// Never

@@ -1,10 +1,11 @@
 //! Determines from outside the program whether a generation has finished: whether its accept queues are empty, and its
 //! connections closed or idle.
 //!
-//! This module gets a generation's listeners and pids, and only reads: the kernel's tables and `/proc`. It does not know
-//! which generation is live.
+//! This module gets a generation's listeners and pids, and reads the kernel's tables and `/proc`. It does not know which
+//! generation is live. It changes something in one place: `kept` hides requests from a draining generation.
 
 mod idle;
+mod kept;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,6 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use self::idle::{IdleDetector, QUIET};
+pub use self::kept::{Kept, KeptConnections, carry_left};
 use crate::os::process_tree::has_ended;
 use crate::os::socket_holders::sockets_of;
 use crate::os::{
@@ -32,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(25);
 const AGREEING: u32 = 2;
 /// How long to wait for an old generation whose socket is shared. It keeps accepting connections, so it may never be idle.
 const SHARED_IDLE: Duration = Duration::from_secs(1);
+/// How long the stop signal may be delayed to keep connections open.
+const BEFORE_STOP: Duration = Duration::from_millis(500);
 /// If no data has arrived on a connection for this long, the client has opened it in advance, as browsers do, and must
 /// expect it to be closed. The limit allows for an overloaded machine, where a client may take a long time to send its
 /// first byte.
@@ -73,10 +77,12 @@ pub struct DrainMonitor {
     shared: bool,
     longest_response: Duration,
     in_use: Arc<InUse>,
+    kept: Arc<KeptConnections>,
 }
 
 impl DrainMonitor {
-    /// Returns a monitor for the generation with these listeners, which updates `in_use` at every poll.
+    /// Returns a monitor for the generation with these listeners, which updates `in_use` at every poll, and `kept` while it
+    /// waits until the generation is idle.
     ///
     /// `longest_response`: a response that has taken longer counts as an endless stream, for which the default quiet time
     /// is enough.
@@ -84,6 +90,7 @@ impl DrainMonitor {
         listeners: Vec<MonitoredListener>,
         longest_response: Duration,
         in_use: &Arc<InUse>,
+        kept: &Arc<KeptConnections>,
     ) -> Self {
         Self {
             shared: listeners.iter().any(|one| one.shared),
@@ -91,6 +98,7 @@ impl DrainMonitor {
             since: Instant::now(),
             longest_response,
             in_use: in_use.clone(),
+            kept: kept.clone(),
         }
     }
 
@@ -137,7 +145,16 @@ impl DrainMonitor {
             let _ = timeout(SHARED_IDLE, idle).await;
             return Ok(());
         }
-        idle.await
+        let idle = idle.await.inspect_err(|_| self.kept.close());
+        idle.inspect(|()| self.kept.set_ready())
+    }
+
+    /// Hides requests for a moment, so that the stop signal finds as many connections as possible idle.
+    pub async fn hide_requests(&self, pids: impl Fn() -> Vec<i32>) {
+        if self.kept.is_ready() {
+            return;
+        }
+        let _ = timeout(BEFORE_STOP, until(self.polls(QUIET), pids, Polls::is_idle)).await;
     }
 
     /// Returns how many of the generation's connections these processes hold. Fails if the system does not report this.
@@ -154,6 +171,7 @@ impl DrainMonitor {
             idle: IdleDetector::new(quiet, self.longest_response),
             awaiting: HashSet::new(),
             in_use: self.in_use.clone(),
+            kept: self.kept.clone(),
         }
     }
 }
@@ -167,6 +185,7 @@ struct Polls {
     /// The inodes of the connections that were in use at the last poll.
     awaiting: HashSet<u64>,
     in_use: Arc<InUse>,
+    kept: Arc<KeptConnections>,
 }
 
 type Connections = (Vec<TcpConnection>, Vec<UnixConnection>);
@@ -184,9 +203,16 @@ impl Polls {
     fn is_idle(&mut self, pids: &[i32]) -> io::Result<bool> {
         let half_open = self.half_open()?;
         let (tcp, unix) = self.connections(pids)?;
-        // Do not use `all` here: the detector must see every connection at every poll.
-        let busy = tcp.iter().filter(|one| !self.idle.is_idle(one));
-        let mut idle = busy.count() == 0 && unix.iter().all(|one| one.peer_gone);
+        let mut awaiting = tcp.iter().filter(|one| self.idle.awaits_response(one));
+        let slow = awaiting.any(kept::is_slow);
+        self.kept.hide(&tcp, slow, pids);
+        let mut idle = unix.iter().all(|one| one.peer_gone);
+        // Do not stop early: the detector must see every connection at every poll.
+        for one in &tcp {
+            let is_idle = self.idle.is_idle(one, self.kept.wants_next(one));
+            self.kept.set_idle(one, is_idle);
+            idle &= is_idle;
+        }
         // Connections that wait in a unix socket are not forwarded.
         let mut listeners = self.listeners.iter();
         idle &= listeners.all(|one| matches!(one.address, Address::Tcp(_)) || one.queued() == 0);
@@ -242,7 +268,9 @@ impl Polls {
     }
 
     fn count_in_use(&mut self, tcp: &[TcpConnection], unix: &[UnixConnection]) {
-        let awaiting = tcp.iter().filter(|one| self.idle.awaits_response(one));
+        // What happens on a sealed connection no longer concerns the program.
+        let tcp = tcp.iter().filter(|one| !self.kept.is_sealed(one.inode));
+        let awaiting = tcp.filter(|one| self.idle.awaits_response(one));
         let mut in_use: HashSet<u64> = awaiting.map(|one| one.inode).collect();
         let open = unix.iter().filter(|one| !one.peer_gone);
         in_use.extend(open.map(|one| one.inode));

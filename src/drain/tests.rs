@@ -36,7 +36,12 @@ fn tcp(sockets: &Sockets) -> SocketAddr {
 
 /// Returns a monitor of generation 1.
 fn monitor(sockets: &Sockets) -> DrainMonitor {
-    DrainMonitor::new(sockets.monitored(id(1)), Duration::MAX, &Arc::default())
+    DrainMonitor::new(
+        sockets.monitored(id(1)),
+        Duration::MAX,
+        &Arc::default(),
+        &Arc::default(),
+    )
 }
 
 fn own_pid() -> Vec<i32> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::drain::DrainMonitor;
+use crate::drain::{DrainMonitor, KeptConnections, carry_left};
 use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_error;
 use crate::process::{Control, Signal};
@@ -107,6 +107,8 @@ impl Driver {
             // The generation may have been draining. It goes live again, so its drain no longer matters.
             running.waiting.abort_all();
             running.observed = false;
+            running.kept.close();
+            running.kept = Arc::new(KeptConnections::new(self.config.keeps_connections()));
         }
         self.builds.suspicion.settled(Instant::now());
         match self.sockets.switch(id) {
@@ -119,10 +121,35 @@ impl Driver {
         }
     }
 
-    /// Sends the stop signal. From then on, only the number of connections in use matters.
+    /// Sends the stop signal after the generation's `drain` hooks, and keeps its idle connections open for the live
+    /// generation. From then on, only the number of connections in use matters.
     fn stop(&mut self, id: GenId, signal: Signal) {
-        let running = self.generations.get(&id);
-        if running.is_some_and(|running| !running.observed) {
+        let Some(running) = self.generations.get(&id) else {
+            return;
+        };
+        let (kept, observed) = (running.kept.clone(), running.observed);
+        let keeps = self.config.keeps_connections();
+        if keeps && self.ending.requested.is_none() {
+            let carry = self.sockets.carrier();
+            let queue = self.hooks.queues.get(&id);
+            let hooks = queue.and_then(|queue| queue.drain.clone());
+            self.monitor(id, |monitor, control| async move {
+                if let Some(mut hooks) = hooks {
+                    kept.show();
+                    while hooks.changed().await.is_ok() {}
+                }
+                monitor.hide_requests(|| control.pids()).await;
+                let kept = kept.seal();
+                control.stop(signal);
+                let tree = control.clone();
+                // This must outlast the generation's tasks.
+                tokio::spawn(carry_left(kept, move || tree.pids(), carry));
+                monitor.observe(|| control.pids()).await;
+            });
+            return;
+        }
+        kept.close();
+        if !observed {
             self.monitor(id, |monitor, control| {
                 monitor.observe(move || control.pids())
             });
@@ -142,7 +169,8 @@ impl Driver {
                 running.in_use.hide();
             }
             let listeners = self.sockets.monitored(id);
-            let monitor = DrainMonitor::new(listeners, stop_timeout, &running.in_use);
+            let (in_use, kept) = (&running.in_use, &running.kept);
+            let monitor = DrainMonitor::new(listeners, stop_timeout, in_use, kept);
             let task = task(monitor, running.control.clone());
             running.waiting = JoinSet::new();
             running.waiting.spawn(task);

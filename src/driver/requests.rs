@@ -189,7 +189,8 @@ impl Driver {
         for (id, running) in &mut self.generations {
             // A new monitor each time, because the program may have opened more sockets.
             let listeners = self.sockets.monitored(*id);
-            let monitor = DrainMonitor::new(listeners, Duration::MAX, &Arc::default());
+            let monitor =
+                DrainMonitor::new(listeners, Duration::MAX, &Arc::default(), &Arc::default());
             let Ok(count) = monitor.connection_count(&running.control.pids()) else {
                 continue;
             };

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Stdin;
-use crate::drain::InUse;
+use crate::drain::{InUse, KeptConnections};
 use crate::intercept::{self, InterceptEvent};
 use crate::os::seccomp;
 use crate::process::notify::NotifySocket;
@@ -44,8 +44,7 @@ impl Driver {
         };
         let notify_state = notify.state.subscribe();
         let channel = self.adopts.then(seccomp::channel).transpose();
-        let channel = channel.context("opening a channel to the program")?;
-        let (channel, intercept) = channel.unzip();
+        let (channel, intercept) = channel.context("opening a channel to the program")?.unzip();
         let sockets = passed.into_iter().map(|passed| (passed.name, passed.fd));
         let spec = Spec {
             sockets: sockets.collect(),
@@ -80,6 +79,7 @@ impl Driver {
             connections: None,
             in_use,
             observed: false,
+            kept: Arc::new(KeptConnections::new(self.config.keeps_connections())),
             own_paths: Vec::new(),
             waiting: JoinSet::new(),
         };

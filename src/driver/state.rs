@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::artifact::{self, Fingerprint};
 use crate::build::{Plan, WatchRoots};
 use crate::config::Config;
-use crate::drain::InUse;
+use crate::drain::{InUse, KeptConnections};
 use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
@@ -96,6 +96,8 @@ pub(super) struct Running {
     pub(super) connections: Option<usize>,
     /// How many connections were in use at the last check. Updated while the generation drains.
     pub(super) in_use: Arc<InUse>,
+    /// The idle connections to keep open when the generation is stopped.
+    pub(super) kept: Arc<KeptConnections>,
     /// Whether the waiting task updates `in_use`.
     pub(super) observed: bool,
     /// The paths of the unix sockets that the program has opened itself.

@@ -59,6 +59,22 @@ pub fn tcp_connections(_: SocketAddr) -> io::Result<Vec<TcpConnection>> {
     unsupported()
 }
 
+pub fn tcp_connection(_: &impl AsFd, _: &TcpConnection) -> io::Result<TcpConnection> {
+    unsupported()
+}
+
+pub fn hide_requests(_: &impl AsFd) -> io::Result<()> {
+    unsupported()
+}
+
+pub fn show_requests(_: &impl AsFd) -> io::Result<()> {
+    unsupported()
+}
+
+pub fn dropped(_: &impl AsFd) -> io::Result<u32> {
+    unsupported()
+}
+
 pub fn tcp_half_open(_: SocketAddr) -> io::Result<Option<Duration>> {
     unsupported()
 }

@@ -86,7 +86,7 @@ pub struct TcpConnection {
     pub unsent: u32,
     /// Total bytes received, without the FIN.
     pub received: u64,
-    /// Total bytes sent.
+    /// Total bytes sent, without retransmissions.
     pub sent: u64,
     /// Time since data was last sent.
     pub since_sent: Duration,

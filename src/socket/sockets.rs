@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, UnixStream};
@@ -194,6 +195,17 @@ impl Sockets {
     /// many.
     pub fn release(&mut self, id: GenId) -> io::Result<Vec<(Address, u32)>> {
         self.inbox.ask(move |thread| thread.release(id))?
+    }
+
+    /// Returns a function that takes over a connection which a generation has left
+    /// ([`Unclaimed::carry`](crate::unclaimed::Unclaimed::carry)).
+    pub fn carrier(&self) -> impl Fn(OwnedFd, Duration) + Send + use<> {
+        let unclaimed = self.inbox.ask(|thread| thread.sockets.unclaimed.clone());
+        move |connection, wait| {
+            if let Ok(unclaimed) = &unclaimed {
+                unclaimed.carry(connection, wait);
+            }
+        }
     }
 
     /// Whether this descriptor is a duplicate of a steered socket. Such a socket is shut down once its generation is

@@ -1,10 +1,13 @@
 //! Takes over TCP connections that no program accepts, and handles each of them by an [`UnclaimedPolicy`]: it waits, gets
-//! a response (`respond`), or is forwarded to the live generation (`forward`).
+//! a response (`respond`), or is forwarded to the live generation (`forward`). So are the idle connections that a
+//! generation has left open (`kept`).
 //!
 //! This module gets a listening socket and a policy that may change at any time. It does not know generations, groups
 //! or steering: a connection to the socket's address reaches the live generation.
 
 mod forward;
+mod inner;
+mod kept;
 mod pending;
 mod respond;
 
@@ -19,11 +22,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use self::forward::forward;
+use self::forward::{accepted, forward};
+use self::inner::InnerConnections;
 use self::pending::{ClientEvent, PendingConnection};
 use self::respond::send;
 pub use self::respond::{GetReason, Reason};
@@ -31,6 +34,9 @@ pub use self::respond::{GetReason, Reason};
 /// How many connections hotrun handles at the same time. Each of them occupies one place. A forwarded connection uses
 /// two descriptors, and a process may have only 1024 by default.
 const PLACES: usize = 256;
+/// How many connections that generations have left hotrun carries at the same time. They have places of their own,
+/// because they may last as long as their clients.
+const MOST_CARRIED: usize = 256;
 /// How long a forwarder waits before it retries if all places or all descriptors are in use.
 const CROWDED: Duration = Duration::from_millis(50);
 /// The errors after which `accept` can be called again at once.
@@ -64,6 +70,9 @@ pub struct Unclaimed {
     runtime: Handle,
     /// One permit for each connection that may be handled at the same time.
     places: Arc<Semaphore>,
+    /// One permit for each connection that may be carried at the same time.
+    carried: Arc<Semaphore>,
+    inner: InnerConnections,
     /// How many clients have given up their places so far.
     without_place: watch::Sender<u64>,
     reason: watch::Sender<Arc<GetReason>>,
@@ -76,6 +85,8 @@ impl Unclaimed {
         Self {
             runtime,
             places: Arc::new(Semaphore::new(PLACES)),
+            carried: Arc::new(Semaphore::new(MOST_CARRIED)),
+            inner: InnerConnections::default(),
             without_place: watch::Sender::default(),
             reason: watch::Sender::new(unknown),
         }
@@ -317,11 +328,5 @@ async fn handle(
         let places = unclaimed.places.clone();
         client.place = places.acquire_owned().await.ok();
     }
-    let _ = forward(client.stream, &client.received).await;
-}
-
-fn accepted(socket: Socket) -> io::Result<TcpStream> {
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    TcpStream::from_std(socket.into())
+    let _ = forward(client.stream, client.received, &unclaimed.inner).await;
 }

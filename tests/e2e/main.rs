@@ -14,6 +14,7 @@ mod faults;
 mod harness;
 mod hooks;
 mod inputs;
+mod kept;
 mod kills;
 mod matrix;
 mod notify;

@@ -21,7 +21,7 @@ async fn connections_of_other_processes_are_ignored() {
 fn counting(sockets: &Sockets) -> (DrainMonitor, impl Fn() -> u32) {
     let in_use = Arc::new(InUse::default());
     let listeners = sockets.monitored(id(1));
-    let monitor = DrainMonitor::new(listeners, Duration::MAX, &in_use);
+    let monitor = DrainMonitor::new(listeners, Duration::MAX, &in_use, &Arc::default());
     let count = move || in_use.count().expect("has no datagram sockets");
     (monitor, count)
 }

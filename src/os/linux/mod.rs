@@ -4,6 +4,7 @@ mod accepting;
 mod being_written;
 mod epoll;
 mod netlink;
+mod request_filter;
 pub mod seccomp;
 mod sock_diag;
 mod socket_options;
@@ -12,7 +13,10 @@ mod unix_diag;
 pub use accepting::accepting;
 pub use being_written::{child_that_writes, is_being_written};
 pub use epoll::{HangupSet, hung_up};
-pub use sock_diag::{tcp_connections, tcp_half_open, tcp_listening, tcp_listening_at, tcp_queue};
+pub use request_filter::{dropped, hide_requests, show_requests};
+pub use sock_diag::{
+    tcp_connection, tcp_connections, tcp_half_open, tcp_listening, tcp_listening_at, tcp_queue,
+};
 pub use socket_options::{
     cookie, family, hide, is_listening, is_multipath, is_of_one_device, is_of_our_network,
     protocol, steer,

@@ -4,7 +4,6 @@
 //! forbid netlink.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -173,33 +172,86 @@ fn address(fixed: &[u8], port: usize, ip: usize) -> SocketAddr {
     SocketAddr::new(ip, port)
 }
 
-/// Reads a connection and its counters from `struct tcp_info`. Counters that an old kernel does not report are 0.
+/// Reads a connection and its counters.
 fn connection(socket: &DiagResponse<'_>) -> Option<TcpConnection> {
-    let state = match socket.fixed[1] {
+    let info = socket.attribute(INET_DIAG_INFO).unwrap_or_default();
+    let (inode, peer) = (socket.u32(68).into(), address(socket.fixed, 6, 24));
+    let counted = counted(socket.fixed[1], info, inode, peer)?;
+    // A received FIN uses one sequence number, so the kernel counts it as a byte although it carries no data.
+    let fin = u32::from(has_fin(counted.state));
+    Some(TcpConnection {
+        unread: socket.u32(56).saturating_sub(fin),
+        unsent: socket.u32(60),
+        ..counted
+    })
+}
+
+/// Returns the current state and counters of a connection that was reported as `known`.
+///
+/// # Errors
+/// [`io::ErrorKind::NotConnected`] if the connection has ended.
+pub fn tcp_connection(socket: &impl AsFd, known: &TcpConnection) -> io::Result<TcpConnection> {
+    let fd = socket.as_fd().as_raw_fd();
+    let info = tcp_info(socket)?;
+    let counted = counted(
+        info.first().copied().unwrap_or(0),
+        &info,
+        known.inode,
+        known.peer,
+    );
+    let (mut unread, mut unsent) = (0, 0);
+    // SAFETY: the call writes the integer.
+    unsafe { bytes_unread(fd, &raw mut unread) }?;
+    // SAFETY: the call writes the integer.
+    unsafe { bytes_unsent(fd, &raw mut unsent) }?;
+    let (unread, unsent) = (unread.cast_unsigned(), unsent.cast_unsigned());
+    let counted = counted.ok_or(io::ErrorKind::NotConnected)?;
+    Ok(TcpConnection {
+        unread,
+        unsent,
+        ..counted
+    })
+}
+
+// `tcp(7)`. The kernel does not count a FIN as unread here.
+nix::ioctl_read_bad!(bytes_unread, libc::FIONREAD, libc::c_int);
+nix::ioctl_read_bad!(bytes_unsent, libc::TIOCOUTQ, libc::c_int);
+
+/// Whether the peer has sent its FIN.
+const fn has_fin(state: TcpState) -> bool {
+    match state {
+        TcpState::PeerClosed | TcpState::BothClosed => true,
+        TcpState::Open | TcpState::Closed => false,
+    }
+}
+
+/// Reads the counters from `struct tcp_info`. Counters that an old kernel does not report are 0.
+fn counted(state: u8, info: &[u8], inode: u64, peer: SocketAddr) -> Option<TcpConnection> {
+    let state = match state {
         ESTABLISHED => TcpState::Open,
         CLOSE_WAIT => TcpState::PeerClosed,
         FIN_WAIT1 | FIN_WAIT2 => TcpState::Closed,
         CLOSING | LAST_ACK => TcpState::BothClosed,
         _ => return None,
     };
-    let info = socket.attribute(INET_DIAG_INFO).unwrap_or_default();
     let age = |offset| Duration::from_millis(u32_at(info, offset).into());
     let count = |offset| array_at(info, offset).map(u64::from_ne_bytes);
-    // A received FIN uses one sequence number, so the kernel counts it as a byte although it carries no data
-    // (`tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`).
-    let fin = match state {
-        TcpState::PeerClosed | TcpState::BothClosed => 1,
-        TcpState::Open | TcpState::Closed => 0,
-    };
+    // See `tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`.
+    let fin = u64::from(has_fin(state));
     Some(TcpConnection {
-        inode: socket.u32(68).into(),
+        inode,
         state,
-        peer: address(socket.fixed, 6, 24),
-        unread: socket.u32(56).saturating_sub(fin),
-        unsent: socket.u32(60),
-        received: count(128).unwrap_or(0).saturating_sub(fin.into()),
-        // Kernels before 4.19 have no `tcpi_bytes_sent`, and report only the acknowledged bytes.
-        sent: count(200).or_else(|| count(120)).unwrap_or(0),
+        peer,
+        unread: 0,
+        unsent: 0,
+        received: count(128).unwrap_or(0).saturating_sub(fin),
+        // `tcpi_bytes_sent` includes `tcpi_bytes_retrans`. Kernels before 4.19 have neither, and report only the
+        // acknowledged bytes.
+        sent: count(200)
+            .zip(count(208))
+            .map(|(all, again)| all - again)
+            .or_else(|| count(120))
+            .unwrap_or(0),
         since_sent: age(44),
         since_received: age(52),
         since_acknowledged: age(56),
@@ -209,8 +261,17 @@ fn connection(socket: &DiagResponse<'_>) -> Option<TcpConnection> {
 /// Returns the accept queue of a listening TCP socket. For a listener, the kernel reports the queue length as
 /// `tcpi_unacked` (`tcp_get_info` in `net/ipv4/tcp.c`).
 pub fn tcp_queue(socket: &impl AsFd) -> io::Result<Queue> {
-    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
-    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    let info = tcp_info(socket)?;
+    Ok(Queue {
+        listening: info.first() == Some(&LISTEN),
+        waiting: u32_at(&info, 24),
+    })
+}
+
+/// Returns `struct tcp_info` (`TCP_INFO`, `tcp(7)`), as far as this kernel knows it.
+fn tcp_info(socket: &impl AsFd) -> io::Result<Vec<u8>> {
+    let mut info = vec![0; 256];
+    let mut length = info.len() as libc::socklen_t;
     // SAFETY: the pointers refer to `length` writable bytes and to `length` itself, and both live through the call.
     let result = unsafe {
         libc::getsockopt(
@@ -222,11 +283,6 @@ pub fn tcp_queue(socket: &impl AsFd) -> io::Result<Queue> {
         )
     };
     Errno::result(result)?;
-    // SAFETY: the structure consists of integers, for which any bytes are valid, and was zeroed before the kernel wrote
-    // to it.
-    let info = unsafe { info.assume_init() };
-    Ok(Queue {
-        listening: info.tcpi_state == LISTEN,
-        waiting: info.tcpi_unacked,
-    })
+    info.truncate(length as usize);
+    Ok(info)
 }

@@ -78,18 +78,14 @@ struct ServedProgram {
 }
 
 impl ServedProgram {
-    fn start(program: Program, who: RunAs) -> Self {
-        Self::start_with(program, who, &[])
-    }
-
-    fn start_with(mut program: Program, who: RunAs, options: &[&str]) -> Self {
+    fn start(mut program: Program, who: RunAs) -> Self {
         let project = Project::new();
         program.set_up(&project);
         let run = match who {
             RunAs::CurrentUser => Run::new(&project),
             RunAs::Nobody => Run::as_nobody(&project),
         };
-        let run = run.args(options).opens(program.address());
+        let run = run.opens(program.address());
         let run = match program.extension() {
             Some(extension) => run.args(["--exts", extension]),
             None => run,

@@ -1,0 +1,285 @@
+//! Tests the decisions in virtual time.
+
+mod real;
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::drain::idle::IdleDetector;
+
+fn connection(received: u64, sent: u64, since_received: u64) -> TcpConnection {
+    TcpConnection {
+        inode: 1,
+        state: TcpState::Open,
+        peer: ([127, 0, 0, 1], 1).into(),
+        unread: 0,
+        unsent: 0,
+        received,
+        sent,
+        since_sent: Duration::from_millis(since_received),
+        since_received: Duration::from_millis(since_received),
+        since_acknowledged: Duration::ZERO,
+    }
+}
+
+#[test]
+fn a_connection_is_carried_only_if_the_program_has_not_touched_it() {
+    let sealed = connection(80, 90, 100);
+    let unread = |received, unread| TcpConnection {
+        unread,
+        ..connection(received, 90, 100)
+    };
+    let closed = TcpConnection {
+        state: TcpState::PeerClosed,
+        ..connection(80, 90, 100)
+    };
+    let cases = [
+        (connection(80, 90, 100), true, false, Some(RETRANSMISSION)),
+        (unread(160, 80), false, false, Some(RETRANSMISSION)),
+        (unread(160, 0), true, true, None),
+        (unread(160, 40), true, true, None),
+        (connection(80, 97, 100), true, true, None),
+        (closed, true, true, None),
+        (connection(80, 90, 100), false, true, Some(RECENT)),
+        (connection(80, 90, 100), false, false, None),
+        (connection(80, 90, 2000), false, true, None),
+    ];
+    for (now, wants_next, http, expected) in cases {
+        let decided = verdict(&sealed, &now, wants_next, http);
+        assert_eq!(decided, expected, "{now:?}, {wants_next}, {http}");
+    }
+}
+
+/// The number of a request, and which of its two segments this is.
+type Segment = (u64, u64);
+
+const SEGMENT: u64 = 40;
+const TICK: u64 = 4;
+
+/// A client that never sends a request before it has the whole response to the previous one, a server, and the kernel
+/// between them.
+#[derive(Debug, Default)]
+struct World {
+    now: u64,
+    /// The client's current request, and how many of its segments it has sent.
+    request: u64,
+    segments_sent: u64,
+    /// What was dropped, or waits for what was dropped.
+    lost: VecDeque<Segment>,
+    queue: VecDeque<Segment>,
+    /// The segments that the program has read.
+    read: Vec<Segment>,
+    /// How many responses the program has begun and finished.
+    begun: u64,
+    finished: u64,
+    received: u64,
+    sent: u64,
+    last_received: u64,
+    last_sent: u64,
+    hidden: bool,
+    dropped: u32,
+    has_left: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Pass(u64),
+    ClientSends,
+    ServerReads,
+    /// Sends a part of the response, which may be the last.
+    ServerResponds(bool),
+    Poll,
+    Hide(bool),
+    /// Seals the connection if it is idle.
+    Stop,
+    Leave,
+}
+
+impl World {
+    fn seen(&self) -> TcpConnection {
+        let age = |at: u64| Duration::from_millis((self.now / TICK - at / TICK) * TICK);
+        TcpConnection {
+            unread: self.queue.len() as u32 * SEGMENT as u32,
+            since_sent: age(self.last_sent),
+            since_received: age(self.last_received),
+            since_acknowledged: age(self.last_sent),
+            ..connection(self.received, self.sent, 0)
+        }
+    }
+
+    fn client_sends(&mut self) {
+        if self.segments_sent == 2 {
+            if self.finished < self.request {
+                return;
+            }
+            self.segments_sent = 0;
+        }
+        if self.segments_sent == 0 {
+            self.request += 1;
+        }
+        let segment = (self.request, self.segments_sent);
+        self.segments_sent += 1;
+        if self.hidden && segment.1 == 0 {
+            self.dropped += 1;
+            self.lost.push_back(segment);
+        } else if self.lost.is_empty() {
+            self.arrive(segment);
+        } else {
+            self.lost.push_back(segment);
+        }
+    }
+
+    fn arrive(&mut self, segment: Segment) {
+        self.queue.push_back(segment);
+        self.received += SEGMENT;
+        self.last_received = self.now;
+    }
+
+    fn set_hidden(&mut self, hidden: bool) {
+        self.hidden = hidden;
+        if !hidden {
+            let lost = std::mem::take(&mut self.lost);
+            lost.into_iter().for_each(|one| self.arrive(one));
+        }
+    }
+
+    fn server_responds(&mut self, last: bool) {
+        // It has read a whole request, and answers it.
+        if self.read.last() == Some(&(self.finished + 1, 1)) {
+            self.begun = self.finished + 1;
+            self.finished += u64::from(last);
+            self.sent += 1;
+            self.last_sent = self.now;
+        }
+    }
+
+    fn perform(&mut self, step: Step) {
+        match step {
+            Step::Pass(ms) => self.now += ms,
+            Step::ClientSends => self.client_sends(),
+            Step::ServerReads => self.read.extend(self.queue.pop_front()),
+            Step::ServerResponds(last) => self.server_responds(last),
+            Step::Hide(hidden) => self.set_hidden(hidden),
+            Step::Leave => self.has_left = true,
+            Step::Poll | Step::Stop => {}
+        }
+    }
+}
+
+/// Steps chosen by a linear congruential generator (Knuth's MMIX).
+fn steps(seed: u64) -> Vec<Step> {
+    let mut state = seed;
+    let mut random = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let step = |_| match random(32) {
+        0..2 => Step::Pass(random(400)),
+        2..5 => Step::Pass(1),
+        5..12 => Step::ClientSends,
+        12..18 => Step::ServerReads,
+        18..24 => Step::ServerResponds(random(2) == 0),
+        24..29 => Step::Poll,
+        29 => Step::Hide(random(4) > 0),
+        30 => Step::Stop,
+        _ => Step::Leave,
+    };
+    let mut steps: Vec<Step> = (0..60).map(step).collect();
+    // Otherwise few programs would be stopped before they leave.
+    steps.retain(|step| !matches!(step, Step::Leave));
+    let end = steps.len() - random(20) as usize;
+    steps.insert(end, Step::Leave);
+    steps
+}
+
+/// Plays the steps until the program has left a sealed connection. Returns the segments that reach the successor, if the
+/// connection is carried.
+fn play(steps: &[Step], world: &mut World) -> Option<Vec<Segment>> {
+    let mut detector = IdleDetector::new(Duration::from_millis(100), Duration::from_secs(10));
+    let (mut idle, mut sealed) = (None, None);
+    let mut at_hiding = 0;
+    for step in steps {
+        if let Step::Hide(true) = step
+            && !world.hidden
+        {
+            (at_hiding, idle) = (world.dropped, None);
+        }
+        world.perform(*step);
+        let wants_next = world.hidden && world.dropped != at_hiding;
+        if matches!(step, Step::Poll) && sealed.is_none() {
+            let seen = world.seen();
+            idle = detector.is_idle(&seen, wants_next).then_some(seen);
+        }
+        if matches!(step, Step::Stop) && sealed.is_none() {
+            let now = world.seen();
+            sealed = idle
+                .take()
+                .filter(|idle| is_untouched(idle, &now))
+                .map(|_| now);
+        }
+        if world.has_left {
+            let wait = verdict(&sealed?, &world.seen(), wants_next, true);
+            world.set_hidden(false);
+            return wait.map(|_| world.queue.drain(..).collect());
+        }
+    }
+    None
+}
+
+#[test]
+fn no_request_is_handled_twice_or_gets_the_response_to_another() {
+    let mut count = 0;
+    for seed in 0..30_000 {
+        let mut world = World::default();
+        let Some(carried) = play(&steps(seed), &mut world) else {
+            continue;
+        };
+        // The successor gets one request from its beginning, and the client has the responses to all others.
+        let carries = |segment: &Segment| segment.0 == world.request;
+        assert!(
+            carried
+                .first()
+                .is_none_or(|first| *first == (world.request, 0)),
+            "{seed}"
+        );
+        assert!(carried.iter().all(carries), "seed {seed}");
+        if !carried.is_empty() {
+            count += 1;
+            assert!(!world.read.iter().any(carries), "seed {seed}");
+            let before = world.request - 1;
+            assert_eq!(
+                (world.begun, world.finished),
+                (before, before),
+                "seed {seed}"
+            );
+        }
+    }
+    assert!(count > 300, "carried: {count}");
+}
+
+#[test]
+fn a_client_that_never_pauses_is_carried() {
+    use Step::{ClientSends, Hide, Leave, Pass, Poll, ServerReads, ServerResponds, Stop};
+    let exchange = [
+        ClientSends,
+        ClientSends,
+        ServerReads,
+        ServerReads,
+        ServerResponds(true),
+    ];
+    let end = [
+        Hide(true),
+        ClientSends,
+        Pass(10),
+        Poll,
+        Poll,
+        Stop,
+        Pass(20),
+        Leave,
+    ];
+    let mut world = World::default();
+    let carried = play(&[&exchange[..], &exchange[..], &end].concat(), &mut world);
+    assert_eq!(carried, Some(vec![(3, 0)]));
+}
