@@ -228,6 +228,18 @@ mod tests {
     }
 
     #[test]
+    fn no_bit_of_a_name_can_be_guessed_from_the_names_before() {
+        let number = |name: String| {
+            let random = name.strip_prefix(own_prefix()).unwrap();
+            u32::from_str_radix(random, 16).unwrap()
+        };
+        let numbers: Vec<u32> = (0..100).map(|_| number(fresh_name())).collect();
+        let ones = numbers.iter().fold(0, |ones, number| ones | number);
+        let zeros = numbers.iter().fold(0, |zeros, number| zeros | !number);
+        assert_eq!((ones, zeros), (u32::MAX, u32::MAX));
+    }
+
+    #[test]
     fn a_listener_is_opened_although_another_hotrun_removes_its_file_before_it_listens() {
         let directory = tempfile::tempdir().unwrap();
         let at = UnixPath::new(&directory.path().join("app.sock")).unwrap();

@@ -348,6 +348,16 @@ fn a_cargo_that_does_not_report_the_launch_is_an_error() {
                 .contains("did not report what it would start"),
             "{on_run}: {error}"
         );
+        // Following the hint: hotrun knows the build and the program.
+        let hint = error.first_hint().expect("there is a hint");
+        let line = hint
+            .split('`')
+            .nth(1)
+            .expect("the hint names a command line");
+        let words = shlex::split(line).expect("the line can be split");
+        let parsed = hotrun::cli::parse(words.into_iter().map(OsString::from).collect::<Vec<_>>());
+        let parsed = parsed.expect("the line is valid");
+        assert!(parsed.build.is_some() && parsed.command == ["target/debug/NAME"]);
     }
 }
 

@@ -70,6 +70,45 @@ fn a_missing_cargo_is_reported() {
 }
 
 #[test]
+fn a_killed_build_is_reported_with_a_command_that_uses_less_memory() {
+    let project = Project::new();
+    let run = Run::new(&project).args(["--build", "kill -9 $$"]);
+    let mut run = run.program(["true"]).spawn();
+    let killed = run.expect_that("the signal", TIMEOUT, |event| {
+        event.mentions("the build was killed by signal 9")
+    });
+    assert!(killed.mentions("(`cargo run -j 2`)"), "{killed}");
+    run.quit();
+}
+
+#[test]
+fn readiness_that_needs_sockets_where_none_can_be_adopted_suggests_listen() {
+    let project = Project::new();
+    project.server("one");
+    let inner = [
+        env!("CARGO_BIN_EXE_hotrun"),
+        "--ui",
+        "json",
+        "--ready",
+        "listen",
+    ];
+    let words = |options: &[&'static str]| [&inner[..], options, &["--", "sh", "start"]].concat();
+    let mut run = Run::new(&project).program(words(&[])).spawn();
+    run.expect_that("the hint", TIMEOUT, |event| {
+        event.mentions("`--ready listen` cannot find the program's sockets")
+            && event.mentions("add `--listen`, as in `--listen 3000`")
+    });
+    run.quit();
+    let mut run = Run::new(&project)
+        .program(words(&["--listen", "127.0.0.1:0"]))
+        .spawn();
+    run.expect_that("the inner program", TIMEOUT, |event| {
+        event.is("output") && event.mentions("live") && event.mentions("took_ms")
+    });
+    run.quit();
+}
+
+#[test]
 fn a_regular_file_at_a_unix_path_is_refused() {
     let project = Project::new();
     project.save("file", "precious");

@@ -167,6 +167,29 @@ fn hc10_ignored_directories_are_not_watched() {
     run.quit();
 }
 
+#[test]
+fn an_env_file_is_read_again_when_a_link_in_its_path_leads_elsewhere() {
+    let project = Project::new();
+    for (release, value) in [("rel1", "one"), ("rel2", "two")] {
+        fs::create_dir(project.beside(release)).expect("can create the directory");
+        let env_file = project.beside(release).join(".env");
+        fs::write(env_file, format!("VALUE={value}\n")).expect("can write the file");
+    }
+    let link = |release: &str, name: &str| {
+        std::os::unix::fs::symlink(release, project.beside(name)).expect("can create the link");
+    };
+    link("rel1", "current");
+    let run = Run::new(&project).args(["--env-file", "../current/.env"]);
+    let mut run = run
+        .program(["sh", "-c", "echo $VALUE; exec sleep 1000"])
+        .spawn();
+    run.wait_for_line(1, "one");
+    link("rel2", "next");
+    fs::rename(project.beside("next"), project.beside("current")).expect("can replace the link");
+    run.wait_for_line(2, "two");
+    run.quit();
+}
+
 /// Creates over four thousand directories.
 fn create_many_directories(heap: &Path) {
     for outer in 0..64 {

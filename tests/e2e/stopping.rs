@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Project, Run, TIMEOUT, apps, http, leftovers, say, until};
+use crate::harness::{Event, Project, Run, TIMEOUT, apps, http, leftovers, say, until};
 
 /// Whether this process, and thus every process that it starts, ignores the signal.
 fn is_ignored(signal: Signal) -> bool {
@@ -316,6 +316,23 @@ fn the_hint_for_a_program_that_is_killed_at_its_timeout_leads_to_a_signal_that_e
     let gone = run.wait_until_gone(1);
     assert_eq!(gone.text("outcome"), "drained", "{gone}");
     run.quit();
+}
+
+#[test]
+fn the_hint_for_a_program_that_takes_long_to_end_leads_to_a_timeout_that_suffices() {
+    for (timeout, outcome) in [("300ms", "timed_out"), ("20s", "drained")] {
+        let project = Project::new();
+        project.faulty("cleanup=1500 one");
+        let run = project.run().listen().args(["--stop-timeout", timeout]);
+        let mut run = run.spawn();
+        run.live();
+        project.server("two");
+        run.live();
+        assert_eq!(run.wait_until_gone(1).text("outcome"), outcome);
+        let hint = |event: &Event| event.mentions("`--stop-timeout` allows more time");
+        assert_eq!(run.so_far().iter().any(hint), outcome == "timed_out");
+        run.quit();
+    }
 }
 
 #[test]

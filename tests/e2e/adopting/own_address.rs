@@ -59,6 +59,28 @@ fn a_program_that_connects_to_find_a_free_port_keeps_its_port() {
     assert_reloads_under_load(MOVES, &[]);
 }
 
+/// Opens a port of its own and connects to it, as debuggers do, and then starts the program that opens the main port.
+const DEBUGGER: &str = "
+import subprocess
+if 'CHILD' not in os.environ:
+    debugger = open_socket(port=port + 1)
+    threading.Thread(target=serve, args=(debugger, f'debugger {generation}'), daemon=True).start()
+    with socket.create_connection(('127.0.0.1', port + 1)) as c:
+        c.sendall(b'GET / HTTP/1.1')
+        said = b''.join(iter(lambda: c.recv(100), b'')).decode()
+    if not said.endswith(f'debugger {generation}'):
+        sys.exit('my own request was answered by ' + repr(said))
+    sys.exit(subprocess.call([sys.executable] + sys.argv, env={**os.environ, 'CHILD': '1'}))
+time.sleep(.5)
+serve(open_socket())
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_debugger_goes_live_when_the_program_behind_it_listens() {
+    assert_reloads_under_load(DEBUGGER, &[]);
+}
+
 /// Sends requests to itself from a child process, before any client's request can arrive.
 const WARMS_UP: &str = "
 import subprocess
