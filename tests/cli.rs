@@ -225,7 +225,7 @@ fn the_error_for_an_unknown_variable_names_a_similar_one() {
     assert!(hint.contains("`HOTRUN_LISTEN`") && hint.contains("`unset HOTRUN_LISEN`"));
     let mut hotrun = Command::new(env!("CARGO_BIN_EXE_hotrun"));
     let output = hotrun
-        .args(["--", "true"])
+        .args(["--generate", "man"])
         .env("HOTRUN_LISEN", "3000")
         .output()
         .unwrap();

@@ -18,8 +18,7 @@ while True:
         answer(key.fileobj.accept()[0], f'generation {generation}')
 ";
 
-/// A drain that does not notice that the generation is idle takes 10 s (`--stop-timeout`). The target is half a second, but
-/// other tests may keep the machine busy.
+/// The target is half a second, but other tests may keep the machine busy.
 const SOON: Duration = Duration::from_secs(6);
 
 #[test]
@@ -45,5 +44,5 @@ fn an_idle_generation_with_many_sockets_ends_soon() {
     say(&format!(
         "264 sockets: drained in {drained:?}, quit in {quit:?}"
     ));
-    assert!(drained.max(quit) < SOON, "{drained:?}, {quit:?}");
+    assert!(drained < SOON / 3 && quit < SOON, "{drained:?}, {quit:?}");
 }
