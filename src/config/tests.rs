@@ -29,6 +29,22 @@ fn message(words: &[&str]) -> String {
 }
 
 #[test]
+fn the_command_lines_in_hints_are_valid() {
+    let directory = empty();
+    for words in [&["--build", "make"][..], &[]] {
+        let failure = read_in(directory.path(), words).err().unwrap();
+        let hint = failure.first_hint().unwrap();
+        let line = hint
+            .split('`')
+            .find(|one| one.starts_with("hotrun "))
+            .unwrap();
+        let line = shlex::split(line).unwrap();
+        let line: Vec<&str> = line.iter().skip(1).map(String::as_str).collect();
+        read_in(directory.path(), &line).expect(hint);
+    }
+}
+
+#[test]
 fn the_default_command_in_a_package_is_cargo_run() {
     let package = empty();
     fs::write(package.path().join("Cargo.toml"), "").unwrap();

@@ -82,6 +82,23 @@ fn a_killed_build_is_reported_with_a_command_that_uses_less_memory() {
 }
 
 #[test]
+fn a_script_without_an_interpreter_is_started_when_its_first_line_is_corrected() {
+    let project = Project::new();
+    let script = project.work().join("app");
+    let write = |text: &str| fs::write(&script, text).expect("can write the script");
+    write("#!/nowhere/sh\nexec sleep 1000\n");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("can change the mode");
+    let mut run = Run::new(&project).program(["./app"]).spawn();
+    run.expect_that("the hint", TIMEOUT, |event| {
+        event.mentions("cannot run its interpreter")
+            && event.mentions("the first line of the script")
+    });
+    write("#!/bin/sh\nexec sleep 1000\n");
+    run.live();
+    run.quit();
+}
+
+#[test]
 fn readiness_that_needs_sockets_where_none_can_be_adopted_suggests_listen() {
     let project = Project::new();
     project.server("one");

@@ -301,9 +301,6 @@ fn a_file_that_the_program_writes_and_its_build_script_reads_soon_triggers_no_bu
     write(&project, "src/main.rs", &WRITES.replace("one", "two"));
     assert_prints(&mut run, "two");
     run.wait_until_quiet(Duration::from_millis(1500));
-    // Usually 5. Before hotrun knows the file, a slow build may be cancelled several times.
-    let builds = run.count("building");
-    assert!(builds <= 20, "{builds} builds");
     let names = |event: &&Event| event.mentions("--ignore 'run.log'");
     assert_eq!(run.so_far().iter().filter(names).count(), 1);
     run.quit();

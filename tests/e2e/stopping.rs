@@ -326,12 +326,20 @@ fn the_hint_for_a_program_that_takes_long_to_end_leads_to_a_timeout_that_suffice
         let run = project.run().listen().args(["--stop-timeout", timeout]);
         let mut run = run.spawn();
         run.live();
-        project.server("two");
+        project.faulty("cleanup=1500 two");
         run.live();
         assert_eq!(run.wait_until_gone(1).text("outcome"), outcome);
+        let killed = outcome == "timed_out";
         let hint = |event: &Event| event.mentions("`--stop-timeout` allows more time");
-        assert_eq!(run.so_far().iter().any(hint), outcome == "timed_out");
-        run.quit();
+        assert_eq!(run.so_far().iter().any(hint), killed);
+        run.signal(Signal::SIGINT);
+        assert_eq!(run.wait_for_exit().code(), Some(i32::from(killed)));
+        let text = run.wait_for_all_events();
+        assert_eq!(
+            text.contains("`--stop-timeout` gives it more time"),
+            killed,
+            "{text}"
+        );
     }
 }
 

@@ -43,6 +43,16 @@ async fn a_connection_is_in_use_from_its_request_to_its_response() {
     assert_eq!(count(), 0);
 }
 
+#[test]
+fn zero_is_unknown_for_a_generation_with_datagram_sockets() {
+    let in_use = InUse::default();
+    assert_eq!(in_use.count(), Some(0));
+    in_use.hide();
+    assert_eq!(in_use.count(), None);
+    in_use.lost.store(2, Ordering::Relaxed);
+    assert_eq!(in_use.count(), Some(2));
+}
+
 #[tokio::test]
 async fn a_connection_to_a_unix_socket_is_in_use_until_the_client_closes_it() {
     let directory = tempfile::tempdir().unwrap();

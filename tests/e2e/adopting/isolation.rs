@@ -108,7 +108,7 @@ fn a_program_that_is_not_dumpable_is_reported_and_listen_helps() {
     let mut run = app
         .complete(without_ptrace(&app), [PYTHON, "app.py"])
         .spawn();
-    let report = run.expect_that("the reason why nothing is adopted", TIMEOUT, warned);
+    let report = run.wait_for_event("the reason why nothing is adopted", warned);
     let hint = report.text("hint");
     assert!(
         hint.contains("not dumpable") && hint.contains("`--listen`"),
@@ -155,7 +155,7 @@ fn a_program_that_hotrun_may_not_inspect_is_reported_once_and_the_suggested_capa
         .complete(without_ptrace(&app), [PYTHON, "app.py"])
         .spawn();
     let warned = |event: &Event| event.mentions("does not let hotrun inspect the program");
-    let report = run.expect_that("the reason why nothing is adopted", TIMEOUT, warned);
+    let report = run.wait_for_event("the reason why nothing is adopted", warned);
     assert!(report.text("hint").contains("CAP_SYS_PTRACE"), "{report}");
     wait_until_serving(&mut run);
     app.save(&format!("{ANOTHER_USER}# 2"));

@@ -132,7 +132,8 @@ fn a_port_that_is_given_up_is_reported_and_is_kept_with_adopt_never() {
         return;
     }
     let app = App::python(FREE_PORT);
-    let mut run = app.run().args(["--ready-timeout", "2s"]).spawn();
+    // On a busy machine, Python may take seconds to start.
+    let mut run = app.run().args(["--ready-timeout", "5s"]).spawn();
     wait_until_serving(&mut run);
     app.save(&format!("{FREE_PORT}# 2"));
     assert_eq!(run.live(), 2);
