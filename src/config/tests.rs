@@ -40,7 +40,7 @@ fn the_command_lines_in_hints_are_valid() {
             .unwrap();
         let line = shlex::split(line).unwrap();
         let line: Vec<&str> = line.iter().skip(1).map(String::as_str).collect();
-        read_in(directory.path(), &line).expect(hint);
+        read_in(directory.path(), &line).expect(&hint);
     }
 }
 
