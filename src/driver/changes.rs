@@ -47,6 +47,7 @@ impl Driver {
         for rule in &mut self.config.rules {
             *rule = rule.normalised();
         }
+        let any_is_new = changes.iter().any(|change| change.is_new);
         let paths: Vec<_> = changes.into_iter().map(|change| change.path).collect();
         let mut actions: BTreeMap<RuleAction, Vec<PathBuf>> = BTreeMap::new();
         for path in &paths {
@@ -70,7 +71,7 @@ impl Driver {
         }
         let (restarts, builds) = (restarts.is_some(), builds.is_some());
         if restarts || builds {
-            self.builds.suspicion.changed(seen);
+            self.builds.suspicion.changed(seen, any_is_new);
         }
         // Commands come first, because they may generate sources.
         for (action, paths) in actions.into_iter().rev() {

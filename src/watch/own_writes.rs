@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// In this many starts in a row, a file must change for no known reason before the program is suspected.
+/// After this many starts in a row, a file must change for no known reason before the program is suspected.
 const STARTS: u32 = 2;
 
 /// For how long after a switch or the end of a generation a change may be due to it.
@@ -19,9 +19,9 @@ const SOON: Duration = Duration::from_secs(1);
 pub struct Suspicion {
     /// Whether the program is suspected. Never becomes false again.
     suspected: bool,
-    /// The number of starts in a row in which a file changed.
+    /// The number of starts in a row after which a file changed soon, or a new one appeared.
     starts: u32,
-    /// Whether a file has changed since the newest start.
+    /// Whether that is true of the newest start.
     changed: bool,
     /// When a generation last went live or ended, if that was after the newest start.
     settled: Option<Instant>,
@@ -41,9 +41,11 @@ impl Suspicion {
         self.settled = Some(now);
     }
 
-    /// Records that files changed for no known reason. The user may have edited them.
-    pub fn changed(&mut self, at: Instant) {
-        self.changed |= self.settled.is_none_or(|settled| at <= settled + SOON);
+    /// Records that files changed for no known reason, and whether one of them is new: an upload, for example, may come
+    /// at any time. The user may have edited the files.
+    pub fn changed(&mut self, at: Instant, any_is_new: bool) {
+        let is_soon = self.settled.is_none_or(|settled| at <= settled + SOON);
+        self.changed |= is_soon || any_is_new;
     }
 
     /// Records that the program was seen writing a watched file.
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_suspected_after_changes_in_two_starts_in_a_row() {
+    fn a_program_is_suspected_after_changes_after_two_starts_in_a_row() {
         let now = Instant::now();
         let mut suspicion = Suspicion::default();
         let mut start = |change: fn(&mut Suspicion, Instant)| {
@@ -108,16 +110,21 @@ mod tests {
             change(&mut suspicion, now);
             suspected
         };
-        let (none, early): (fn(&mut _, _), fn(&mut Suspicion, _)) = (|_, _| (), Suspicion::changed);
+        let none: fn(&mut Suspicion, _) = |_, _| ();
+        let early = |suspicion: &mut Suspicion, now| suspicion.changed(now, false);
         let soon = |suspicion: &mut Suspicion, now| {
             suspicion.settled(now);
-            suspicion.changed(now + SOON);
+            suspicion.changed(now + SOON, false);
         };
         let late = |suspicion: &mut Suspicion, now| {
             suspicion.settled(now);
-            suspicion.changed(now + SOON * 2);
+            suspicion.changed(now + SOON * 2, false);
         };
-        for change in [early, none, early, late, soon, none, soon, early] {
+        let new = |suspicion: &mut Suspicion, now| {
+            suspicion.settled(now);
+            suspicion.changed(now + SOON * 2, true);
+        };
+        for change in [early, none, early, late, soon, none, new, late, new, early] {
             assert!(!start(change));
         }
         assert!(start(none) && start(none), "stays suspected");

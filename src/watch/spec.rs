@@ -128,6 +128,8 @@ pub struct WatchUpdate {
 pub struct Change {
     /// The path of the file.
     pub path: PathBuf,
+    /// Whether the file was not known before.
+    pub is_new: bool,
     /// The pid of hotrun's child whose process tree was seen making the change, if it was one.
     pub writer: Option<i32>,
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -215,12 +215,16 @@ impl WatchWorker {
             && action_for(&self.spec.rules, path).is_none()
             && self.filter.would_count(path)
         {
-            self.tree.send(WatchMessage::NoEffect {
-                path: path.to_owned(),
-                is_input: false,
-                seen: Instant::now(),
-            });
+            self.report_no_effect(path.to_owned(), false, Instant::now());
         }
+    }
+
+    fn report_no_effect(&mut self, path: PathBuf, is_input: bool, seen: Instant) {
+        self.tree.send(WatchMessage::NoEffect {
+            path,
+            is_input,
+            seen,
+        });
     }
 
     /// Remembers that a file that does not count has had an event, because the current build may report the file as an
@@ -335,8 +339,9 @@ impl WatchWorker {
             self.resolve();
             self.change_filter(paths.iter(), SystemTime::now());
         }
-        let (mut changed, mut saved) = (BTreeSet::new(), None);
+        let (mut changed, mut saved) = (BTreeMap::new(), None);
         for path in paths {
+            let is_new = !self.snapshot.knows(&path);
             // A path that does not count may have been a directory with files that count.
             let updated = match self.filter.matters(&path) {
                 true => self.snapshot.update(&path),
@@ -344,30 +349,25 @@ impl WatchWorker {
                 false => Vec::new(),
             };
             let unchanged = self.snapshot.saved_unchanged.take();
-            saved = unchanged
-                .filter(|_| self.held.writer(&path, seen).is_none())
-                .or(saved);
+            let unchanged = unchanged.filter(|_| self.held.writer(&path, seen).is_none());
+            saved = unchanged.or(saved);
             // The file's next change may be somebody else's.
             if updated.is_empty() {
                 self.held.forget(&path);
             }
-            changed.extend(updated);
+            changed.extend(updated.into_iter().map(|path| (path, is_new)));
         }
-        changed.retain(|path| self.filter.counts(path));
-        let changes = changed.into_iter().map(|path| Change {
+        changed.retain(|path, _| self.filter.counts(path));
+        let changes = changed.into_iter().map(|(path, is_new)| Change {
             writer: self.held.writer(&path, seen),
             path,
+            is_new,
         });
         let changes: Vec<_> = changes.collect();
         if !changes.is_empty() {
             self.tree.send(WatchMessage::Changed { changes, seen });
         } else if let Some(path) = saved {
-            let is_input = true;
-            self.tree.send(WatchMessage::NoEffect {
-                path,
-                is_input,
-                seen,
-            });
+            self.report_no_effect(path, true, seen);
         }
     }
 

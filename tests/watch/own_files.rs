@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use hotrun::watch::WatchMessage;
 
@@ -28,13 +29,18 @@ fn log(child: &mut Child, line: &str) {
 /// Expects the next report to say that the child has written `log`.
 #[track_caller]
 fn expect_written(watched: &mut Watched, child: &Child) {
+    let child = i32::try_from(child.id()).expect("a pid fits into an i32");
+    expect_written_by(watched, child);
+}
+
+#[track_caller]
+fn expect_written_by(watched: &mut Watched, child: i32) {
     let WatchMessage::Changed { changes, .. } = watched.next() else {
         panic!("the child's write must be reported")
     };
     let [change] = &changes[..] else {
         panic!("{changes:?}")
     };
-    let child = i32::try_from(child.id()).expect("a pid fits into an i32");
     assert_eq!(change.path, watched.path("log"));
     assert_eq!(change.writer, Some(child));
 }
@@ -67,6 +73,29 @@ fn hc08_a_file_that_a_child_closes_when_it_ends_is_reported_as_written_by_the_ch
     drop(child.stdin.take());
     child.wait().expect("the child ends");
     expect_written(&mut watched, &child);
+    watched.write("log", "by hand\n");
+    watched.expect_batch(&["log"]);
+}
+
+#[test]
+fn hc08_a_change_that_follows_an_intercepted_call_is_reported_as_written_by_the_child() {
+    const CHILD: i32 = 7;
+    let mut watched = watch(&[("log", "old\n")]);
+    let path = watched.path("log");
+    let calls = watched.watch.calls.clone();
+    let call = |before| calls.record(path.clone(), CHILD, Instant::now() - before);
+    call(Duration::ZERO);
+    watched.write("log", "written\n");
+    expect_written_by(&mut watched, CHILD);
+    call(Duration::ZERO);
+    watched.write("new", "renamed\n");
+    watched.rename("new", "log");
+    expect_written_by(&mut watched, CHILD);
+    call(Duration::ZERO);
+    watched.remove("log");
+    expect_written_by(&mut watched, CHILD);
+    // A change that comes later than half a second after the call is somebody else's.
+    call(Duration::from_secs(1));
     watched.write("log", "by hand\n");
     watched.expect_batch(&["log"]);
 }

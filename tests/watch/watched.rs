@@ -19,7 +19,7 @@ pub(crate) struct Watched {
     pub(crate) messages: UnboundedReceiver<WatchMessage>,
     pub(crate) checkpoints: usize,
     pub(crate) dirs: usize,
-    _watch: FileWatch,
+    pub(crate) watch: FileWatch,
 }
 
 /// Creates a tree of files.
@@ -60,7 +60,7 @@ pub(crate) fn watch_as(root: TempDir, change: impl FnOnce(&mut WatchSpec)) -> Wa
         messages,
         checkpoints: 0,
         dirs: 0,
-        _watch: watch,
+        watch,
     };
     let WatchMessage::Watching { dirs } = watched.next() else {
         panic!("the watch did not report that it is set up")
