@@ -35,6 +35,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand -l 'Open this socket and pass it to the program'
             cand --listen 'Open this socket and pass it to the program'
             cand --listen-pid 'Whether to set `LISTEN_PID` for the program'
+            cand --fresh 'From a change on, let new connections wait for the new version'
             cand --ready-timeout 'How long a new generation may take to become ready'
             cand --watchdog 'Treat the program as hung after this long without a watchdog ping'
             cand --rollback-within 'Roll back if the new version crashes within this time'

@@ -15,6 +15,9 @@ complete -c hotrun -s l -l listen -d 'Open this socket and pass it to the progra
 complete -c hotrun -l listen-pid -d 'Whether to set `LISTEN_PID` for the program' -r -f -a "auto\t'Unless COMMAND is a known wrapper'
 always\t'Always'
 never\t'Never'"
+complete -c hotrun -l fresh -d 'From a change on, let new connections wait for the new version' -r -f -a "on\t'If the new version fails, connect them to the old one'
+strict\t'If the new version fails, answer 503'
+off\t'Do not let them wait'"
 complete -c hotrun -l ready-timeout -d 'How long a new generation may take to become ready' -r
 complete -c hotrun -l watchdog -d 'Treat the program as hung after this long without a watchdog ping' -r
 complete -c hotrun -l rollback-within -d 'Roll back if the new version crashes within this time' -r

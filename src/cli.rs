@@ -26,7 +26,9 @@ pub use clap::ColorChoice;
 pub use errors::{check_variables, explain, variable};
 pub use generate::{Generate, generate, guide, styled};
 pub use misplaced::misplaced;
-pub use values::{Hook, HookEvent, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg, WhenPossible};
+pub use values::{
+    FreshArg, Hook, HookEvent, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg, WhenPossible,
+};
 
 /// Rebuild and restart a server when its files change, without losing a connection
 ///
@@ -135,6 +137,20 @@ pub struct Cli {
     #[arg(long, hide_short_help = true)]
     #[arg(value_name = "WHEN", default_value = "auto")]
     pub listen_pid: ListenPid,
+
+    /// From a change on, let new connections wait for the new version
+    ///
+    /// New TCP connections wait from the first sign of a change until the version that it causes serves, but for no
+    /// longer than `--ready-timeout`. If the build or the start fails, or if there is nothing to start, they go to the
+    /// old version at once; with `strict`, HTTP requests get status 503 and the reason instead after a failure.
+    /// Connections that are already open do not wait. Needs Linux.
+    #[arg(long, num_args = 0..=1, require_equals = true, hide_short_help = true)]
+    #[arg(
+        value_name = "HOW",
+        default_value = "off",
+        default_missing_value = "on"
+    )]
+    pub fresh: FreshArg,
 
     /// Hold requests instead of answering 503 when no version is running
     ///

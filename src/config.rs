@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::cli::{self, Cli, ColorChoice, UiKind, WhenPossible};
-pub use crate::cli::{HookEvent, Stdin};
+pub use crate::cli::{FreshArg, HookEvent, Stdin};
 use crate::error::Failure;
-use crate::reload::{Mode, Policy, WhenBusy};
+use crate::reload::{Fresh, Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};
 use crate::ui;
 use crate::watch::{ChangeRule, RuleAction};
@@ -137,6 +137,11 @@ impl Config {
             when_busy: match self.cli.when_busy {
                 cli::WhenBusyArg::Cancel => WhenBusy::Cancel,
                 cli::WhenBusyArg::Queue => WhenBusy::Queue,
+            },
+            fresh: match self.cli.fresh {
+                cli::FreshArg::Off => Fresh::Off,
+                cli::FreshArg::On => Fresh::Wait,
+                cli::FreshArg::Strict => Fresh::Strict,
             },
             ready_timeout: self.cli.ready_timeout,
             stop_timeout: self.cli.stop_timeout,

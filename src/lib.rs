@@ -38,10 +38,11 @@
 //! - **live**: the one generation that gets new connections. **switch**: the moment another one becomes live.
 //! - **drain**: the old generation finishes its connections and exits. After the **stop timeout** it is killed.
 //! - **listener**: one listening socket of one generation for one address. **group**: all listeners of an address.
-//! - **steer**: choose the listener that gets new connections. **hold**: while no generation is live, keep connections
-//!   waiting until the next generation gets them. **adopt**: turn the socket that an unmodified program opens
-//!   into a listener. **forward**: accept a connection from an old listener and splice it to the live generation.
-//!   **respond**: send HTTP clients a 503 with the reason while no generation is live, being built or starting.
+//! - **steer**: choose the listener that gets new connections. **hold**: keep connections waiting until the next
+//!   generation gets them, while no generation is live or, with `--fresh`, from a change on. **adopt**: turn the socket that an
+//!   unmodified program opens into a listener. **forward**: accept a connection from an old listener and splice it to
+//!   the live generation. **respond**: send HTTP clients a 503 with the reason while no generation is live, being built
+//!   or starting or, with `--fresh=strict`, after a failure.
 //!
 //! # A reload, step by step
 //!

@@ -29,6 +29,19 @@ pub enum WhenBusyArg {
     Queue,
 }
 
+/// The values of `--fresh`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreshArg {
+    /// If the new version fails, connect them to the old one
+    #[value(aliases = ["1", "true", "t", "yes", "y"])]
+    On,
+    /// If the new version fails, answer 503
+    Strict,
+    /// Do not let them wait
+    #[value(aliases = ["0", "false", "f", "no", "n"])]
+    Off,
+}
+
 /// The values of `--listen-pid`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenPid {

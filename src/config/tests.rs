@@ -179,6 +179,7 @@ fn the_policy_contains_the_option_values() {
         "--stop-first",
         "--when-busy",
         "queue",
+        "--fresh=strict",
         "--ready-timeout",
         "1m",
         "--stop-timeout",
@@ -194,6 +195,7 @@ fn the_policy_contains_the_option_values() {
         mode: Mode::StopFirst,
         stop_delay_max: Duration::from_millis(250),
         when_busy: WhenBusy::Queue,
+        fresh: Fresh::Strict,
         ready_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(3),
         // Without `--listen` sockets, the program may be a job, not a server.

@@ -26,6 +26,8 @@ impl Driver {
                     self.handle(Event::Begin);
                 }
             }
+            WatchMessage::Touched => self.handle(Event::ChangeSeen),
+            WatchMessage::Settled => self.handle(Event::ChangesSettled),
             WatchMessage::Changed { changes, seen } => self.changed(changes, seen),
             WatchMessage::NoEffect {
                 path,

@@ -28,6 +28,14 @@ impl Driver {
                 let held = self.sockets.hold();
                 self.report_failure("holding connections", held);
             }
+            Effect::HoldNew => {
+                let held = self.sockets.hold_new(true);
+                self.report_failure("holding new connections", held);
+            }
+            Effect::StopHolding => {
+                let stopped = self.sockets.hold_new(false);
+                self.report_failure("forwarding the connections that waited", stopped);
+            }
             Effect::RespondUnavailable { id, failure } => self.respond_unavailable(id, failure),
             Effect::StopResponding => {
                 let held = self.sockets.stop_responding();

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::artifact;
 use crate::build::{self, Plan, PlanOptions, WatchRoots};
-use crate::config::{Config, Stdin};
+use crate::config::{Config, FreshArg, Stdin};
 use crate::error::Failure;
 use crate::os::seccomp;
 use crate::os::{self, terminal};
@@ -216,6 +216,7 @@ fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
         rules: config.rules.clone(),
         inputs: None,
         poll: config.cli.poll.unwrap_or_default(),
+        reports_touched: config.cli.fresh != FreshArg::Off,
         debounce: config.cli.debounce,
     }
 }

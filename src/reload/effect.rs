@@ -11,11 +11,18 @@ pub enum Effect {
     /// Hold new connections, because no generation is live. They wait for the generation that is starting. If there is
     /// none, or hotrun already forwards its connections, they wait for the next one that starts.
     Hold,
+    /// Hold new connections although a generation is live, because a newer one is about to be built or started. Ends with
+    /// [`Effect::StopHolding`].
+    HoldNew,
+    /// Send new connections, and those that wait because of [`Effect::HoldNew`], to the live generation again or, if there
+    /// is none, hold them as after [`Effect::Hold`].
+    StopHolding,
     /// Respond to waiting clients with an error that says how the generation `id` failed: no generation is live, and none
-    /// will be until a file changes or the user acts.
+    /// will be until a file changes or the user acts. Also requested while a generation is live and new connections are
+    /// held ([`Fresh::Strict`](super::Fresh)).
     RespondUnavailable { id: GenId, failure: GenFailure },
     /// Stop responding and hold new connections again, because a generation is about to be built or started. Follows
-    /// each [`Effect::RespondUnavailable`], except possibly the last one.
+    /// [`Effect::RespondUnavailable`], which may be repeated with another reason before, except possibly the last one.
     StopResponding,
     /// Do something to one generation.
     Generation(GenId, GenEffect),

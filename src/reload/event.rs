@@ -91,6 +91,11 @@ pub enum WatchdogMessage {
 pub enum Event {
     /// hotrun has been set up, and can build the first generation.
     Begin,
+    /// A file was touched that may lead to a build or a start. Whether anything has changed is not known yet. May be
+    /// repeated. Sent only with [`Fresh::Wait`](super::Fresh) or [`Fresh::Strict`](super::Fresh).
+    ChangeSeen,
+    /// The changes of all files that were touched have been reported, if there were any.
+    ChangesSettled,
     /// Watched files changed.
     Changed(Action),
     /// Files changed that the program reloads when it gets the signal with this number (1 to 64).

@@ -15,6 +15,7 @@
 //! | readiness, the switch, failures before it | `machine/lifecycle.rs` |
 //! | how a generation is drained, stopped or killed, and when it is gone | `machine/teardown.rs`, `machine/drain.rs` |
 //! | the time limits | `policy.rs`, and the constants at the head of the files |
+//! | when new connections wait for a newer generation | `machine/fresh.rs` |
 //! | what happens after a crash | `machine/recovery.rs` |
 //! | when the paths of a program's own unix sockets are restored | `machine/own_paths.rs` |
 //! | what a program may ask for (`sd_notify`), its watchdog | `machine/notify.rs` |
@@ -32,7 +33,7 @@ pub use event::{Action, BuildOutcome, Ended, Event, GenEvent, Request, WatchdogM
 pub use id::{ArtifactId, GenId, Phase};
 pub use machine::{Machine, Reaction};
 pub use notice::{Cause, GenFailure, GenNotice, Notice, Stopped};
-pub use policy::{Mode, Policy, Time, WhenBusy};
+pub use policy::{Fresh, Mode, Policy, Time, WhenBusy};
 
 #[cfg(test)]
 pub(crate) mod tests;

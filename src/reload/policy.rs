@@ -43,6 +43,17 @@ pub enum WhenBusy {
     Queue,
 }
 
+/// What happens to new connections from a change on, until the generation that it causes is live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fresh {
+    /// They go to the live generation.
+    Off,
+    /// They wait. If the generation fails, they go to the live one.
+    Wait,
+    /// They wait. If the generation fails, they get an error response.
+    Strict,
+}
+
 /// The machine's settings. Most of them come from the command line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Policy {
@@ -54,7 +65,9 @@ pub struct Policy {
     pub passes_sockets: bool,
     /// What happens to work in progress when files change.
     pub when_busy: WhenBusy,
-    /// The time limit from the start to readiness.
+    /// What happens to new connections from a change on.
+    pub fresh: Fresh,
+    /// The time limit from the start to readiness, and for connections that wait from a change on.
     pub ready_timeout: Duration,
     /// The time limit for draining, after which the generation is killed.
     pub stop_timeout: Duration,
@@ -113,6 +126,7 @@ impl Default for Policy {
             mode: Mode::Overlap,
             passes_sockets: true,
             when_busy: WhenBusy::Cancel,
+            fresh: Fresh::Off,
             ready_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(10),
             stop_delay_max: Self::stop_delay_max(Mode::Overlap),

@@ -165,9 +165,16 @@ impl Sockets {
         self.inbox.handle(TableInput::Hold)
     }
 
+    /// Holds new TCP connections although a generation is live, or stops holding them. Once the call returns, no new
+    /// connection reaches the live generation, or those that have waited are forwarded to it. Steps that fail are
+    /// retried.
+    pub fn hold_new(&mut self, holds: bool) -> io::Result<()> {
+        self.inbox.handle(TableInput::HoldNew(holds))
+    }
+
     /// Responds to new and waiting HTTP requests with this reason until [`Self::stop_responding`], because no generation
-    /// is live or about to start. A connection of another protocol waits, and is forwarded to the next live generation.
-    /// Where generations share their sockets, all connections wait.
+    /// is live or about to start, or new connections are held. A connection of another protocol waits, and is forwarded
+    /// to the next live generation. Where generations share their sockets, all connections wait.
     pub fn respond(&mut self, reason: Arc<GetReason>) -> io::Result<()> {
         self.inbox.ask(move |thread| {
             thread.sockets.unclaimed.set_reason(reason);

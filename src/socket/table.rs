@@ -9,6 +9,7 @@ mod group;
 mod lifecycle;
 mod reuseport;
 mod types;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -58,6 +59,7 @@ impl Table {
             common: Common {
                 live: None,
                 responds: false,
+                holds_new: false,
                 reloading: false,
                 next: 0,
             },
@@ -117,10 +119,10 @@ impl Table {
         input: TableInput,
         kernel: &mut dyn Kernel,
     ) -> io::Result<()> {
-        // These succeed only if the missing forwarders start, so the reply must wait for `tidy`.
-        let starts_forwarders = matches!(
+        // `tidy` completes these, for example by starting the missing forwarders, so the reply must wait for it.
+        let is_completed = matches!(
             input,
-            Input::Hold | Input::Respond | Input::Drain(_) | Input::Release(_)
+            Input::Hold | Input::HoldNew(_) | Input::Respond | Input::Drain(_) | Input::Release(_)
         );
         self.mark_untidy(now, &input);
         let env = &mut self.env(now, kernel);
@@ -131,6 +133,10 @@ impl Table {
             Input::Orphan(ids) => self.on_each(env, |group, env| group.orphan(&ids, env)),
             Input::Switch(id) => self.switch(id, env),
             Input::Hold => self.hold(env),
+            Input::HoldNew(holds) => {
+                env.common.holds_new = holds;
+                Ok(())
+            }
             Input::Respond => {
                 env.common.responds = true;
                 Ok(())
@@ -151,12 +157,7 @@ impl Table {
                 None => to.map_or(Ok(()), |id| Err(does_not_listen(id))),
             },
             Input::ShutDown(id) => self.on_each(env, |group, env| group.shut_down(id, env)),
-            Input::Scanned { group, sight } => {
-                if let Some(group) = self.group(group) {
-                    group.scanned(sight, env);
-                }
-                Ok(())
-            }
+            Input::Scanned { group, sight } => self.scanned(group, sight, env),
             Input::Tick => Ok(()),
             Input::Close => {
                 self.groups
@@ -166,7 +167,7 @@ impl Table {
             }
         };
         self.common = env.common;
-        match starts_forwarders {
+        match is_completed {
             true => result.and(self.tidy(now, env.kernel)),
             false => result,
         }
@@ -178,14 +179,15 @@ impl Table {
     /// 1. Hide the addresses that the live generation covers with wider ones.
     /// 2. Close the addresses that the live generation has not opened in time. Those that it closed during a reload are
     ///    kept until the reload ends.
-    /// 3. Set each group's policy for unclaimed connections. Do this before the forwarders start: one that accepts from
+    /// 3. Hold new connections, or stop holding them (see [`waiting`]).
+    /// 4. Set each group's policy for unclaimed connections. Do this before the forwarders start: one that accepts from
     ///    the target's listener must not forward to that listener.
-    /// 4. Retry failed steering, and start the missing forwarders. If that fails, retry later.
-    /// 5. Watch new listeners, restore paths that a program may remove, and close the released listeners if that is
+    /// 5. Retry failed steering, and start the missing forwarders. If that fails, retry later.
+    /// 6. Watch new listeners, restore paths that a program may remove, and close the released listeners if that is
     ///    safe (see [`closing`]).
-    /// 6. Set the deadline, which is the time of the next step.
+    /// 7. Set the deadline, which is the time of the next step.
     ///
-    /// Steps 3 to 5 skip the groups in which nothing has changed. Fails if a forwarder cannot be started.
+    /// Steps 3 to 6 skip the groups in which nothing has changed. Fails if a forwarder cannot be started.
     pub(super) fn tidy(&mut self, now: Time, kernel: &mut dyn Kernel) -> io::Result<()> {
         if !std::mem::take(&mut self.untidy) {
             return Ok(());
@@ -197,9 +199,11 @@ impl Table {
         if self.groups.iter().any(|group| !group.untidy) {
             deadlines.push(self.deadline);
         }
-        let groups = self.groups.iter_mut().filter(untidy);
-        groups.for_each(|group| group.set_policy(env));
         let (mut steered, mut forwarding) = (Ok(()), Ok(()));
+        for group in self.groups.iter_mut().filter(untidy) {
+            steered = group.hold_new(env).and(steered);
+            group.set_policy(env);
+        }
         for group in self.groups.iter_mut().filter(untidy) {
             steered = group.steer(env).and(steered);
             forwarding = group.start_forwarding(env).and(forwarding);

@@ -56,6 +56,11 @@ impl HeldFiles {
         true
     }
 
+    /// Whether a child of ours is known to write this file.
+    pub(super) fn is_known(&self, path: &Path, changed: Instant) -> bool {
+        self.held.contains_key(path) || self.calls.writer(path, changed).is_some()
+    }
+
     /// Returns the child of ours that made the latest change to this file, if one did. The file may be gone.
     ///
     /// A file that replaces a held file was not written by the holder: editors save in this way. If a file is gone, but

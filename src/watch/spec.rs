@@ -32,6 +32,8 @@ pub struct WatchSpec {
     pub inputs: Option<InputSet>,
     /// Whether to poll instead of relying on file events.
     pub poll: Poll,
+    /// Whether to report which files are touched before it is known whether they have changed.
+    pub reports_touched: bool,
     /// How long to wait for further events before a change is reported.
     pub debounce: Duration,
 }
@@ -142,6 +144,11 @@ pub enum WatchMessage {
         /// The number of watched directories.
         dirs: usize,
     },
+    /// A file was touched that may lead to a build or a restart. Sent only if [`WatchSpec::reports_touched`] is set. May be
+    /// repeated.
+    Touched,
+    /// The files that were touched have been examined, and their changes reported.
+    Settled,
     /// Files have changed.
     Changed {
         /// The changes, sorted by path. Never empty.

@@ -20,6 +20,7 @@ use crate::os;
 use crate::os::fs_event::{self, EventSource, FileState, FsEvent};
 
 mod coverage;
+mod touched;
 
 /// An input to the watch thread.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub(super) struct WatchWorker {
     build_began: Option<SystemTime>,
     /// Files that do not count but have had events since the build began. The build may have read them.
     uncounted: BTreeSet<PathBuf>,
+    /// Whether a touched file has been reported, and its batch of changes has not.
+    touched: bool,
     /// Whether an overflow was reported since the last batch of changes.
     overflow_reported: bool,
     inputs: Receiver<WatchInput>,
@@ -84,6 +87,7 @@ impl WatchWorker {
             unread: Vec::new(),
             build_began: None,
             uncounted: BTreeSet::new(),
+            touched: false,
             overflow_reported: false,
             inputs,
             peeked: None,
@@ -114,6 +118,7 @@ impl WatchWorker {
             let now = Instant::now();
             self.debounce.check_writers(now, os::is_being_written);
             self.flush();
+            self.report_settled();
         }
     }
 
@@ -194,7 +199,7 @@ impl WatchWorker {
             if state == FileState::Writing {
                 self.held.written(path);
             }
-            self.debounce.touch(path.to_owned(), state, Instant::now());
+            self.touch(path, state);
         } else {
             self.report_unread(path, state);
             self.note_uncounted(path);
@@ -263,7 +268,7 @@ impl WatchWorker {
             // This may be a temporary file that was renamed, for example.
             self.debounce.forget(path);
         } else if counts || self.filter.covers(path) {
-            self.touch(path.to_owned());
+            self.touch(path, FileState::Unknown);
         }
         if !counts {
             self.note_uncounted(path);
@@ -388,11 +393,6 @@ impl WatchWorker {
     fn build_begins(&mut self, began: SystemTime) {
         self.build_began = Some(began);
         self.uncounted.clear();
-    }
-
-    fn touch(&mut self, path: PathBuf) {
-        self.debounce
-            .touch(path, FileState::Unknown, Instant::now());
     }
 }
 

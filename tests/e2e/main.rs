@@ -11,6 +11,7 @@ mod changes;
 mod crashes;
 mod doctor;
 mod faults;
+mod fresh;
 mod harness;
 mod hooks;
 mod inputs;

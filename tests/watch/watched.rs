@@ -143,6 +143,9 @@ impl Watched {
                 changes.into_iter().map(|change| change.path).collect()
             }
             WatchMessage::Watching { .. } => panic!("`Watching` was reported twice"),
+            WatchMessage::Touched | WatchMessage::Settled => {
+                panic!("touched files are not reported by default")
+            }
             WatchMessage::NoEffect { .. } => unreachable!("these are left out above"),
             WatchMessage::Trouble { text, .. } => panic!("{text}"),
         }

@@ -10,7 +10,8 @@ use crate::reload::{
 impl Machine {
     pub(super) fn advance(&mut self, turn: &mut Turn) {
         if self.quit.is_some() {
-            return self.finish(turn);
+            self.finish(turn);
+            return self.hold_new(turn);
         }
         self.recover(turn);
         self.act_on_pending(turn);
@@ -21,9 +22,10 @@ impl Machine {
                 // started.
                 turn.reaction.effects.insert(0, Effect::StopResponding);
             }
-        } else if self.live().is_none() {
-            self.wait_for_a_change(turn);
+        } else if self.live().is_none() && self.respond_if_failed(turn) {
+            turn.reaction.notices.push(Notice::Waiting);
         }
+        self.hold_new(turn);
     }
 
     /// Acts on a change or a request: builds, or queues an artifact without a build.
@@ -81,20 +83,18 @@ impl Machine {
         self.building.is_some() || self.queued.is_some() || self.candidate().is_some()
     }
 
-    /// Called when no generation is live or about to go live. If one has just failed, notifies the user and the waiting
-    /// clients.
-    fn wait_for_a_change(&mut self, turn: &mut Turn) {
+    /// If a generation has just failed, sends the waiting clients an error response. Called when no other generation is
+    /// about to go live. Returns whether one has failed.
+    pub(super) fn respond_if_failed(&mut self, turn: &mut Turn) -> bool {
         let failed = turn.reaction.notices.iter().rev().find_map(|notice| {
             let Notice::Generation(id, GenNotice::Failed { failure, .. }) = *notice else {
                 return None;
             };
             Some(Effect::RespondUnavailable { id, failure })
         });
-        if let Some(respond) = failed {
-            self.responding = true;
-            turn.reaction.effects.push(respond);
-            turn.reaction.notices.push(Notice::Waiting);
-        }
+        self.responding |= failed.is_some();
+        turn.reaction.effects.extend(failed);
+        failed.is_some()
     }
 
     /// Starts the queued generation, or stops the generations that must end before it can start. While newer sources

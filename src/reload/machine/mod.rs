@@ -2,6 +2,7 @@ mod advance;
 mod artifacts;
 mod build_end;
 mod drain;
+mod fresh;
 mod generation;
 mod lifecycle;
 mod notify;
@@ -60,13 +61,10 @@ impl Machine {
         match event {
             // Nothing new begins.
             Event::Begin | Event::Changed(_) | Event::ConfigChanged { .. } if quitting => {}
+            Event::ChangeSeen => self.change_seen = true,
+            Event::ChangesSettled => self.change_seen = false,
             Event::Begin => self.schedule(Action::Build, Cause::Begin),
-            Event::Changed(action) => match (&mut self.paused, action) {
-                // Held back until hotrun is resumed.
-                (Some(held), Action::Build) => held.build = true,
-                (Some(held), Action::Restart) => held.restart = true,
-                (None, action) => self.schedule(action, Cause::Change),
-            },
+            Event::Changed(action) => self.changed(action),
             Event::ConfigChanged { signal } => self.config_changed(signal, &mut turn),
             Event::Requested(request) => self.requested(request, &mut turn),
             Event::Generation(id, event) => match event {

@@ -5,6 +5,15 @@ use super::{Machine, Turn};
 use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, Notice};
 
 impl Machine {
+    pub(super) fn changed(&mut self, action: Action) {
+        match (&mut self.paused, action) {
+            // Held back until hotrun is resumed.
+            (Some(held), Action::Build) => held.build = true,
+            (Some(held), Action::Restart) => held.restart = true,
+            (None, action) => self.schedule(action, Cause::Change),
+        }
+    }
+
     /// Records that a build or restart is wanted, together with one that is already pending. `advance` acts on it.
     pub(super) fn schedule(&mut self, action: Action, cause: Cause) {
         // A change or a request resets the count of starts that were caused by crashes alone.

@@ -43,6 +43,11 @@ pub struct Machine {
     pub(super) paused: Option<HeldBack>,
     /// Whether waiting clients may get an error response.
     pub(super) responding: bool,
+    /// Whether files were touched, and it is not known yet whether anything has changed.
+    pub(super) change_seen: bool,
+    pub(super) waiting: Waiting,
+    /// Whether new connections are held although a generation is live.
+    pub(super) holds_new: bool,
     pub(super) quit: Option<Quit>,
 }
 
@@ -119,6 +124,27 @@ pub(super) struct Crash {
     pub(super) restart_at: Option<Time>,
 }
 
+/// Whether new connections wait for the next generation, although one is live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Waiting {
+    /// No newer generation is being built or started, and none may be about to be.
+    No,
+    /// They wait until this time at most.
+    Until(Time),
+    /// They have waited for long enough. The next ones do not wait until hotrun has come to rest: builds that take too
+    /// long would otherwise hold them again and again.
+    TooLong,
+}
+
+impl Waiting {
+    pub(super) fn deadline(self) -> Option<Time> {
+        match self {
+            Self::Until(until) => Some(until),
+            Self::No | Self::TooLong => None,
+        }
+    }
+}
+
 impl Machine {
     /// Creates a machine, which waits for [`Event::Begin`](crate::reload::Event::Begin).
     pub fn new(policy: Policy) -> Self {
@@ -138,6 +164,9 @@ impl Machine {
             restore_at: None,
             paused: None,
             responding: false,
+            change_seen: false,
+            waiting: Waiting::No,
+            holds_new: false,
             quit: None,
             policy,
         }
@@ -152,7 +181,8 @@ impl Machine {
             Some(quit) => Some(quit.until),
             None => self.recovery.crash.and_then(|crash| crash.restart_at),
         };
-        generations.chain(other).chain(self.restore_at).min()
+        let all = generations.chain(other).chain(self.restore_at);
+        all.chain(self.waiting.deadline()).min()
     }
 
     /// The policy that the machine follows.

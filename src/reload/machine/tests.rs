@@ -6,7 +6,7 @@ use super::Machine;
 use super::artifacts::Artifacts;
 use super::drain::{Drain, Progress};
 use super::generation::{GenState, Generation, OwnPaths, SignalSet, Watchdog};
-use super::state::{Building, Crash, Pending, Queued, Quit, Recovery};
+use super::state::{Building, Crash, Pending, Queued, Quit, Recovery, Waiting};
 use crate::reload::{ArtifactId, Cause, GenFailure, GenId, Time};
 
 /// Shifts times so that now is always the same time, and numbers generations and artifacts from 1 without gaps.
@@ -187,6 +187,10 @@ impl Machine {
             generations: generations.collect(),
             artifacts: rename.artifacts(&self.artifacts),
             recovery: rename.recovery(&self.recovery, self.live().is_some()),
+            waiting: match self.waiting {
+                Waiting::Until(until) => Waiting::Until(rename.time(until)),
+                Waiting::No | Waiting::TooLong => self.waiting,
+            },
             restore_at: self.restore_at.map(|at| rename.time(at)),
             quit: self.quit.map(|quit| Quit {
                 until: rename.time(quit.until),

@@ -230,7 +230,10 @@ impl World {
         ledger.check(Rule::NothingForgotten, lost.is_none(), || {
             format!("the machine has not reacted to the end of {lost:?}")
         });
-        let fine = live.is_some() != self.responding;
+        let fine = match live {
+            Some(_) => !self.responding || self.is_strict() && self.failure_reported,
+            None => self.responding,
+        };
         ledger.check(Rule::Steering, fine, || {
             format!(
                 "at rest, clients must get an error response if and only if nothing is live; live: {live:?}, error response: {}",

@@ -14,6 +14,8 @@ impl World {
         match effect {
             Effect::Generation(id, effect) => self.perform_on(id, effect, ledger),
             Effect::Hold => self.hold(ledger),
+            Effect::HoldNew => self.hold_new(true, ledger),
+            Effect::StopHolding => self.hold_new(false, ledger),
             Effect::RespondUnavailable { .. } => self.respond(ledger),
             Effect::StopResponding => {
                 let responding = std::mem::take(&mut self.responding);
@@ -163,16 +165,6 @@ impl World {
             self.steering = Steering::Hold(Some(id));
         }
         self.gens.push(known);
-    }
-
-    fn respond(&mut self, ledger: &mut Ledger) {
-        let comes =
-            !self.builds.is_empty() || self.gens.iter().any(|known| known.role != Role::Draining);
-        let fine = !comes && self.quitting.is_none() && !self.responding;
-        ledger.check(Rule::Steering, fine, || {
-            "clients get an error response although a generation is live, starting or being built".into()
-        });
-        self.responding = true;
     }
 
     /// Checks that clients do not get an error while a generation is being built or started, because they wait for it.

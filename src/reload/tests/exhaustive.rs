@@ -220,8 +220,9 @@ impl Budget {
         };
         let mut left = self;
         let spent = match event {
-            // Each of these events leads to a build or a restart.
-            Event::Changed(_)
+            // Each of these events leads to a build or a restart, or may be followed by one.
+            Event::ChangeSeen
+            | Event::Changed(_)
             | Event::Requested(Request::Reload)
             | Event::Generation(_, GenEvent::ReloadSignalSent { handled: false, .. }) => {
                 &mut left.changes
@@ -249,6 +250,7 @@ impl Budget {
                 | GenEvent::Watchdog(_),
             ) => &mut left.notifications,
             Event::Begin
+            | Event::ChangesSettled
             | Event::Generation(
                 _,
                 GenEvent::BuildEnded(_)
@@ -287,6 +289,7 @@ fn moves(node: &Node) -> Vec<(Move, Budget)> {
         if world.policy.builds {
             moves.push(Move::Send(Event::Changed(Action::Restart)));
         }
+        moves.extend(world.seen_or_settled().map(Move::Send));
         moves.extend(node.pair.reports());
         moves.extend(world.notifications().into_iter().map(Move::Send));
         if node.pair.machine.deadline().is_some() {
@@ -306,6 +309,7 @@ fn name(policy: &Policy) -> String {
         when_busy,
         watchdog,
         rollback_within,
+        fresh,
         ..
     } = policy;
     let builds = if *builds { "builds" } else { "no builds" };
@@ -314,5 +318,5 @@ fn name(policy: &Policy) -> String {
         true => "",
         false => " rolling back",
     };
-    format!("{mode:?} {when_busy:?} {builds}{watchdog}{back}")
+    format!("{mode:?} {when_busy:?} {builds}{watchdog}{back}, fresh: {fresh:?}")
 }

@@ -8,6 +8,8 @@ impl World {
     /// Records an event that the machine is about to get.
     pub(super) fn happen(&mut self, event: Event) {
         match event {
+            Event::ChangeSeen => self.new.seen = true,
+            Event::ChangesSettled => self.new.seen = false,
             Event::Begin => {
                 self.begun = true;
                 self.change(Action::Build);

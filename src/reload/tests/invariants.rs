@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::exhaustive::{Budget, Exploration, ExplorationReport, UNIT};
 use super::ledger::Rule;
-use crate::reload::{Mode, Policy, WhenBusy};
+use crate::reload::{Fresh, Mode, Policy, WhenBusy};
 
 /// How much to explore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ fn policies(size: Size) -> Vec<(Policy, Budget)> {
                     mode,
                     passes_sockets: mode != Mode::Auto,
                     when_busy,
+                    fresh: Fresh::Off,
                     ready_timeout: 2 * UNIT,
                     stop_timeout: 2 * UNIT,
                     stop_delay_max: 2 * UNIT,
@@ -43,6 +44,7 @@ fn policies(size: Size) -> Vec<(Policy, Budget)> {
                 }
                 if when_busy == WhenBusy::Cancel {
                     all.push(crashes(&policy, size));
+                    all.extend(fresh(&policy, size));
                 }
             }
         }
@@ -113,6 +115,21 @@ fn crashes(policy: &Policy, size: Size) -> (Policy, Budget) {
         ..policy.clone()
     };
     (policy, budget)
+}
+
+/// Policies under which new connections wait for the next generation, and changes are seen before they are reported.
+fn fresh(policy: &Policy, size: Size) -> [(Policy, Budget); 2] {
+    let budget = match (size, policy.mode) {
+        (Size::Full, Mode::Overlap | Mode::Auto) => budget(2, 1, 1, 0),
+        (Size::Full, Mode::StopFirst) => budget(3, 1, 1, 1),
+        (Size::Quick, Mode::StopFirst) => budget(2, 0, 1, 0),
+        (Size::Quick, Mode::Overlap | Mode::Auto) => budget(1, 0, 1, 0),
+    };
+    let with = |fresh| Policy {
+        fresh,
+        ..policy.clone()
+    };
+    [Fresh::Wait, Fresh::Strict].map(|fresh| (with(fresh), budget))
 }
 
 /// Explores the states under every policy, on two threads, and prints the reports.
@@ -243,6 +260,11 @@ fn invariant_11_crashes_alone_lead_to_at_most_two_starts() {
 #[test]
 fn the_driver_can_rely_on_the_order_of_effects() {
     holds(Rule::Protocol);
+}
+
+#[test]
+fn new_connections_wait_only_for_a_newer_generation_and_in_time() {
+    holds(Rule::NewWait);
 }
 
 #[test]

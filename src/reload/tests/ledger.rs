@@ -29,10 +29,13 @@ pub(super) enum Rule {
     Protocol,
     /// New connections always reach a live generation, or wait for the next one.
     Steering,
+    /// New connections wait although a generation is live only if a newer one is being built or started, or may be about
+    /// to be, and not for too long.
+    NewWait,
 }
 
 impl Rule {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::OneOfEach,
         Self::LiveIsLeftAlone,
         Self::NewestSources,
@@ -45,6 +48,7 @@ impl Rule {
         Self::OwnPaths,
         Self::Protocol,
         Self::Steering,
+        Self::NewWait,
     ];
 }
 

@@ -6,6 +6,7 @@ use crate::reload;
 mod dues;
 mod effects;
 mod exhaustive;
+mod fresh;
 mod happen;
 mod invariants;
 mod ledger;

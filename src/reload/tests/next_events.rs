@@ -62,6 +62,9 @@ impl World {
         if !self.begun {
             return Some(Event::Begin);
         }
+        if self.new.seen {
+            return Some(Event::ChangesSettled);
+        }
         if let Some(&Build { id, cancelled, .. }) = self.builds.first() {
             let outcome = match cancelled {
                 true => BuildOutcome::Cancelled,
@@ -124,6 +127,8 @@ impl World {
                 .find(id)
                 .is_some_and(|known| known.drain == DrainStage::AwaitingIdle),
             Event::Begin
+            | Event::ChangeSeen
+            | Event::ChangesSettled
             | Event::Changed(_)
             | Event::ConfigChanged { .. }
             | Event::Requested(_)

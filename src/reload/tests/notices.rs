@@ -13,6 +13,7 @@ impl World {
     pub(super) fn notified(&mut self, notice: &Notice, ledger: &mut Ledger) {
         match notice {
             Notice::Generation(id, GenNotice::Failed { failure, live }) => {
+                self.new.failed = true;
                 let lost = self.lost.filter(|(lost, _)| lost == id);
                 let known = self.find(*id).map(|known| known.answers_all);
                 let answers = known.or(lost.map(|(_, answers)| answers)) == Some(true);
@@ -98,6 +99,8 @@ impl World {
                 ) => id == live,
                 Event::Generation(_, GenEvent::Switched) => true,
                 Event::Begin
+                | Event::ChangeSeen
+                | Event::ChangesSettled
                 | Event::Changed(_)
                 | Event::ConfigChanged { .. }
                 | Event::Generation(
@@ -254,6 +257,8 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
             | GenEffect::KeepPaths
             | GenEffect::RestorePaths,
         )
+        | Effect::HoldNew
+        | Effect::StopHolding
         | Effect::RespondUnavailable { .. }
         | Effect::StopResponding
         | Effect::Finish { .. } => false,

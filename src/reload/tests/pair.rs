@@ -100,6 +100,7 @@ impl Pair {
         for effect in reaction.effects {
             self.world.perform(effect, ledger);
         }
+        self.world.new_connections_wait(&self.machine, ledger);
         self.world.forget_crash(&self.machine);
         self.world.after(event, &self.machine, ledger);
         let overdue = event == Event::Tick && self.world.overdue();

@@ -277,6 +277,8 @@ impl Gen {
                 return;
             }
             Event::Begin
+            | Event::ChangeSeen
+            | Event::ChangesSettled
             | Event::ConfigChanged { .. }
             | Event::Generation(
                 _,

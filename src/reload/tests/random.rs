@@ -9,7 +9,8 @@ use super::pair::{Move, Pair};
 use super::process::{Gen, Role};
 use super::replay;
 use crate::reload::{
-    Action, BuildOutcome, Effect, Event, GenEvent, Machine, Mode, Policy, Request, Time, WhenBusy,
+    Action, BuildOutcome, Effect, Event, Fresh, GenEvent, Machine, Mode, Policy, Request, Time,
+    WhenBusy,
 };
 
 /// How the world misbehaves.
@@ -33,6 +34,8 @@ enum WalkStep {
     Pass(u64),
     /// Wait until this many milliseconds after the machine's deadline.
     Wake(u64),
+    /// A file is touched, or those that were touched have been examined.
+    Touch,
     Change(Action),
     Configure,
     Request(Request),
@@ -61,6 +64,7 @@ prop_compose! {
         builds in any::<bool>(),
         mode in prop::sample::select(vec![Mode::Overlap, Mode::StopFirst, Mode::Auto]),
         queue in any::<bool>(),
+        fresh in prop::sample::select(vec![Fresh::Off, Fresh::Wait, Fresh::Strict]),
         // With zero, a generation would be late in the same tick that starts it.
         ready in 1..3_000_u64,
         stop in 0..3_000_u64,
@@ -74,6 +78,7 @@ prop_compose! {
             mode,
             passes_sockets: mode != Mode::Auto,
             when_busy: if queue { WhenBusy::Queue } else { WhenBusy::Cancel },
+            fresh,
             ready_timeout: Duration::from_millis(ready),
             stop_timeout: Duration::from_millis(stop),
             stop_delay_max: Duration::from_millis(delay),
@@ -101,6 +106,7 @@ fn steps() -> impl Strategy<Value = WalkStep> {
         20 => (0..300_u64).prop_map(WalkStep::Pass),
         15 => (0..20_u64).prop_map(WalkStep::Wake),
         2 => (0..20_000_u64).prop_map(WalkStep::Wake),
+        10 => Just(WalkStep::Touch),
         10 => actions.prop_map(WalkStep::Change),
         5 => Just(WalkStep::Configure),
         8 => any::<prop::sample::Index>().prop_map(WalkStep::Notify),
@@ -149,6 +155,11 @@ impl Walk {
                 STEP * u32::try_from(time).expect("the step fits into 32 bits"),
             )),
             WalkStep::Wake(late) => self.wake(Duration::from_millis(late)),
+            WalkStep::Touch => {
+                if let Some(event) = self.pair.world.seen_or_settled() {
+                    self.go(Move::Send(event));
+                }
+            }
             WalkStep::Change(action) => self.go(Move::Send(Event::Changed(action))),
             WalkStep::Notify(index) => {
                 let notifications = self.pair.world.notifications();
@@ -193,6 +204,8 @@ impl Walk {
                 world.find(id).is_some_and(|known| self.may_end(known))
             }
             Event::Begin
+            | Event::ChangeSeen
+            | Event::ChangesSettled
             | Event::ConfigChanged { .. }
             | Event::Generation(
                 _,
@@ -326,6 +339,8 @@ proptest! {
 fn any_event() -> impl Strategy<Value = Event> {
     let texts = prop::sample::select(vec![
         "begin",
+        "change-seen",
+        "changes-settled",
         "changed build",
         "changed restart",
         "config-changed 1",

@@ -5,7 +5,7 @@ use std::str::{FromStr, SplitWhitespace};
 use std::time::Duration;
 
 use super::reload::{
-    Action, ArtifactId, BuildOutcome, Ended, Event, GenEvent, GenId, Machine, Mode, Policy,
+    Action, ArtifactId, BuildOutcome, Ended, Event, Fresh, GenEvent, GenId, Machine, Mode, Policy,
     Request, Time, WatchdogMessage, WhenBusy, notation,
 };
 
@@ -54,6 +54,7 @@ fn policy(line: &str) -> Result<Policy, String> {
             "passes_sockets" => policy.passes_sockets = read(value)?,
             "mode" => policy.mode = variant(value, &[Mode::Overlap, Mode::StopFirst, Mode::Auto])?,
             "when_busy" => policy.when_busy = variant(value, &[WhenBusy::Cancel, WhenBusy::Queue])?,
+            "fresh" => policy.fresh = variant(value, &[Fresh::Off, Fresh::Wait, Fresh::Strict])?,
             "watchdog" if value == "None" => policy.watchdog = None,
             "watchdog" => {
                 let value = value.trim_start_matches("Some(").trim_end_matches(')');
@@ -75,6 +76,8 @@ pub(crate) fn event(text: &str) -> Result<Event, String> {
     let mut words = text.split_whitespace();
     let event = match words.next().unwrap_or_default() {
         "begin" => Event::Begin,
+        "change-seen" => Event::ChangeSeen,
+        "changes-settled" => Event::ChangesSettled,
         "tick" => Event::Tick,
         "changed" => Event::Changed(variant(
             next(&mut words),

@@ -9,6 +9,7 @@ use crate::reload::{Machine, Mode, Policy, Time, WhenBusy};
 mod crashes;
 mod drains;
 mod failures;
+mod fresh;
 mod logs;
 mod modes;
 mod notified;

@@ -1,6 +1,7 @@
 //! A world that acts as a correct driver: it knows what is running and which reports are outstanding, and therefore
 //! what may happen next. It judges the machine by what a driver can see, and shares no code with the machine.
 
+use super::fresh::NewConnections;
 use super::past::Past;
 use super::process::{Gen, Role};
 use crate::reload::machine::tests::Rename;
@@ -64,6 +65,7 @@ pub(super) struct World {
     pub(super) waiting_reported: bool,
     /// Whether clients may get an error response.
     pub(super) responding: bool,
+    pub(super) new: NewConnections,
     pub(super) quitting: Option<Quitting>,
     pub(super) finished: bool,
     /// Whether changes are held back, and what they require.
@@ -108,6 +110,7 @@ impl World {
             failure_reported: false,
             waiting_reported: false,
             responding: false,
+            new: NewConnections::default(),
             quitting: None,
             finished: false,
             paused: false,
@@ -200,6 +203,10 @@ impl World {
             steering: match self.steering {
                 Steering::To(id) => Steering::To(rename.id(id)),
                 Steering::Hold(id) => Steering::Hold(id.map(|id| rename.id(id))),
+            },
+            new: NewConnections {
+                until: self.new.until.map(|until| rename.time(until)),
+                ..self.new
             },
             quitting: self.quitting.map(|quitting| Quitting {
                 until: rename.time(quitting.until),

@@ -16,11 +16,12 @@
 //!    the scan is in the queue now. Unix sockets are exempt: connections that wait in one are closed with it, because
 //!    no program will accept them and hotrun cannot forward them (`Group::may_accept`).
 
+use std::io;
 use std::time::Duration;
 
 use super::Table;
 use super::group::{Group, Sweep};
-use super::types::{Env, Listener, ListenerId, Op, Sight, TableInput};
+use super::types::{Env, GroupId, Listener, ListenerId, Op, Sight, TableInput};
 use crate::reload::Time;
 
 /// The minimum time to keep a listener after the switch: another CPU may have chosen it with the old steering program
@@ -48,6 +49,13 @@ impl Table {
                 group.sweep_soon(now);
             }
         }
+    }
+
+    pub(super) fn scanned(&mut self, id: GroupId, sight: Sight, env: &mut Env) -> io::Result<()> {
+        if let Some(group) = self.group(id) {
+            group.scanned(sight, env);
+        }
+        Ok(())
     }
 
     /// Closes the abandoned groups whose time is up. Returns when to close the next one.

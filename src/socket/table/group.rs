@@ -163,7 +163,6 @@ impl Group {
         self.owned(Owner::Next)
     }
 
-    #[cfg(test)]
     pub(in crate::socket) fn listeners(&self) -> &[Listener] {
         &self.listeners
     }
@@ -256,12 +255,13 @@ impl Group {
         let _ = env.kernel.perform(Op::RemoveGroup { group: self.id });
     }
 
-    /// Makes the kernel send new connections to the target, unless it already does.
+    /// Makes the kernel send new connections to the receiver, unless it already does.
     pub(super) fn steer(&mut self, env: &mut Env) -> io::Result<()> {
         let (before, members) = (self.landings(), self.members(false));
+        let receiver = self.receiver();
         match &mut self.backend {
             Backend::Reuseport(reuseport) => {
-                let Some(steering) = reuseport.lacking(&members, self.target) else {
+                let Some(steering) = reuseport.lacking(&members, receiver) else {
                     return Ok(());
                 };
                 let via = self.listeners.iter().find(|one| !one.multipath);
@@ -274,7 +274,7 @@ impl Group {
             }
             Backend::Path { linked } => {
                 let mut listeners = self.listeners.iter();
-                let target = listeners.find(|one| one.owner == self.target);
+                let target = listeners.find(|one| one.owner == receiver);
                 let target = target.map(|one| one.id);
                 let Some(listener) = target.filter(|target| *linked != Some(*target)) else {
                     return Ok(());
@@ -285,7 +285,7 @@ impl Group {
         }
         for index in before {
             let listener = &mut self.listeners[index];
-            if listener.owner != self.target {
+            if listener.owner != receiver {
                 listener.warm(env.now);
             }
         }
@@ -319,7 +319,7 @@ impl Group {
         self.policy == UnclaimedPolicy::Forward
             && listener.forwards
             && listener.is_released()
-            && listener.owner != self.target
+            && listener.owner != self.receiver()
     }
 
     /// Whether closing this listener now sends no connection to the wrong listener. If `forwarded` is set, a wrong
@@ -330,7 +330,7 @@ impl Group {
                 let mut ids = self.listeners.iter();
                 let index = ids.position(|one| one.id == listener.id);
                 let members = self.members(forwarded);
-                index.is_some_and(|index| reuseport.may_leave(&members, index, self.target))
+                index.is_some_and(|index| reuseport.may_leave(&members, index, self.receiver()))
             }
             Backend::Path { linked } => *linked != Some(listener.id),
         }
@@ -362,6 +362,9 @@ impl Group {
     /// Sets the policy for connections that no program accepts.
     pub(super) fn set_policy(&mut self, env: &mut Env) {
         let policy = match env.common.live {
+            Some(_) if env.common.responds && self.receiver() == Owner::Waiting => {
+                UnclaimedPolicy::Respond
+            }
             Some(_) if self.is_hidden() => UnclaimedPolicy::Forward,
             Some(id) if self.may_serve(id) => UnclaimedPolicy::Forward,
             None if env.common.responds => UnclaimedPolicy::Respond,
@@ -383,7 +386,8 @@ impl Group {
             return result;
         }
         for listener in &mut self.listeners {
-            let wanted = listener.retired || env.common.responds && listener.owner == Owner::Next;
+            let held = matches!(listener.owner, Owner::Next | Owner::Waiting);
+            let wanted = listener.retired || env.common.responds && held;
             if wanted && !listener.forwards {
                 let id = listener.id;
                 let started = env.kernel.perform(Op::Forward { listener: id });

@@ -306,8 +306,10 @@ impl Group {
             adopted.closed = Closed::DuringReload;
             self.report(AddressEvent::ClosedDuringReload, env);
         }
-        let left =
-            |one: &Listener| one.is_released() || matches!(one.owner, Owner::Next | Owner::Nobody);
+        let left = |one: &Listener| {
+            let unowned = matches!(one.owner, Owner::Next | Owner::Waiting | Owner::Nobody);
+            one.is_released() || unowned
+        };
         let abandoned = env.common.live.is_some() && self.listeners.iter().all(left);
         let adopted = self.adopted.as_mut()?;
         let returns = env.common.reloading && adopted.closed != Closed::No;

@@ -121,6 +121,14 @@ fn with_listed_addresses() -> Vec<Setting> {
                 ..only(1)
             },
         ),
+        listed(
+            "new connections wait, then get a response",
+            Budget {
+                holds: 2,
+                responses: 1,
+                ..failure
+            },
+        ),
         Setting {
             listed: vec![None],
             ..listed("a path", failure)
@@ -160,6 +168,15 @@ fn with_opened_addresses() -> Vec<Setting> {
         opened("opened", SAME, client),
         opened("opened by three generations", SAME, only(3)),
         opened("opened, with ops that fail", SAME, failure),
+        opened(
+            "new connections to opened addresses wait",
+            &[&[WEB], &[ALL]],
+            Budget {
+                holds: 2,
+                responses: 1,
+                ..client
+            },
+        ),
         opened("opened twice", &[&[WEB, WEB], &[WEB]], closes),
         opened(
             "moved",

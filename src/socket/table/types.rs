@@ -21,6 +21,8 @@ pub(in crate::socket) enum Owner {
     /// No program: the previous owner has closed the descriptor or opened another socket instead, or the listener is an
     /// [`Anchor`](Origin::Anchor).
     Nobody,
+    /// No program: hotrun holds connections here although a generation is live.
+    Waiting,
     /// The next generation to be prepared.
     Next,
     /// This generation.
@@ -121,7 +123,9 @@ pub(in crate::socket) enum TableInput {
     Switch(GenId),
     /// No generation is live: hold connections.
     Hold,
-    /// No generation is live or about to start: respond to connections.
+    /// Whether to hold new connections although a generation is live.
+    HoldNew(bool),
+    /// No generation is live or about to start, or new connections are held: respond to connections.
     Respond,
     /// Stop responding, and hold connections again.
     StopResponding,
@@ -264,8 +268,10 @@ pub(in crate::socket) trait Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Common {
     pub(super) live: Option<GenId>,
-    /// Whether hotrun responds in place of a program while no generation is live.
+    /// Whether hotrun responds in place of a program.
     pub(super) responds: bool,
+    /// Whether to hold new connections although a generation is live.
+    pub(super) holds_new: bool,
     /// Whether a generation is being built or started.
     pub(super) reloading: bool,
     /// The number of the next listener or group.

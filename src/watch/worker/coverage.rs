@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::WatchWorker;
+use crate::os::fs_event::FileState;
 use crate::watch::filter::Filter;
 use crate::watch::paths::git_lock;
 use crate::watch::spec::WatchUpdate;
@@ -47,7 +48,7 @@ impl WatchWorker {
         }
         for file in files {
             if self.snapshot.add(&file, since) && self.filter.counts(&file) {
-                self.touch(file);
+                self.touch(&file, FileState::Unknown);
             }
         }
         self.unread = self.snapshot.unread();
@@ -115,7 +116,7 @@ impl WatchWorker {
         uncounted.retain(|path| {
             let counts = self.filter.counts(path);
             if counts {
-                self.touch(path.clone());
+                self.touch(path, FileState::Unknown);
             }
             !counts && self.build_began.is_some()
         });

@@ -10,6 +10,7 @@ use super::*;
 use crate::watch::spec::{InputSet, Poll};
 use notify::NullWatcher;
 
+mod touched;
 mod updates;
 
 fn start(

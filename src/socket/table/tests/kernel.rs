@@ -58,6 +58,8 @@ pub(super) struct Model {
     pub(super) client: Option<Client>,
     pub(super) scans: Vec<Scan>,
     pub(super) serving: Serving,
+    /// Whether new connections may be held although a generation is live.
+    pub(super) holds_new: bool,
     /// The probe that is in progress.
     pub(super) probe: Option<(GroupId, GenId)>,
     /// The generation whose socket is about to listen.
@@ -100,6 +102,7 @@ impl Model {
             client: None,
             scans: Vec::new(),
             serving: Serving::Undecided,
+            holds_new: false,
             probe: None,
             joins: None,
             disturbed: false,

@@ -55,6 +55,14 @@ impl World {
             moves.push(Move::Hold);
         }
         let idle = live.is_none() && !candidate;
+        let holds = self.model.holds_new;
+        if self.budget.holds > 0 && live.is_some() && !holds {
+            moves.push(Move::HoldNew);
+        }
+        if holds && (!self.responds || live.is_none()) {
+            moves.push(Move::StopHolding);
+        }
+        let idle = idle || holds && live.is_some();
         if idle && !self.responds && self.budget.responses > 0 {
             moves.push(Move::Respond);
         }
@@ -175,8 +183,9 @@ impl World {
             Move::Drain(id) if self.is_superseded(id) => Some(11),
             Move::Hold => Some(12),
             Move::StopResponding => Some(13),
-            Move::Prepare if !matches!(self.model.serving, Serving::Live(_)) => Some(14),
-            Move::PassLong if matches!(self.model.serving, Serving::Live(_)) => Some(15),
+            Move::StopHolding => Some(14),
+            Move::Prepare if !matches!(self.model.serving, Serving::Live(_)) => Some(15),
+            Move::PassLong if matches!(self.model.serving, Serving::Live(_)) => Some(16),
             Move::Pass
             | Move::PassLong
             | Move::Prepare
@@ -184,6 +193,7 @@ impl World {
             | Move::Drain(_)
             | Move::Die(_)
             | Move::Respond
+            | Move::HoldNew
             | Move::Divert(..)
             | Move::ShutDown(_)
             | Move::Unhold(_)

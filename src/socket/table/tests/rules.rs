@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::kernel::{Member, Model, PROBE_PORT};
 use crate::reload::GenId;
+use crate::socket::Transport;
 use crate::socket::table::{GroupId, Op};
 use crate::unclaimed::UnclaimedPolicy;
 
@@ -97,6 +98,29 @@ impl Model {
         })
     }
 
+    /// Whether this is a listener that no program has.
+    fn is_ours(&self, member: Member) -> bool {
+        let sock = member.and_then(|listener| self.socks.get(&listener));
+        sock.is_some_and(|sock| sock.held.is_none() && !sock.own)
+    }
+
+    /// Checks that new TCP connections wait, unless the live generation does not listen at their address.
+    pub(super) fn new_connections_wait(&mut self, id: GenId) {
+        let groups: Vec<GroupId> = self.arrays.keys().copied().collect();
+        for group in groups {
+            let array = &self.arrays[&group];
+            let tcp = array
+                .endpoint
+                .is_some_and(|at| at.transport == Transport::Tcp);
+            let landings = self.landings(group);
+            let waits = landings.iter().all(|member| self.is_ours(*member));
+            let exempt = self.is_hidden(group) || !self.listens(group, id);
+            self.check(Rule::LandsWhereItIsServed, waits || !tcp || exempt, |_| {
+                format!("held although {id} is live: {landings:?}")
+            });
+        }
+    }
+
     fn is_forwarded(&self, group: GroupId, member: Member) -> bool {
         let sock = member.and_then(|listener| self.socks.get(&listener));
         self.arrays[&group].policy == UnclaimedPolicy::Forward
@@ -146,7 +170,9 @@ impl Model {
 
     fn may_land(&self, group: GroupId, member: Member) -> bool {
         let by = |id: GenId| {
-            !self.listens(group, id) || self.held_by(member, id) || self.is_forwarded(group, member)
+            let waits = self.holds_new && self.is_ours(member);
+            let served = self.held_by(member, id) || self.is_forwarded(group, member);
+            !self.listens(group, id) || served || waits
         };
         match self.serving {
             Serving::Live(id) => by(id),

@@ -32,6 +32,8 @@ pub(super) struct Budget {
     pub(super) strangers: u8,
     pub(super) probes: u8,
     pub(super) responses: u8,
+    /// How often new connections are held although a generation is live.
+    pub(super) holds: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +66,9 @@ pub(super) enum Move {
     Release(GenId),
     Respond,
     StopResponding,
+    /// New connections are held although a generation is live.
+    HoldNew,
+    StopHolding,
     Divert(GroupId, GenId),
     StopDiverting,
     /// A program shuts its listener down.

@@ -118,6 +118,12 @@ impl World {
                 self.model.serving = before;
                 self.model.check_after();
             }
+            Move::HoldNew => self.hold_new(),
+            Move::StopHolding => {
+                self.tell(TableInput::HoldNew(false));
+                self.model.holds_new = false;
+                self.model.check_after();
+            }
             Move::Divert(group, id) => self.divert(group, id),
             Move::StopDiverting => {
                 let probe = self.model.probe.take();
@@ -143,6 +149,16 @@ impl World {
             Move::Report(index) => self.report(index),
             Move::Pass => self.pass(REST),
             Move::PassLong => self.pass(LONG),
+        }
+    }
+
+    fn hold_new(&mut self) {
+        self.budget.holds -= 1;
+        self.model.holds_new = true;
+        self.tell(TableInput::HoldNew(true));
+        let works = self.model.fails.is_none() && !self.model.disturbed;
+        if let (Serving::Live(id), true) = (self.model.serving, works) {
+            self.model.new_connections_wait(id);
         }
     }
 
@@ -203,6 +219,8 @@ impl World {
             | Move::Release(_)
             | Move::Respond
             | Move::StopResponding
+            | Move::HoldNew
+            | Move::StopHolding
             | Move::Divert(..)
             | Move::StopDiverting
             | Move::ShutDown(_)
@@ -345,10 +363,12 @@ impl World {
                 continue;
             }
             let landings = self.model.landings(group);
-            let own = landings.iter().all(|member| {
-                let sock = member.and_then(|listener| self.model.socks.get(&listener));
-                sock.is_some_and(|sock| sock.held == Some(id))
-            });
+            let holds = self.model.holds_new;
+            let own = holds
+                || landings.iter().all(|member| {
+                    let sock = member.and_then(|listener| self.model.socks.get(&listener));
+                    sock.is_some_and(|sock| sock.held == Some(id))
+                });
             self.model.check(Rule::AllOrNothing, own, |_| {
                 format!("switched to {id}, but connections land in {landings:?} of {group:?}")
             });
