@@ -265,8 +265,7 @@ impl WatchWorker {
     fn removed(&mut self, path: &Path) {
         let counts = self.filter.matters(path);
         if !self.snapshot.knows(path) {
-            // This may be a temporary file that was renamed, for example.
-            self.debounce.forget(path);
+            self.forget_unknown(path);
         } else if counts || self.filter.covers(path) {
             self.touch(path, FileState::Unknown);
         }

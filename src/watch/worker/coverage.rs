@@ -1,6 +1,6 @@
 //! What the worker covers: which files are watched and count.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::WatchWorker;
@@ -121,5 +121,19 @@ impl WatchWorker {
             !counts && self.build_began.is_some()
         });
         self.uncounted = uncounted;
+    }
+
+    /// Forgets a removed path at which no file is known: it may be a temporary file that was renamed, for example. If it
+    /// was the directory of a missing file, reports that file: the last build may have failed because of the directory,
+    /// such as one without a manifest that matches the members of a workspace.
+    pub(super) fn forget_unknown(&mut self, dir: &Path) {
+        self.debounce.forget(dir);
+        let is_below = |root: &&Path| *root != dir && root.starts_with(dir);
+        let missing = self.spec.named_paths().filter(is_below);
+        let missing = missing.filter(|_| self.tree.knows(dir));
+        for path in missing.map(Path::to_owned).collect::<Vec<_>>() {
+            self.snapshot.add_earlier(&path);
+            self.touch(&path, FileState::Unknown);
+        }
     }
 }

@@ -67,6 +67,26 @@ fn an_input_removed_during_the_build_is_reported() {
 }
 
 #[test]
+fn the_removal_of_the_directory_of_a_missing_file_is_reported() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let (empty, manifest) = (root.join("crates/new"), root.join("crates/new/Cargo.toml"));
+    fs::create_dir_all(&empty).unwrap();
+    let (inputs, mut reports) = start_with(&WatchSpec {
+        roots: vec![manifest.clone()],
+        ..WatchSpec::default()
+    });
+    assert!(matches!(
+        reports.blocking_recv(),
+        Some(WatchMessage::Watching { .. })
+    ));
+    fs::remove_dir(&empty).unwrap();
+    let event = FsEvent::Touched(empty, FileState::Unknown);
+    inputs.send(WatchInput::Fs(event)).unwrap();
+    assert_eq!(changed(reports.blocking_recv()), [manifest]);
+}
+
+#[test]
 fn hc09_a_directory_added_during_a_failed_build_counts_afterwards() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
