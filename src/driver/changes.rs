@@ -50,7 +50,7 @@ impl Driver {
             *rule = rule.normalised();
         }
         let any_is_new = changes.iter().any(|change| change.is_new);
-        let paths: Vec<_> = changes.into_iter().map(|change| change.path).collect();
+        let mut paths: Vec<_> = changes.into_iter().map(|change| change.path).collect();
         let mut actions: BTreeMap<RuleAction, Vec<PathBuf>> = BTreeMap::new();
         for path in &paths {
             let action = action_for(&self.config.rules, path);
@@ -65,6 +65,9 @@ impl Driver {
         if actions.is_empty() {
             return;
         }
+        // The terminal names the first file. If there is a build, that is one of its sources.
+        let built = actions.get(&RuleAction::Build);
+        paths.sort_by_key(|path| built.is_none_or(|built| !built.contains(path)));
         self.feed.report(Report::Changed(paths));
         let restarts = actions.remove(&RuleAction::Restart);
         let builds = actions.get(&RuleAction::Build);
@@ -146,17 +149,18 @@ impl Driver {
 
     /// Names files that the program or the build writes, but only one with each extension in a directory.
     fn name_written(&mut self, mut paths: Vec<PathBuf>) {
+        let all = paths.clone();
         paths.retain(|path| {
             let dir = path.parent().unwrap_or(path).to_owned();
             let kind = path.extension().unwrap_or_default().to_owned();
             self.is_unnamed(path) && self.reported.written.insert((dir, kind))
         });
-        if let Some(first) = paths.first() {
+        if !paths.is_empty() {
             let named = self.named(&paths);
             let text = format!("the program or the build writes {named}; such changes are ignored");
             let hint = format!(
-                "if an edit of yours is missed, press `r`; `--ignore '{}'` ignores all edits",
-                self.pattern(first)
+                "if an edit of yours is missed, press `r`; `{}` ignores all edits",
+                self.options(&all, |pattern| format!("--ignore '{pattern}'"))
             );
             self.feed.message(Level::Info, text, Some(hint));
         }
@@ -195,17 +199,17 @@ impl Driver {
     fn report_self_triggered(&mut self, action: &RuleAction, paths: &[PathBuf], writer: &str) {
         let mut paths = paths.to_vec();
         paths.retain(|path| self.is_unnamed(path));
-        let Some(first) = paths.first() else {
+        if paths.is_empty() {
             return;
-        };
+        }
         let named = self.named(&paths);
         let text = format!(
             "{writer} rewrites its own input {named} on every run; such changes are now ignored"
         );
         // `--ignore` does not apply to files that match a rule.
         let option = match *action == RuleAction::Build {
-            true => format!("--ignore '{}'", self.pattern(first)),
-            false => format!("--on '{}=ignore'", self.pattern(first)),
+            true => self.options(&paths, |pattern| format!("--ignore '{pattern}'")),
+            false => self.options(&paths, |pattern| format!("--on '{pattern}=ignore'")),
         };
         let hint = format!(
             "make it write the file only if the contents have changed, or exclude the file with `{option}`"
@@ -218,6 +222,28 @@ impl Driver {
         let named = paths.iter().take(3);
         let named = named.map(|path| format!("`{}`", ui::path(path, &self.config.workdir)));
         named.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The options for globs that match these files. Several files with the same extension in a directory share one.
+    fn options(&self, paths: &[PathBuf], option: impl Fn(String) -> String) -> String {
+        let mut globs: BTreeMap<_, Vec<&PathBuf>> = BTreeMap::new();
+        for path in paths {
+            let kind = path.extension().map(|kind| (path.parent(), kind));
+            let alone = kind.is_none().then_some(path);
+            globs.entry((kind, alone)).or_default().push(path);
+        }
+        let globs = globs.into_iter().take(3);
+        let options = globs.map(|((kind, _), like)| {
+            let glob = self.pattern(like[0]);
+            option(match (kind, &like[..]) {
+                (Some((_, kind)), [_, _, ..]) => {
+                    let dir = glob.rfind('/').map_or("", |end| &glob[..=end]);
+                    format!("{dir}*.{}", globset::escape(&kind.to_string_lossy()))
+                }
+                (Some(_) | None, _) => glob,
+            })
+        });
+        options.collect::<Vec<_>>().join(" ")
     }
 
     /// A glob that matches this file.

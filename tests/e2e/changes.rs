@@ -230,6 +230,14 @@ fn hc08_self_triggered_builds_are_reported_and_do_not_go_on_forever() {
         named.text("hint").contains("`--ignore 'generated'`"),
         "{named}"
     );
+    let several = "mkdir -p gen; for n in a b; do date +%s%N > gen/$n.txt; done; sleep 0.5";
+    let run = project.run().listen().args(["--build", several]);
+    let mut run = run.spawn();
+    run.expect_that("a hint for both files", TIMEOUT, |event| {
+        event.is("message") && event.mentions("`--ignore 'gen/*.txt'`")
+    });
+    run.quit();
+
     let options = ["--build", build, "--ignore", "generated"];
     let mut run = project.run().listen().args(options).spawn();
     run.live();

@@ -154,6 +154,9 @@ fn simultaneous_changes_that_need_a_build_and_a_restart_lead_to_one_start() {
     run.live();
     project.save("a.toml", "a\n");
     project.save("source", "v2\n");
+    let changed = run.expect("changed").to_string();
+    let at = |name| changed.find(name).expect("both files are reported");
+    assert!(at("/source\"") < at("/a.toml\""), "{changed}");
     run.wait_for_version("v2");
     run.wait_until_quiet(Duration::from_millis(500));
     run.assert_count("starting", 2);
