@@ -183,6 +183,7 @@ impl Driver {
                 | Notice::Paused
                 | Notice::Resumed
                 | Notice::NothingToUndo
+                | Notice::Undone { .. }
                 | Notice::NothingToKill
                 | Notice::Waiting,
                 _,

@@ -24,7 +24,7 @@ pub enum Request {
     Pause,
     /// Act on the changes that were held back, and on later ones as usual.
     Resume,
-    /// Roll back to the artifact that was live before.
+    /// Cancel the reload in progress. If there is none, roll back to the artifact that was live before.
     Undo,
     /// Kill the draining generations.
     KillDraining,

@@ -86,6 +86,8 @@ pub enum Notice {
     Resumed,
     /// There is no earlier artifact to roll back to, or another generation is about to be started.
     NothingToUndo,
+    /// The user has cancelled the reload in progress, so this generation stays live.
+    Undone { live: GenId },
     /// No generation is draining that the user could kill.
     NothingToKill,
     /// No generation is live, and hotrun is waiting for a change or a request.
@@ -101,13 +103,14 @@ pub enum Notice {
 pub enum GenNotice {
     /// The build began.
     Building { cause: Cause },
-    /// The build was cancelled because of newer sources, or because hotrun is quitting.
+    /// The build was cancelled because of newer sources, because the user has undone it, or because hotrun is quitting.
     BuildCancelled,
     /// The build succeeded. `took`: the duration of the build.
     Built { took: Duration },
     /// The build succeeded, but produced exactly what `like` was started from, so nothing is started.
     Unchanged { like: GenId },
-    /// The build succeeded, but its result is not started, because a newer build replaces it or hotrun is quitting.
+    /// The build succeeded, but its result is not started, because a newer build replaces it, the user has
+    /// undone it, or hotrun is quitting.
     Outdated,
     /// The live generation got the signal that makes it reload its configuration.
     ReloadSignalSent { signal: i32 },
@@ -123,7 +126,7 @@ pub enum GenNotice {
     Draining { timeout: Duration },
     /// The generation is being killed. `after`: the time since it began to drain, was asked to stop, or failed.
     Killing { why: Stopped, after: Duration },
-    /// A newer generation superseded this one before it was ready, so this one is being stopped.
+    /// The generation is being stopped before it was ready, because a newer one supersedes it or the user has undone it.
     Superseded,
     /// The program asked for more time. `left`: how much longer its start or its end may take.
     TimeoutExtended { left: Duration },

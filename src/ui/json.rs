@@ -145,6 +145,7 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         Report::Notice(Notice::Paused) => JsonEvent::new("paused"),
         Report::Notice(Notice::Resumed) => JsonEvent::new("resumed"),
         Report::Notice(Notice::NothingToUndo) => JsonEvent::new("nothing_to_undo"),
+        Report::Notice(Notice::Undone { live }) => JsonEvent::new("undone").with("live", live.0),
         Report::Notice(Notice::NothingToKill) => JsonEvent::new("nothing_to_kill"),
         Report::Notice(Notice::Waiting) => JsonEvent::new("waiting"),
         Report::Notice(Notice::Quitting { timeout }) => {

@@ -24,6 +24,7 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
         Report::Notice(Notice::Paused) => (Info, "paused".into()),
         Report::Notice(Notice::Resumed) => (Info, "resumed".into()),
         Report::Notice(Notice::NothingToUndo) => (Info, nothing_to_undo(model).into()),
+        Report::Notice(Notice::Undone { live }) => (Info, format!("undone, gen {live} stays live")),
         Report::Notice(Notice::NothingToKill) => {
             (Info, "nothing to kill: no generation is draining".into())
         }
@@ -139,7 +140,7 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, S
             None => (Success, "live".into()),
         },
         GenNotice::Restored => (Detail, "is live again".into()),
-        GenNotice::Superseded => (Info, "superseded by newer sources".into()),
+        GenNotice::Superseded => (Info, "stopped before it was ready".into()),
         GenNotice::Draining { timeout } => {
             (Info, format!("draining, for up to {}", Human(timeout)))
         }
@@ -202,6 +203,9 @@ fn nothing_to_undo(model: &Model) -> &'static str {
     };
     match model.generations.iter().any(is_next) {
         true => "cannot undo while a generation is starting",
+        false if model.rolled_back => {
+            "nothing to undo: hotrun has already rolled back to the earlier build"
+        }
         false => {
             "nothing to undo: no earlier build is kept (hotrun keeps executables that cargo or `--build` has built)"
         }
@@ -220,7 +224,7 @@ fn gone(how: Stopped, in_use: Option<u32>, took: Human) -> String {
         .filter(|in_use| *in_use > 0)
         .map_or(String::new(), |in_use| {
             let plural = if in_use == 1 { "" } else { "s" };
-            format!(", with {in_use} connection{plural} in use at the last check")
+            format!(", cutting off {in_use} connection{plural} in use")
         });
     match how {
         Stopped::Drained if in_use == Some(0) => format!("drained in {took}"),

@@ -65,6 +65,7 @@ impl Model {
             }
             Report::Notice(Notice::Quitting { timeout }) => self.quitting = Some((now, *timeout)),
             Report::Notice(Notice::Waiting) => self.waiting = true,
+            Report::Notice(Notice::Undone { .. }) => self.reload_undone(),
             Report::Notice(Notice::Paused) => self.paused = true,
             Report::Notice(Notice::Resumed) => {
                 (self.paused, self.changes_pending) = (false, false);
@@ -100,8 +101,7 @@ impl Model {
             } => self.diagnostic(*level, rendered),
             Report::Progress { done, all, .. } => {
                 if let Some(building) = &mut self.building {
-                    building.progress = Some((*done, *all));
-                    building.blocked = false;
+                    (building.progress, building.blocked) = (Some((*done, *all)), false);
                 }
             }
             Report::BuildBlocked => {
@@ -117,6 +117,14 @@ impl Model {
             | Report::OutputEnded(..)
             | Report::Message { .. } => {}
         }
+    }
+
+    fn reload_undone(&mut self) {
+        self.begin(Cause::Undo);
+        self.last = LastResult {
+            undone: true,
+            ..LastResult::default()
+        };
     }
 
     fn update(&mut self, id: GenId, change: impl FnOnce(&mut ShownGeneration)) {
@@ -249,7 +257,8 @@ impl Model {
         self.undoable |=
             self.artifact == Some(id) && std::mem::replace(&mut self.artifact_was_live, true);
         // After a rollback, the newest sources are still broken, even if the earlier artifact is restarted.
-        self.rolled_back &= self.cause == Some(Cause::Crash);
+        let restarted = self.cause != Some(Cause::Undo) && self.earlier_build(id).is_some();
+        self.rolled_back &= restarted || self.cause == Some(Cause::Crash);
         self.rolled_back |= self.cause == Some(Cause::RollBack);
         self.undoable &= !self.rolled_back;
         self.start_problem.take_if(|_| !self.rolled_back);

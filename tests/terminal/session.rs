@@ -109,7 +109,7 @@ fn a_session_at_the_terminal_shows_the_expected_screens() {
 
            r   reload now, even without changes
            p   pause reloading, or resume it
-           u   undo: roll back to the previous build
+           u   undo: cancel the reload, or go back one build
            e   errors: print the whole output of the last build
            k   kill draining generations
            c   clear the screen

@@ -49,7 +49,8 @@ impl Machine {
 
     fn built(&mut self, building: &Building, artifact: ArtifactId, turn: &mut Turn) {
         let action = self.pending.map(|pending| pending.action);
-        if action == Some(Action::Build) || self.quit.is_some() {
+        // Without a newer build, the user has undone this one.
+        if action == Some(Action::Build) || building.cancelled || self.quit.is_some() {
             return self.outdated(building, artifact, turn);
         }
         let &Building {

@@ -93,9 +93,15 @@ impl Machine {
         }
     }
 
-    /// Rolls back to the artifact that was live before, unless another generation is about to be started. The result of
-    /// a running build will replace that artifact later.
+    /// Cancels the reload in progress. If there is none, or no generation would then be live, rolls back to the artifact
+    /// that was live before, unless another generation is about to be started.
     pub(super) fn undo(&mut self, turn: &mut Turn) {
+        if let Some(live) = self
+            .live()
+            .filter(|_| self.is_busy() && !self.is_switching())
+        {
+            return self.cancel_reload(live, turn);
+        }
         let idle = self.queued.is_none() && self.candidate().is_none();
         let previous = self.artifacts.previous.filter(|artifact| {
             // The previous artifact may already be live again because its successor crashed.
@@ -106,9 +112,25 @@ impl Machine {
             return turn.reaction.notices.push(Notice::NothingToUndo);
         };
         self.recovery.starts = 0;
-        // The undo also serves as the pending restart.
-        self.pending
-            .take_if(|pending| pending.action == Action::Restart);
+        // The undo also serves as the pending restart, and replaces the build.
+        self.pending = None;
         self.queue(artifact, Cause::Undo);
+        self.cancel_build(turn);
+    }
+
+    /// Cancels the build and the start in progress, so that this generation stays live. Until the next build, its artifact
+    /// is also the one to restart.
+    fn cancel_reload(&mut self, live: GenId, turn: &mut Turn) {
+        turn.reaction.notices.push(Notice::Undone { live });
+        (self.pending, self.must_start) = (None, false);
+        self.artifacts.rolled_back_to = self.artifacts.live;
+        self.cancel_build(turn);
+        if let Some(queued) = self.queued.take() {
+            turn.notice(queued.id, GenNotice::Outdated);
+        }
+        if let Some(id) = self.candidate().map(|candidate| candidate.id) {
+            turn.notice(id, GenNotice::Superseded);
+            self.stop_candidate(id, turn);
+        }
     }
 }

@@ -219,7 +219,7 @@ impl World {
         let newest = live.is_some_and(|live| live.answers_all && (live.newest || self.broken));
         ledger.check(
             Rule::NothingForgotten,
-            newest || self.failure_reported,
+            newest || self.failure_reported || self.undone,
             || format!("the live generation is not the newest: {live:?}"),
         );
         let notified = live.is_some() || self.waiting_reported;

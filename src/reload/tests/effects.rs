@@ -66,7 +66,7 @@ impl World {
     }
 
     fn cancel_build(&mut self, id: GenId, ledger: &mut Ledger) {
-        let may = self.quitting.is_some();
+        let may = self.quitting.is_some() || self.undone;
         let cancels = self.cancels();
         let build = self.builds.iter_mut().find(|build| build.id == id);
         let fine = build.is_some_and(|build| {
@@ -107,7 +107,7 @@ impl World {
         ledger: &mut Ledger,
     ) {
         let newest = !self.policy.builds || self.good == Some(true);
-        let best = newest || self.broken && self.good.is_some();
+        let best = newest || self.undone || self.broken && self.good.is_some();
         let best = best && self.builds.iter().all(|build| !build.newest);
         ledger.check(Rule::NewestSources, best, || {
             format!("gen {id} is started from old sources")
@@ -313,7 +313,7 @@ impl World {
             return fine;
         }
         let late = self.now >= known.until;
-        let newer = self.cancels() && !known.answers_all;
+        let newer = self.undone || self.cancels() && !known.answers_all;
         let refused = known.ready && self.switching.is_none();
         known.drain_until(self.now, self.now.plus(self.policy.stop_timeout));
         if newer && !known.ready && !late && self.live().is_none() {

@@ -131,6 +131,7 @@ impl World {
             return;
         }
         self.failure_reported = false;
+        self.undone &= action == Action::Restart;
         self.new_reason();
         self.forced |= action == Action::Restart;
         let build = self.policy.builds && action == Action::Build;

@@ -34,8 +34,15 @@ impl World {
             }
             Notice::Generation(id, GenNotice::Superseded) => {
                 let early = self.find(*id).is_some_and(|known| !known.ready);
-                ledger.check(Rule::Protocol, early && self.cancels(), || {
+                let may = self.undone || self.cancels();
+                ledger.check(Rule::Protocol, early && may, || {
                     format!("gen {id} must not be superseded")
+                });
+            }
+            Notice::Undone { live } => {
+                (self.undone, self.undo, self.forced) = (true, false, false);
+                ledger.check(Rule::Protocol, self.live() == Some(*live), || {
+                    format!("gen {live} is not live")
                 });
             }
             Notice::Generation(id, GenNotice::Restored) => {
@@ -150,6 +157,7 @@ impl World {
             | Notice::Resumed
             | Notice::NothingToUndo
             | Notice::NothingToKill
+            | Notice::Undone { .. }
             | Notice::Waiting
             | Notice::Quitting { .. } => true,
         });

@@ -87,6 +87,7 @@ impl Pair {
         let nothing = reaction.notices.contains(&Notice::NothingToUndo);
         if event == Event::Requested(Request::Undo) && !nothing {
             self.world.undo = true;
+            self.world.undone |= !self.world.builds.is_empty();
             self.world.new_reason();
         }
         self.world

@@ -75,6 +75,8 @@ pub(super) struct World {
     pub(super) held_config: bool,
     /// Whether the user asked for an earlier artifact.
     pub(super) undo: bool,
+    /// Whether the user has cancelled a reload, and no change that requires a build has come since.
+    pub(super) undone: bool,
     /// Whether a generation is gone that could remove the live one's kept paths, and those have not been restored since.
     pub(super) unrestored: bool,
     /// Whether descriptors were stored for the next generation.
@@ -118,6 +120,7 @@ impl World {
             held_restart: false,
             held_config: false,
             undo: false,
+            undone: false,
             unrestored: false,
             stores: false,
             lost: None,

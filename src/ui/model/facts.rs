@@ -64,6 +64,8 @@ pub(in crate::ui) struct LastResult {
     pub(in crate::ui) warnings: usize,
     /// Whether the build produced the binary that a running generation was started from.
     pub(in crate::ui) unchanged: bool,
+    /// Whether the user has cancelled the reload.
+    pub(in crate::ui) undone: bool,
 }
 
 /// A build's output. If there is too much output, only the last lines are kept, because the error that makes a build

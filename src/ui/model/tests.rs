@@ -197,6 +197,15 @@ fn undo_is_not_offered_after_an_automatic_rollback() {
         model.fold(&Report::Notice(notice), MOMENT);
     }
     assert!(model.rolled_back && !model.undoable);
+    let (six, cause) = (GenId(6), Cause::Change);
+    for report in [
+        Report::Notice(Notice::Generation(six, GenNotice::Starting { cause })),
+        Report::EarlierBuild(six, ONE),
+        Report::Notice(live(six)),
+    ] {
+        model.fold(&report, MOMENT);
+    }
+    assert!(model.rolled_back, "a rule has restarted the earlier build");
     let (five, cause) = (GenId(5), Cause::Change);
     for notice in [
         Notice::Generation(five, GenNotice::Building { cause }),

@@ -115,8 +115,8 @@ fn a_program_that_ends_while_connections_are_or_may_be_in_use_is_not_called_drai
     assert_eq!(
         plain(&[gone(Some(1)), gone(Some(4)), gone(None)]),
         "\
-hotrun: gen 1 ended after 4.1s, with 1 connection in use at the last check
-hotrun: gen 1 ended after 4.1s, with 4 connections in use at the last check
+hotrun: gen 1 ended after 4.1s, cutting off 1 connection in use
+hotrun: gen 1 ended after 4.1s, cutting off 4 connections in use
 hotrun: gen 1 ended after 4.1s
 "
     );
@@ -152,7 +152,7 @@ fn a_program_that_does_not_stop_is_killed_at_its_timeout() {
         "\
 hotrun: gen 1 draining, for up to 10s
 hotrun: gen 1 still running after 12.01s, killing it
-hotrun: gen 1 killed at its timeout, after 12.02s, with 1 connection in use at the last check
+hotrun: gen 1 killed at its timeout, after 12.02s, cutting off 1 connection in use
 "
     );
 }
@@ -297,5 +297,15 @@ hotrun: nothing to kill: no generation is draining
 hotrun: gen 2 starting (undo)
 hotrun: cannot undo while a generation is starting
 ";
+    assert!(shown.ends_with(expected), "{shown}");
+    let reports = [
+        begin(ONE, Cause::Begin),
+        go_live(ONE),
+        vec![starting(Cause::RollBack)],
+        go_live(TWO),
+        vec![notice(Notice::NothingToUndo)],
+    ];
+    let shown = plain(&reports.concat());
+    let expected = "nothing to undo: hotrun has already rolled back to the earlier build\n";
     assert!(shown.ends_with(expected), "{shown}");
 }

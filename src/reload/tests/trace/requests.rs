@@ -108,7 +108,7 @@ fn a_restart_cannot_be_undone() {
 }
 
 #[test]
-fn undo_is_refused_while_a_generation_is_about_to_start() {
+fn undo_cancels_a_start_until_the_switch() {
     check_serving(
         &cargo(),
         "
@@ -118,13 +118,40 @@ fn undo_is_refused_while_a_generation_is_about_to_start() {
         6031 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
         7000 changed build          -> build 3 | building 3 change
         7500 build-ended 3 built a3 -> start 3 a3 | built 3 500ms, starting 3 change
-        7510 requested undo         -> | nothing-to-undo
+        7510 requested undo         -> forward 3, stop 3 | undone 2, superseded 3
+        7520 requested undo         -> start 4 a1 | starting 4 undo
+        7530 requested undo         -> forward 4, stop 4 | undone 2, superseded 4
+        7540 requested undo         -> start 5 a1 | starting 5 undo
+        7550 ready 5                -> switch 5 | ready 5 10ms
+        7550 requested undo         -> | nothing-to-undo
         ",
     );
 }
 
 #[test]
-fn a_running_build_supersedes_the_generation_that_undo_started() {
+fn undo_cancels_a_build_and_keeps_the_live_generation() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed build               -> build 2 | building 2 change
+        6000 build-ended 2 built a2      -> start 2 a2 | built 2 1s, starting 2 change
+        6030 ready 2                     -> switch 2 | ready 2 30ms
+        6031 switched 2                  -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        7000 requested reload            -> build 3 | building 3 request
+        7010 changed build               -> cancel-build 3
+        7100 requested undo              -> | undone 2
+        7200 build-ended 3 cancelled     -> | build-cancelled 3
+        7300 changed build               -> build 4 | building 4 change
+        7400 requested undo              -> cancel-build 4 | undone 2
+        7400 requested undo              -> | undone 2
+        7500 build-ended 4 built a4      -> | outdated 4
+        8000 requested undo              -> start 5 a1 | starting 5 undo
+        ",
+    );
+}
+
+#[test]
+fn undo_cancels_the_build_that_follows_a_crash_and_rolls_back() {
     check_serving(
         &cargo(),
         "
@@ -132,9 +159,9 @@ fn a_running_build_supersedes_the_generation_that_undo_started() {
         6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
         6030 ready 2                -> switch 2 | ready 2 30ms
         6031 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
-        7000 changed build          -> build 3 | building 3 change
-        7100 requested undo         -> start 4 a1 | starting 4 undo
-        7500 build-ended 3 built a3 -> forward 4, stop 4, start 3 a3 | built 3 500ms, superseded 4, starting 3 change
+        7000 exited 2 code 1        -> forward 2, hold, respond-unavailable 2 crashed code 1 | failed 2 crashed code 1, waiting
+        8000 changed build          -> stop-responding, build 3 | building 3 change
+        8100 requested undo         -> cancel-build 3, start 4 a1 | starting 4 undo
         ",
     );
 }

@@ -7,7 +7,7 @@ use crate::ui::model::Model;
 
 /// A terminal wider than this always has room for the key that shows the help.
 const NARROW: usize = 40;
-const HELP_WIDTH: usize = "  ? help".len();
+const HELP_WIDTH: usize = GAP + "? help".len();
 /// The minimum number of columns between the row and the keys.
 const GAP: usize = 4;
 
@@ -15,7 +15,7 @@ const GAP: usize = 4;
 const HELP: [(usize, &str, &str); 10] = [
     (0, "r", "reload now, even without changes"),
     (1, "p", "pause reloading, or resume it"),
-    (3, "u", "undo: roll back to the previous build"),
+    (3, "u", "undo: cancel the reload, or go back one build"),
     (2, "e", "errors: print the whole output of the last build"),
     (5, "k", "kill draining generations"),
     (8, "c", "clear the screen"),

@@ -44,7 +44,7 @@ fn in_progress(frame: &Frame<'_>, building: &BuildProgress) -> Segments {
         row.head += &frame.paint(&DIM, "─".repeat(length - full));
     }
     row.add(1, frame.paint(&BOLD, paused(frame.model)));
-    if let Some((done, all)) = building.progress {
+    if let Some((done @ 1.., all)) = building.progress {
         row.add(1, format!("{done}/{all} crates"));
     }
     row.add(2, elapsed);
@@ -93,24 +93,33 @@ fn paused(model: &Model) -> &'static str {
 /// The result of the last change.
 fn result(frame: &Frame<'_>) -> Segments {
     let model = frame.model;
-    if model.paused {
-        return Segments::titled(frame, &BUSY, "‖", paused(model));
+    let row = match model.paused {
+        true => Segments::titled(frame, &BUSY, "‖", paused(model)),
+        false => Segments::default(),
+    };
+    // During a pause, only what the user has done is news.
+    if model.paused && model.cause != Some(Cause::Undo) {
+        return row;
     }
     let Some(live) = model.live() else {
-        return Segments::default();
+        return row;
     };
     let last = &model.last;
     let text = match (last.built, last.ready) {
+        _ if last.undone => format!("reload cancelled, gen {live} kept"),
         _ if last.unchanged => format!("binary unchanged, gen {live} kept"),
         (Some(built), _) => format!("built in {}", Human(built)),
         (None, Some(_)) => match model.earlier_build(live) {
             Some(build) => format!("started the build of gen {build}"),
             None => "started".into(),
         },
-        (None, None) => return Segments::default(),
+        (None, None) => return row,
     };
-    let mut row = Segments::list(frame, &GOOD, "✔");
-    row.add(0, text);
+    let mut row = match model.paused {
+        true => row,
+        false => Segments::list(frame, &GOOD, "✔"),
+    };
+    row.add(u8::from(model.paused), text);
     if let Some(ready) = last.ready {
         row.add(1, format!("ready in {}", Human(ready)));
     }

@@ -73,7 +73,7 @@ fn the_removal_of_the_directory_of_a_missing_file_is_reported() {
     let (empty, manifest) = (root.join("crates/new"), root.join("crates/new/Cargo.toml"));
     fs::create_dir_all(&empty).unwrap();
     let (inputs, mut reports) = start_with(&WatchSpec {
-        roots: vec![manifest.clone()],
+        roots: vec![empty.clone(), manifest.clone()],
         ..WatchSpec::default()
     });
     assert!(matches!(

@@ -32,6 +32,16 @@ fn the_footer_always_fits() {
     }
 }
 
+#[test]
+fn there_is_always_room_for_the_key_that_shows_the_help() {
+    let mut story = Story::with_one_live();
+    story.switch().exit(ONE);
+    for columns in 41..130 {
+        let shown = story.shown(columns, 10, false);
+        assert!(shown.contains("? help"), "{columns} columns:\n{shown}");
+    }
+}
+
 /// Each line of a build's output takes up one row on the terminal, and does not change the screen above that row.
 #[test]
 fn errors_are_sanitized_and_each_line_fits_in_one_row() {

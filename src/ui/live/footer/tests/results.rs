@@ -16,7 +16,7 @@ fn the_footer_shows_that_nothing_is_live_after_a_crash() {
  ✘ gen 1 crashed (signal 11) · waiting for a change                r reload  p pause  ? help  q quit
 --------------------
  ○ nothing live   HTTP requests get 503 with the error
- ✘ gen 1 crashed (signal 11) · waiting for a change
+ ✘ gen 1 crashed (signal 11)       r reload  p pause  ? help
 --------------------
  ○ nothing live
  ✘ gen 1 crashed (s…",
@@ -124,11 +124,35 @@ fn the_footer_shows_that_an_undo_started_the_live_generation() {
  ✔ started the build of gen 1 · ready in 31ms · undo       r reload  p pause  u undo  ? help  q quit
 --------------------
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
- ✔ started the build of gen 1 · ready in 31ms · undo
+ ✔ started the build of gen 1 · ready in 31ms         ? help
 --------------------
  ● gen 3 live
  ✔ started the buil…",
     );
+}
+
+#[test]
+fn the_footer_shows_an_undo_during_a_pause() {
+    let mut story = Story::with_one_live();
+    story.switch().exit(ONE).notice(Notice::Paused);
+    let three = GenId(3);
+    story.run(three, Cause::Undo);
+    story.report(Report::EarlierBuild(three, ONE));
+    story.go_live(three).exit(TWO);
+    let shown = story.shown(100, 30, false);
+    let row = " ‖ paused   started the build of gen 1 · ready in 31ms · undo  ";
+    assert!(shown.contains(row), "{shown}");
+}
+
+#[test]
+fn the_footer_shows_that_a_reload_was_cancelled() {
+    let mut story = Story::with_one_live();
+    story.build(TWO, Cause::Change);
+    story.notice(Notice::Undone { live: ONE });
+    story.notice(Notice::Generation(TWO, GenNotice::BuildCancelled));
+    let shown = story.shown(100, 30, false);
+    let row = " ✔ reload cancelled, gen 1 kept · undo  ";
+    assert!(shown.contains(row), "{shown}");
 }
 
 #[test]
@@ -139,7 +163,7 @@ fn the_key_help_shows_the_most_important_keys_on_a_small_terminal() {
         "
    r       reload now, even without changes
    p       pause reloading, or resume it
-   u       undo: roll back to the previous build
+   u       undo: cancel the reload, or go back one build
    e       errors: print the whole output of the last build
    k       kill draining generations
    c       clear the screen
@@ -153,7 +177,7 @@ fn the_key_help_shows_the_most_important_keys_on_a_small_terminal() {
 --------------------
    r       reload now, even without changes
    p       pause reloading, or resume it
-   u       undo: roll back to the previous build
+   u       undo: cancel the reload, or go back one build
    e       errors: print the whole output of the last build
    k       kill draining generations
    Ctrl-Z  suspend together with the program; `fg` resumes
