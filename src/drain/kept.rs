@@ -9,6 +9,10 @@
 //!    of the generation holds the connection any longer, [`verdict`] decides by the kernel's counters whether the
 //!    connection can be carried to the live generation ([`carry_left`]).
 //!
+//! A program may call `shutdown(2)` before it closes a connection, as hyper does in a graceful shutdown. Then the client
+//! notices, and a hidden request would be lost. So hotrun does not hide the requests of a program that handles the stop
+//! signal until it has seen such a program leave a connection open ([`Closing`]).
+//!
 //! hotrun reads from a connection only after the program has left it, and only what the program has not read. It carries
 //! the connection only if the program has neither read nor sent anything since it was sealed. So no request is handled
 //! twice. The kernel's counters do not show where a response ends: if a client sends a request before it has the whole
@@ -16,7 +20,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -49,12 +54,45 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 /// How long a hidden request may take to arrive again.
 const RETRANSMISSION: Duration = Duration::from_secs(5);
 
+/// How generations have closed their connections so far.
+#[derive(Debug, Default)]
+pub struct Closing {
+    /// Some connection was left open.
+    silent: AtomicBool,
+    /// Some connection was shut down.
+    shut_down: AtomicBool,
+}
+
+impl Closing {
+    /// Learns from the state of a sealed connection. `left`: whether the program has left it.
+    fn learn(&self, state: TcpState, left: bool) {
+        match state {
+            TcpState::Closed | TcpState::BothClosed => {
+                self.shut_down.store(true, Ordering::Relaxed);
+            }
+            TcpState::Open if left => self.silent.store(true, Ordering::Relaxed),
+            TcpState::Open | TcpState::PeerClosed => {}
+        }
+    }
+
+    /// Whether the requests of a generation may be hidden.
+    fn allows_hiding(&self, handles_signal: bool) -> bool {
+        !handles_signal
+            || self.silent.load(Ordering::Relaxed) && !self.shut_down.load(Ordering::Relaxed)
+    }
+}
+
 /// The connections of one generation that hotrun has duplicated.
 #[derive(Default)]
-pub struct KeptConnections(Mutex<State>);
+pub struct KeptConnections {
+    state: Mutex<State>,
+    closing: Arc<Closing>,
+}
 
 #[derive(Default)]
 struct State {
+    /// Whether requests are hidden.
+    hides: bool,
     /// Whether connections may be added: before the generation is stopped or goes live again.
     open: bool,
     /// By inode.
@@ -81,11 +119,13 @@ pub struct Kept {
 }
 
 impl Kept {
-    fn new(pid: i32, fd: i32, expected: u64) -> Option<Self> {
+    fn new(pid: i32, fd: i32, expected: u64, hides: bool) -> Option<Self> {
         let socket = descriptor_of(pid, fd).ok()?;
         let same = inode(&socket).is_ok_and(|found| found == expected);
         let dropped = dropped(&socket).ok().filter(|_| same)?;
-        hide_requests(&socket).ok()?;
+        if hides {
+            hide_requests(&socket).ok()?;
+        }
         Some(Self {
             socket,
             dropped,
@@ -112,17 +152,30 @@ impl Drop for Kept {
 }
 
 impl KeptConnections {
-    /// Creates the store. Unless `enabled`, it never keeps a connection.
-    pub fn new(enabled: bool) -> Self {
+    /// Creates the store. Unless `enabled`, it never keeps a connection. `closing` is shared by all generations.
+    pub fn new(enabled: bool, closing: &Arc<Closing>) -> Self {
         let state = State {
             open: enabled,
             ..State::default()
         };
-        Self(Mutex::new(state))
+        Self {
+            state: Mutex::new(state),
+            closing: closing.clone(),
+        }
+    }
+
+    /// Sets whether the program handles the stop signal.
+    pub fn set_handles_signal(&self, handles_signal: bool) {
+        self.state().hides = self.closing.allows_hiding(handles_signal);
+    }
+
+    /// Returns how generations have closed their connections so far.
+    pub fn closing(&self) -> Arc<Closing> {
+        self.closing.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hides requests on the connections of these processes that are in use, or shows them if it is time to.
@@ -131,7 +184,8 @@ impl KeptConnections {
         let expired = state
             .since
             .is_some_and(|since| now - since > LONGEST_HIDDEN);
-        if (expired || slow) && !state.hidden.is_empty() {
+        let slow = slow && state.hides;
+        if (expired && state.hides || slow) && !state.hidden.is_empty() {
             let shown = state.next.map_or(SHOWN, |(_, shown)| shown * 2);
             state.next = Some((now + shown, shown));
             state.since = None;
@@ -148,7 +202,7 @@ impl KeptConnections {
             if let Some((pid, fd)) = found.get(&one.inode)
                 && state.hidden.len() < MOST
                 && !state.hidden.contains_key(&one.inode)
-                && let Some(kept) = Kept::new(*pid, *fd, one.inode)
+                && let Some(kept) = Kept::new(*pid, *fd, one.inode, state.hides)
             {
                 state.since.get_or_insert(now);
                 state.hidden.insert(one.inode, kept);
@@ -189,6 +243,7 @@ impl KeptConnections {
         let mut state = self.state();
         *state = State {
             open: state.open,
+            hides: state.hides,
             ..State::default()
         };
     }
@@ -259,9 +314,10 @@ fn verdict(
 }
 
 /// Waits until the program has left each of these connections, and passes to `carry` those that can be carried to the live
-/// generation, with the time to wait for the client's next request. `pids` returns the generation's processes.
+/// generation, with the time to wait for the client's next request. Updates `closing`. `pids` returns the generation's processes.
 pub async fn carry_left(
     mut kept: Vec<Kept>,
+    closing: &Closing,
     pids: impl Fn() -> Vec<i32>,
     carry: impl Fn(OwnedFd, Duration),
 ) {
@@ -286,6 +342,9 @@ pub async fn carry_left(
             let known = held.as_ref().zip(inode(&one.socket).ok());
             let left = known.is_some_and(|(held, inode)| !held.contains(&inode));
             one.unheld = if left { one.unheld + 1 } else { 0 };
+            if let Some(Ok(now)) = one.idle.as_ref().map(|at| tcp_connection(&one.socket, at)) {
+                closing.learn(now.state, one.unheld >= SEARCHES);
+            }
             match one.unheld >= SEARCHES {
                 true => decide(one, &http, &carry),
                 false => kept.push(one),

@@ -111,12 +111,13 @@ impl Driver {
     }
 
     fn switch(&mut self, id: GenId) -> GenEvent {
+        let kept = self.kept_connections();
         if let Some(running) = self.generations.get_mut(&id) {
             // The generation may have been draining. It goes live again, so its drain no longer matters.
             running.waiting.abort_all();
             running.observed = false;
             running.kept.close();
-            running.kept = Arc::new(KeptConnections::new(self.config.keeps_connections()));
+            running.kept = kept;
         }
         self.builds.suspicion.settled(Instant::now());
         match self.sockets.switch(id) {
@@ -127,6 +128,12 @@ impl Driver {
                 GenEvent::SwitchFailed
             }
         }
+    }
+
+    /// Creates the store for a generation's idle connections.
+    pub(super) fn kept_connections(&self) -> Arc<KeptConnections> {
+        let enabled = self.config.keeps_connections();
+        Arc::new(KeptConnections::new(enabled, &self.closing))
     }
 
     /// Sends the stop signal after the generation's `drain` hooks, and keeps its idle connections open for the live
@@ -147,11 +154,13 @@ impl Driver {
                     while hooks.changed().await.is_ok() {}
                 }
                 monitor.hide_requests(|| control.pids()).await;
-                let kept = kept.seal();
+                let (sealed, closing) = (kept.seal(), kept.closing());
                 control.stop(signal);
                 let tree = control.clone();
                 // This must outlast the generation's tasks.
-                tokio::spawn(carry_left(kept, move || tree.pids(), carry));
+                tokio::spawn(async move {
+                    carry_left(sealed, &closing, || tree.pids(), carry).await;
+                });
                 monitor.observe(|| control.pids()).await;
             });
             return;
@@ -201,6 +210,7 @@ impl Driver {
         let sender = self.sender.clone();
         let control = &self.generations.get(&id)?.control;
         let handled = control.handles(self.config.cli.stop_signal);
+        self.generations.get(&id)?.kept.set_handles_signal(handled);
         let pause = pause.filter(|_| !handled);
         let quits = self.machine.is_quitting();
         self.monitor(id, |monitor, control| async move {

@@ -80,6 +80,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThre
         builds: Builds::new(plan),
         artifacts,
         generations: BTreeMap::new(),
+        closing: Arc::default(),
         fd_store: FdStore::new().context("opening the descriptor store")?,
         commands: BTreeMap::new(),
         hooks: Hooks::default(),

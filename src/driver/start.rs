@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Stdin;
-use crate::drain::{InUse, KeptConnections};
+use crate::drain::InUse;
 use crate::intercept::{self, InterceptEvent};
 use crate::os::seccomp;
 use crate::process::notify::NotifySocket;
@@ -79,7 +79,7 @@ impl Driver {
             connections: None,
             in_use,
             observed: false,
-            kept: Arc::new(KeptConnections::new(self.config.keeps_connections())),
+            kept: self.kept_connections(),
             own_paths: Vec::new(),
             waiting: JoinSet::new(),
         };

@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::artifact::{self, Fingerprint};
 use crate::build::{Plan, WatchRoots};
 use crate::config::Config;
-use crate::drain::{InUse, KeptConnections};
+use crate::drain::{Closing, InUse, KeptConnections};
 use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
@@ -50,6 +50,8 @@ pub(super) struct Driver {
     pub(super) artifacts: artifact::ArtifactStore,
     /// The generations that were started and still have processes.
     pub(super) generations: BTreeMap<GenId, Running>,
+    /// How the generations have closed their connections so far.
+    pub(super) closing: Arc<Closing>,
     /// The descriptors that programs store for later generations.
     pub(super) fd_store: FdStore,
     /// The rule commands that have been needed so far, keyed by shell command.

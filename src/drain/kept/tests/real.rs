@@ -31,10 +31,11 @@ impl Pair {
             .unwrap();
         let mut pair = Self {
             seen: connection(0, 0, 0),
-            kept: KeptConnections::new(true),
+            kept: KeptConnections::new(true, &Arc::default()),
             client,
             server,
         };
+        pair.kept.set_handles_signal(false);
         pair.seen.inode = inode(&pair.server).unwrap();
         pair.request();
         assert_eq!(pair.server.read(&mut [0; 99]).unwrap(), 5);
@@ -74,7 +75,7 @@ impl Pair {
 async fn carried(kept: Vec<Kept>) -> Vec<OwnedFd> {
     let carried = Mutex::new(Vec::new());
     let carry = |connection, _| carried.lock().unwrap().push(connection);
-    carry_left(kept, Vec::new, carry).await;
+    carry_left(kept, &Closing::default(), Vec::new, carry).await;
     carried.into_inner().unwrap()
 }
 
@@ -143,4 +144,19 @@ fn requests_are_shown_while_another_one_is_slow() {
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     pair.server.read_exact(&mut [0; 5]).unwrap();
+}
+
+/// hyper shuts an idle connection down before it closes it.
+#[tokio::test]
+async fn requests_to_a_program_that_shuts_connections_down_are_not_hidden_again() {
+    let closing = Arc::<Closing>::default();
+    assert!(closing.allows_hiding(false) && !closing.allows_hiding(true));
+    let mut pair = Pair::new();
+    carry_left(pair.seal(), &closing, Vec::new, |_, _| ()).await;
+    assert!(closing.allows_hiding(true), "it was left open");
+    let mut pair = Pair::new();
+    let sealed = pair.seal();
+    pair.server.shutdown(std::net::Shutdown::Write).unwrap();
+    carry_left(sealed, &closing, Vec::new, |_, _| panic!("it is closed")).await;
+    assert!(closing.allows_hiding(false) && !closing.allows_hiding(true));
 }
