@@ -67,7 +67,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThre
     }
     let builds = plan.build_command().is_some();
     let artifacts = artifacts(&plan, builds)?;
-    suggest_cargo_mode(&config, &feed);
+    suggest_command(&config, &feed);
     let adopts = adopts(&config, &sockets, &feed);
     let driver = Driver {
         log,
@@ -103,12 +103,16 @@ fn artifacts(plan: &Plan, builds: bool) -> Result<artifact::ArtifactStore, Failu
     Ok(artifacts)
 }
 
-/// Says what to type if the command wraps a `cargo run`.
-fn suggest_cargo_mode(config: &Config, feed: &Feed) {
+/// Says what to type if the command wraps a `cargo run` or has its own reloader.
+fn suggest_command(config: &Config, feed: &Feed) {
     if let (None, Some(instead)) = (&config.cli.build, build::unwrapped(&config.cli.command)) {
         let text = "the `cargo run` in this command is not recognized, so any change restarts it";
         let hint = format!("use `{instead}`");
         feed.message(Level::Info, text.to_owned(), Some(hint));
+    }
+    if let Some(hint) = build::without_reloader(&config.cli.command) {
+        let text = "this command restarts the program itself when files change, as hotrun does";
+        feed.message(Level::Warning, text.to_owned(), Some(hint));
     }
 }
 
