@@ -10,8 +10,8 @@
 //!    connection can be carried to the live generation ([`carry_left`]).
 //!
 //! A program may call `shutdown(2)` before it closes a connection, as hyper does in a graceful shutdown. Then the client
-//! notices, and a hidden request would be lost. So hotrun does not hide the requests of a program that handles the stop
-//! signal until it has seen such a program leave a connection open ([`Closing`]).
+//! notices, and a hidden request is lost. So once hotrun has seen this, it does not hide the requests of programs that
+//! handle the stop signal any longer ([`Closing`]).
 //!
 //! hotrun reads from a connection only after the program has left it, and only what the program has not read. It carries
 //! the connection only if the program has neither read nor sent anything since it was sealed. So no request is handled
@@ -55,15 +55,23 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 const RETRANSMISSION: Duration = Duration::from_secs(5);
 
 /// How generations have closed their connections so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Closing {
-    /// Some connection was left open.
+    /// Some connection was left open, or it is assumed that they are.
     silent: AtomicBool,
     /// Some connection was shut down.
     shut_down: AtomicBool,
 }
 
 impl Closing {
+    /// `silent`: whether to assume that programs do not shut down connections until the first one does.
+    pub const fn new(silent: bool) -> Self {
+        Self {
+            silent: AtomicBool::new(silent),
+            shut_down: AtomicBool::new(false),
+        }
+    }
+
     /// Learns from the state of a sealed connection. `left`: whether the program has left it.
     fn learn(&self, state: TcpState, left: bool) {
         match state {
@@ -83,10 +91,16 @@ impl Closing {
 }
 
 /// The connections of one generation that hotrun has duplicated.
-#[derive(Default)]
 pub struct KeptConnections {
     state: Mutex<State>,
     closing: Arc<Closing>,
+}
+
+/// A store that never keeps a connection.
+impl Default for KeptConnections {
+    fn default() -> Self {
+        Self::new(false, &Arc::new(Closing::new(false)))
+    }
 }
 
 #[derive(Default)]

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use crate::artifact;
 use crate::build::{self, Plan, PlanOptions, WatchRoots};
 use crate::config::{Config, FreshArg, Stdin};
+use crate::drain::Closing;
 use crate::error::Failure;
 use crate::os::seccomp;
 use crate::os::{self, terminal};
@@ -77,10 +78,11 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThre
         feed,
         sockets,
         adopts,
+        // Most servers in Rust use hyper.
+        closing: Arc::new(Closing::new(!matches!(plan, Plan::Cargo(_)))),
         builds: Builds::new(plan),
         artifacts,
         generations: BTreeMap::new(),
-        closing: Arc::default(),
         fd_store: FdStore::new().context("opening the descriptor store")?,
         commands: BTreeMap::new(),
         hooks: Hooks::default(),

@@ -31,7 +31,7 @@ impl Pair {
             .unwrap();
         let mut pair = Self {
             seen: connection(0, 0, 0),
-            kept: KeptConnections::new(true, &Arc::default()),
+            kept: KeptConnections::new(true, &Arc::new(Closing::new(true))),
             client,
             server,
         };
@@ -75,7 +75,7 @@ impl Pair {
 async fn carried(kept: Vec<Kept>) -> Vec<OwnedFd> {
     let carried = Mutex::new(Vec::new());
     let carry = |connection, _| carried.lock().unwrap().push(connection);
-    carry_left(kept, &Closing::default(), Vec::new, carry).await;
+    carry_left(kept, &Closing::new(true), Vec::new, carry).await;
     carried.into_inner().unwrap()
 }
 
@@ -149,7 +149,7 @@ fn requests_are_shown_while_another_one_is_slow() {
 /// hyper shuts an idle connection down before it closes it.
 #[tokio::test]
 async fn requests_to_a_program_that_shuts_connections_down_are_not_hidden_again() {
-    let closing = Arc::<Closing>::default();
+    let closing = Closing::new(false);
     assert!(closing.allows_hiding(false) && !closing.allows_hiding(true));
     let mut pair = Pair::new();
     carry_left(pair.seal(), &closing, Vec::new, |_, _| ()).await;
