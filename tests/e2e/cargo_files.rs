@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::harness::project::run_to_success;
-use crate::harness::{BUILD_TIMEOUT, Event, Project, Run, Running};
+use crate::harness::{BUILD_TIMEOUT, Project, Run, Running};
 
 const MANIFEST: &str = "[package]\nname = 'small'\nversion = '0.1.0'\nedition = '2024'\n";
 
@@ -274,35 +274,6 @@ fn a_link_to_another_release_of_a_dependency_triggers_a_build() {
     let touched = touched.and_then(|file| file.set_modified(SystemTime::now()));
     touched.expect("can touch the file");
     assert_prints(&mut run, "rel2");
-    run.quit();
-}
-
-/// A program that writes a file all the time.
-const WRITES: &str = "use std::{fs, thread, time::Duration};
-fn main() {
-    println!(\"one\");
-    for number in 0.. {
-        fs::write(\"run.log\", number.to_string()).unwrap();
-        thread::sleep(Duration::from_millis(300));
-    }
-}
-";
-
-#[test]
-fn a_file_that_the_program_writes_and_its_build_script_reads_soon_triggers_no_build() {
-    // Without `rerun-if-changed`, every file of the package is an input of the build script.
-    let project = package(&[("src/main.rs", WRITES), ("build.rs", "fn main() {}\n")]);
-    let mut run = start(&project, "cargo run");
-    assert_prints(&mut run, "one");
-    run.expect_that("a message about the file", BUILD_TIMEOUT, |event| {
-        event.mentions("--ignore 'run.log'")
-    });
-    run.wait_until_quiet(Duration::from_millis(1500));
-    write(&project, "src/main.rs", &WRITES.replace("one", "two"));
-    assert_prints(&mut run, "two");
-    run.wait_until_quiet(Duration::from_millis(1500));
-    let names = |event: &&Event| event.mentions("--ignore 'run.log'");
-    assert_eq!(run.so_far().iter().filter(names).count(), 1);
     run.quit();
 }
 

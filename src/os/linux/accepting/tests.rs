@@ -3,7 +3,7 @@
 mod servers;
 
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::Command;
 use std::thread;
@@ -123,6 +123,10 @@ fn a_thread_in_poll_waits_on_the_sockets_in_its_set() {
 
 #[test]
 fn a_thread_in_select_waits_on_the_sockets_in_its_set() {
+    // `select` takes no descriptor above 1023, and another test may have opened many.
+    while listener().as_fd().as_raw_fd() > 1000 {
+        thread::sleep(Duration::from_millis(50));
+    }
     let (socket, other) = (listener(), listener());
     let (reader, writer) = std::io::pipe().expect("can create a pipe");
     let duplicate = socket.try_clone().expect("can duplicate the socket");
