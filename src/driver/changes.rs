@@ -149,11 +149,12 @@ impl Driver {
 
     /// Names files that the program or the build writes, but only one with each extension in a directory.
     fn name_written(&mut self, mut paths: Vec<PathBuf>) {
+        paths.retain(|path| self.is_unnamed(path));
         let all = paths.clone();
         paths.retain(|path| {
             let dir = path.parent().unwrap_or(path).to_owned();
             let kind = path.extension().unwrap_or_default().to_owned();
-            self.is_unnamed(path) && self.reported.written.insert((dir, kind))
+            self.reported.written.insert((dir, kind))
         });
         if !paths.is_empty() {
             let named = self.named(&paths);

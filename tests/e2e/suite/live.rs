@@ -29,6 +29,8 @@ pub(super) fn expect_crash(scenario: &mut Scenario, field: &str, number: u64) {
     let failed = scenario.expect_failure("crashed", 0);
     assert_eq!(failed.number(field), number, "{failed}");
     scenario.run().expect("waiting");
+    // Until then, a child of the program may accept a connection.
+    scenario.run().expect("gone");
     scenario.add_waiting_client();
     scenario.recover();
 }
