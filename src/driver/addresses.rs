@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
 use crate::ready::{UnreadyReason, list};
 use crate::reload::{GenEvent, GenId};
 use crate::socket::{Address, AddressEvent, Adopter, OwnPath};
@@ -17,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The hint for a program that looks for a free port.
 const FREE_PORT: &str =
     "if the program looks for a free port, `--adopt never` lets it find the same one again";
+
+/// How long the live generation may take to open the paths of an earlier one.
+const OPENS_PATHS: Duration = Duration::from_secs(2);
 
 impl Driver {
     /// Returns a function that takes the reasons why a generation is not ready, and reports which addresses the
@@ -128,8 +133,25 @@ impl Driver {
         }
     }
 
-    /// Says once if the paths of a generation that is gone lead nowhere, because the live one has opened fewer.
-    pub(super) fn report_dead_paths(&mut self, id: GenId, paths: &[OwnPath]) {
+    /// Says once if the paths of a generation that is gone lead nowhere, because the live one has opened fewer. Waits a
+    /// moment, because a program may open a path after it is ready.
+    pub(super) fn report_dead_paths(&mut self, id: GenId, mut paths: Vec<OwnPath>) {
+        if paths.is_empty() {
+            return;
+        }
+        paths.iter_mut().for_each(OwnPath::forget);
+        let (live, sender) = (self.machine.live(), self.sender.clone());
+        tokio::spawn(async move {
+            sleep(OPENS_PATHS).await;
+            sender.send(move |driver| {
+                if driver.machine.live() == live {
+                    driver.report_if_dead(id, &paths);
+                }
+            });
+        });
+    }
+
+    fn report_if_dead(&mut self, id: GenId, paths: &[OwnPath]) {
         let live = self.machine.live();
         let Some((live, running)) =
             live.and_then(|live| Some((live, self.generations.get(&live)?)))

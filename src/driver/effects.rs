@@ -104,7 +104,9 @@ impl Driver {
                 let released = self.sockets.release(id);
                 let lost = released.map(|lost| self.report_lost(id, &lost));
                 self.report_failure("closing a generation's sockets", lost);
-                gone.inspect(|gone| self.report_dead_paths(id, &gone.own_paths));
+                if let Some(gone) = gone {
+                    self.report_dead_paths(id, gone.own_paths);
+                }
             }
         }
         None

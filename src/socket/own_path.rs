@@ -64,6 +64,11 @@ impl OwnPath {
         Ok(())
     }
 
+    /// Removes the second name, after which the path cannot be restored.
+    pub fn forget(&mut self) {
+        self.second_name = None;
+    }
+
     /// Returns the file to which this name leads, if it is that of the socket and the socket is listening.
     fn file_of_listener(&self, name: &Path) -> Option<FileId> {
         let found = fs::symlink_metadata(name).ok()?;

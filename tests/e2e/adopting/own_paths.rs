@@ -49,6 +49,11 @@ fn a_unix_socket_that_a_reload_makes_unreachable_is_reported_once() {
         app.save(&format!("{LONG_PATH}# {generation}"));
         assert_eq!(run.live(), generation);
         run.wait_until_gone(generation - 1);
+        if generation == 3 {
+            run.expect_that("a message about the path", TIMEOUT, |event| {
+                event.mentions("has not opened")
+            });
+        }
     }
     for (says, hint) in [
         ("hotrun cannot link its file", "with `--listen unix:/"),
