@@ -268,6 +268,8 @@ impl SoakServer {
         } else {
             "exit=3 "
         };
+        // As in `crash`: if no generation is live yet, the new version replaces the one that is starting.
+        short_pause();
         self.save(what);
         short_pause();
         self.wait_for_response("version ");
