@@ -263,13 +263,8 @@ impl SoakServer {
 
     /// Saves a version that, depending on its number, hangs or exits before it is ready.
     pub(super) fn save_a_version_that_never_becomes_ready(&mut self) {
-        let what = if self.versions.is_multiple_of(2) {
-            "hang "
-        } else {
-            "exit=3 "
-        };
-        // As in `crash`: if no generation is live yet, the new version replaces the one that is starting.
-        short_pause();
+        let what = ["hang ", "exit=3 "][usize::from(!self.versions.is_multiple_of(2))];
+        short_pause(); // As in `crash`: the last version may not be live yet.
         self.save(what);
         short_pause();
         self.wait_for_response("version ");
