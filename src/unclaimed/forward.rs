@@ -81,8 +81,8 @@ async fn recover(server: &TcpStream, left: Socket, pending: &mut Vec<u8>) -> io:
 /// Copies both directions, and the end of each, beginning with `pending`. Once the server has closed its sending side,
 /// the client may keep sending for at most `after`.
 ///
-/// If `moved` returns the server's end of the connection, copies what is left of the response but not its end, and
-/// returns that end. `pending` then holds what was read from the client but not sent.
+/// Once `moved` yields the server's end of the connection, copies the rest of the response, keeps the client's connection
+/// open, and returns the server's end. `pending` then holds what was read from the client but not sent.
 async fn splice(
     pending: &mut Vec<u8>,
     client: impl AsyncRead + AsyncWrite,
