@@ -337,6 +337,8 @@ fn bind_and_listen_of_an_adopted_program_are_fast() {
     project.save("app.py", OPENS);
     let run = Run::new(&project).env("PORT", free_address().port().to_string());
     let mut run = run.program([python, "app.py"]).spawn();
+    // A machine that is busy slows the round trip down, too.
+    let (mut limit, mut slowdown) = (300, 1);
     for call in ["ask", "bind", "listen"] {
         let event = run.expect_that(call, BUILD_TIMEOUT, |event| {
             event.is("output") && event.text("text").starts_with(call)
@@ -353,9 +355,13 @@ fn bind_and_listen_of_an_adopted_program_are_fast() {
         say(&format!(
             "{what}: median {median} µs, 99 % within {most} µs; of the last 200 of 3,000: {last} µs"
         ));
-        assert!(call == "ask" || median < 300, "{call}: {median} µs");
+        if call == "ask" {
+            (limit, slowdown) = (limit.max(20 * median), slowdown.max(last.div_ceil(median)));
+            continue;
+        }
+        assert!(median < limit, "{call}: {median} µs, limit {limit} µs");
         assert!(
-            last < 5 * median,
+            last < 5 * slowdown * median,
             "{call}: the cost grows with the number of sockets"
         );
     }

@@ -1,7 +1,7 @@
 //! Example programs from the documentation of many servers, reloaded under a steady load of new connections. No request
 //! may fail.
 //!
-//! In CI, or with `MATRIX=full`, each program is reloaded at least 30 times and gets at least 20,000 requests (the Java
+//! In CI, or with `MATRIX=full`, each program is reloaded at least 30 times and gets at least 10,000 requests (the Java
 //! program: 5,000). Otherwise, a tenth of the reloads and a twentieth of the requests are enough.
 
 mod clients;
@@ -190,7 +190,7 @@ fn is_problem(event: &Event) -> bool {
     killed || event.is("failed") || level == "warning" || level == "error"
 }
 
-const MANY: usize = 20_000;
+const MANY: usize = 10_000;
 const SOME: usize = 5_000;
 
 macro_rules! matrix {
