@@ -9,9 +9,9 @@
 //!    of the generation holds the connection any longer, [`verdict`] decides by the kernel's counters whether the
 //!    connection can be carried to the live generation ([`carry_left`]).
 //!
-//! A program may call `shutdown(2)` before it closes a connection, as hyper does in a graceful shutdown. Then the client
-//! notices, and a hidden request is lost. So once hotrun has seen this, it does not hide the requests of programs that
-//! handle the stop signal any longer ([`Closing`]).
+//! A program that handles the stop signal may call `shutdown(2)` before it closes a connection, as hyper does. The client
+//! would notice that, and a hidden request would be lost. So hotrun makes the program's `shutdown` of a sealed connection do
+//! nothing ([`ignore_shutdown`]). Where it may not, the requests of programs that handle the signal are not hidden.
 //!
 //! hotrun reads from a connection only after the program has left it, and only what the program has not read. It carries
 //! the connection only if the program has neither read nor sent anything since it was sealed. So no request is handled
@@ -19,6 +19,7 @@
 //! response to the previous one (pipelining), and the program ends within that response, the rest is missing.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,7 @@ use socket2::SockRef;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::os::seccomp::descriptor_of;
+use crate::os::seccomp::{descriptor_of, ignore_shutdown};
 use crate::os::socket_holders::sockets_of;
 use crate::os::{
     TcpConnection, TcpState, dropped, hide_requests, inode, show_requests, tcp_connection,
@@ -54,52 +55,16 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 /// How long a hidden request may take to arrive again.
 const RETRANSMISSION: Duration = Duration::from_secs(5);
 
-/// How generations have closed their connections so far.
-#[derive(Debug)]
-pub struct Closing {
-    /// Some connection was left open, or it is assumed that they are.
-    silent: AtomicBool,
-    /// Some connection was shut down.
-    shut_down: AtomicBool,
-}
-
-impl Closing {
-    /// `silent`: whether to assume that programs do not shut down connections until the first one does.
-    pub const fn new(silent: bool) -> Self {
-        Self {
-            silent: AtomicBool::new(silent),
-            shut_down: AtomicBool::new(false),
-        }
-    }
-
-    /// Learns from the state of a sealed connection. `left`: whether the program has left it.
-    fn learn(&self, state: TcpState, left: bool) {
-        match state {
-            TcpState::Closed | TcpState::BothClosed => {
-                self.shut_down.store(true, Ordering::Relaxed);
-            }
-            TcpState::Open if left => self.silent.store(true, Ordering::Relaxed),
-            TcpState::Open | TcpState::PeerClosed => {}
-        }
-    }
-
-    /// Whether the requests of a generation may be hidden.
-    fn allows_hiding(&self, handles_signal: bool) -> bool {
-        !handles_signal
-            || self.silent.load(Ordering::Relaxed) && !self.shut_down.load(Ordering::Relaxed)
-    }
-}
-
 /// The connections of one generation that hotrun has duplicated.
 pub struct KeptConnections {
     state: Mutex<State>,
-    closing: Arc<Closing>,
+    ignores_shutdown: Arc<AtomicBool>,
 }
 
 /// A store that never keeps a connection.
 impl Default for KeptConnections {
     fn default() -> Self {
-        Self::new(false, &Arc::new(Closing::new(false)))
+        Self::new(false, &Arc::default())
     }
 }
 
@@ -107,6 +72,8 @@ impl Default for KeptConnections {
 struct State {
     /// Whether requests are hidden.
     hides: bool,
+    /// Whether the program handles the stop signal.
+    handles_signal: bool,
     /// Whether connections may be added: before the generation is stopped or goes live again.
     open: bool,
     /// By inode.
@@ -166,26 +133,24 @@ impl Drop for Kept {
 }
 
 impl KeptConnections {
-    /// Creates the store. Unless `enabled`, it never keeps a connection. `closing` is shared by all generations.
-    pub fn new(enabled: bool, closing: &Arc<Closing>) -> Self {
+    /// Creates the store. Unless `enabled`, it never keeps a connection. `ignores_shutdown`: whether a program's
+    /// `shutdown(2)` can be made to do nothing. All generations share it, and it becomes false when that fails.
+    pub fn new(enabled: bool, ignores_shutdown: &Arc<AtomicBool>) -> Self {
         let state = State {
             open: enabled,
             ..State::default()
         };
         Self {
             state: Mutex::new(state),
-            closing: closing.clone(),
+            ignores_shutdown: ignores_shutdown.clone(),
         }
     }
 
     /// Sets whether the program handles the stop signal.
     pub fn set_handles_signal(&self, handles_signal: bool) {
-        self.state().hides = self.closing.allows_hiding(handles_signal);
-    }
-
-    /// Returns how generations have closed their connections so far.
-    pub fn closing(&self) -> Arc<Closing> {
-        self.closing.clone()
+        let mut state = self.state();
+        state.handles_signal = handles_signal;
+        state.hides = !handles_signal || self.ignores_shutdown.load(Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -258,18 +223,19 @@ impl KeptConnections {
         *state = State {
             open: state.open,
             hides: state.hides,
+            handles_signal: state.handles_signal,
             ..State::default()
         };
     }
 
     /// Shows all requests to the program, and keeps no connection from now on.
     pub fn close(&self) {
-        drop(self.seal());
+        drop(self.seal(&[]));
     }
 
-    /// Returns the connections on which nothing is under way, because the generation is about to be stopped. Shows the
-    /// requests on all others. Keeps no further connection.
-    pub fn seal(&self) -> Vec<Kept> {
+    /// Returns the connections on which nothing is under way, because the generation, which has these processes, is about to
+    /// be stopped. Shows the requests on all others. Keeps no further connection. May block for some milliseconds.
+    pub fn seal(&self, pids: &[i32]) -> Vec<Kept> {
         let mut state = self.state();
         state.open = false;
         let mut hidden = std::mem::take(&mut state.hidden);
@@ -281,9 +247,27 @@ impl KeptConnections {
             kept.idle = idle;
             kept.idle.is_some()
         });
+        if state.hides && state.handles_signal && ignore_shutdowns(&hidden, pids).is_err() {
+            self.ignores_shutdown.store(false, Ordering::Relaxed);
+            hidden
+                .values()
+                .for_each(|one| drop(show_requests(&one.socket)));
+        }
         state.sealed.extend(hidden.keys());
         hidden.into_values().collect()
     }
+}
+
+/// Makes `shutdown(2)` of these connections do nothing in these processes.
+fn ignore_shutdowns(connections: &HashMap<u64, Kept>, pids: &[i32]) -> io::Result<()> {
+    for pid in pids {
+        let held = holding(*pid).filter(|(inode, _)| connections.contains_key(inode));
+        let descriptors: Vec<i32> = held.map(|(_, (_, fd))| fd).collect();
+        if !descriptors.is_empty() {
+            ignore_shutdown(*pid, &descriptors)?;
+        }
+    }
+    Ok(())
 }
 
 fn holding(pid: i32) -> impl Iterator<Item = (u64, (i32, i32))> {
@@ -328,10 +312,9 @@ fn verdict(
 }
 
 /// Waits until the program has left each of these connections, and passes to `carry` those that can be carried to the live
-/// generation, with the time to wait for the client's next request. Updates `closing`. `pids` returns the generation's processes.
+/// generation, with the time to wait for the client's next request. `pids` returns the generation's processes.
 pub async fn carry_left(
     mut kept: Vec<Kept>,
-    closing: &Closing,
     pids: impl Fn() -> Vec<i32>,
     carry: impl Fn(OwnedFd, Duration),
 ) {
@@ -356,9 +339,6 @@ pub async fn carry_left(
             let known = held.as_ref().zip(inode(&one.socket).ok());
             let left = known.is_some_and(|(held, inode)| !held.contains(&inode));
             one.unheld = if left { one.unheld + 1 } else { 0 };
-            if let Some(Ok(now)) = one.idle.as_ref().map(|at| tcp_connection(&one.socket, at)) {
-                closing.learn(now.state, one.unheld >= SEARCHES);
-            }
             match one.unheld >= SEARCHES {
                 true => decide(one, &http, &carry),
                 false => kept.push(one),

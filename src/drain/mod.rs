@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use self::idle::{IdleDetector, QUIET};
-pub use self::kept::{Closing, Kept, KeptConnections, carry_left};
+pub use self::kept::{Kept, KeptConnections, carry_left};
 use crate::os::process_tree::has_ended;
 use crate::os::socket_holders::sockets_of;
 use crate::os::{

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::drain::{DrainMonitor, KeptConnections, carry_left};
 use crate::os::cleanup::Cleanup;
@@ -135,7 +135,7 @@ impl Driver {
     /// Creates the store for a generation's idle connections.
     pub(super) fn kept_connections(&self) -> Arc<KeptConnections> {
         let enabled = self.config.keeps_connections();
-        Arc::new(KeptConnections::new(enabled, &self.closing))
+        Arc::new(KeptConnections::new(enabled, &self.ignores_shutdown))
     }
 
     /// Sends the stop signal after the generation's `drain` hooks, and keeps its idle connections open for the live
@@ -156,12 +156,13 @@ impl Driver {
                     while hooks.changed().await.is_ok() {}
                 }
                 monitor.hide_requests(|| control.pids()).await;
-                let (sealed, closing) = (kept.seal(), kept.closing());
+                let pids = control.pids();
+                let sealed = spawn_blocking(move || kept.seal(&pids)).await;
                 control.stop(signal);
                 let tree = control.clone();
                 // This must outlast the generation's tasks.
                 tokio::spawn(async move {
-                    carry_left(sealed, &closing, || tree.pids(), carry).await;
+                    carry_left(sealed.unwrap_or_default(), || tree.pids(), carry).await;
                 });
                 monitor.observe(|| control.pids()).await;
             });

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -12,7 +13,6 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use crate::artifact;
 use crate::build::{self, Plan, PlanOptions, WatchRoots};
 use crate::config::{Config, FreshArg, Stdin};
-use crate::drain::Closing;
 use crate::error::Failure;
 use crate::os::seccomp;
 use crate::os::{self, terminal};
@@ -78,8 +78,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThre
         feed,
         sockets,
         adopts,
-        // Most servers in Rust use hyper.
-        closing: Arc::new(Closing::new(!matches!(plan, Plan::Cargo(_)))),
+        ignores_shutdown: Arc::new(AtomicBool::new(true)),
         builds: Builds::new(plan),
         artifacts,
         generations: BTreeMap::new(),

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
@@ -13,7 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::artifact::{self, Fingerprint};
 use crate::build::{Plan, WatchRoots};
 use crate::config::Config;
-use crate::drain::{Closing, InUse, KeptConnections};
+use crate::drain::{InUse, KeptConnections};
 use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
@@ -50,8 +51,8 @@ pub(super) struct Driver {
     pub(super) artifacts: artifact::ArtifactStore,
     /// The generations that were started and still have processes.
     pub(super) generations: BTreeMap<GenId, Running>,
-    /// How the generations have closed their connections so far.
-    pub(super) closing: Arc<Closing>,
+    /// Whether a program's `shutdown(2)` can be made to do nothing.
+    pub(super) ignores_shutdown: Arc<AtomicBool>,
     /// The descriptors that programs store for later generations.
     pub(super) fd_store: FdStore,
     /// The rule commands that have been needed so far, keyed by shell command.

@@ -165,6 +165,10 @@ pub mod seccomp {
         unsupported()
     }
 
+    pub fn ignore_shutdown(_: i32, _: &[RawFd]) -> io::Result<()> {
+        unsupported()
+    }
+
     pub fn pidfds(_: &[i32]) -> Vec<OwnedFd> {
         Vec::new()
     }

@@ -8,6 +8,7 @@ mod request_filter;
 pub mod seccomp;
 mod sock_diag;
 mod socket_options;
+mod stopped_thread;
 mod unix_diag;
 
 pub use accepting::accepting;

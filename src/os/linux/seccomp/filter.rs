@@ -15,12 +15,12 @@ use socket2::{MsgHdr, SockRef};
 use crate::os::Instruction;
 use crate::os::linux::socket_options::native;
 
-const LOAD_WORD: u16 = 0x20;
+pub(super) const LOAD_WORD: u16 = 0x20;
 
 /// Offsets in `struct seccomp_data`: the call's number, and the architecture whose system call table the number refers
 /// to.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
+pub(super) const NUMBER: u32 = 0;
+pub(super) const ARCHITECTURE: u32 = 4;
 /// The offsets of the lower halves of two arguments, on a little-endian system. The address length that `connect` takes,
 /// and the flags that the calls to open a file take, are each an `int`.
 const SECOND_ARGUMENT: u32 = 24;

@@ -28,6 +28,7 @@
 
 mod calls;
 mod filter;
+mod ignore_shutdown;
 mod probe;
 mod reach;
 
@@ -38,6 +39,7 @@ use std::os::unix::net::UnixStream;
 pub use crate::os::intercept::{Call, FileArgument, Next, Reply, Syscall, Unavailable};
 pub use calls::InterceptedCalls;
 pub use filter::install;
+pub use ignore_shutdown::ignore_shutdown;
 pub use probe::{may_lose_replies, probe, unavailable};
 pub use reach::{descriptor_of, file_of, pidfds, read_memory};
 
