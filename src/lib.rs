@@ -73,7 +73,7 @@
 //! | tasks on it: probes, monitors, output, forwarded and kept connections | as needed | one piece of work each | the driver, or `sockets` |
 //! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | the task or thread that started the work |
 //! | `sockets` | 1 | the table and every listening socket | its inbox: inputs, and requests with a reply |
-//! | `forward PORT` | 1 per listener that is retired, or from which hotrun responds | nothing: it accepts from one listener | `sockets`, tasks |
+//! | `forward PORT` | 1 per listener that is retired, or from which hotrun responds or forwards | nothing: it accepts from one listener | `sockets`, tasks |
 //! | `intercept N` | 1 per generation whose sockets are adopted | its record of the program's sockets | `sockets`, the driver |
 //! | threads of [`ui`] and [`watch`] | 1 each | the terminal's output; the watches | the driver |
 //! | thread of the notify crate | 1 | the kernel's events | [`watch`]'s thread |
@@ -135,7 +135,7 @@
 //! | which listener gets connections, and when a listener is closed | [`socket`], its `table` |
 //! | the replies to a program's `bind`, `listen` and `connect` | [`intercept`] |
 //! | the 503 response while no generation is live | [`unclaimed`], its `respond` |
-//! | what happens to a connection that no program accepts | [`unclaimed`] |
+//! | what happens to a connection that no program accepts | [`socket`], its `table/forwarding`, then [`unclaimed`] |
 //! | what counts as ready | [`ready`] |
 //! | which connections outlive their generation | [`drain`], its `kept`, then [`unclaimed`]'s `kept` |
 //! | when a draining generation counts as idle | [`drain`], then `reload/machine/drain` |

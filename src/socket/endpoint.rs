@@ -69,6 +69,22 @@ impl Endpoint {
         covered(own) && (!v4_too || covered(Ipv4Addr::UNSPECIFIED.into()))
     }
 
+    /// Returns the IP addresses of those of the others that the kernel prefers for clients that might also reach this
+    /// endpoint (`compute_score` in `net/ipv4/inet_hashtables.c`). `0.0.0.0` stands for all IPv4 addresses.
+    pub(super) fn preferred(&self, others: &[Self]) -> Vec<IpAddr> {
+        let own = self.canonical();
+        if !own.is_unspecified() {
+            return Vec::new();
+        }
+        let preferred = others.iter().filter(|other| {
+            let ip = other.canonical();
+            // Between two IPv6 sockets on all addresses, the kernel's choice does not depend on what they cover.
+            let narrower = !ip.is_unspecified() || other.address.is_ipv4();
+            self.overlaps(other) && self.covers(ip) && own != ip && narrower
+        });
+        preferred.map(Self::canonical).collect()
+    }
+
     /// Whether this endpoint might cover others. A program may have thousands of endpoints that cannot, and comparing
     /// each of them with every other one would take seconds.
     pub(super) fn may_cover_others(&self) -> bool {
@@ -222,6 +238,28 @@ mod tests {
         assert!(!check("0.0.0.0:1", &["only [::]:1"]));
         assert!(!check("127.0.0.1:1", &["0.0.0.0:2"]));
         assert!(!check("127.0.0.1:1", &[]));
+    }
+
+    #[test]
+    fn the_kernel_prefers_the_narrower_of_two_endpoints() {
+        let check = |one: &str, other: &str| {
+            let preferred = endpoint(one).preferred(&[endpoint(other)]);
+            let texts = preferred.iter().map(ToString::to_string);
+            texts.collect::<String>()
+        };
+        assert_eq!(check("0.0.0.0:1", "127.0.0.1:1"), "127.0.0.1");
+        assert_eq!(check("0.0.0.0:1", "[::ffff:127.0.0.1]:1"), "127.0.0.1");
+        assert_eq!(check("[::]:1", "127.0.0.1:1"), "127.0.0.1");
+        assert_eq!(check("[::]:1", "[::1]:1"), "::1");
+        assert_eq!(check("only [::]:1", "[::1]:1"), "::1");
+        assert_eq!(check("[::]:1", "0.0.0.0:1"), "0.0.0.0");
+        assert_eq!(check("[::]:1", "[::ffff:0.0.0.0]:1"), "");
+        assert_eq!(check("[::]:1", "only [::]:1"), "");
+        assert_eq!(check("only [::]:1", "127.0.0.1:1"), "");
+        assert_eq!(check("0.0.0.0:1", "0.0.0.0:1"), "");
+        assert_eq!(check("0.0.0.0:1", "[::]:1"), "");
+        assert_eq!(check("0.0.0.0:1", "127.0.0.1:2"), "");
+        assert_eq!(check("127.0.0.1:1", "0.0.0.0:1"), "");
     }
 
     #[test]

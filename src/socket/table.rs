@@ -5,6 +5,7 @@
 //! kernel's `SO_REUSEPORT` groups, and checks after each op that no connection can be lost.
 
 mod closing;
+mod forwarding;
 mod group;
 mod lifecycle;
 mod reuseport;
@@ -180,8 +181,8 @@ impl Table {
     /// 2. Close the addresses that the live generation has not opened in time. Those that it closed during a reload are
     ///    kept until the reload ends.
     /// 3. Hold new connections, or stop holding them (see [`waiting`]).
-    /// 4. Set each group's policy for unclaimed connections. Do this before the forwarders start: one that accepts from
-    ///    the target's listener must not forward to that listener.
+    /// 4. Set each group's policy for unclaimed connections (see [`forwarding`]). Do this before the forwarders start: one
+    ///    that accepts from the target's listener must not forward to that listener.
     /// 5. Retry failed steering, and start the missing forwarders. If that fails, retry later.
     /// 6. Watch new listeners, restore paths that a program may remove, and close the released listeners if that is
     ///    safe (see [`closing`]).
@@ -193,8 +194,8 @@ impl Table {
             return Ok(());
         }
         let env = &mut self.env(now, kernel);
-        self.hide_covered(env);
-        let mut deadlines = vec![self.remove_abandoned(env)];
+        let serving = self.hide_covered(env);
+        let mut deadlines = vec![self.remove_abandoned(&serving, env)];
         let untidy = |group: &&mut Group| group.untidy;
         if self.groups.iter().any(|group| !group.untidy) {
             deadlines.push(self.deadline);
@@ -202,7 +203,7 @@ impl Table {
         let (mut steered, mut forwarding) = (Ok(()), Ok(()));
         for group in self.groups.iter_mut().filter(untidy) {
             steered = group.hold_new(env).and(steered);
-            group.set_policy(env);
+            group.set_policy(&serving, env);
         }
         for group in self.groups.iter_mut().filter(untidy) {
             steered = group.steer(env).and(steered);
@@ -332,11 +333,10 @@ impl Table {
             self.served.insert(id);
         }
         let before = env.common.live.replace(id);
-        self.hide_covered(env);
-        let own = self.endpoints(id);
+        let own = self.hide_covered(env);
         for group in &mut self.groups {
             let covered = group.endpoint.is_some_and(|at| at.is_covered_by(&own));
-            let owed = group.is_owed(before) && !covered;
+            let owed = group.is_owed(before) && !covered && !group.was_check(&own);
             group.went_live(id, owed, env);
         }
         Ok(())
@@ -378,9 +378,12 @@ impl Table {
         })
     }
 
-    /// Hides the groups that the live generation has not joined but covers with wider addresses.
-    fn hide_covered(&mut self, env: &mut Env) {
-        let Some(live) = env.common.live else { return };
+    /// Hides the groups that the live generation has not joined but covers with wider addresses. Returns the addresses on
+    /// which the live generation can serve clients.
+    fn hide_covered(&mut self, env: &mut Env) -> Vec<Endpoint> {
+        let Some(live) = env.common.live else {
+            return Vec::new();
+        };
         let serving = self.endpoints(live);
         let covered = |at: Endpoint| at.transport == Transport::Tcp && at.is_covered_by(&serving);
         for group in &mut self.groups {
@@ -388,6 +391,7 @@ impl Table {
                 group.hide(env);
             }
         }
+        serving
     }
 }
 

@@ -12,6 +12,7 @@ mod pending;
 mod respond;
 
 use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::os::unix::net;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ const TEMPORARY: [io::ErrorKind; 3] = [
 const MOST_WITHOUT_PLACE: u64 = 256;
 
 /// How to handle a connection that no program accepts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UnclaimedPolicy {
     /// Let it wait.
     #[default]
@@ -59,8 +60,27 @@ pub enum UnclaimedPolicy {
     Take,
     /// Forward it to the live generation.
     Forward,
+    /// Forward it if the client has connected to one of these addresses, where the live generation has another socket.
+    /// `0.0.0.0` stands for all IPv4 addresses. Otherwise, let it wait: if it was forwarded, it would come straight back.
+    ForwardTo(Vec<IpAddr>),
     /// Respond to it if it speaks HTTP, and let it wait otherwise.
     Respond,
+}
+
+const ALL_IPV4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+impl UnclaimedPolicy {
+    /// Whether to forward a connection to this address.
+    pub fn forwards(&self, to: IpAddr) -> bool {
+        match self {
+            Self::Forward => true,
+            Self::ForwardTo(served) => {
+                let to = to.to_canonical();
+                served.contains(&to) || to.is_ipv4() && served.contains(&ALL_IPV4)
+            }
+            Self::Wait | Self::Take | Self::Respond => false,
+        }
+    }
 }
 
 /// The state that the unclaimed connections of all addresses share. Connections beyond the limits wait in the accept
@@ -290,6 +310,9 @@ async fn handle(
     let Ok(stream) = accepted(socket) else {
         return;
     };
+    let Ok(to) = stream.local_addr() else {
+        return;
+    };
     let mut client = PendingConnection {
         stream,
         received: Vec::new(),
@@ -300,10 +323,12 @@ async fn handle(
     };
     let mut number = None;
     loop {
-        let responds = match *policy.borrow_and_update() {
-            UnclaimedPolicy::Forward => break,
-            UnclaimedPolicy::Respond => true,
-            UnclaimedPolicy::Wait | UnclaimedPolicy::Take => false,
+        let responds = {
+            let policy = policy.borrow_and_update();
+            if policy.forwards(to.ip()) {
+                break;
+            }
+            *policy == UnclaimedPolicy::Respond
         };
         tokio::select! {
             biased;

@@ -23,6 +23,7 @@ use super::Table;
 use super::group::{Group, Sweep};
 use super::types::{Env, GroupId, Listener, ListenerId, Op, Sight, TableInput};
 use crate::reload::Time;
+use crate::socket::Endpoint;
 
 /// The minimum time to keep a listener after the switch: another CPU may have chosen it with the old steering program
 /// but not queued the connection yet.
@@ -58,12 +59,14 @@ impl Table {
         Ok(())
     }
 
-    /// Closes the abandoned groups whose time is up. Returns when to close the next one.
-    pub(super) fn remove_abandoned(&mut self, env: &mut Env) -> Option<Time> {
+    /// Closes the abandoned groups whose time is up. Returns when to close the next one. `serving`: the addresses on
+    /// which the live generation can serve clients.
+    pub(super) fn remove_abandoned(&mut self, serving: &[Endpoint], env: &mut Env) -> Option<Time> {
         let mut next = None;
-        self.groups.retain_mut(|group| match group.ends_at(env) {
+        let groups = &mut self.groups;
+        groups.retain_mut(|group| match group.ends_at(serving, env) {
             Some(at) if at <= env.now => {
-                group.end(env);
+                group.end(serving, env);
                 false
             }
             at => {

@@ -358,43 +358,4 @@ impl Group {
             let _ = env.kernel.perform(Op::RestorePath { listener });
         }
     }
-
-    /// Sets the policy for connections that no program accepts.
-    pub(super) fn set_policy(&mut self, env: &mut Env) {
-        let policy = match env.common.live {
-            Some(_) if env.common.responds && self.receiver() == Owner::Waiting => {
-                UnclaimedPolicy::Respond
-            }
-            Some(_) if self.is_hidden() => UnclaimedPolicy::Forward,
-            Some(id) if self.may_serve(id) => UnclaimedPolicy::Forward,
-            None if env.common.responds => UnclaimedPolicy::Respond,
-            // A program that a newer one replaces may reach its first `accept` just before the stop signal kills it.
-            None if env.common.reloading => UnclaimedPolicy::Take,
-            Some(_) | None => UnclaimedPolicy::Wait,
-        };
-        if policy != self.policy {
-            self.policy = policy;
-            let group = self.id;
-            let _ = env.kernel.perform(Op::SetPolicy { group, policy });
-        }
-    }
-
-    /// Starts the missing forwarders. If some fail, starts the rest and returns the last error.
-    pub(super) fn start_forwarding(&mut self, env: &mut Env) -> io::Result<()> {
-        let mut result = Ok(());
-        if !self.may_accept() {
-            return result;
-        }
-        for listener in &mut self.listeners {
-            let held = matches!(listener.owner, Owner::Next | Owner::Waiting);
-            let wanted = listener.retired || env.common.responds && held;
-            if wanted && !listener.forwards {
-                let id = listener.id;
-                let started = env.kernel.perform(Op::Forward { listener: id });
-                listener.forwards = started.is_ok();
-                result = started.and(result);
-            }
-        }
-        result
-    }
 }

@@ -8,6 +8,7 @@ use super::types::{
     AddressEvent, Env, Joining, Listener, ListenerId, ListenerPhase, Op, Origin, Owner,
 };
 use crate::reload::{GenId, Time};
+use crate::socket::Endpoint;
 
 /// How long to keep an address that the previous generation had but the live one has not opened. A program may open its
 /// addresses one by one, and the clients of the last one wait in the meantime.
@@ -275,6 +276,14 @@ impl Group {
             && self.adopted.as_ref().is_some_and(closed)
     }
 
+    /// Whether a program probably listened here only to check whether its port is free: no generation listened here when
+    /// it went live, and the live one is `serving` an address that covers this one or a part of it.
+    pub(super) fn was_check(&self, serving: &[Endpoint]) -> bool {
+        let fresh = |adopted: &Adopted| !adopted.established;
+        let overlaps = |own: Endpoint| serving.iter().any(|other| other.overlaps(&own));
+        self.adopted.as_ref().is_some_and(fresh) && self.endpoint.is_some_and(overlaps)
+    }
+
     /// Records that another generation has become live. `owed`: whether clients expected the address until now, and no
     /// other address of the new generation covers it.
     pub(super) fn went_live(&mut self, live: GenId, owed: bool, env: &mut Env) {
@@ -296,14 +305,12 @@ impl Group {
 
     /// Returns when to close a group that a program opened but where the live generation does not listen. The group is
     /// kept while another generation still listens there, and during a reload in which the live generation closed it.
-    pub(super) fn ends_at(&mut self, env: &mut Env) -> Option<Time> {
+    pub(super) fn ends_at(&mut self, serving: &[Endpoint], env: &mut Env) -> Option<Time> {
         let serves = env.common.live.is_none_or(|live| self.may_serve(live));
-        if let Some(adopted) = &mut self.adopted
-            && adopted.closed == Closed::ByLive
-            && env.common.reloading
-            && !serves
-        {
-            adopted.closed = Closed::DuringReload;
+        let adopted = self.adopted.as_ref()?;
+        let by_live = adopted.closed == Closed::ByLive && !adopted.hidden && !serves;
+        if by_live && env.common.reloading && !self.was_check(serving) {
+            self.adopted.as_mut()?.closed = Closed::DuringReload;
             self.report(AddressEvent::ClosedDuringReload, env);
         }
         let left = |one: &Listener| {
@@ -324,13 +331,11 @@ impl Group {
         }))
     }
 
-    /// Closes the address, because no generation opened it in time. Connections to a hidden one are not refused.
-    pub(super) fn end(&mut self, env: &mut Env) {
-        if self
-            .adopted
-            .as_ref()
-            .is_some_and(|adopted| adopted.served && !adopted.hidden)
-        {
+    /// Closes the address, because no generation opened it in time. Connections to a hidden one are not refused, and no
+    /// client relies on one that was only a check.
+    pub(super) fn end(&mut self, serving: &[Endpoint], env: &mut Env) {
+        let served = self.adopted.as_ref().is_some_and(|adopted| adopted.served);
+        if served && !self.is_hidden() && !self.was_check(serving) {
             self.report(AddressEvent::Closed, env);
         }
         self.remove(env);

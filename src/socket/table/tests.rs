@@ -8,250 +8,19 @@ mod moves;
 mod promises;
 mod rules;
 mod setting;
+mod settings;
 mod world;
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::explore::{Exploration, Report};
 use self::rules::Rule;
 use self::setting::{Budget, Move, Setting};
+use self::settings::{listed, only, settings};
 use self::world::World;
 use super::Owner;
-use crate::socket::{Endpoint, Transport};
-
-fn endpoint(text: &str) -> Endpoint {
-    Endpoint::from(text.parse::<SocketAddr>().expect("the text is an address"))
-}
-
-fn at(text: &str) -> Option<Endpoint> {
-    Some(endpoint(text))
-}
-
-fn only(generations: u8) -> Budget {
-    Budget {
-        generations,
-        ..Budget::default()
-    }
-}
-
-/// Returns a setting with one `--listen` address.
-fn listed(name: &'static str, budget: Budget) -> Setting {
-    Setting {
-        name,
-        listed: vec![at(WEB)],
-        opened: Vec::new(),
-        multipath: false,
-        budget,
-    }
-}
-
-/// Returns a setting in which each generation opens its own addresses: the first list is for the first generation.
-fn opened(name: &'static str, opened: &[&[&str]], budget: Budget) -> Setting {
-    let endpoints = |all: &&[&str]| all.iter().map(|text| endpoint(text)).collect();
-    Setting {
-        listed: Vec::new(),
-        opened: opened.iter().map(endpoints).collect(),
-        ..listed(name, budget)
-    }
-}
-
-const WEB: &str = "127.0.0.1:80";
-const ALL: &str = "0.0.0.0:80";
-const OTHER: &str = "127.0.0.1:81";
-/// All generations open the same address.
-const SAME: &[&[&str]] = &[&[WEB], &[WEB], &[WEB]];
-
-fn settings() -> Vec<Setting> {
-    let mut all = with_listed_addresses();
-    all.extend(with_opened_addresses());
-    all
-}
-
-fn with_listed_addresses() -> Vec<Setting> {
-    let client = Budget {
-        clients: 1,
-        ..only(2)
-    };
-    let failure = Budget {
-        failures: 1,
-        ..client
-    };
-    vec![
-        listed("a client", client),
-        listed("three generations", only(3)),
-        listed("ops that fail", failure),
-        listed(
-            "a listener is shut down",
-            Budget {
-                closes: 1,
-                returns: 1,
-                ..only(2)
-            },
-        ),
-        listed(
-            "strangers",
-            Budget {
-                strangers: 1,
-                ..only(2)
-            },
-        ),
-        listed(
-            "probes",
-            Budget {
-                probes: 2,
-                returns: 1,
-                ..only(2)
-            },
-        ),
-        listed(
-            "responses",
-            Budget {
-                responses: 1,
-                ..failure
-            },
-        ),
-        listed(
-            "responses that can't be stopped",
-            Budget {
-                responses: 1,
-                failures: 2,
-                ..only(1)
-            },
-        ),
-        listed(
-            "new connections wait, then get a response",
-            Budget {
-                holds: 2,
-                responses: 1,
-                ..failure
-            },
-        ),
-        Setting {
-            listed: vec![None],
-            ..listed("a path", failure)
-        },
-        Setting {
-            listed: vec![at(WEB), None],
-            ..listed(
-                "two addresses",
-                Budget {
-                    failures: 1,
-                    returns: 1,
-                    ..only(2)
-                },
-            )
-        },
-    ]
-}
-
-fn with_opened_addresses() -> Vec<Setting> {
-    let client = Budget {
-        clients: 1,
-        ..only(2)
-    };
-    let failure = Budget {
-        failures: 1,
-        ..only(2)
-    };
-    let closes = Budget {
-        closes: 1,
-        ..only(2)
-    };
-    let datagrams = Endpoint {
-        transport: Transport::Udp,
-        ..endpoint(WEB)
-    };
-    vec![
-        opened("opened", SAME, client),
-        opened("opened by three generations", SAME, only(3)),
-        opened("opened, with ops that fail", SAME, failure),
-        opened(
-            "new connections to opened addresses wait",
-            &[&[WEB], &[ALL]],
-            Budget {
-                holds: 2,
-                responses: 1,
-                ..client
-            },
-        ),
-        opened("opened twice", &[&[WEB, WEB], &[WEB]], closes),
-        opened(
-            "moved",
-            &[&[WEB], &[ALL], &[WEB]],
-            Budget {
-                failures: 1,
-                ..only(3)
-            },
-        ),
-        opened(
-            "an address that is no longer opened",
-            &[&[WEB], &[OTHER]],
-            client,
-        ),
-        opened(
-            "addresses that are closed and moved",
-            &[&[WEB, OTHER], &[OTHER], &[WEB]],
-            Budget {
-                closes: 2,
-                returns: 1,
-                ..only(3)
-            },
-        ),
-        opened(
-            "an address that is closed during a reload",
-            &[&[WEB, WEB], &[WEB]],
-            Budget {
-                closes: 1,
-                ..client
-            },
-        ),
-        opened(
-            "closed and opened again",
-            &[&[WEB, WEB]],
-            Budget {
-                clients: 1,
-                closes: 1,
-                ..only(1)
-            },
-        ),
-        Setting {
-            multipath: true,
-            ..opened(
-                "multipath",
-                SAME,
-                Budget {
-                    closes: 1,
-                    ..failure
-                },
-            )
-        },
-        Setting {
-            listed: vec![at(WEB)],
-            ..opened(
-                "addresses passed and opened",
-                SAME,
-                Budget {
-                    clients: 1,
-                    ..failure
-                },
-            )
-        },
-        Setting {
-            opened: vec![vec![datagrams]; 2],
-            ..opened(
-                "datagrams",
-                SAME,
-                Budget {
-                    closes: 1,
-                    ..failure
-                },
-            )
-        },
-    ]
-}
 
 /// Explores all settings once for all tests, on two threads, and prints a report.
 fn explored() -> &'static [Report] {
@@ -328,6 +97,11 @@ fn exhaustive_a_switch_changes_every_address_or_none() {
 #[test]
 fn exhaustive_no_connection_is_forwarded_in_a_loop() {
     holds(Rule::NoLoop);
+}
+
+#[test]
+fn exhaustive_no_connection_waits_beside_the_socket_that_serves_its_address() {
+    holds(Rule::ForwardedToNarrower);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Programs that move from an address to a wider one that covers it. The kernel prefers the narrower address, so
-//! without extra care new connections would miss the new generation.
+//! without extra care new connections would miss the new generation. And programs that move to a narrower one.
+
+use std::collections::HashSet;
 
 use socket2::Protocol;
 
-use super::adopting::{ANY, address, bound, leave, none, open_own, settle};
+use super::adopting::{ANY, REST_AND_MORE, address, bound, leave, none, open_own, settle};
 use super::*;
 
 /// Moves to the wider address and back again, under load.
@@ -61,6 +63,39 @@ async fn waiting_connections_are_forwarded_to_the_covering_address() {
     let answered = thread::spawn(move || answer(&mut *waits));
     until("the connection is answered", || answered.is_finished()).await;
     assert_eq!(answered.join().unwrap().unwrap(), 2);
+    wide.program.ask_to_stop();
+}
+
+/// A program first listens on all addresses to check its port. A connection to an address that it does not serve waits,
+/// and does not go round in circles.
+#[tokio::test]
+async fn connections_that_wait_at_a_wider_address_are_forwarded_to_the_narrower_one() {
+    let (mut sockets, adopter) = none();
+    let check = bound("0.0.0.0:0".parse().unwrap(), Protocol::TCP);
+    let all = address(&check);
+    adopter.join(id(1), check, 5).unwrap();
+    let local = |last| SocketAddr::from(([127, 0, 0, last], all.port()));
+    let [served, other] = [1, 2].map(|last| To::Tcp(local(last)).connect().unwrap());
+    let (served, other) = (answers(vec![served]), answers(vec![other]));
+    adopter.orphan_unheld(id(1), HashSet::new()).unwrap();
+    let narrow = open_own(&adopter, 1, local(1));
+    sockets.switch(id(1)).unwrap();
+    until("the connection is answered", || served.is_finished()).await;
+    assert_eq!(served.join().unwrap(), [1]);
+    let late = To::Tcp(local(2)).connect().unwrap();
+    let late = answers(vec![late]);
+    tokio::time::sleep(REST_AND_MORE).await;
+    assert!(!other.is_finished() && !late.is_finished());
+    let wide = open_own(&adopter, 1, all);
+    until("both are answered", || {
+        other.is_finished() && late.is_finished()
+    })
+    .await;
+    assert_eq!(
+        (other.join().unwrap(), late.join().unwrap()),
+        (vec![1], vec![1])
+    );
+    narrow.program.ask_to_stop();
     wide.program.ask_to_stop();
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{App, PYTHON, installed_or_skip, wait_until_serving};
 use crate::harness::request_loop::RequestLoop;
-use crate::harness::{TIMEOUT, http, say, until};
+use crate::harness::{Event, TIMEOUT, http, say, until};
 
 /// A server that changes its listener on request: `/again` listens again with other backlogs, `/reopen` closes the
 /// socket and opens another one, and `/shut` shuts the socket down and listens again.
@@ -89,6 +89,68 @@ fn a_program_that_checks_its_port_first_loses_no_request() {
         "{:?}",
         outcome.slowest
     );
+    run.quit();
+}
+
+/// A server that first listens on all addresses for a moment, to find out whether its port is free, and then listens only
+/// on one. Does so again on `/restart`.
+const CHECKS_WIDER: &str = "
+import select
+told, tell = socket.socketpair()
+def act(path):
+    if path == '/restart': tell.send(b'!')
+    return f'generation {generation}'
+for n in range(9):
+    for host in ('0.0.0.0', '::'):
+        check = open_socket(host)
+        time.sleep(.05)
+        check.close()
+    s = open_socket()
+    print('listening', n, flush=True)
+    while s in select.select([s, told], [], [])[0]:
+        c, _ = s.accept()
+        threading.Thread(target=answer, args=(c, act), daemon=True).start()
+    told.recv(1)
+    s.close()
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn a_program_may_check_its_port_on_all_addresses_and_then_listen_on_one() {
+    if !installed_or_skip(PYTHON) {
+        return;
+    }
+    let app = App::python(CHECKS_WIDER);
+    let mut run = app.run().spawn();
+    run.expect("listening");
+    // The first requests wait in the socket that the program only checks with.
+    let asking = RequestLoop::start(app.address());
+    assert_eq!(run.live(), 1);
+    for n in 1..=3 {
+        asking.more(20);
+        run.get("/restart");
+        run.wait_for_line(1, &format!("listening {n}"));
+    }
+    for generation in 2..=6 {
+        asking.more(20);
+        app.save(&format!("{CHECKS_WIDER}# {generation}"));
+        assert_eq!(run.live(), generation);
+        run.wait_until_gone(generation - 1);
+    }
+    asking.more(20);
+    let outcome = asking.assert_none_lost();
+    say(&format!(
+        "a program that checks a wider address first: 3 restarts, 5 reloads, {} requests, none lost, the slowest took {:?}",
+        outcome.succeeded, outcome.slowest
+    ));
+    assert!(
+        outcome.slowest < Duration::from_secs(2),
+        "{:?}",
+        outcome.slowest
+    );
+    let warned = |event: &&Event| event.is("message") && event.text("level") == "warning";
+    let warning = run.so_far().iter().find(warned).map(ToString::to_string);
+    assert_eq!(warning, None);
     run.quit();
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::kernel::Model;
+use super::rules::RULES;
 use super::setting::LONG;
 use super::setting::Step;
 use super::world::World;
@@ -143,6 +144,6 @@ impl Rename {
         model.promises.rename(|group| self.group(group));
         model.fallible = 0;
         model.astray.clear();
-        model.checked = [0; 10];
+        model.checked = [0; RULES];
     }
 }

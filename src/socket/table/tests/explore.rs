@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use super::rules::Rule;
+use super::rules::{RULES, Rule};
 use super::setting::{Failing, Move, Setting};
 use super::world::World;
 
@@ -17,7 +17,7 @@ pub(super) struct Report {
     pub(super) edges: u64,
     deepest: usize,
     took: Duration,
-    pub(super) checked: [u64; 10],
+    pub(super) checked: [u64; RULES],
     pub(super) broken: Vec<(Rule, String)>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Exploration<'a> {
     /// For each state, the next state if all parties cooperate, or the state itself if it is at rest.
     cooperations: Vec<u32>,
     edges: u64,
-    checked: [u64; 10],
+    checked: [u64; RULES],
     broken: Vec<(Rule, String)>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Exploration<'a> {
             origins: Vec::new(),
             cooperations: Vec::new(),
             edges: 0,
-            checked: [0; 10],
+            checked: [0; RULES],
             broken: Vec::new(),
         };
         let mut layer = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::promises::Promises;
-use super::rules::{Rule, Serving};
+use super::rules::{RULES, Rule, Serving};
 use super::setting::{Client, Failing, Step};
 use crate::os::Queue;
 use crate::reload::{GenId, Time};
@@ -26,6 +26,8 @@ pub(super) struct Array {
     /// The listener that a unix socket's path leads to.
     pub(super) linked: Option<ListenerId>,
     pub(super) policy: UnclaimedPolicy,
+    /// Whether a program has opened sockets here.
+    pub(super) opened: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,7 +83,7 @@ pub(super) struct Model {
     pub(super) emptied: Option<GroupId>,
     pub(super) promises: Promises,
     pub(super) broken: Vec<(Rule, String)>,
-    pub(super) checked: [u64; 10],
+    pub(super) checked: [u64; RULES],
 }
 
 pub(super) const PROBE_PORT: u16 = 4000;
@@ -115,7 +117,7 @@ impl Model {
             emptied: None,
             promises: Promises::default(),
             broken: Vec::new(),
-            checked: [0; 10],
+            checked: [0; RULES],
         }
     }
 
@@ -189,6 +191,7 @@ impl Model {
         self.socks.insert(listener, sock);
         if let Some(array) = self.arrays.get_mut(&group) {
             array.members.push(Some(listener));
+            array.opened |= held.is_some();
         }
         self.emptied = self.emptied.filter(|emptied| *emptied != group);
     }
@@ -246,6 +249,7 @@ impl Model {
                     program: None,
                     linked: None,
                     policy: UnclaimedPolicy::Wait,
+                    opened: false,
                 };
                 self.arrays.insert(group, array);
             }

@@ -1,5 +1,7 @@
 //! The moves that are possible in a world, and the next move if all parties cooperate.
 
+use std::net::IpAddr;
+
 use super::rules::{Rule, Serving};
 use super::setting::{Client, Life, Move, Setting, Step};
 use super::world::World;
@@ -121,11 +123,15 @@ impl World {
             if self.budget.clients > 0 {
                 let groups = self.model.arrays.keys();
                 let visible = groups.filter(|group| !self.model.is_hidden(**group));
-                let landings = visible.flat_map(|group| self.model.landings(*group));
-                let mut landings: Vec<ListenerId> = landings.flatten().collect();
+                let landings = visible.flat_map(|group| {
+                    let landings = self.model.landings(*group).into_iter().flatten();
+                    let to = self.model.destinations(*group);
+                    landings.flat_map(move |at| to.clone().into_iter().map(move |to| (at, to)))
+                });
+                let mut landings: Vec<(ListenerId, IpAddr)> = landings.collect();
                 landings.sort_unstable();
                 landings.dedup();
-                moves.extend(landings.into_iter().map(Move::Connect));
+                moves.extend(landings.into_iter().map(|(at, to)| Move::Connect(at, to)));
             }
             return;
         };
@@ -146,20 +152,14 @@ impl World {
         if !sock.forwards {
             return;
         }
-        match self.model.arrays[&sock.group].policy {
-            UnclaimedPolicy::Wait | UnclaimedPolicy::Take => {}
-            UnclaimedPolicy::Respond => moves.push(Move::Respond503),
-            UnclaimedPolicy::Forward => {
-                let groups = self.model.arrays.keys();
-                // A hidden group's connections are forwarded to the group that covers it.
-                let reached = match self.model.is_hidden(sock.group) {
-                    true => groups.copied().find(|group| !self.model.is_hidden(*group)),
-                    false => Some(sock.group),
-                };
-                let landings = reached.map(|group| self.model.landings(group));
-                let landings = landings.into_iter().flatten().flatten();
-                moves.extend(landings.filter(|at| *at != client.at).map(Move::Forward));
-            }
+        if self.model.arrays[&sock.group].policy == UnclaimedPolicy::Respond {
+            moves.push(Move::Respond503);
+        }
+        if self.model.is_taken(client) {
+            let reached = self.model.forwarded_to(client);
+            let landings = reached.map(|group| self.model.landings(group));
+            let landings = landings.into_iter().flatten().flatten();
+            moves.extend(landings.filter(|at| *at != client.at).map(Move::Forward));
         }
     }
 
@@ -198,7 +198,7 @@ impl World {
             | Move::ShutDown(_)
             | Move::Unhold(_)
             | Move::StrangerComes(_)
-            | Move::Connect(_) => None,
+            | Move::Connect(..) => None,
         };
         let ranked = moves
             .iter()

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::kernel::Model;
 use super::rules::{Rule, Serving};
+use super::setting::{Life, Step};
 use super::world::World;
 use crate::reload::GenId;
 use crate::socket::table::{AddressEvent, GroupId, ListenerId, TableInput};
@@ -72,6 +73,28 @@ impl Model {
 }
 
 impl World {
+    /// Checks that a connection does not wait beside the socket in which it would be served, unless a program may still
+    /// accept it for all that the table knows.
+    pub(super) fn check_narrower(&mut self) {
+        let model = &mut self.model;
+        let (Serving::Live(id), Some(client)) = (model.serving, model.client) else {
+            return;
+        };
+        let sock = &model.socks[&client.at];
+        let mut all = self.generations.iter();
+        let died = all.any(|one| one.life == Life::Dead && !one.draining);
+        let claimed = sock.held.is_some() || died || model.disturbed || model.unsteered;
+        let reached = model.forwarded_to(client);
+        let elsewhere = reached.filter(|reached| *reached != sock.group);
+        let served = elsewhere.is_some_and(|reached| model.listens(reached, id));
+        if client.step == Step::Queued && served && !claimed {
+            let taken = model.is_taken(client);
+            model.check(Rule::ForwardedToNarrower, taken, |_| {
+                format!("{client:?} waits although {id} listens in {reached:?}")
+            });
+        }
+    }
+
     /// A program closes a socket.
     pub(super) fn unhold(&mut self, listener: ListenerId) {
         self.budget.closes -= 1;

@@ -1,6 +1,7 @@
 //! The promises that are checked after each op and each input.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::kernel::{Member, Model, PROBE_PORT};
 use crate::reload::GenId;
@@ -29,12 +30,18 @@ pub(super) enum Rule {
     AllOrNothing,
     /// No connection is forwarded to the listener that it came from.
     NoLoop,
+    /// A connection that no program accepts is forwarded if the live generation serves its address with another socket,
+    /// which the kernel prefers for new connections.
+    ForwardedToNarrower,
     /// No program is given a listener from which a forwarder or another running program still accepts.
     NotShared,
     /// Every listener that can be closed is eventually closed, and every waiting connection is eventually served. After
     /// that, the table has no more deadlines.
     ComesToRest,
 }
+
+/// The number of rules.
+pub(super) const RULES: usize = Rule::ComesToRest as usize + 1;
 
 /// The generation that must get new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,9 +129,12 @@ impl Model {
     }
 
     fn is_forwarded(&self, group: GroupId, member: Member) -> bool {
+        self.arrays[&group].policy == UnclaimedPolicy::Forward && self.is_forwarder(member)
+    }
+
+    fn is_forwarder(&self, member: Member) -> bool {
         let sock = member.and_then(|listener| self.socks.get(&listener));
-        self.arrays[&group].policy == UnclaimedPolicy::Forward
-            && sock.is_some_and(|sock| sock.forwards)
+        sock.is_some_and(|sock| sock.forwards)
     }
 
     /// Returns the groups where a connection may land in a stranger's socket.
@@ -212,21 +222,23 @@ impl Model {
                     format!("held: {landings:?}")
                 });
             }
-            let loops = landings
-                .iter()
-                .any(|member| self.is_forwarded(group, *member));
+            let taken = |member: &Member| self.is_forwarder(*member);
+            let to = self.destinations(group);
+            let forwards = |to: &IpAddr| self.arrays[&group].policy.forwards(*to);
+            let loops = to.iter().any(forwards) && landings.iter().any(taken);
             let calm = self.disturbed || self.unsteered || !loops;
             self.check(Rule::NoLoop, calm, |_| format!("{landings:?} in {group:?}"));
         }
     }
 
     /// Whether a connection that lands in this member may stay there: no forwarder takes it, so that it waits for the
-    /// next generation. Always true while hotrun responds, or if a program itself has opened sockets in the group.
+    /// next generation. Always true while hotrun responds, or if a program itself has opened sockets in the group: then
+    /// the next generation gets none of hotrun's.
     fn may_wait(&self, group: GroupId, member: Member) -> bool {
         let sock = member.and_then(|listener| self.socks.get(&listener));
-        let mut all = self.socks.values().filter(|sock| sock.group == group);
-        let responds = self.arrays[&group].policy == UnclaimedPolicy::Respond;
-        responds || sock.is_some_and(|sock| !sock.forwards) || all.any(|sock| sock.own)
+        let array = &self.arrays[&group];
+        let responds = array.policy == UnclaimedPolicy::Respond;
+        responds || array.opened || sock.is_some_and(|sock| !sock.forwards)
     }
 
     pub(super) fn shared(&self, id: GenId) -> bool {

@@ -1,5 +1,6 @@
 //! The settings of explorations, and the possible moves.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::reload::{GenId, Time};
@@ -79,8 +80,8 @@ pub(super) enum Move {
     Unhold(ListenerId),
     StrangerComes(GroupId),
     StrangerGoes(GroupId),
-    /// The kernel chooses this member for a client's first packet.
-    Connect(ListenerId),
+    /// The kernel chooses this member for the first packet of a client that connects to this address.
+    Connect(ListenerId, IpAddr),
     /// The client's connection becomes visible to scans.
     Appear,
     /// The client's handshake completes.
@@ -120,6 +121,8 @@ pub(super) enum Step {
 /// A client that is connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Client {
+    /// The address that the client has connected to.
+    pub(super) to: IpAddr,
     pub(super) at: ListenerId,
     pub(super) step: Step,
 }

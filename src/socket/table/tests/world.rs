@@ -68,6 +68,7 @@ impl World {
             format!("overdue: {deadline:?}")
         });
         self.model.check_after();
+        self.check_narrower();
     }
 
     /// Keeps `disturbed` set until the table knows of every shutdown, and no group contains another process's socket.
@@ -139,7 +140,7 @@ impl World {
             Move::Unhold(listener) => self.unhold(listener),
             Move::StrangerComes(_)
             | Move::StrangerGoes(_)
-            | Move::Connect(_)
+            | Move::Connect(..)
             | Move::Appear
             | Move::Complete
             | Move::Accept
@@ -190,25 +191,22 @@ impl World {
 
     /// Performs a move that the table does not see.
     fn outside(&mut self, action: Move) {
-        let client = |at, step| Some(Client { at, step });
         match action {
             Move::StrangerComes(group) => {
                 self.budget.strangers -= 1;
                 self.model.stranger_comes(group);
             }
             Move::StrangerGoes(group) => self.model.stranger_goes(group),
-            Move::Connect(at) => {
+            Move::Connect(at, to) => {
                 self.budget.clients -= 1;
                 let since = self.model.now;
-                self.model.client = client(at, Step::Chosen { since });
+                let step = Step::Chosen { since };
+                self.model.client = Some(Client { to, at, step });
             }
             Move::Appear => self.model.appear(),
-            Move::Complete => {
-                let at = self.model.client.map(|client| client.at);
-                self.model.client = at.and_then(|at| client(at, Step::Queued));
-            }
+            Move::Complete => self.model.queue_client(None),
             Move::Accept | Move::Respond503 => self.model.client = None,
-            Move::Forward(at) => self.model.client = client(at, Step::Queued),
+            Move::Forward(at) => self.model.queue_client(Some(at)),
             Move::Scan(index) => self.model.scan(index),
             Move::Prepare
             | Move::Join(_)
