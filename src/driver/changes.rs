@@ -71,12 +71,14 @@ impl Driver {
         self.feed.report(Report::Changed(paths));
         let restarts = actions.remove(&RuleAction::Restart);
         let builds = actions.get(&RuleAction::Build);
-        for paths in [&restarts, &builds.cloned()].into_iter().flatten() {
-            self.hooks.changed(paths);
-        }
-        let (restarts, builds) = (restarts.is_some(), builds.is_some());
+        let acted_on = restarts.iter().chain(builds).flatten().cloned();
+        let acted_on = Vec::from_iter(acted_on);
+        let (mut restarts, builds) = (restarts.is_some(), builds.is_some());
         if restarts || builds {
-            self.builds.suspicion.changed(seen, any_is_new);
+            self.hooks.changed(&acted_on);
+            let suspicion = &mut self.builds.suspicion;
+            let often = suspicion.changed(seen, &acted_on, any_is_new);
+            restarts |= self.find_writer(&often);
         }
         // Commands come first, because they may generate sources.
         for (action, paths) in actions.into_iter().rev() {
@@ -167,6 +169,25 @@ impl Driver {
         }
     }
 
+    /// Names files that have changed often without a start. Returns whether to restart the program to find out whether
+    /// it writes them.
+    fn find_writer(&mut self, often: &[PathBuf]) -> bool {
+        if often.is_empty() {
+            return false;
+        }
+        let text = format!("{} changed again and again", self.named(often));
+        let restarts = self.adopts && self.builds.suspicion.needs_start(often);
+        if restarts {
+            let text = text + "; restarting once to find out whether the program does that";
+            self.feed.message(Level::Info, text, None);
+        } else if self.reported.once.insert("repeated changes") {
+            let option = self.options(often, |pattern| format!("--ignore '{pattern}'"));
+            let hint = format!("if a program does that, use `{option}`");
+            self.feed.message(Level::Info, text, Some(hint));
+        }
+        restarts
+    }
+
     /// Whether this file has not been named as written by the program or a run. It counts as named from now on.
     fn is_unnamed(&mut self, path: &Path) -> bool {
         let name = (path.to_owned(), OsString::new());
@@ -182,6 +203,11 @@ impl Driver {
             RuleAction::Ignore => return false,
             RuleAction::Signal(_) => return true,
             RuleAction::Restart => return !trigger.explains(paths, changed),
+            // The build that comes before the start must not be cancelled again and again.
+            RuleAction::Build if self.builds.suspicion.needs_start(paths) && self.adopts => {
+                trigger.postpone();
+                return false;
+            }
             RuleAction::Build => (trigger.judge(paths, changed), "the build".to_owned()),
             RuleAction::Run(line) => {
                 let trigger = &mut self.commands.entry(line.clone()).or_default().trigger;

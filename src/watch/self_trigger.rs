@@ -150,6 +150,15 @@ impl SelfTrigger {
         self.pause.take_if(|_| is_due).is_some()
     }
 
+    /// Postpones the next run until the current one has ended, and for as long as that one took.
+    pub const fn postpone(&mut self) {
+        self.pause = Some(Pause {
+            at_least: Duration::ZERO,
+            times: 1,
+            cancels: false,
+        });
+    }
+
     /// Records that a run was seen writing this file. Returns whether the write can be ignored. The first one cannot,
     /// because the run may have read the file before.
     pub fn caught(&mut self, path: &Path) -> bool {
@@ -237,7 +246,7 @@ impl SelfTrigger {
 
 /// By how much the times of two writes in consecutive runs may differ and still count as almost the same. The first
 /// write came this long after the start of its run. Sooner or later, the times at which a user saves differ by more.
-fn almost(after: Duration) -> Duration {
+pub(super) fn almost(after: Duration) -> Duration {
     Duration::from_millis(150) + after / 20
 }
 

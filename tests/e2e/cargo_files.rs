@@ -15,7 +15,7 @@ fn prints(word: &str) -> String {
     format!("fn main() {{ println!(\"{word}\"); loop {{ std::thread::park() }} }}\n")
 }
 
-fn package(files: &[(&str, &str)]) -> Project {
+pub(crate) fn package(files: &[(&str, &str)]) -> Project {
     let project = Project::new();
     write(&project, "Cargo.toml", MANIFEST);
     write(&project, "src/main.rs", &prints("one"));
@@ -25,21 +25,21 @@ fn package(files: &[(&str, &str)]) -> Project {
     project
 }
 
-fn write(project: &Project, name: &str, text: &str) {
+pub(crate) fn write(project: &Project, name: &str, text: &str) {
     let path = project.work().join(name);
     let parent = path.parent().expect("a file has a parent");
     fs::create_dir_all(parent).expect("can create the parent directory");
     fs::write(path, text).expect("can write the file");
 }
 
-fn start(project: &Project, line: &str) -> Running {
+pub(crate) fn start(project: &Project, line: &str) -> Running {
     let run = Run::new(project).program(line.split_whitespace());
     run.spawn()
 }
 
 /// Waits until a program prints this line.
 #[track_caller]
-fn assert_prints(run: &mut Running, line: &str) {
+pub(crate) fn assert_prints(run: &mut Running, line: &str) {
     let prints = |event: &crate::harness::Event| event.is("output") && event.text("text") == line;
     run.expect_that(line, BUILD_TIMEOUT, prints);
 }

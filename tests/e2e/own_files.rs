@@ -1,8 +1,10 @@
 //! Tests programs that write files beside their sources.
 
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Event, Project, Run, Running, apps};
+use crate::cargo_files::{assert_prints, package, start, write};
+use crate::harness::{BUILD_TIMEOUT, Event, Project, Run, Running, apps};
 
 /// Many times the debounce: if nothing happens for this long, nothing will.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -97,7 +99,7 @@ fn a_user_who_saves_again_and_again_while_the_program_starts_loses_no_save() {
     run.live();
     for version in 1..=10 {
         project.save("source", &format!("save {version}\n"));
-        std::thread::sleep(Duration::from_millis(300));
+        sleep(Duration::from_millis(300));
     }
     run.wait_for_version("save 10");
     for version in 11..=13 {
@@ -118,5 +120,97 @@ fn hc08_files_that_a_program_writes_trigger_no_start_if_they_are_ignored_as_the_
     run.wait_for_version("v2");
     assert_eq!(settle(&mut run), 2);
     assert!(!run.so_far().iter().any(|event| event.mentions("app.")));
+    run.quit();
+}
+
+#[test]
+fn hc08_a_program_that_replaces_a_file_long_after_every_start_is_soon_started_only_by_edits() {
+    let project = Project::new();
+    project.save("source", "v1\n");
+    let server = apps::std().server.display().to_string();
+    // Nobody sees who replaces a file, unless the call is intercepted.
+    let start = format!(
+        "(sleep 2; date +%N > new.tmp; mv new.tmp state.json) & exec '{server}' \"$(cat source)\""
+    );
+    let run = project.run().listen().args(["--ignore", "*.tmp"]);
+    let mut run = run.program(["sh", "-c", &start]).spawn();
+    run.live();
+    // Three, unless a busy machine delays one of the changes.
+    let starts = count_in_the_end(&mut run, "starting");
+    assert!(starts <= 8, "{starts} starts");
+    project.save("source", "v2\n");
+    run.wait_for_version("v2");
+    assert_eq!(count_in_the_end(&mut run, "starting"), starts + 1);
+    run.quit();
+}
+
+/// A program that opens a log and writes to it, again and again.
+const WRITES: &str = "use std::{fs::File, io::Write, thread, time::Duration};
+fn main() {
+    println!(\"one\");
+    let open = || File::options().append(true).create(true).open(\"run.log\").unwrap();
+    loop {
+        let mut log = open();
+        writeln!(log, \"line\").unwrap();
+        drop(log);
+        thread::sleep(Duration::from_millis(300));
+    }
+}
+";
+
+/// Starts a cargo package whose build reads every file: the build script does not say what it reads.
+fn start_package(project: &Project) -> Running {
+    let mut run = start(project, "cargo run");
+    assert_prints(&mut run, "one");
+    assert_eq!(run.live(), 1);
+    run
+}
+
+/// Waits until no event of this name has come for a while, and returns the number of such events.
+#[track_caller]
+fn count_in_the_end(run: &mut Running, name: &str) -> usize {
+    let deadline = Instant::now() + BUILD_TIMEOUT;
+    loop {
+        let count = run.count(name);
+        sleep(2 * QUIET);
+        if run.count(name) == count {
+            return count;
+        }
+        assert!(Instant::now() < deadline, "{count} times `{name}`");
+    }
+}
+
+#[test]
+fn hc08_a_program_that_rewrites_an_input_of_its_unchanged_build_is_restarted_once() {
+    let project = package(&[("src/main.rs", WRITES), ("build.rs", "fn main() {}\n")]);
+    let mut run = start_package(&project);
+    run.expect_that("the restart", BUILD_TIMEOUT, |event| {
+        event.mentions("`run.log` changed again and again; restarting once")
+    });
+    assert_prints(&mut run, "one");
+    let first = count_in_the_end(&mut run, "building");
+    let hint = |event: &&Event| event.mentions("--ignore 'run.log'");
+    assert_eq!(run.so_far().iter().filter(hint).count(), 1);
+    write(&project, "src/main.rs", &WRITES.replace("one", "two"));
+    assert_prints(&mut run, "two");
+    assert_eq!(count_in_the_end(&mut run, "building"), first + 1);
+    assert_eq!(run.count("live"), 3);
+    run.quit();
+}
+
+#[test]
+fn hc08_a_log_that_a_program_keeps_open_triggers_no_build_that_reads_it() {
+    let held = WRITES.replace("drop(log)", "std::mem::forget(log)");
+    let project = package(&[("src/main.rs", &held), ("build.rs", "fn main() {}\n")]);
+    let mut run = start_package(&project);
+    // The log may be created during the first build's last steps.
+    let first = count_in_the_end(&mut run, "building");
+    assert!(first <= 2, "{first} builds");
+    for (more, word) in [(1, "two"), (2, "three")] {
+        write(&project, "src/main.rs", &held.replace("one", word));
+        assert_prints(&mut run, word);
+        assert_eq!(count_in_the_end(&mut run, "building"), first + more);
+    }
+    run.assert_count("live", 3);
     run.quit();
 }

@@ -298,6 +298,21 @@ fn a_postponed_run_starts_after_the_current_one() {
 }
 
 #[test]
+fn a_run_can_be_postponed_for_as_long_as_the_current_one_takes() {
+    let mut runs = SelfTrigger::default();
+    let start = Instant::now();
+    runs.started(start);
+    runs.postpone();
+    assert_eq!(runs.due(), None);
+    runs.ended(start + SECOND);
+    assert_eq!(runs.due(), Some(start + 2 * SECOND));
+    assert!(
+        !runs.rests(start + SECOND),
+        "another change is not postponed"
+    );
+}
+
+#[test]
 fn the_lock_file_window_ends_at_cargos_first_message() {
     let window = LockFileWindow {
         started: SystemTime::now(),
