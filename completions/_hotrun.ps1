@@ -28,6 +28,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('-e', '-e', [CompletionResultType]::ParameterName, 'Watch only files with these extensions')
             [CompletionResult]::new('--exts', '--exts', [CompletionResultType]::ParameterName, 'Watch only files with these extensions')
             [CompletionResult]::new('--on', '--on', [CompletionResultType]::ParameterName, 'Run a different action when matching files change (repeatable)')
+            [CompletionResult]::new('--source', '--source', [CompletionResultType]::ParameterName, 'Also treat each line that a command prints as a change (repeatable)')
             [CompletionResult]::new('--debounce', '--debounce', [CompletionResultType]::ParameterName, 'How long to wait for further changes before a build')
             [CompletionResult]::new('--poll', '--poll', [CompletionResultType]::ParameterName, 'Poll for changes instead of relying on file events')
             [CompletionResult]::new('-b', '-b', [CompletionResultType]::ParameterName, 'Build with this shell command before COMMAND starts')

@@ -25,6 +25,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand -e 'Watch only files with these extensions'
             cand --exts 'Watch only files with these extensions'
             cand --on 'Run a different action when matching files change (repeatable)'
+            cand --source 'Also treat each line that a command prints as a change (repeatable)'
             cand --debounce 'How long to wait for further changes before a build'
             cand --poll 'Poll for changes instead of relying on file events'
             cand -b 'Build with this shell command before COMMAND starts'

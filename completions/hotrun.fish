@@ -2,6 +2,7 @@ complete -c hotrun -s w -l watch -d 'Watch this file or directory (repeatable)' 
 complete -c hotrun -s i -l ignore -d 'Ignore files that match this glob (repeatable)' -r
 complete -c hotrun -s e -l exts -d 'Watch only files with these extensions' -r
 complete -c hotrun -l on -d 'Run a different action when matching files change (repeatable)' -r
+complete -c hotrun -l source -d 'Also treat each line that a command prints as a change (repeatable)' -r -f -a "(__fish_complete_command)"
 complete -c hotrun -l debounce -d 'How long to wait for further changes before a build' -r
 complete -c hotrun -l poll -d 'Poll for changes instead of relying on file events' -r
 complete -c hotrun -s b -l build -d 'Build with this shell command before COMMAND starts' -r -f -a "(__fish_complete_command)"

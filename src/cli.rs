@@ -19,6 +19,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Valu
 use nix::sys::signal::Signal;
 
 use crate::ready::ReadySpec;
+use crate::source::Source;
 use crate::value::parse_duration;
 use crate::watch::Poll;
 
@@ -75,6 +76,11 @@ pub struct Cli {
     #[arg(long, value_name = "GLOB=ACTION", hide_short_help = true)]
     #[arg(long_help = help::ON, value_parser = values::rule)]
     pub on: Vec<OnRule>,
+
+    /// Also treat each line that a command prints as a change (repeatable)
+    #[arg(long, value_name = "NAME=COMMAND", value_hint = ValueHint::CommandString, hide_short_help = true)]
+    #[arg(long_help = help::SOURCE, value_parser = Source::parse)]
+    pub source: Vec<Source>,
 
     /// How long to wait for further changes before a build
     #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = parse_duration, hide_short_help = true)]
@@ -335,7 +341,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Erro
 
 /// The options whose variables hold one value on each line. If the variable is not set, a value on the command line may
 /// contain line breaks.
-const SPLIT_BY_LINE: [&str; 6] = ["watch", "ignore", "on", "listen", "env", "hook"];
+const SPLIT_BY_LINE: [&str; 7] = ["watch", "ignore", "on", "source", "listen", "env", "hook"];
 
 /// Gives an option its environment variable. An empty variable counts as unset, so that users can disable it for one
 /// command.

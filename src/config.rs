@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::cli::{self, Cli, ColorChoice, UiKind, WhenPossible};
+use crate::cli::{self, Cli, ColorChoice, OnRule, UiKind, WhenPossible};
 pub use crate::cli::{FreshArg, HookEvent, Stdin};
 use crate::error::Failure;
 use crate::reload::{Fresh, Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};
+use crate::source;
 use crate::ui;
 use crate::watch::{ChangeRule, RuleAction};
 use environment::{Variable, reason};
@@ -267,10 +268,37 @@ fn rules(cli: &Cli, workdir: &Path) -> Result<Vec<ChangeRule>, Failure> {
     // Every start reads the `--env-file` file again, so a change to the file calls for a restart.
     let env_file = cli.env_file.iter().cloned();
     rules.extend(env_file.map(|file| ChangeRule::file(file, RuleAction::Restart)));
+    for (index, source) in cli.source.iter().enumerate() {
+        let name = &source.name;
+        if cli.source[..index].iter().any(|other| other.name == *name) {
+            return Err(
+                Failure::usage(format!("two sources have the name `{name}`"))
+                    .hint("give each `--source` a name of its own"),
+            );
+        }
+        rules.push(ChangeRule::source(name, RuleAction::Restart));
+    }
     for on in &cli.on {
-        rules.push(ChangeRule::new(workdir, &on.glob, on.action.clone())?);
+        rules.push(rule(cli, workdir, on)?);
     }
     Ok(rules.iter().map(ChangeRule::normalised).collect())
+}
+
+fn rule(cli: &Cli, workdir: &Path, on: &OnRule) -> Result<ChangeRule, Failure> {
+    let name = on
+        .glob
+        .strip_prefix('@')
+        .filter(|name| source::is_name(name));
+    let Some(name) = name.filter(|_| !cli.source.is_empty()) else {
+        return ChangeRule::new(workdir, &on.glob, on.action.clone());
+    };
+    if !cli.source.iter().any(|source| source.name == name) {
+        let text = format!("`--on`: there is no source `{name}`");
+        return Err(Failure::usage(text).hint(format!(
+            "`./@{name}` names a file; `--source '{name}=COMMAND'` adds a source"
+        )));
+    }
+    Ok(ChangeRule::source(name, on.action.clone()))
 }
 
 fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {

@@ -24,6 +24,7 @@ pages! {
     readiness,
     crashes,
     watching,
+    sources,
     notify,
     terminal,
     json,

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! files ──> watch ──┐                                 ┌──> build   (cargo)
+//! sources ────^     │                                 │
 //! keys, signals ────┤                                 ├──> process (spawn, signal, reap)
 //! processes ────────┼──> driver ──Event──> reload ────┤
 //! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold) ──> unclaimed (forward, respond)
@@ -78,7 +79,7 @@
 //! | threads of [`ui`] and [`watch`] | 1 each | the terminal's output; the watches | the driver |
 //! | thread of the notify crate | 1 | the kernel's events | [`watch`]'s thread |
 //! | `signals` | 1 | nothing: it receives the signals to hotrun | the driver |
-//! | guardian | 1 process per generation, build, rule command or probe command | its process tree | the driver, through a socket pair |
+//! | guardian | 1 process per generation, build, rule command, probe command, hook or source | its process tree | the driver, through a socket pair |
 //! | cargo, build commands | 1 process tree at a time | | the driver, by their output |
 //! | cargo for its metadata and configuration | 1 process at a time, without a guardian | | the thread that reads its output |
 //!
@@ -114,6 +115,7 @@
 //! ui, watch, build, socket, process, intercept, drain -> reload (its vocabulary), os
 //! intercept, drain -> socket  socket -> unclaimed
 //! watch, build -> error       ready -> os, socket, value
+//! source -> nothing in the crate
 //! config, cli -> the types in which the modules above take their settings
 //! config -> cli               cli -> guide, error, value
 //! reload -> std only          os, unclaimed -> nothing in the crate
@@ -143,6 +145,7 @@
 //! | the messages that a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |
 //! | how processes are started, signalled and reaped | [`process`] |
 //! | the builds kept for rolling back, and when a build counts as unchanged | [`artifact`], then [`driver`]'s `build` |
+//! | what counts as a change of a source | [`source`], then [`driver`]'s `sources` |
 //! | the commands of `--hook` | [`driver`]'s `hooks` |
 //! | how an effect is performed | [`driver`] |
 //!
@@ -165,6 +168,7 @@ pub mod process;
 pub mod ready;
 pub mod reload;
 pub mod socket;
+pub mod source;
 pub mod ui;
 pub mod unclaimed;
 pub mod value;

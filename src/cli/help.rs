@@ -18,6 +18,16 @@ If several rules match, the last one applies. \
 Files in a directory that a GLOB names are watched even if they are ignored or outside the watched directories. \
 By default, a change to `.env` or to the `--env-file` file restarts the program.";
 
+pub(super) const SOURCE: &str = "\
+Also treat each line that a command prints as a change (repeatable)
+
+A configuration center, a queue or anything else can cause a reload: \
+`--source cfg='etcdctl watch --prefix /app/'`. \
+The change is named `@NAME`. It restarts the program from the last build, unless `--on '@NAME=ACTION'` says otherwise. \
+The command runs as long as hotrun, with the program's environment. If it ends, it is started again after 1, 2, 4 … 30s; \
+once it has run for 5s, that counts as a change, too. \
+See `hotrun help sources`.";
+
 pub(super) const HOOK: &str = "\
 Run a shell command when something happens to a generation (repeatable)
 
@@ -30,7 +40,7 @@ Run a shell command when something happens to a generation (repeatable)
   every:DURATION  it has become live, and then again and again
 
 The command has the program's environment and HOTRUN_EVENT, HOTRUN_GENERATION, HOTRUN_PID, HOTRUN_ADDRESS (the first \
-one) and HOTRUN_CHANGED (the changed files, one per line). \
+one) and HOTRUN_CHANGED (the changed files and sources, one per line). \
 It is killed after 30s; `before-start` after --ready-timeout, `drain` after half of --stop-timeout. \
 No command delays the switch.";
 

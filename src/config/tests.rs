@@ -3,6 +3,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::watch::{action_for, source_path};
 use std::time::Duration;
 
 fn read_in(directory: &Path, words: &[&str]) -> Result<Config, Failure> {
@@ -273,5 +274,37 @@ fn without_adoption_a_readiness_rule_that_needs_a_socket_requires_listen() {
     }
     for ready in ["auto", "notify", "log:x", "exec:true", "delay:1s"] {
         assert_eq!(read(ready, &[]), Ok(()), "{ready}");
+    }
+}
+
+#[test]
+fn sources_have_rules_and_distinct_names() {
+    let words = [
+        "--source",
+        "a=x",
+        "--source",
+        "b=y",
+        "--on",
+        "@b=ignore",
+        "x",
+    ];
+    let config = read_in(empty().path(), &words).unwrap();
+    let action = |name| action_for(&config.rules, &source_path(name));
+    assert_eq!(action("a"), Some(&RuleAction::Restart));
+    assert_eq!(action("b"), Some(&RuleAction::Ignore));
+    let twice = message(&["--source", "a=x", "--source", "a=y", "x"]);
+    assert_eq!(twice, "two sources have the name `a`");
+    let unknown = message(&["--source", "a=x", "--on", "@b=ignore", "x"]);
+    assert_eq!(unknown, "`--on`: there is no source `b`");
+    for words in [
+        &["--on", "@b=ignore", "x"][..],
+        &["--source", "a=x", "--on", "./@b=ignore", "x"],
+        &["--source", "a=x", "--on", "@b/*=ignore", "x"],
+    ] {
+        read_in(empty().path(), words).expect("the rule is for files");
+    }
+    for wrong in ["a", "=x", "a=", "a b=x"] {
+        let failure = read_in(empty().path(), &["--source", wrong, "x"]).unwrap_err();
+        assert!(failure.to_string().contains("as in `cfg"), "{failure}");
     }
 }

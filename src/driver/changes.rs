@@ -12,6 +12,7 @@ use crate::reload::{Action, Event, GenId};
 use crate::ui::{self, Level, Report};
 use crate::watch::{
     Change, InputSet, RuleAction, SelfTrigger, Verdict, WatchMessage, WatchUpdate, action_for,
+    is_source,
 };
 
 use super::state::{Driver, WatchSet};
@@ -202,6 +203,10 @@ impl Driver {
         let (verdict, writer) = match action {
             RuleAction::Ignore => return false,
             RuleAction::Signal(_) => return true,
+            RuleAction::Restart if paths.iter().all(|path| is_source(path)) => {
+                let verdict = self.builds.restarts.judge(paths, seen);
+                (verdict, "the program".to_owned())
+            }
             RuleAction::Restart => return !trigger.explains(paths, changed),
             // The build that comes before the start must not be cancelled again and again.
             RuleAction::Build if self.builds.suspicion.needs_start(paths) && self.adopts => {
@@ -238,9 +243,8 @@ impl Driver {
             true => self.options(&paths, |pattern| format!("--ignore '{pattern}'")),
             false => self.options(&paths, |pattern| format!("--on '{pattern}=ignore'")),
         };
-        let hint = format!(
-            "make it write the file only if the contents have changed, or exclude the file with `{option}`"
-        );
+        let hint =
+            format!("make it write only what has changed, or exclude the input with `{option}`");
         self.feed.message(Level::Warning, text, Some(hint));
     }
 
@@ -360,10 +364,12 @@ pub(super) fn watched_paths(roots: &WatchRoots) -> Vec<PathBuf> {
     roots.dirs.iter().chain(&roots.files).cloned().collect()
 }
 
-/// When these files last changed, according to the file system. `None` if one of them is gone.
+/// When these files last changed, according to the file system. `None` if one of them is gone or is a
+/// source.
 fn last_change(paths: &[PathBuf]) -> Option<Instant> {
     let age = |path: &PathBuf| {
-        let metadata = fs::symlink_metadata(path).ok()?;
+        let file = (!is_source(path)).then_some(path)?;
+        let metadata = fs::symlink_metadata(file).ok()?;
         os::change_time(&metadata).elapsed().ok()
     };
     let youngest = paths.iter().map(age).min().flatten();

@@ -116,9 +116,18 @@ impl Driver {
             command.pending |= command.trigger.take_due(now);
         }
         self.run_unless_paused();
+        if self.builds.restarts.take_due(now) {
+            self.handle(Event::Changed(Action::Restart));
+        }
         if self.builds.trigger.take_due(now) && !self.build_waiting() {
             self.handle(Event::Changed(Action::Build));
         }
+    }
+
+    /// When to call [`Driver::run_due`].
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let all = self.triggers().chain([&self.builds.restarts]);
+        all.filter_map(SelfTrigger::due).min()
     }
 
     /// What detects that the build or a command triggers itself.
@@ -164,7 +173,7 @@ pub(super) async fn monitor(
     tokio::join!(ended, show(stdout, mark, feed), show(stderr, mark, feed)).0
 }
 
-async fn show(pipe: Receiver, mark: &str, feed: &Feed) {
+pub(super) async fn show(pipe: Receiver, mark: &str, feed: &Feed) {
     let mut lines = Lines::new(pipe);
     while let Some(line) = lines.next().await {
         let text = format!("{mark}{}", String::from_utf8_lossy(&line.bytes));

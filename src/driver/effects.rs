@@ -20,6 +20,9 @@ use crate::unclaimed::Reason;
 
 use super::state::{Driver, Outcome};
 
+/// For how long after a switch the program may still do what it does at every start, such as registering itself.
+const SOON: Duration = Duration::from_secs(1);
+
 impl Driver {
     /// Performs an effect. Returns the resulting event if it is known at once.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
@@ -101,6 +104,7 @@ impl Driver {
             GenEffect::Release => {
                 let gone = self.generations.remove(&id);
                 self.builds.suspicion.settled(Instant::now());
+                self.builds.start_ended(Instant::now());
                 let released = self.sockets.release(id);
                 let lost = released.map(|lost| self.report_lost(id, &lost));
                 self.report_failure("closing a generation's sockets", lost);
@@ -122,6 +126,7 @@ impl Driver {
             running.kept = kept;
         }
         self.builds.suspicion.settled(Instant::now());
+        self.builds.start_ended(Instant::now() + SOON);
         match self.sockets.switch(id) {
             Ok(()) => GenEvent::Switched,
             Err(error) => {

@@ -41,6 +41,7 @@ mod program;
 mod requests;
 mod run;
 mod setup;
+mod sources;
 mod start;
 mod state;
 

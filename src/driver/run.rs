@@ -9,7 +9,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::config::Config;
 use crate::reload::{Event, Time};
 use crate::ui::{Level, Report, Ui};
-use crate::watch::SelfTrigger;
 
 use super::notify::RECEIVE_TIMEOUT;
 use super::requests::sleep_to;
@@ -46,6 +45,7 @@ impl Driver {
                 first: true,
             });
         }
+        self.start_sources();
         let mut watching = true;
         loop {
             if let Some(outcome) = self.ending.outcome {
@@ -70,7 +70,7 @@ impl Driver {
                     self.terminal_event(event, &mut sources.terminal).await;
                 }
                 key = self.fd_store.hung_up() => self.fd_store.close_hung_up(key),
-                () = sleep_to(self.triggers().filter_map(SelfTrigger::due).min()) => self.run_due(),
+                () = sleep_to(self.next_due()) => self.run_due(),
                 () = sleep_to(self.next_count()) => self.count_connections(),
                 () = sleep_to(deadline.and_then(|at| self.clock.instant(at))) => {
                     self.deadline_passed(deadline, &mut sources.messages).await;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::JoinSet;
 
 use crate::artifact;
 use crate::build::{self, Plan, PlanOptions, WatchRoots};
@@ -85,6 +86,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThre
         fd_store: FdStore::new().context("opening the descriptor store")?,
         commands: BTreeMap::new(),
         hooks: Hooks::default(),
+        sources: JoinSet::new(),
         watch: WatchSet::new(watch, roots),
         reported: Reported::default(),
         ending: Ending::default(),

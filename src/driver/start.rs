@@ -54,7 +54,7 @@ impl Driver {
             notify: Some(notify.socket.env_value().to_owned()),
             cleanup: self.cleanup(),
             intercept,
-            reports_writes: self.builds.suspicion.started(Instant::now()),
+            reports_writes: self.builds.program_starts(),
             ..Spec::new(launch.argv, env.clone(), launch.workdir.clone())
         };
         let (sender, lines) = mpsc::unbounded_channel();

@@ -58,6 +58,8 @@ pub(super) struct Driver {
     /// The rule commands that have been needed so far, keyed by shell command.
     pub(super) commands: BTreeMap<String, Command>,
     pub(super) hooks: Hooks,
+    /// The tasks that run the sources.
+    pub(super) sources: JoinSet<()>,
     pub(super) watch: WatchSet,
     pub(super) reported: Reported,
     pub(super) ending: Ending,
@@ -166,6 +168,10 @@ pub(super) struct Builds {
     pub(super) guardian: Option<i32>,
     /// Detects builds that write their own inputs.
     pub(super) trigger: SelfTrigger,
+    /// Detects programs that change a source when they start. A run lasts from the start until soon after the switch.
+    pub(super) restarts: SelfTrigger,
+    /// Whether the newest start is not over.
+    starts: bool,
     /// Detects programs that write watched files.
     pub(super) suspicion: Suspicion,
     /// When the newest build may have written `Cargo.lock`.
@@ -183,8 +189,25 @@ impl Builds {
             active: None,
             guardian: None,
             trigger: SelfTrigger::default(),
+            restarts: SelfTrigger::default(),
+            starts: false,
             suspicion: Suspicion::default(),
             lock_file: None,
+        }
+    }
+
+    /// Records that a program is started. Returns whether to intercept its calls that write files.
+    pub(super) fn program_starts(&mut self) -> bool {
+        let now = Instant::now();
+        self.restarts.started(now);
+        self.starts = true;
+        self.suspicion.started(now)
+    }
+
+    /// Records that the newest start is over at this time, unless that is known already.
+    pub(super) fn start_ended(&mut self, at: Instant) {
+        if std::mem::take(&mut self.starts) {
+            self.restarts.ended(at);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::Serializer as _;
@@ -162,10 +163,7 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         } => JsonEvent::new("listening")
             .with("name", name.as_str())
             .with("address", address.as_str()),
-        Report::Changed(paths) => {
-            let paths = paths.iter().map(|path| path.to_string_lossy());
-            JsonEvent::new("changed").with("paths", paths.collect::<Value>())
-        }
+        Report::Changed(paths) => changed(paths),
         Report::Diagnostic {
             id,
             level,
@@ -185,6 +183,7 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         Report::EarlierBuild(id, build) => JsonEvent::of(*id, "earlier_build").with("of", build.0),
         Report::MainProcess(id, pid) => JsonEvent::of(*id, "main_process").with("pid", *pid),
         Report::Status(id, text) => JsonEvent::of(*id, "status").with("text", text.as_str()),
+        Report::Source(name, down) => source(name, down.as_deref()),
         Report::Message { level, text, hint } => JsonEvent::new("message")
             .with("level", json!(level))
             .with("text", text.as_str())
@@ -198,6 +197,18 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         | Report::Output(..)
         | Report::OutputEnded(..) => return None,
     })
+}
+
+fn changed(paths: &[PathBuf]) -> JsonEvent {
+    let paths = paths.iter().map(|path| path.to_string_lossy());
+    JsonEvent::new("changed").with("paths", paths.collect::<Value>())
+}
+
+fn source(name: &str, down: Option<&str>) -> JsonEvent {
+    JsonEvent::new("source")
+        .with("name", name)
+        .with("up", down.is_none())
+        .with_some("reason", down)
 }
 
 fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {

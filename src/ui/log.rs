@@ -68,6 +68,7 @@ pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Repo
         | Report::EarlierBuild(..)
         | Report::MainProcess(..)
         | Report::Status(..)
+        | Report::Source(..)
         | Report::Progress { .. }
         | Report::BuildBlocked
         | Report::ArtifactKept(..)

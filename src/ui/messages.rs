@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::Level::{self, Detail, Error, Info, Success};
+use super::Level::{self, Detail, Error, Info, Success, Warning};
 use super::model::{Model, ShownGeneration};
 use super::{Human, Report};
 use crate::reload::{Cause, GenFailure, GenId, GenNotice, Notice, Phase, Stopped};
@@ -52,6 +52,11 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
             (Detail, format!("gen {id} cleared its status"))
         }
         Report::Status(id, text) => (Info, format!("gen {id} status: {text}")),
+        Report::Source(name, Some(why)) => {
+            let text = format!("source `{name}` is down: {why}; hotrun goes on trying");
+            (Warning, text)
+        }
+        Report::Source(name, None) => (Info, format!("source `{name}` is up again")),
         Report::Listening { first: false, .. }
         | Report::Changed(..)
         | Report::Diagnostic { .. }

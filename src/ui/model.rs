@@ -52,6 +52,8 @@ pub(super) struct Model {
     artifact: Option<GenId>,
     /// Whether a generation with a kept artifact has been live.
     artifact_was_live: bool,
+    /// The sources that are down, each with the time since when.
+    pub(super) sources_down: BTreeMap<String, Duration>,
     /// When hotrun began to quit, and the timeout for quitting.
     pub(super) quitting: Option<(Duration, Duration)>,
 }
@@ -96,6 +98,7 @@ impl Model {
                 self.changes_pending |= self.paused;
                 self.unbuilt = paths.first().map(|first| (first.clone(), paths.len()));
             }
+            Report::Source(name, down) => self.source(name, down.is_some(), now),
             Report::Diagnostic {
                 level, rendered, ..
             } => self.diagnostic(*level, rendered),
@@ -104,11 +107,7 @@ impl Model {
                     (building.progress, building.blocked) = (Some((*done, *all)), false);
                 }
             }
-            Report::BuildBlocked => {
-                if let Some(building) = &mut self.building {
-                    building.blocked = true;
-                }
-            }
+            Report::BuildBlocked => self.build_blocked(),
             Report::ArtifactKept(id) => self.artifact = Some(*id),
             Report::BuildLine(_, text) => self.build_log.add(text),
             Report::Notice(Notice::NothingToUndo | Notice::NothingToKill)
@@ -116,6 +115,20 @@ impl Model {
             | Report::Output(..)
             | Report::OutputEnded(..)
             | Report::Message { .. } => {}
+        }
+    }
+
+    fn source(&mut self, name: &str, is_down: bool, now: Duration) {
+        if is_down {
+            self.sources_down.entry(name.to_owned()).or_insert(now);
+        } else {
+            self.sources_down.remove(name);
+        }
+    }
+
+    fn build_blocked(&mut self) {
+        if let Some(building) = &mut self.building {
+            building.blocked = true;
         }
     }
 

@@ -78,6 +78,8 @@ pub enum Report {
     /// A program reported its status (`STATUS`), which replaces the previous one. It contains no control characters, and
     /// is empty if the program cleared it.
     Status(GenId, String),
+    /// A source is down, for this reason, or up again (`None`).
+    Source(String, Option<String>),
     /// The build's progress.
     Progress {
         /// The generation that is being built.

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::rule::is_source;
 use crate::os::fs_event::FileState;
 
 /// How long repeated events for the same files may delay a batch. A program that keeps writing to a watched file must
@@ -14,6 +15,9 @@ const LONGEST_BURST: Duration = Duration::from_secs(30);
 /// If a file that is being written has had no event for this long, hotrun checks whether a process still has it open
 /// for writing.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// How long a source must be quiet. Its changes come over a network, one by one.
+const SOURCE_QUIET: Duration = Duration::from_millis(200);
 
 /// How long a burst counts as active after its last event.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -120,6 +124,13 @@ impl Debounce {
             17..=128 => self.quiet * 2,
             _ => self.quiet * 5,
         };
+        // Relative paths come last.
+        let has_source = self.paths.last().is_some_and(|path| is_source(path));
+        let period = if has_source {
+            period.max(SOURCE_QUIET)
+        } else {
+            period
+        };
         let quiet = times.quiet_since + period;
         let longest = times.newest + LONGEST.max(self.quiet);
         let burst = times.first + LONGEST_BURST.max(self.quiet);
@@ -172,6 +183,19 @@ mod tests {
 
     fn millis(millis: u64) -> Duration {
         Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_source_must_be_quiet_for_longer_than_a_file() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(QUIET);
+        debounce.touch("/a".into(), Complete, start);
+        debounce.touch("@cfg".into(), Unknown, start);
+        assert_eq!(debounce.deadline(), Some(start + SOURCE_QUIET));
+        assert_eq!(
+            taken(&mut debounce, start + SOURCE_QUIET),
+            paths(&["/a", "@cfg"])
+        );
     }
 
     #[test]

@@ -39,6 +39,9 @@
 //! | a file that a build was seen writing counts only the first time | [`SelfTrigger::caught`] |
 //! | a file that a build or a command rewrites on every run does not count | [`SelfTrigger::judge`] |
 //!
+//! The changes of sources (`@NAME`, see [`source_path`]) join the batch, and only the last rule applies to them, and
+//! `--on` rules. A source must be quiet for longer.
+//!
 //! The driver applies the last four rules before it acts on a batch (`driver/changes`).
 
 mod debounce;
@@ -55,7 +58,7 @@ mod tree;
 mod worker;
 
 pub use own_writes::{Suspicion, WriteCalls};
-pub use rule::{ChangeRule, RuleAction, action_for};
+pub use rule::{ChangeRule, RuleAction, action_for, is_source, source_path};
 pub use self_trigger::{LockFileWindow, SelfTrigger, Verdict};
 pub use spec::{Change, InputSet, Poll, WatchMessage, WatchSpec, WatchUpdate};
 
@@ -120,6 +123,11 @@ impl FileWatch {
     /// build began.
     pub fn update(&self, update: WatchUpdate) {
         self.send(WatchInput::Update(update));
+    }
+
+    /// Call this if a source has changed. The change is reported in the next batch.
+    pub fn source_changed(&self, name: &str) {
+        self.send(WatchInput::Source(source_path(name)));
     }
 
     /// Call this if a build has not read a changed file. Any event for the file counts as a change from now on.

@@ -79,6 +79,14 @@ impl ChangeRule {
         }
     }
 
+    /// Makes a rule for a source, see [`source_path`](super::source_path).
+    pub fn source(name: &str, action: RuleAction) -> Self {
+        Self {
+            is_root: false,
+            ..Self::file(source_path(name), action)
+        }
+    }
+
     /// Returns the same rule with its paths as they currently appear in events, because its directory may be a symbolic
     /// link.
     #[must_use]
@@ -106,6 +114,16 @@ impl ChangeRule {
         let glob = self.glob.as_ref().map_or("", |glob| glob.glob().glob());
         glob.contains('/') || glob.contains("**")
     }
+}
+
+/// The path that stands for a source (`--source`) among changed files: `@NAME`. All other paths are absolute.
+pub fn source_path(name: &str) -> PathBuf {
+    format!("@{name}").into()
+}
+
+/// Whether this path stands for a source.
+pub fn is_source(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().starts_with(b"@")
 }
 
 /// The action for the file at `path`: the last rule that applies wins.
@@ -207,6 +225,13 @@ mod tests {
         assert_eq!(rule.root(), Some(Path::new("/w/app/.env")));
         let rule = ChangeRule::file("/w/[a]*".into(), RuleAction::Restart);
         assert!(applies(&rule, "/w/[a]*") && !applies(&rule, "/w/ab"));
+    }
+
+    #[test]
+    fn a_rule_for_a_source_watches_nothing() {
+        let rule = ChangeRule::source("cfg", RuleAction::Restart).normalised();
+        assert!(applies(&rule, "@cfg") && !applies(&rule, "@cfg2") && !applies(&rule, "/@cfg"));
+        assert_eq!(rule.root(), None);
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub struct WatchUpdate {
 /// A file that was created or removed, or whose contents have changed.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The path of the file.
+    /// The path of the file or of a source (see [`source_path`](super::source_path)).
     pub path: PathBuf,
     /// Whether the file was not known before.
     pub is_new: bool,

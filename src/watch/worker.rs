@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +10,7 @@ use super::filter::Filter;
 use super::held::HeldFiles;
 use super::own_writes::WriteCalls;
 use super::paths::{git_lock, is_held, normalise};
-use super::rule::action_for;
+use super::rule::is_source;
 use super::snapshot::Snapshot;
 use super::spec::{Change, WatchMessage, WatchSpec, WatchUpdate};
 use super::tree::WatchTree;
@@ -30,6 +29,8 @@ pub(super) enum WatchInput {
     /// A build began at this time.
     Build(SystemTime),
     Update(WatchUpdate),
+    /// A source has changed.
+    Source(PathBuf),
     /// A build has not read this changed file.
     Unread(PathBuf),
     /// The watch was dropped.
@@ -110,6 +111,7 @@ impl WatchWorker {
                 }
                 Ok(WatchInput::Build(began)) => self.build_begins(began),
                 Ok(WatchInput::Update(update)) => self.update(update),
+                Ok(WatchInput::Source(path)) => self.touch(&path, FileState::Unknown),
                 Ok(WatchInput::Unread(path)) => self.snapshot.forget_contents(&normalise(&path)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(WatchInput::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -204,32 +206,6 @@ impl WatchWorker {
             self.report_unread(path, state);
             self.note_uncounted(path);
         }
-    }
-
-    /// Reports that a file was saved that the last build has not read. Leaves out new files, hidden files and files
-    /// that are in a hidden directory: most of them belong to a tool.
-    fn report_unread(&mut self, path: &Path, state: FileState) {
-        let below = path.strip_prefix(&self.spec.base).unwrap_or(path);
-        let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
-        if state != FileState::Writing
-            && self.spec.inputs.is_some()
-            && self.build_began.is_none()
-            && self.snapshot.knows(path)
-            && self.snapshot.differs(path)
-            && !below.iter().any(is_hidden)
-            && action_for(&self.spec.rules, path).is_none()
-            && self.filter.would_count(path)
-        {
-            self.report_no_effect(path.to_owned(), false, Instant::now());
-        }
-    }
-
-    fn report_no_effect(&mut self, path: PathBuf, is_input: bool, seen: Instant) {
-        self.tree.send(WatchMessage::NoEffect {
-            path,
-            is_input,
-            seen,
-        });
     }
 
     /// Remembers that a file that does not count has had an event, because the current build may report the file as an
@@ -338,6 +314,8 @@ impl WatchWorker {
         };
         self.check_roots();
         self.overflow_reported = false;
+        let (sources, paths): (Vec<_>, Vec<_>) =
+            paths.into_iter().partition(|path| is_source(path));
         let is_link = |path: &Path| self.spec.links.contains(path) || path.is_symlink();
         if (paths.iter()).any(|path| is_link(path) || self.filter.is_outdated_by(path)) {
             self.resolve();
@@ -362,6 +340,7 @@ impl WatchWorker {
             changed.extend(updated.into_iter().map(|path| (path, is_new)));
         }
         changed.retain(|path, _| self.filter.counts(path));
+        changed.extend(sources.into_iter().map(|path| (path, false)));
         let changes = changed.into_iter().map(|(path, is_new)| Change {
             writer: self.held.writer(&path, seen),
             path,

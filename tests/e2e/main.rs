@@ -28,6 +28,7 @@ mod script;
 mod scripts;
 mod soak;
 mod sockets;
+mod sources;
 mod stopping;
 mod suite;
 mod under_load;

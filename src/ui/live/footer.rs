@@ -23,6 +23,7 @@ const LAST_LINES: usize = 12;
 pub(super) fn rows(frame: &Frame<'_>) -> (Vec<String>, Range<usize>) {
     let most = usize::from(frame.size.rows).saturating_sub(1).max(1);
     let mut state = generations::rows(frame, most - 1);
+    state.extend(generations::sources_down(frame));
     state.push(match status::segments(frame) {
         Ok(segments) => keys::beside(frame, segments),
         Err(segments) => segments.fit(frame.columns()),
@@ -89,21 +90,23 @@ fn errors(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
 pub(super) fn next_change(model: &Model, now: Duration) -> Option<Duration> {
     const MINUTE: u64 = 60;
     let tenth = Duration::from_millis(100);
+    let minute = |since: &Duration| {
+        let age = now.saturating_sub(*since).as_secs();
+        Duration::from_secs(MINUTE - age % MINUTE)
+    };
     let of_phases = model
         .generations
         .values()
         .filter_map(|generation| match generation.phase {
             Phase::Starting | Phase::Ready => Some(tenth),
             Phase::Draining => Some(5 * tenth),
-            Phase::Live => {
-                let age = now.saturating_sub(generation.since).as_secs();
-                Some(Duration::from_secs(MINUTE - age % MINUTE))
-            }
+            Phase::Live => Some(minute(&generation.since)),
             Phase::Building | Phase::Gone => None,
         });
     let building = model.building.as_ref().map(|_| tenth);
+    let down = model.sources_down.values().map(minute);
     let quitting = model.quitting.map(|_| 5 * tenth);
-    of_phases.chain(building).chain(quitting).min()
+    of_phases.chain(building).chain(down).chain(quitting).min()
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ pub(super) fn everything() -> Vec<Report> {
         Report::MainProcess(ONE, 42),
         status("12 clients"),
         status(""),
+        Report::Source("cfg".into(), Some("exit status 1".into())),
+        Report::Source("cfg".into(), None),
         notice(Notice::Generation(ONE, GenNotice::StoredFds)),
         notice(Notice::Generation(
             ONE,
@@ -38,6 +40,8 @@ fn notifications_are_reported_as_json_events() {
         r#"{"event":"main_process","generation":1,"pid":42}
 {"event":"status","generation":1,"text":"12 clients"}
 {"event":"status","generation":1,"text":""}
+{"event":"source","name":"cfg","up":false,"reason":"exit status 1"}
+{"event":"source","name":"cfg","up":true}
 {"event":"stored_descriptors","generation":1}
 {"event":"timeout_extended","generation":1,"remaining_ms":2000.0}
 {"event":"aborting","generation":1,"after_ms":1500.0}
@@ -53,6 +57,8 @@ fn notifications_are_reported_in_plain_lines() {
         plain(&everything()),
         "\
 hotrun: gen 1 status: 12 clients
+hotrun: source `cfg` is down: exit status 1; hotrun goes on trying
+hotrun: source `cfg` is up again
 hotrun: gen 1 stores descriptors: from now on each generation stops before the next one starts
 hotrun: gen 1 sent no watchdog ping for 1.5s, aborting it
 hotrun: gen 1 reported that it is hung, aborting it

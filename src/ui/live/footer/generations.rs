@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use console::truncate_str;
 
-use super::row::{BUSY, DIM, Frame, GOOD, Segments, left, running, up};
+use super::row::{BAD, BUSY, DIM, Frame, GOOD, Segments, left, running, up};
 use crate::reload::{GenId, Phase};
 use crate::ui::model::ShownGeneration;
 use crate::ui::{Human, text};
@@ -119,6 +119,19 @@ fn draining_row(frame: &Frame<'_>, id: GenId, draining: &ShownGeneration) -> Str
     row.add(3, status(draining));
     row.add(3, frame.paint(&DIM, pid(draining)));
     row.fit(frame.columns())
+}
+
+/// The row for the sources that are down.
+pub(super) fn sources_down(frame: &Frame<'_>) -> Option<String> {
+    let down = &frame.model.sources_down;
+    let (first, since) = down.iter().min_by_key(|(_, since)| **since)?;
+    let title = match down.len() {
+        1 => format!("source {first} down"),
+        count => format!("{count} sources down"),
+    };
+    let mut row = Segments::titled(frame, &BAD, "✘", &title);
+    row.add(1, format!("for {}", up(frame.age(*since))));
+    Some(row.fit(frame.columns()))
 }
 
 fn pid(generation: &ShownGeneration) -> String {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::os::terminal::Size;
 use crate::reload::{GenId, GenNotice, Notice};
-use crate::ui::live::footer::{Frame, rows};
+use crate::ui::live::footer::{self, Frame, rows};
 use crate::ui::{Model, Options, Report, UiMode};
 
 const ONE: GenId = GenId::FIRST;
@@ -48,6 +48,24 @@ fn a_programs_status_is_shown_in_the_row_of_its_generation() {
     );
     set_status(&mut model, "");
     assert!(!shown(&model, 120, took).contains('x'));
+}
+
+#[test]
+fn sources_that_are_down_are_shown_with_the_time() {
+    let mut model = Model::default();
+    let (minute, why) = (Duration::from_secs(60), Some("exit status 1".to_owned()));
+    let mut report = |name: &str, why: &Option<String>, now| {
+        model.fold(&Report::Source(name.into(), why.clone()), now);
+        shown(&model, 120, 3 * minute)
+    };
+    assert!(report("cfg", &why, Duration::ZERO).contains("source cfg down   for 3m"));
+    assert!(report("cfg", &why, minute).contains("source cfg down   for 3m"));
+    assert!(report("flags", &why, minute).contains("2 sources down   for 3m"));
+    assert!(report("cfg", &None, minute).contains("source flags down   for 2m"));
+    assert!(!report("flags", &None, minute).contains("down"));
+    assert_eq!(footer::next_change(&model, minute), None);
+    model.fold(&Report::Source("cfg".into(), why), Duration::ZERO);
+    assert_eq!(footer::next_change(&model, minute / 2), Some(minute / 2));
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! Sources (`--source`): what reports changes that are not changes to files.
+//!
+//! This module decides when a source has changed, and does not act on it: the driver passes the change to
+//! [`watch`](crate::watch), where it settles together with the changes to files.
+
+mod continuity;
+
+pub use continuity::Continuity;
+
+/// A value of `--source`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The name, without the `@`.
+    pub name: String,
+    /// The shell command that prints a line for each change.
+    pub command: String,
+}
+
+impl Source {
+    /// Parses `NAME=COMMAND`.
+    ///
+    /// # Errors
+    ///
+    /// The name or the command is missing, or the name contains other characters than letters, digits, `-`, `_` and
+    /// `.`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (name, command) = text.split_once('=').unwrap_or((text, ""));
+        if name.is_empty() || command.trim().is_empty() {
+            return Err(
+                "a source must be a name, an `=` and a command, as in `cfg=etcdctl watch --prefix /app/`"
+                    .into(),
+            );
+        }
+        if !is_name(name) {
+            return Err(
+                "the name of a source consists of letters, digits, `-`, `_` and `.`, as in `cfg`"
+                    .into(),
+            );
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            command: command.to_owned(),
+        })
+    }
+}
+
+/// Whether a source may have this name.
+pub fn is_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !text.is_empty() && text.chars().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_a_name_and_a_command() {
+        let parsed = Source::parse("my.cfg-1=watch a=b").unwrap();
+        assert_eq!(
+            (parsed.name.as_str(), parsed.command.as_str()),
+            ("my.cfg-1", "watch a=b")
+        );
+        for text in [
+            "", "x", "x=", "x= ", "=x", "a b=x", "@a=x", "a/b=x", "a\n=x",
+        ] {
+            Source::parse(text).expect_err(text);
+        }
+    }
+}
