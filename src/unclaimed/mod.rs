@@ -61,7 +61,8 @@ pub enum UnclaimedPolicy {
     /// Forward it to the live generation.
     Forward,
     /// Forward it if the client has connected to one of these addresses, where the live generation has another socket.
-    /// `0.0.0.0` stands for all IPv4 addresses. Otherwise, let it wait: if it was forwarded, it would come straight back.
+    /// `0.0.0.0` stands for all IPv4 addresses. Otherwise, let it wait without a place: if it was forwarded, it would come
+    /// straight back.
     ForwardTo(Vec<IpAddr>),
     /// Respond to it if it speaks HTTP, and let it wait otherwise.
     Respond,
@@ -327,6 +328,10 @@ async fn handle(
             let policy = policy.borrow_and_update();
             if policy.forwards(to.ip()) {
                 break;
+            }
+            // It would keep others from being forwarded.
+            if matches!(*policy, UnclaimedPolicy::ForwardTo(_)) && client.place.take().is_some() {
+                number = Some(unclaimed.number());
             }
             *policy == UnclaimedPolicy::Respond
         };

@@ -99,6 +99,26 @@ async fn connections_that_wait_at_a_wider_address_are_forwarded_to_the_narrower_
     wide.program.ask_to_stop();
 }
 
+/// There are more of them than hotrun handles at the same time.
+#[tokio::test]
+async fn connections_to_an_address_that_is_not_served_do_not_keep_others_from_being_forwarded() {
+    let (mut sockets, adopter) = none();
+    let check = bound("0.0.0.0:0".parse().unwrap(), Protocol::TCP);
+    let all = address(&check);
+    adopter.join(id(1), check, 1000).unwrap();
+    let local = |last| SocketAddr::from(([127, 0, 0, last], all.port()));
+    let waiting = (0..300).map(|_| To::Tcp(local(2)).connect().unwrap());
+    let waiting: Vec<_> = waiting.collect();
+    let served = answers(vec![To::Tcp(local(1)).connect().unwrap()]);
+    adopter.orphan_unheld(id(1), HashSet::new()).unwrap();
+    let narrow = open_own(&adopter, 1, local(1));
+    sockets.switch(id(1)).unwrap();
+    until("the connection is answered", || served.is_finished()).await;
+    assert_eq!(served.join().unwrap(), [1]);
+    drop(waiting);
+    narrow.program.ask_to_stop();
+}
+
 /// If the generation went live again, it would get no connections on the hidden address.
 #[tokio::test]
 async fn a_generation_hidden_on_one_address_cannot_go_live_again() {
