@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 use crate::build::Plan;
 use crate::error::Failure;
 use crate::process::{Signal, Spawner, Spec};
-use crate::reload::{ArtifactId, BuildOutcome, Effect, Event, GenEffect, GenEvent, GenId, Phase};
+use crate::reload::{
+    Action, ArtifactId, BuildOutcome, Effect, Event, GenEffect, GenEvent, GenId, Phase,
+};
 use crate::ui::{Level, Report};
 use crate::watch::LockFileWindow;
 
@@ -114,6 +116,11 @@ impl Driver {
             }
         };
         self.handle(Event::Generation(id, GenEvent::BuildEnded(outcome)));
+        // The program is restarted from the last good build, because its writes would cause one failure after the other.
+        if outcome == BuildOutcome::Failed && self.adopts && self.builds.suspicion.needs_start(&[])
+        {
+            self.handle(Event::Changed(Action::Restart));
+        }
     }
 
     /// Keeps the artifact of a build, unless it is the same as that of a running generation.

@@ -199,6 +199,23 @@ fn hc08_a_program_that_rewrites_an_input_of_its_unchanged_build_is_restarted_onc
 }
 
 #[test]
+fn hc08_a_program_that_rewrites_an_input_of_a_broken_build_is_restarted_once() {
+    let later = WRITES.replace(
+        "    loop",
+        "    thread::sleep(Duration::from_secs(3));\n    loop",
+    );
+    let project = package(&[("src/main.rs", &later), ("build.rs", "fn main() {}\n")]);
+    let mut run = start_package(&project);
+    write(&project, "src/main.rs", "syntax error");
+    assert_prints(&mut run, "one");
+    count_in_the_end(&mut run, "failed");
+    assert_eq!(run.count("live"), 2);
+    write(&project, "src/main.rs", &later.replace("one", "two"));
+    assert_prints(&mut run, "two");
+    run.quit();
+}
+
+#[test]
 fn hc08_a_log_that_a_program_keeps_open_triggers_no_build_that_reads_it() {
     let held = WRITES.replace("drop(log)", "std::mem::forget(log)");
     let project = package(&[("src/main.rs", &held), ("build.rs", "fn main() {}\n")]);
