@@ -78,7 +78,7 @@ pub struct Cli {
     pub on: Vec<OnRule>,
 
     /// Also treat each line that a command prints as a change (repeatable)
-    #[arg(long, value_name = "NAME=COMMAND", value_hint = ValueHint::CommandString, hide_short_help = true)]
+    #[arg(long, value_name = "NAME=COMMAND|URL", value_hint = ValueHint::CommandString, hide_short_help = true)]
     #[arg(long_help = help::SOURCE, value_parser = Source::parse)]
     pub source: Vec<Source>,
 

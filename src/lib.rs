@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! files ──> watch ──┐                                 ┌──> build   (cargo)
-//! sources ────^     │                                 │
+//! sources ────╯     │                                 │
 //! keys, signals ────┤                                 ├──> process (spawn, signal, reap)
 //! processes ────────┼──> driver ──Event──> reload ────┤
 //! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold) ──> unclaimed (forward, respond)

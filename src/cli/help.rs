@@ -23,6 +23,7 @@ Also treat each line that a command prints as a change (repeatable)
 
 A configuration center, a queue or anything else can cause a reload: \
 `--source cfg='etcdctl watch --prefix /app/'`. \
+With `NAME=etcd://HOST:PORT/PREFIX`, each change of such a key counts. \
 The change is named `@NAME`. It restarts the program from the last build, unless `--on '@NAME=ACTION'` says otherwise. \
 The command runs as long as hotrun, with the program's environment. If it ends, it is started again after 1, 2, 4 … 30s; \
 once it has run for 5s, that counts as a change, too. \

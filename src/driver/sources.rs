@@ -1,4 +1,4 @@
-//! Runs the commands of `--source NAME=COMMAND`.
+//! Runs the sources (`--source`).
 
 use std::env;
 use std::io;
@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
 use crate::process::{FirstExit, Process, ProgramEvents, Spawner, Spec};
-use crate::source::{Continuity, Source};
+use crate::source::etcd::{self, Credentials, EtcdEvent};
+use crate::source::{Continuity, Origin};
 use crate::ui::{Feed, Report};
 
 use super::commands::show;
@@ -29,34 +30,80 @@ impl Driver {
     /// Starts the sources. They run until the driver is dropped.
     pub(super) fn start_sources(&mut self) {
         for source in &self.config.cli.source {
-            let task = SourceTask {
-                source: source.clone(),
-                config: self.config.clone(),
+            let mut outlet = Outlet {
+                name: source.name.clone(),
                 sender: self.sender.clone(),
                 feed: self.feed.clone(),
-                continuity: Continuity::default(),
-                began: Instant::now(),
                 is_down: false,
             };
-            self.sources.spawn(task.run());
+            match &source.origin {
+                Origin::Command(line) => {
+                    let task = CommandTask {
+                        line: line.clone(),
+                        outlet,
+                        config: self.config.clone(),
+                        continuity: Continuity::default(),
+                        began: Instant::now(),
+                    };
+                    self.sources.spawn(task.run());
+                }
+                Origin::Etcd(url) => {
+                    let user = Credentials::from_environment();
+                    let report = move |event| match event {
+                        EtcdEvent::Changed => outlet.changed(),
+                        EtcdEvent::Up => outlet.is_up(),
+                        EtcdEvent::Down(why) => outlet.is_down(why),
+                    };
+                    let task = etcd::watch(url.clone(), user, url.dialer(), report);
+                    self.sources.spawn(task);
+                }
+            }
+        }
+    }
+}
+
+/// Passes on what happens to one source.
+struct Outlet {
+    name: String,
+    sender: TaskSender,
+    feed: Feed,
+    /// Whether the source is shown as down.
+    is_down: bool,
+}
+
+impl Outlet {
+    fn changed(&self) {
+        let name = self.name.clone();
+        self.sender
+            .send(move |driver| driver.watch.watch.source_changed(&name));
+    }
+
+    fn is_up(&mut self) {
+        if std::mem::take(&mut self.is_down) {
+            self.feed.report(Report::Source(self.name.clone(), None));
+        }
+    }
+
+    /// Shows the reason only once, until the source is up again.
+    fn is_down(&mut self, why: String) {
+        if !std::mem::replace(&mut self.is_down, true) {
+            let report = Report::Source(self.name.clone(), Some(why));
+            self.feed.report(report);
         }
     }
 }
 
 /// Runs the command of one source again and again.
-struct SourceTask {
-    source: Source,
+struct CommandTask {
+    line: String,
+    outlet: Outlet,
     config: Config,
-    sender: TaskSender,
-    feed: Feed,
     continuity: Continuity,
     /// When the command was last started.
     began: Instant,
-    /// Whether the source is shown as down.
-    is_down: bool,
 }
 
-impl SourceTask {
+impl CommandTask {
     async fn run(mut self) {
         loop {
             self.began = Instant::now();
@@ -65,10 +112,7 @@ impl SourceTask {
                 Err(error) => format!("{error:#}"),
             };
             let pause = self.continuity.ended(self.began.elapsed());
-            if !std::mem::replace(&mut self.is_down, true) {
-                let name = self.source.name.clone();
-                self.feed.report(Report::Source(name, Some(why)));
-            }
+            self.outlet.is_down(why);
             sleep(pause).await;
         }
     }
@@ -76,7 +120,7 @@ impl SourceTask {
     fn start(&self) -> Result<Process> {
         let env = self.config.environment(env::vars_os())?;
         let workdir = self.config.workdir.clone();
-        Spawner::default().spawn(Spec::shell(&self.source.command, env, workdir))
+        Spawner::default().spawn(Spec::shell(&self.line, env, workdir))
     }
 
     /// Waits until the command ends, and returns how it ended.
@@ -87,8 +131,8 @@ impl SourceTask {
             stdout,
             stderr,
         } = process;
-        let feed = self.feed.clone();
-        let mark = format!("[{}] ", self.source.name);
+        let feed = self.outlet.feed.clone();
+        let mark = format!("[{}] ", self.outlet.name);
         let ended = async move {
             let how = how_it_ended(events).await;
             sleep(LAST_OUTPUT).await;
@@ -131,12 +175,8 @@ impl SourceTask {
     }
 
     fn changed(&mut self) {
-        let name = self.source.name.clone();
-        if std::mem::take(&mut self.is_down) {
-            self.feed.report(Report::Source(name.clone(), None));
-        }
-        self.sender
-            .send(move |driver| driver.watch.watch.source_changed(&name));
+        self.outlet.is_up();
+        self.outlet.changed();
     }
 }
 

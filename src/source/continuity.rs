@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 /// A command that has run for this long counts as connected.
-const STEADY: Duration = Duration::from_secs(5);
+pub(super) const STEADY: Duration = Duration::from_secs(5);
 
 /// A command that has run for this long is certainly connected: attempts to connect end sooner (127 s, see
 /// `tcp_syn_retries` in `tcp(7)`).

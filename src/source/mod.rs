@@ -4,25 +4,37 @@
 //! [`watch`](crate::watch), where it settles together with the changes to files.
 
 mod continuity;
+pub mod etcd;
 
 pub use continuity::Continuity;
+
+use etcd::EtcdUrl;
 
 /// A value of `--source`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The name, without the `@`.
     pub name: String,
-    /// The shell command that prints a line for each change.
-    pub command: String,
+    /// Where the changes come from.
+    pub origin: Origin,
+}
+
+/// Where the changes of a source come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This shell command prints a line for each change.
+    Command(String),
+    /// These keys change.
+    Etcd(EtcdUrl),
 }
 
 impl Source {
-    /// Parses `NAME=COMMAND`.
+    /// Parses `NAME=COMMAND` or `NAME=etcd://HOST:PORT/PREFIX`.
     ///
     /// # Errors
     ///
-    /// The name or the command is missing, or the name contains other characters than letters, digits, `-`, `_` and
-    /// `.`.
+    /// The name or the command is missing, the URL is invalid, or the name contains other characters than letters,
+    /// digits, `-`, `_` and `.`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, command) = text.split_once('=').unwrap_or((text, ""));
         if name.is_empty() || command.trim().is_empty() {
@@ -37,10 +49,12 @@ impl Source {
                     .into(),
             );
         }
-        Ok(Self {
-            name: name.to_owned(),
-            command: command.to_owned(),
-        })
+        let origin = match EtcdUrl::parse(command.trim()) {
+            Some(url) => Origin::Etcd(url?),
+            None => Origin::Command(command.to_owned()),
+        };
+        let name = name.to_owned();
+        Ok(Self { name, origin })
     }
 }
 
@@ -57,12 +71,22 @@ mod tests {
     #[test]
     fn a_source_has_a_name_and_a_command() {
         let parsed = Source::parse("my.cfg-1=watch a=b").unwrap();
-        assert_eq!(
-            (parsed.name.as_str(), parsed.command.as_str()),
-            ("my.cfg-1", "watch a=b")
-        );
+        assert_eq!(parsed.name, "my.cfg-1");
+        assert_eq!(parsed.origin, Origin::Command("watch a=b".into()));
+        let parsed = Source::parse("cfg=etcd://etcd/app/").unwrap();
+        assert!(matches!(parsed.origin, Origin::Etcd(_)));
         for text in [
-            "", "x", "x=", "x= ", "=x", "a b=x", "@a=x", "a/b=x", "a\n=x",
+            "a=etcd://",
+            "a=https://etcd/app/",
+            "",
+            "x",
+            "x=",
+            "x= ",
+            "=x",
+            "a b=x",
+            "@a=x",
+            "a/b=x",
+            "a\n=x",
         ] {
             Source::parse(text).expect_err(text);
         }

@@ -10,6 +10,7 @@ mod cases;
 mod changes;
 mod crashes;
 mod doctor;
+mod etcd;
 mod faults;
 mod fresh;
 mod harness;
