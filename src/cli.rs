@@ -20,6 +20,7 @@ use nix::sys::signal::Signal;
 
 use crate::ready::ReadySpec;
 use crate::source::Source;
+use crate::source::etcd::EtcdUrl;
 use crate::value::parse_duration;
 use crate::watch::Poll;
 
@@ -223,6 +224,14 @@ pub struct Cli {
     /// value; `--env` overrides both.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub env_file: Option<PathBuf>,
+
+    /// Read environment variables for the program from the keys of etcd
+    ///
+    /// The rest of a key after the prefix is the name of a variable. The keys are read at every start, which takes one
+    /// second at most; while etcd is down, the last values apply. `--env-file`, a variable that is already set and `--env`
+    /// override a key. A `--source` with the same URL restarts the program when a key changes.
+    #[arg(long, value_name = "etcd://HOST:PORT/PREFIX", value_parser = values::env_from, hide_short_help = true)]
+    pub env_from: Option<EtcdUrl>,
 
     /// Run a shell command when something happens to a generation (repeatable)
     #[arg(long, value_name = "EVENT=COMMAND", hide_short_help = true)]

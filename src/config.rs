@@ -8,6 +8,7 @@ mod environment;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub listen: Vec<ListenSpec>,
     /// The variables set with `--env`.
     env: Vec<Variable>,
+    /// The newest variables of `--env-from`. All clones of the configuration share them.
+    env_from: Arc<Mutex<Vec<Variable>>>,
     /// How to show hotrun's own output.
     pub ui: ui::Options,
 }
@@ -101,6 +104,7 @@ impl Config {
             rules: rules(&cli, &workdir)?,
             listen: listen.collect::<Result<_, _>>()?,
             env: env.collect::<Result<_, _>>()?,
+            env_from: Arc::default(),
             ui: ui_options(&cli, &workdir)?,
             cli,
             workdir,
@@ -174,9 +178,16 @@ impl Config {
         }
     }
 
-    /// The program's environment. `--env` overrides `inherited`, which overrides the `--env-file` file. Each call reads
-    /// the file again. Variables that a supervisor has set for hotrun itself are removed later, by
-    /// [`process`](crate::process).
+    /// Replaces the variables of `--env-from` by these keys. Returns the keys that cannot be variables.
+    pub fn set_env_from(&self, pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<String> {
+        let (variables, unusable) = environment::from_keys(pairs);
+        *self.env_from.lock().unwrap_or_else(PoisonError::into_inner) = variables;
+        unusable
+    }
+
+    /// The program's environment. `--env` overrides `inherited`, which overrides the `--env-file` file, which overrides
+    /// the keys of `--env-from`. Each call reads the file again. Variables that a supervisor has set for hotrun itself
+    /// are removed later, by [`process`](crate::process).
     ///
     /// # Errors
     ///
@@ -192,8 +203,14 @@ impl Config {
             })?,
             None => Vec::new(),
         };
-        for (name, value) in of_file
+        let of_keys = self
+            .env_from
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for (name, value) in of_keys
             .into_iter()
+            .chain(of_file)
             .chain(inherited)
             .chain(self.env.iter().cloned())
         {

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use nix::sys::signal::Signal;
 
 use crate::ready::ReadySpec;
+use crate::source::etcd::EtcdUrl;
 use crate::value::parse_duration;
 use crate::watch::{Poll, RuleAction};
 
@@ -203,6 +204,11 @@ pub(super) fn hook(text: &str) -> Result<Hook, String> {
         }
     };
     Ok(Hook { event, command })
+}
+
+pub(super) fn env_from(text: &str) -> Result<EtcdUrl, String> {
+    let url = EtcdUrl::parse(text);
+    url.unwrap_or_else(|| Err("use a URL, as in `etcd://127.0.0.1:2379/app/`".into()))
 }
 
 pub(super) fn ready(text: &str) -> Result<Arc<ReadySpec>, String> {

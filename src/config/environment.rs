@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::error::Failure;
@@ -68,6 +68,22 @@ fn explain(text: &str, error: &dotenvy::Error) -> String {
     )
 }
 
+/// Turns keys into variables. Also returns the keys that are not names of variables, or whose values contain a zero byte.
+pub(super) fn from_keys(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> (Vec<Variable>, Vec<String>) {
+    let (mut variables, mut unusable) = (Vec::new(), Vec::new());
+    for (key, value) in pairs {
+        let is_name = !key.is_empty()
+            && key
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(byte));
+        match is_name && !value.contains(&0) {
+            true => variables.push((OsString::from_vec(key), OsString::from_vec(value))),
+            false => unusable.push(String::from_utf8_lossy(&key).into_owned()),
+        }
+    }
+    (variables, unusable)
+}
+
 /// Parses an `--env` value.
 pub(super) fn pair(typed: &OsStr) -> Result<Variable, Failure> {
     let mut parts = typed.as_bytes().splitn(2, |byte| *byte == b'=');
@@ -85,8 +101,6 @@ pub(super) fn pair(typed: &OsStr) -> Result<Variable, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStringExt;
-
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
@@ -128,6 +142,22 @@ mod tests {
             error.starts_with("line 2 is not") && !error.contains("hunter"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn keys_become_variables_if_they_can() {
+        let pair = |key: &str, value: &[u8]| (key.as_bytes().to_vec(), value.to_vec());
+        let all = [
+            ("A_1", &b"x=\xff"[..]),
+            ("b.c-d", b""),
+            ("db/host", b"x"),
+            ("", b"x"),
+            ("Z", b"\0"),
+        ];
+        let (variables, unusable) = from_keys(all.map(|(key, value)| pair(key, value)).to_vec());
+        let first = ("A_1".into(), OsString::from_vec(b"x=\xff".to_vec()));
+        assert_eq!(variables, [first, ("b.c-d".into(), "".into())]);
+        assert_eq!(unusable, ["db/host", "", "Z"]);
     }
 
     #[test]

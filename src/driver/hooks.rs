@@ -21,6 +21,7 @@ use crate::reload::{ArtifactId, Event, GenEvent, GenFailure, GenId, GenNotice, N
 use crate::ui::{Feed, Level};
 
 use super::commands::{CHANGED, changed_files, monitor};
+use super::env_from::{EnvRead, read_env};
 use super::state::{Driver, HookQueue, HookTask, Hooks};
 
 /// How long a hook may run. A `before-start` hook may take as long as the start, a `drain` hook half of the stop timeout.
@@ -121,6 +122,20 @@ impl Driver {
         id: GenId,
         artifact: ArtifactId,
     ) -> Option<GenEvent> {
+        let Some(url) = self.config.cli.env_from.clone() else {
+            return self.run_before_start(id, artifact);
+        };
+        let sender = self.sender.clone();
+        let queue = self.hooks.queue(id);
+        queue.starts = true;
+        let _ = queue.waiting.send(Box::pin(async move {
+            let read = read_env(url).await;
+            sender.send(move |driver| driver.env_read(id, artifact, read));
+        }));
+        None
+    }
+
+    fn run_before_start(&mut self, id: GenId, artifact: ArtifactId) -> Option<GenEvent> {
         let Some(run) = self.hook_run(id, HookEvent::BeforeStart) else {
             return self.start_or_fail(id, artifact);
         };
@@ -132,6 +147,18 @@ impl Driver {
             sender.send(move |driver| driver.before_start_ended(id, artifact, succeeded));
         }));
         None
+    }
+
+    pub(super) fn env_read(&mut self, id: GenId, artifact: ArtifactId, read: EnvRead) {
+        let queue = self.hooks.queues.get_mut(&id);
+        // Otherwise, the start was cancelled in the meantime.
+        if !queue.is_some_and(|queue| std::mem::take(&mut queue.starts)) {
+            return;
+        }
+        self.use_env(read);
+        if let Some(event) = self.run_before_start(id, artifact) {
+            self.handle(Event::Generation(id, event));
+        }
     }
 
     fn before_start_ended(&mut self, id: GenId, artifact: ArtifactId, succeeded: bool) {
@@ -189,7 +216,8 @@ impl Driver {
                 _,
             ) => return,
         };
-        let Some(event) = event.filter(|_| !self.config.cli.hook.is_empty()) else {
+        let has_queues = !self.config.cli.hook.is_empty() || self.config.cli.env_from.is_some();
+        let Some(event) = event.filter(|_| has_queues) else {
             return;
         };
         match event {

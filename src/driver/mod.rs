@@ -34,6 +34,7 @@ mod changes;
 mod clock;
 mod commands;
 mod effects;
+mod env_from;
 mod hooks;
 mod log;
 mod notify;

@@ -304,6 +304,8 @@ pub(super) struct Reported {
     /// The files that hotrun has named because the program or the build writes them: by path, and by directory and
     /// extension, so that uploads are not named one by one.
     pub(super) written: BTreeSet<(PathBuf, OsString)>,
+    /// Whether `--env-from` has been read.
+    pub(super) has_env: bool,
     /// The topics of the messages and hints that are shown only once.
     pub(super) once: BTreeSet<&'static str>,
 }

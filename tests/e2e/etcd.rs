@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Event, Project, Run, Running, TIMEOUT, skip, succeeds, until};
 
 /// Many times as long as a source must be quiet.
@@ -236,4 +238,62 @@ fn a_password_comes_from_the_environment() {
     let down = running.wait_for_event("it is down", |event| is_source(event, false));
     assert!(down.mentions("user name is empty"), "{down}");
     running.quit();
+}
+
+#[test]
+#[ignore = "needs etcd"]
+fn keys_are_variables_and_the_last_ones_serve_while_etcd_is_down() {
+    if !installed_or_skip() {
+        return;
+    }
+    let project = Project::new();
+    let etcd = Etcd::start(&project);
+    let server = crate::harness::apps::std().server.display();
+    project.script(&format!("exec '{server}' \"v$VERSION\""));
+    etcd.ctl(&["put", "/app/VERSION", "1"]);
+    etcd.ctl(&["put", "/app/db/host", "x"]);
+    let source = etcd.source("/app/");
+    let url = source.strip_prefix("cfg=").expect("it has a name");
+    let run = project.run().listen().args(["--env-from", url]);
+    let mut run = run.args(["--source", &source]).spawn();
+    run.live();
+    run.wait_for_version("v1");
+    run.wait_for_event("a warning", |event| event.mentions("`db/host`"));
+    etcd.ctl(&["put", "/app/VERSION", "2"]);
+    run.live();
+    run.wait_for_version("v2");
+    let port = etcd.port;
+    let data = etcd.kill();
+    // Nothing listens there, and then something that does not respond.
+    restart(&mut run, "the last values");
+    run.wait_for_version("v2");
+    let silent = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    restart(&mut run, "no response within 1s");
+    run.wait_for_version("v2");
+    drop(silent);
+    let etcd = Etcd::at(data, port);
+    etcd.ctl(&["put", "/app/VERSION", "3"]);
+    run.wait_for_version("v3");
+    run.quit();
+}
+
+/// Restarts the program while etcd is down.
+#[track_caller]
+fn restart(run: &mut Running, warning: &str) {
+    run.signal(Signal::SIGUSR1);
+    run.expect_that(warning, TIMEOUT, |event| event.mentions(warning));
+    run.live();
+}
+
+#[test]
+fn an_etcd_that_is_down_does_not_prevent_the_first_start() {
+    let project = Project::new();
+    project.server("v1");
+    let url = format!("etcd://127.0.0.1:{}/app/", free_port());
+    let run = project.run().listen().args(["--env-from", &url]);
+    let mut run = run.args(["--hook", "before-start=true"]).spawn();
+    run.live();
+    let said = run.wait_for_event("a warning", |event| event.mentions("without its variables"));
+    assert!(said.mentions("connection refused"), "{said}");
+    run.quit();
 }

@@ -60,6 +60,26 @@ pub(super) struct Client {
     token: Option<String>,
 }
 
+/// Reads the keys and their values once. A key is given without the prefix.
+///
+/// # Errors
+///
+/// etcd cannot be reached, refuses the request, or does not respond within 10 s.
+pub async fn read(
+    url: EtcdUrl,
+    user: Option<Credentials>,
+    dial: Dial,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+    let length = url.prefix.len();
+    let mut client = Client::new(url, user, dial);
+    client.authenticate().await?;
+    let mut pairs = client.read().await?.pairs;
+    for (key, _) in &mut pairs {
+        key.drain(..length.min(key.len()));
+    }
+    Ok(pairs)
+}
+
 /// The keys at one revision.
 pub(super) struct Snapshot {
     pub(super) revision: i64,

@@ -7,7 +7,7 @@ mod watch;
 use std::env;
 use std::fmt;
 
-pub use client::{Connection, Dial, Dialing};
+pub use client::{Connection, Dial, Dialing, read};
 pub use watch::{EtcdEvent, watch};
 
 /// The port of etcd's clients.
@@ -32,7 +32,7 @@ impl EtcdUrl {
     /// The URL needs TLS, or contains no host or no valid port.
     pub fn parse(text: &str) -> Option<Result<Self, String>> {
         if text.starts_with("etcds://") || text.starts_with("https://") {
-            let problem = "hotrun talks to etcd without TLS: use `NAME=etcdctl watch --prefix …`, which can use TLS";
+            let problem = "hotrun talks to etcd without TLS; with TLS, use `--source NAME='etcdctl watch --prefix …'`";
             return Some(Err(problem.into()));
         }
         let rest = text.strip_prefix("etcd://")?;
