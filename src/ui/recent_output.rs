@@ -14,7 +14,7 @@ const LAST_LINES: usize = 40;
 /// How many of hotrun's own errors to keep.
 const LAST_MESSAGES: usize = 5;
 /// Matches the output of programs that cannot run while another instance is running, but not compiler errors or panics.
-const OTHER_INSTANCE: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (one|instance|process|copy|server|program))\b";
+const OTHER_INSTANCE: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (\w+ )?(one|instance|process|copy|server|program))\b";
 /// Matches the output of programs that have found their port in use.
 const PORT_IN_USE: &str = r"(?i)\b(EADDRINUSE|(port|address)\b.*\b(in use|used|busy|taken|occupied|not (free|available)|unavailable))\b";
 /// How many generations' output to keep.
@@ -224,6 +224,7 @@ mod tests {
         assert!(check(
             "Error: Unable to acquire lock, is another process running?\n"
         ));
+        assert!(check("Another twistd server is running, PID 15602\n"));
         assert!(check(
             "open /tmp/x.lock: Resource temporarily unavailable\n"
         ));
