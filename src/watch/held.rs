@@ -39,7 +39,8 @@ impl HeldFiles {
 
     /// Records that a process is writing to this file.
     pub(super) fn written(&mut self, path: &Path) {
-        if !self.held.contains_key(path) {
+        let known = self.held.get(path).map(|known| known.file);
+        if known.is_none() || known != identity(path) {
             self.unknown.insert(path.to_owned());
         }
     }
@@ -98,4 +99,40 @@ fn holder(path: &Path) -> Option<Holder> {
     let file = identity(path).filter(|_| os::is_being_written(path))?;
     let child = os::child_that_writes(file)?;
     Some(Holder { file, child })
+}
+
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_replaces_a_held_file_is_looked_up_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        let mut held = HeldFiles::new(WriteCalls::default());
+        let mut hold = || {
+            let file = File::create_new(&path).unwrap();
+            let writer = Command::new("sleep").arg("60").stdout(file).spawn();
+            held.written(&path);
+            while held.identify() {}
+            writer.unwrap()
+        };
+        let mut first = hold();
+        fs::rename(&path, dir.path().join("app.log.1")).unwrap();
+        let mut second = hold();
+        for writer in [&mut first, &mut second] {
+            writer.kill().unwrap();
+            writer.wait().unwrap();
+        }
+        // A program that another test starts inherits the descriptor until its `exec`.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while os::is_being_written(&path) && Instant::now() < deadline {}
+        let found = held.writer(&path, Instant::now());
+        assert_eq!(found, i32::try_from(second.id()).ok());
+    }
 }
