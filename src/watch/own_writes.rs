@@ -127,7 +127,7 @@ pub struct WriteCalls(Arc<Mutex<Calls>>);
 
 #[derive(Debug, Default)]
 struct Calls {
-    /// For each file, when the newest call was made, and the pid of our child whose process tree made it.
+    /// For each file or directory, when the newest call was made, and the pid of our child whose process tree made it.
     newest: BTreeMap<PathBuf, (Instant, i32)>,
     pruned: Option<Instant>,
 }
@@ -147,8 +147,10 @@ impl WriteCalls {
     /// Returns the child whose process tree made this change.
     pub(super) fn writer(&self, path: &Path, changed: Instant) -> Option<i32> {
         let calls = self.lock();
-        let (at, child) = calls.newest.get(path)?;
-        (changed <= *at + CALL_TO_CHANGE).then_some(*child)
+        // A call that moves or removes a directory changes all files in it.
+        let mut made = path.ancestors().filter_map(|path| calls.newest.get(path));
+        made.find(|(at, _)| changed <= *at + CALL_TO_CHANGE)
+            .map(|(_, child)| *child)
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
@@ -305,6 +307,12 @@ mod tests {
         assert_eq!(writer(CALL_TO_CHANGE), Some(7));
         assert_eq!(writer(CALL_TO_CHANGE * 2), None, "an edit");
         assert_eq!(calls.writer(Path::new("other"), start), None);
+        // A directory was renamed.
+        let file = Path::new("dist/assets/main.js");
+        calls.record("dist".into(), 8, start);
+        calls.record(file.into(), 7, start - CALL_TO_CHANGE * 2);
+        assert_eq!(calls.writer(file, start), Some(8));
+        assert_eq!(calls.writer(file, start + CALL_TO_CHANGE * 2), None);
         // Older calls are forgotten, so that memory stays bounded.
         calls.record("new".into(), 7, start + KEPT * 2);
         assert_eq!(writer(Duration::ZERO), None);
