@@ -70,7 +70,9 @@ impl Driver {
             GenEffect::CancelBuild => self.cancel_build(),
             GenEffect::Start { artifact } => {
                 self.report_builder(id, artifact);
-                return self.start_after_hooks(id, artifact);
+                let reports_writes = self.builds.program_starts() && self.adopts;
+                let event = reports_writes.then_some(GenEvent::ReportsWrites);
+                return self.start_after_hooks(id, artifact).or(event);
             }
             GenEffect::Switch => return Some(self.switch(id)),
             GenEffect::SendReloadSignal { signal } => {

@@ -54,7 +54,7 @@ impl Driver {
             notify: Some(notify.socket.env_value().to_owned()),
             cleanup: self.cleanup(),
             intercept,
-            reports_writes: self.builds.program_starts(),
+            reports_writes: self.builds.suspicion.intercepts(),
             ..Spec::new(launch.argv, env.clone(), launch.workdir.clone())
         };
         let (sender, lines) = mpsc::unbounded_channel();

@@ -113,6 +113,9 @@ pub enum Event {
 pub enum GenEvent {
     /// The build ended. Sent exactly once for each [`GenEffect::Build`](super::GenEffect::Build).
     BuildEnded(BuildOutcome),
+    /// hotrun will see which files the program writes, so changes that the program makes do not count. Sent at once for
+    /// [`GenEffect::Start`](super::GenEffect::Start), or not at all.
+    ReportsWrites,
     /// The program could not be started. No [`Gone`](GenEvent::Gone) follows.
     StartFailed,
     /// The program listens on an address that the next generation can share. May be repeated.

@@ -61,6 +61,11 @@ impl Suspicion {
         self.suspected
     }
 
+    /// Whether to intercept the newest generation's calls that write files.
+    pub const fn intercepts(&self) -> bool {
+        self.intercepted
+    }
+
     /// Records that a generation has gone live or ended.
     pub const fn settled(&mut self, now: Instant) {
         self.settled = Some(now);

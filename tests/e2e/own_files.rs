@@ -144,6 +144,35 @@ fn hc08_a_program_that_replaces_a_file_long_after_every_start_is_soon_started_on
     run.quit();
 }
 
+#[test]
+fn hc08_a_program_that_replaces_a_file_again_and_again_is_soon_started_only_by_edits() {
+    let project = Project::new();
+    project.save("source", "v1\n");
+    let server = apps::std().server.display().to_string();
+    // Takes longer to start than between two writes, and writes only once it is live.
+    let start = format!(
+        "(sleep 3; until [ -e go ]; do sleep 0.1; done
+         while kill -0 $$; do date +%N > new.tmp; mv new.tmp state.json; sleep 0.3; done) 2> err.tmp &
+         sleep 1; exec '{server}' \"$(cat source)\""
+    );
+    let ignored = ["--ignore", "*.tmp", "--ignore", "go"];
+    let run = project.run().listen().args(ignored);
+    let mut run = run.program(["sh", "-c", &start]).spawn();
+    run.live();
+    project.save("go", "");
+    // Three, one for the changes that waited, and one or two while the first generation drains.
+    let starts = count_in_the_end(&mut run, "starting");
+    assert!(starts <= 8, "{starts} starts");
+    let names = |event: &&Event| event.mentions("--ignore 'state.json'");
+    assert_eq!(run.so_far().iter().filter(names).count(), 1);
+    for (more, version) in [(1, "v2"), (2, "v3")] {
+        project.save("source", &format!("{version}\n"));
+        run.wait_for_version(version);
+        assert_eq!(count_in_the_end(&mut run, "starting"), starts + more);
+    }
+    run.quit();
+}
+
 /// A program that opens a log and writes to it, again and again.
 const WRITES: &str = "use std::{fs::File, io::Write, thread, time::Duration};
 fn main() {

@@ -54,10 +54,14 @@ impl Machine {
             turn.notice(id, GenNotice::Building { cause });
             return turn.effect(id, GenEffect::Build);
         }
-        // If a generation is already queued, it serves as the restart.
-        if self.queued.is_none() {
-            let artifact = self.to_restart().unwrap_or(ArtifactId::FIRST);
-            self.queue(artifact, pending.cause);
+        match &mut self.queued {
+            // It serves as the restart. If the user asks for that, it need not wait any longer.
+            Some(queued) if queued.cause == Cause::Change => queued.cause = pending.cause,
+            Some(_) => {}
+            None => {
+                let artifact = self.to_restart().unwrap_or(ArtifactId::FIRST);
+                self.queue(artifact, pending.cause);
+            }
         }
     }
 
@@ -106,7 +110,9 @@ impl Machine {
         };
         let starting = |known: &&Generation| matches!(known.state, GenState::Starting { .. });
         let superseded = self.candidate().filter(starting).map(|known| known.id);
-        if let Some(id) = superseded.filter(|_| self.policy.when_busy == WhenBusy::Cancel) {
+        let waits = queued.cause == Cause::Change && self.is_learning();
+        let cancels = self.policy.when_busy == WhenBusy::Cancel && !waits;
+        if let Some(id) = superseded.filter(|_| cancels) {
             turn.notice(id, GenNotice::Superseded);
             self.supersede(id, turn);
         }
@@ -140,6 +146,13 @@ impl Machine {
         turn.notice(id, GenNotice::Starting { cause });
         self.must_start = false;
         turn.effect(id, GenEffect::Start { artifact });
+    }
+
+    /// Whether the candidate's own changes do not count, but another generation's do. If those superseded the candidate,
+    /// a program that writes files again and again would never be replaced.
+    fn is_learning(&self) -> bool {
+        self.candidate().is_some_and(|new| new.reports_writes)
+            && self.generations.iter().any(|known| !known.reports_writes)
     }
 
     /// Queues this artifact. It is started as soon as no other generation has to end first.

@@ -35,6 +35,8 @@ pub(super) struct Generation {
     pub(super) listens: bool,
     /// Whether the program is known to be a server.
     pub(super) is_server: bool,
+    /// Whether the files that the program writes are known.
+    pub(super) reports_writes: bool,
     pub(super) own_paths: OwnPaths,
     pub(super) watchdog: Watchdog,
     /// The reload signals that the program gets once it is live, or live again.
@@ -54,6 +56,7 @@ impl Generation {
             },
             listens: false,
             is_server: policy.passes_sockets,
+            reports_writes: false,
             own_paths: OwnPaths::None,
             watchdog: Watchdog {
                 period: policy.watchdog.unwrap_or_default(),

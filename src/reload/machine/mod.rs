@@ -69,6 +69,7 @@ impl Machine {
             Event::Requested(request) => self.requested(request, &mut turn),
             Event::Generation(id, event) => match event {
                 GenEvent::BuildEnded(outcome) => self.build_ended(id, outcome, &mut turn),
+                GenEvent::ReportsWrites => self.reports_writes(id),
                 GenEvent::StartFailed => self.start_failed(id, &mut turn),
                 GenEvent::Listening => self.recognised_as_server(id, true),
                 GenEvent::IsServer => self.recognised_as_server(id, false),

@@ -17,6 +17,12 @@ impl Machine {
         }
     }
 
+    pub(super) fn reports_writes(&mut self, id: GenId) {
+        if let Some(known) = self.find_mut(id) {
+            known.reports_writes = true;
+        }
+    }
+
     /// Gives a program more time to start or to end.
     pub(super) fn extend_timeout(&mut self, id: GenId, by: Duration, turn: &mut Turn) {
         let new = turn.now.plus(by);

@@ -164,24 +164,31 @@ impl Machine {
         self.queued.is_some()
     }
 
-    /// A machine that will behave in the same way. Causes and past times are dropped, because they affect only reports.
+    /// A machine that will behave in the same way. Past times are dropped, because they affect only reports. So are
+    /// causes, except that a change may have to wait.
     pub(in crate::reload) fn canonical(&self, rename: &Rename) -> Self {
-        let cause = Cause::Begin;
+        let cause = |cause| match cause == Cause::Change {
+            true => Cause::Change,
+            false => Cause::Begin,
+        };
         let before = |id| self.recovery.before == Some(id);
         let generations = self.generations.iter();
         let generations = generations.map(|known| rename.generation(known, before(known.id)));
         Self {
             upcoming: rename.id(self.upcoming),
-            pending: self.pending.map(|pending| Pending { cause, ..pending }),
+            pending: self.pending.map(|pending| Pending {
+                cause: cause(pending.cause),
+                ..pending
+            }),
             building: self.building.map(|building| Building {
                 id: rename.id(building.id),
                 since: Time::START,
-                cause,
+                cause: cause(building.cause),
                 ..building
             }),
             queued: self.queued.map(|queued| Queued {
                 id: rename.id(queued.id),
-                cause,
+                cause: cause(queued.cause),
                 artifact: rename.artifact(queued.artifact),
             }),
             generations: generations.collect(),

@@ -313,7 +313,7 @@ impl World {
             return fine;
         }
         let late = self.now >= known.until;
-        let newer = self.undone || self.cancels() && !known.answers_all;
+        let newer = self.undone || self.cancels() && !known.answers_all && !self.is_spared(known);
         let refused = known.ready && self.switching.is_none();
         known.drain_until(self.now, self.now.plus(self.policy.stop_timeout));
         if newer && !known.ready && !late && self.live().is_none() {

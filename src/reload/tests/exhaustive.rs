@@ -246,6 +246,7 @@ impl Budget {
                 GenEvent::ExtendTimeout { .. }
                 | GenEvent::LacksAddresses { .. }
                 | GenEvent::ListensOnPath
+                | GenEvent::ReportsWrites
                 | GenEvent::StoredFds
                 | GenEvent::Watchdog(_),
             ) => &mut left.notifications,

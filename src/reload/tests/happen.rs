@@ -21,6 +21,7 @@ impl World {
                 (self.held_build, self.held_restart) = (false, false);
                 self.forced = self.quitting.is_none();
                 self.change(Action::Build);
+                self.ask();
             }
             Event::Requested(Request::Pause) => self.paused = true,
             Event::Requested(Request::Resume) => {
@@ -57,7 +58,8 @@ impl World {
             Event::Generation(id, GenEvent::SwitchFailed) => self.switch_failed(id),
             Event::Generation(
                 id,
-                GenEvent::StartFailed
+                GenEvent::ReportsWrites
+                | GenEvent::StartFailed
                 | GenEvent::Ready
                 | GenEvent::Listening
                 | GenEvent::IsServer

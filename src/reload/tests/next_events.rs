@@ -112,7 +112,8 @@ impl World {
             // Not stale: a running program may listen and send notifications at any time.
             Event::Generation(
                 id,
-                GenEvent::Listening
+                GenEvent::ReportsWrites
+                | GenEvent::Listening
                 | GenEvent::IsServer
                 | GenEvent::ListensOnPath
                 | GenEvent::LacksAddresses { .. }
@@ -152,6 +153,7 @@ pub(super) const fn gone(id: GenId) -> Event {
 
 fn all_about(id: GenId) -> Vec<Event> {
     let mut events = vec![
+        Event::Generation(id, GenEvent::ReportsWrites),
         Event::Generation(id, GenEvent::StartFailed),
         Event::Generation(id, GenEvent::Listening),
         Event::Generation(id, GenEvent::IsServer),

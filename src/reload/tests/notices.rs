@@ -114,6 +114,7 @@ impl World {
                     _,
                     GenEvent::ReloadSignalSent { .. }
                     | GenEvent::BuildEnded(_)
+                    | GenEvent::ReportsWrites
                     | GenEvent::StartFailed
                     | GenEvent::Listening
                     | GenEvent::IsServer

@@ -6,7 +6,7 @@ use super::world::World;
 use crate::reload::{Action, Event, GenEvent, GenId, Policy, Time, WatchdogMessage};
 
 impl World {
-    /// The notifications that may arrive next, and the events about missing addresses.
+    /// The notifications that may arrive next, and the events about missing addresses and reported writes.
     pub(super) fn notifications(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for known in &self.gens {
@@ -15,6 +15,9 @@ impl World {
                 let otherwise_ready = !known.moved;
                 let event = GenEvent::LacksAddresses { otherwise_ready };
                 events.push(Event::Generation(known.id, event));
+                if known.tree == TreeState::Unknown {
+                    events.push(Event::Generation(known.id, GenEvent::ReportsWrites));
+                }
             }
         }
         events
@@ -44,7 +47,19 @@ impl World {
         self.stores = true;
         if self.newest_started() > Some(id) {
             self.change(Action::Restart);
+            self.ask();
         }
+    }
+
+    /// Records that the next start is due to more than a change.
+    pub(super) fn ask(&mut self) {
+        self.gens.iter_mut().for_each(|known| known.asked = true);
+    }
+
+    /// Whether changes alone must not supersede this candidate, because another generation may have made them.
+    pub(super) fn is_spared(&self, known: &Gen) -> bool {
+        let mut others = self.gens.iter().filter(|other| other.id != known.id);
+        known.reports_writes && !known.asked && others.any(|other| !other.reports_writes)
     }
 
     /// Checks that a generation that starts or ends cannot remove the live one's paths for good.

@@ -91,6 +91,10 @@ pub(super) struct Gen {
     pub(super) owed: bool,
     /// Whether the signal was requested, and its result has not been reported yet.
     pub(super) signalling: bool,
+    /// Whether changes that the program makes do not count.
+    pub(super) reports_writes: bool,
+    /// Whether a restart has become necessary since the start for another reason than a change.
+    pub(super) asked: bool,
     /// Whether no change that requires a build came after the generation's build began.
     pub(super) newest: bool,
     /// Whether no change at all came after the start.
@@ -128,6 +132,8 @@ impl Gen {
             killed: false,
             owed: false,
             signalling: false,
+            reports_writes: false,
+            asked: false,
             newest,
             answers_all: true,
             again: false,
@@ -260,6 +266,10 @@ impl Gen {
     /// ends.
     pub(super) fn happen(&mut self, event: Event, now: Time, until: Time) {
         match event {
+            Event::Generation(_, GenEvent::ReportsWrites) => {
+                self.reports_writes = true;
+                return;
+            }
             Event::Generation(_, GenEvent::Ready) => self.ready = true,
             Event::Generation(_, GenEvent::Listening) => self.listens = true,
             Event::Generation(_, GenEvent::IsServer) => self.serves = true,
@@ -369,6 +379,7 @@ impl Gen {
         self.since = keep(waits && !self.forwarded, self.since);
         let starts = self.role == Role::Candidate && !self.ready;
         self.moved &= starts;
+        self.asked &= starts;
         self.until = keep(starts || draining && !self.killed, self.until);
         self.watch = match self.watch {
             _ if draining => WatchdogState::Off,

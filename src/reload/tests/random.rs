@@ -210,6 +210,7 @@ impl Walk {
             | Event::Generation(
                 _,
                 GenEvent::ReloadSignalSent { .. }
+                | GenEvent::ReportsWrites
                 | GenEvent::StartFailed
                 | GenEvent::Listening
                 | GenEvent::IsServer
@@ -361,6 +362,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         "build-ended N unchanged M",
         "build-ended N failed",
         "build-ended N cancelled",
+        "reports-writes N",
         "start-failed N",
         "listening N",
         "is-server N",

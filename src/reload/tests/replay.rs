@@ -109,7 +109,8 @@ const REQUESTS: [Request; 7] = [
 ];
 
 /// The generation events without fields.
-const BARE: [GenEvent; 11] = [
+const BARE: [GenEvent; 12] = [
+    GenEvent::ReportsWrites,
     GenEvent::StartFailed,
     GenEvent::Listening,
     GenEvent::IsServer,

@@ -10,6 +10,7 @@ mod crashes;
 mod drains;
 mod failures;
 mod fresh;
+mod learning;
 mod logs;
 mod modes;
 mod notified;
