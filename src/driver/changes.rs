@@ -73,10 +73,12 @@ impl Driver {
         let restarts = actions.remove(&RuleAction::Restart);
         let builds = actions.get(&RuleAction::Build);
         let acted_on = restarts.iter().chain(builds).flatten().cloned();
-        let acted_on = Vec::from_iter(acted_on);
+        let mut acted_on = Vec::from_iter(acted_on);
         let (mut restarts, builds) = (restarts.is_some(), builds.is_some());
-        if restarts || builds {
-            self.hooks.changed(&acted_on);
+        self.hooks.changed(&acted_on);
+        // The program writes files, not sources.
+        acted_on.retain(|path| !is_source(path));
+        if !acted_on.is_empty() {
             let suspicion = &mut self.builds.suspicion;
             let often = suspicion.changed(seen, &acted_on, any_is_new);
             restarts |= self.find_writer(&often);

@@ -265,3 +265,43 @@ fn text(error: &io::Error) -> String {
 pub(super) fn late() -> String {
     format!("no response within {TIMEOUT:?}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::fuzz::fuzz;
+
+    async fn read_response(bytes: &[u8]) {
+        let stream: Connection = Box::new(Cursor::new(bytes.to_vec()));
+        let mut body = BufReader::new(stream);
+        match read_status(&mut body).await {
+            Ok(200) => {
+                let line = Vec::new();
+                let mut lines = Lines { body, line };
+                while let Ok(value) = lines.next().await {
+                    let _ = message(&value["error"]).len();
+                    let pair = serde_json::from_value::<KeyValue>(value["kv"].clone());
+                    let _ = pair.map(|pair| pair.decode());
+                }
+            }
+            Ok(status) => drop(explain(status, body).await),
+            Err(_) => {}
+        }
+    }
+
+    #[test]
+    fn fuzz_responses() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.unwrap();
+        let examples = [
+            &b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n{\"kv\":{\"key\":\"L2E=\",\"value\":\"eA==\"}}\n"[..],
+            b"HTTP/1.0 400 Bad Request\r\n\r\n{\"error\":{\"message\":\"no\"}}",
+        ];
+        let words = ["\r\n\r\n", "HTTP/1.0 200 OK", "{\"error\":", "\"value\":"];
+        fuzz("etcd responses", &examples, &words, |bytes| {
+            runtime.block_on(read_response(bytes));
+        });
+    }
+}
