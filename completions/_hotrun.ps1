@@ -41,6 +41,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--listen-pid', '--listen-pid', [CompletionResultType]::ParameterName, 'Whether to set `LISTEN_PID` for the program')
             [CompletionResult]::new('--fresh', '--fresh', [CompletionResultType]::ParameterName, 'From a change on, let new connections wait for the new version')
             [CompletionResult]::new('--ready-timeout', '--ready-timeout', [CompletionResultType]::ParameterName, 'How long a new generation may take to become ready')
+            [CompletionResult]::new('--alive', '--alive', [CompletionResultType]::ParameterName, 'Replace the live generation when it no longer works')
             [CompletionResult]::new('--watchdog', '--watchdog', [CompletionResultType]::ParameterName, 'Treat the program as hung after this long without a watchdog ping')
             [CompletionResult]::new('--rollback-within', '--rollback-within', [CompletionResultType]::ParameterName, 'Roll back if the new version crashes within this time')
             [CompletionResult]::new('--stop-timeout', '--stop-timeout', [CompletionResultType]::ParameterName, 'How long the old generation may take to stop')

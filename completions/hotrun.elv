@@ -38,6 +38,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --listen-pid 'Whether to set `LISTEN_PID` for the program'
             cand --fresh 'From a change on, let new connections wait for the new version'
             cand --ready-timeout 'How long a new generation may take to become ready'
+            cand --alive 'Replace the live generation when it no longer works'
             cand --watchdog 'Treat the program as hung after this long without a watchdog ping'
             cand --rollback-within 'Roll back if the new version crashes within this time'
             cand --stop-timeout 'How long the old generation may take to stop'

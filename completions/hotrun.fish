@@ -20,6 +20,7 @@ complete -c hotrun -l fresh -d 'From a change on, let new connections wait for t
 strict\t'If the new version fails, answer 503'
 off\t'Do not let them wait'"
 complete -c hotrun -l ready-timeout -d 'How long a new generation may take to become ready' -r
+complete -c hotrun -l alive -d 'Replace the live generation when it no longer works' -r
 complete -c hotrun -l watchdog -d 'Treat the program as hung after this long without a watchdog ping' -r
 complete -c hotrun -l rollback-within -d 'Roll back if the new version crashes within this time' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to stop' -r

@@ -18,7 +18,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueHint};
 use nix::sys::signal::Signal;
 
-use crate::ready::ReadySpec;
+use crate::ready::{AliveSpec, ReadySpec};
 use crate::source::Source;
 use crate::source::etcd::EtcdUrl;
 use crate::value::parse_duration;
@@ -175,6 +175,10 @@ pub struct Cli {
     /// How long a new generation may take to become ready
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration, hide_short_help = true)]
     pub ready_timeout: Duration,
+
+    /// Replace the live generation when it no longer works
+    #[arg(long, value_name = "CHECK", value_parser = values::alive, hide_short_help = true, long_help = help::ALIVE)]
+    pub alive: Option<Arc<AliveSpec>>,
 
     /// Treat the program as hung after this long without a watchdog ping
     ///

@@ -119,6 +119,16 @@ impl Config {
                  or `delay:DURATION`",
             ));
         }
+        let alive = config
+            .cli
+            .alive
+            .as_ref()
+            .filter(|alive| alive.needs_sockets());
+        if let Some(alive) = alive.filter(|_| !config.adopts() && config.listen.is_empty()) {
+            let text = format!("`--alive {alive}` needs a socket from `--listen`");
+            return Err(Failure::usage(text)
+                .hint("add `--listen`, as in `--listen 3000`, or use `--alive exec:COMMAND`"));
+        }
         match config.environment([]) {
             Ok(_) => Ok(config),
             Err(error) => Err(Failure::usage(error.to_string())),

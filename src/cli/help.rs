@@ -57,6 +57,23 @@ How to detect that a new generation is ready
   exec:COMMAND    the shell command succeeds
   delay:DURATION  this time has passed since its start";
 
+pub(super) const ALIVE: &str = "\
+Replace the live generation when it no longer works
+
+  http:/path      the path responds with a 2xx or 3xx status
+  exec:COMMAND    the shell command succeeds
+
+If the check fails several times in a row, hotrun starts the same build beside \
+the generation, switches, and stops the old one. It does so at most twice, then waits for a change. \
+Checks do not count while a debugger traces the program or a signal has stopped it.
+
+Parameters may follow, as in `http:/health,every=2s`:
+
+  after=0s        the time from going live to the first check
+  every=10s       the time from one check to the next
+  timeout=1s      how long a check may take
+  failures=3      how many checks in a row must fail";
+
 pub(super) const EXAMPLES: &str = "\
 Examples:
   hotrun                                        run `cargo run` in this package

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use nix::sys::signal::Signal;
 
-use crate::ready::ReadySpec;
+use crate::ready::{AliveSpec, ReadySpec};
 use crate::source::etcd::EtcdUrl;
 use crate::value::parse_duration;
 use crate::watch::{Poll, RuleAction};
@@ -209,6 +209,10 @@ pub(super) fn hook(text: &str) -> Result<Hook, String> {
 pub(super) fn env_from(text: &str) -> Result<EtcdUrl, String> {
     let url = EtcdUrl::parse(text);
     url.unwrap_or_else(|| Err("use a URL, as in `etcd://127.0.0.1:2379/app/`".into()))
+}
+
+pub(super) fn alive(text: &str) -> Result<Arc<AliveSpec>, String> {
+    text.parse().map(Arc::new)
 }
 
 pub(super) fn ready(text: &str) -> Result<Arc<ReadySpec>, String> {

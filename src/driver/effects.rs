@@ -130,7 +130,10 @@ impl Driver {
         self.builds.suspicion.settled(Instant::now());
         self.builds.start_ended(Instant::now() + SOON);
         match self.sockets.switch(id) {
-            Ok(()) => GenEvent::Switched,
+            Ok(()) => {
+                self.check_liveness(id);
+                GenEvent::Switched
+            }
             Err(error) => {
                 let text = format!("cannot switch to gen {id}: {error}");
                 self.feed.error(text, None);

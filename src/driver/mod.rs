@@ -11,6 +11,7 @@
 //! | `changes.rs`, `requests.rs`, `notify.rs` | handle changed files, keys and signals, notifications |
 //! | `effects.rs` | performs effects: `build.rs` and `build_task.rs` build, `start.rs` starts a program, `program.rs` monitors it |
 //! | `commands.rs`, `hooks.rs` | run the commands of rules and hooks |
+//! | `alive.rs` | checks that the live generation still works |
 //! | `addresses.rs` | reports missing, released and closed addresses |
 //! | `state.rs` | the driver's state, the messages from its tasks |
 //! | `clock.rs`, `log.rs` | the machine's clock, the log of events for `--log` |
@@ -28,6 +29,7 @@
 //! | switch | `Driver::switch`, `Table::switch`, `Group::steer` |
 
 mod addresses;
+mod alive;
 mod build;
 mod build_task;
 mod changes;

@@ -65,8 +65,7 @@ impl Driver {
             let intercepted = self.intercept(id, channel, control.clone());
             intercepted.inspect_err(|_| control.kill())?;
         }
-        // The `--ready exec:` command has the program's environment and working directory.
-        let exec: Exec = Box::new(move |line| {
+        let exec: Exec = Arc::new(move |line| {
             let spec = Spec::shell(line, env.clone(), launch.workdir.clone());
             Box::pin(shell::run(spec))
         });
@@ -81,6 +80,7 @@ impl Driver {
             observed: false,
             kept: self.kept_connections(),
             own_paths: Vec::new(),
+            exec: exec.clone(),
             waiting: JoinSet::new(),
         };
         let ready = self.readiness(id, &running, inodes, notify_state, lines, exec);
@@ -279,7 +279,7 @@ impl Driver {
 
 /// Returns a function that connects to the generation's listener on a port, or to its listeners in turn if no port is
 /// given: the first one may be a debugger's.
-fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
+pub(super) fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
     let mut turn = 0_usize;
     Box::new(move |port| {
         let fits = |route: &Route| match &route.address {

@@ -18,7 +18,7 @@ use crate::drain::{InUse, KeptConnections};
 use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
-use crate::ready::{NotifyState, UnreadyReason};
+use crate::ready::{Exec, NotifyState, UnreadyReason};
 use crate::reload::{Event, GenEvent, GenId, Machine};
 use crate::socket::{OwnPath, Sockets};
 use crate::ui::Feed;
@@ -107,7 +107,10 @@ pub(super) struct Running {
     pub(super) observed: bool,
     /// The paths of the unix sockets that the program has opened itself.
     pub(super) own_paths: Vec<OwnPath>,
-    /// The task that waits until the generation is ready or, while it drains, quiescent or idle.
+    /// Runs an `exec:` command with the program's environment and working directory.
+    pub(super) exec: Exec,
+    /// The task that waits until the generation is ready or, while it drains, quiescent or idle, or that checks whether it
+    /// is alive.
     pub(super) waiting: JoinSet<()>,
 }
 

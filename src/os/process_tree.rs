@@ -23,6 +23,8 @@ pub struct ProcessStatus {
     pub parent: i32,
     /// Whether the process is stopped, for example by `SIGSTOP` or for reading from the terminal in the background.
     pub stopped: bool,
+    /// Whether a debugger traces the process.
+    pub traced: bool,
     /// Whether the process has exited but has not been reaped yet.
     pub ended: bool,
     threads: u32,
@@ -96,6 +98,7 @@ fn parse_status(text: &str) -> Option<ProcessStatus> {
     Some(ProcessStatus {
         parent: field("PPid:")?.parse().ok()?,
         stopped: state == "T",
+        traced: field("TracerPid:").is_some_and(|tracer| tracer != "0"),
         ended: matches!(state, "Z" | "X"),
         threads: field("Threads:")?.parse().ok()?,
         blocked: mask("SigBlk:")?,

@@ -4,6 +4,24 @@ use std::fmt;
 
 use httparse::Status;
 
+/// What a probe is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    /// `--ready`
+    Readiness,
+    /// `--alive`
+    Liveness,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Readiness => "readiness",
+            Self::Liveness => "liveness",
+        })
+    }
+}
+
 /// The request that an HTTP probe sends.
 ///
 /// A probe of `/path` connects to the sockets of the new generation in turn. With `//host[:port]/path`, as in
@@ -20,9 +38,9 @@ pub struct HttpProbe {
 
 impl HttpProbe {
     /// The text of the request. Its user agent identifies it in access logs.
-    pub(super) fn request(&self) -> String {
+    pub(super) fn request(&self, purpose: Purpose) -> String {
         format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: hotrun/{} (readiness)\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: hotrun/{} ({purpose})\r\nAccept: */*\r\nConnection: close\r\n\r\n",
             self.path,
             self.authority.as_deref().unwrap_or("localhost"),
             env!("CARGO_PKG_VERSION"),
@@ -168,7 +186,7 @@ mod tests {
     #[test]
     fn the_request_is_http_1_1() {
         let probe = HttpProbe::parse("//a.test:81/x?y").unwrap();
-        let text = probe.request();
+        let text = probe.request(Purpose::Readiness);
         assert!(
             text.starts_with("GET /x?y HTTP/1.1\r\nHost: a.test:81\r\n"),
             "{text}"

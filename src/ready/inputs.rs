@@ -1,5 +1,6 @@
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
@@ -15,7 +16,7 @@ pub type Connecting = BoxFuture<io::Result<Box<dyn Connection>>>;
 pub type Connect = Box<dyn FnMut(Option<u16>) -> Connecting + Send>;
 
 /// Runs a shell command and returns whether it succeeded. Dropping the future kills the command.
-pub type Exec = Box<dyn FnMut(&str) -> BoxFuture<io::Result<bool>> + Send>;
+pub type Exec = Arc<dyn Fn(&str) -> BoxFuture<io::Result<bool>> + Send + Sync>;
 
 /// What a generation has sent to its notify socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,6 +4,7 @@
 //! channels in [`ReadyInputs`]. There is no timeout: [`reload`](crate::reload) keeps the deadline, and the driver drops
 //! the future.
 
+mod alive;
 mod http;
 mod inputs;
 mod listening;
@@ -23,6 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use listening::{SOCKETS_TIMEOUT, has_no_socket};
 
+pub use alive::{AliveInputs, AliveSpec, watch_alive};
 pub use http::HttpProbe;
 pub use inputs::{
     Connect, Connecting, Exec, GenerationSockets, NotifyState, OnUnready, ReadyInputs,
@@ -52,7 +54,7 @@ pub async fn wait(spec: &ReadySpec, mut inputs: ReadyInputs) -> ReadyReason {
             probe::tcp(&mut inputs.connect, accepting, on_unready).await
         }
         ReadySpec::Log(pattern) => printed(pattern, &mut inputs.lines, on_unready).await,
-        ReadySpec::Exec(command) => probe::exec(command, &mut inputs.exec, on_unready).await,
+        ReadySpec::Exec(command) => probe::exec(command, &inputs.exec, on_unready).await,
         ReadySpec::Delay(delay) => {
             sleep(*delay).await;
             ReadyReason::Delayed

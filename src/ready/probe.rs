@@ -7,7 +7,7 @@ use httparse::Status;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::http;
+use super::http::{self, Purpose};
 use super::{Connect, Connecting, Exec, HttpProbe, OnUnready, ReadyReason, UnreadyReason};
 use crate::socket::Connection;
 
@@ -36,18 +36,23 @@ pub(super) async fn http(
     connect: &mut Connect,
     on_unready: &mut OnUnready,
 ) -> ReadyReason {
-    let request = probe.request();
+    let request = probe.request(Purpose::Readiness);
     loop {
         let next = Instant::now() + PERIOD;
-        match timeout(TIMEOUT, exchange(&request, connect(probe.port))).await {
-            Ok(Ok(status)) if (200..400).contains(&status) => {
-                return ReadyReason::Responded(status);
-            }
-            Ok(Ok(status)) => on_unready(format!("the probe got status {status}").into()),
+        match timeout(TIMEOUT, http_once(&request, connect(probe.port))).await {
+            Ok(Ok(status)) => return ReadyReason::Responded(status),
             Ok(Err(reason)) => on_unready(reason),
             Err(_) => on_unready(NO_RESPONSE.into()),
         }
         sleep_until(next).await;
+    }
+}
+
+/// Sends a request and returns the status of the response if it is a 2xx or 3xx one.
+pub(super) async fn http_once(request: &str, connecting: Connecting) -> Result<u16, UnreadyReason> {
+    match exchange(request, connecting).await? {
+        status @ 200..400 => Ok(status),
+        status => Err(format!("the probe got status {status}").into()),
     }
 }
 
@@ -128,7 +133,7 @@ async fn accepted(stream: &mut Box<dyn Connection>) {
 }
 
 /// Runs the command until it succeeds, pausing after each run.
-pub(super) async fn exec(command: &str, run: &mut Exec, on_unready: &mut OnUnready) -> ReadyReason {
+pub(super) async fn exec(command: &str, run: &Exec, on_unready: &mut OnUnready) -> ReadyReason {
     loop {
         match timeout(COMMAND_TIMEOUT, run(command)).await {
             Ok(Ok(true)) => return ReadyReason::CommandSucceeded,

@@ -67,7 +67,7 @@ fn inputs(pid: u32, socket: Option<&TcpListener>) -> (ReadyInputs, FakeProgram) 
         notify_state,
         lines: reads,
         connect: connect(address),
-        exec: Box::new(|_| Box::pin(async { Ok(false) })),
+        exec: Arc::new(|_| Box::pin(async { Ok(false) })),
         on_unready: Box::new(move |reason| {
             record
                 .lock()

@@ -151,6 +151,8 @@ pub enum GenEvent {
     StoredFds,
     /// The program sent a message to its watchdog.
     Watchdog(WatchdogMessage),
+    /// The generation's liveness check has failed as often in a row as it may (`alive: false`), or succeeds again.
+    Liveness { alive: bool },
     /// The result of [`GenEffect::SendReloadSignal`](super::GenEffect::SendReloadSignal), sent exactly once for each.
     /// The signal is sent only if the program handles it; otherwise the signal would kill the program.
     ReloadSignalSent { signal: i32, handled: bool },

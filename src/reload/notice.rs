@@ -24,6 +24,8 @@ pub enum Cause {
     RollBack,
     /// The live generation crashed and is restarted.
     Crash,
+    /// The live generation fails its liveness check, and is replaced by another one with the same artifact.
+    Unhealthy,
 }
 
 impl Cause {
@@ -31,7 +33,20 @@ impl Cause {
     pub(super) const fn rolls_back(self) -> bool {
         match self {
             Self::Undo | Self::RollBack => true,
-            Self::Begin | Self::Change | Self::Request | Self::InheritFds | Self::Crash => false,
+            Self::Begin
+            | Self::Change
+            | Self::Request
+            | Self::InheritFds
+            | Self::Crash
+            | Self::Unhealthy => false,
+        }
+    }
+
+    /// Whether only a failure of the program leads to the start.
+    pub(super) const fn is_failure(self) -> bool {
+        match self {
+            Self::RollBack | Self::Crash | Self::Unhealthy => true,
+            Self::Begin | Self::Change | Self::Request | Self::Undo | Self::InheritFds => false,
         }
     }
 }

@@ -292,6 +292,7 @@ fn cause_name(cause: Cause) -> &'static str {
         Cause::InheritFds => "inherit_descriptors",
         Cause::RollBack => "roll_back",
         Cause::Crash => "crash",
+        Cause::Unhealthy => "unhealthy",
     }
 }
 

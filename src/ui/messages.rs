@@ -189,6 +189,7 @@ fn because(cause: Cause) -> &'static str {
         Cause::InheritFds => " (to receive stored descriptors)",
         Cause::RollBack => " (rolling back after a crash)",
         Cause::Crash => " (restarting after a crash)",
+        Cause::Unhealthy => " (replacing an unhealthy generation)",
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod activation;
 mod adopting;
+mod alive;
 mod answering;
 mod bad_input;
 mod cargo;

@@ -18,7 +18,7 @@ fn lacking(socket: &TcpListener) -> (ReadyInputs, FakeProgram, Arc<Mutex<GenSock
     }));
     let shared = state.clone();
     inputs.sockets.state = Box::new(move || shared.lock().expect("not poisoned").clone());
-    inputs.exec = Box::new(|_| Box::pin(async { Ok(true) }));
+    inputs.exec = Arc::new(|_| Box::pin(async { Ok(true) }));
     (inputs, program, state)
 }
 

@@ -94,15 +94,17 @@ async fn tcp_detects_that_a_silent_server_is_waiting_for_connections() {
 #[tokio::test]
 async fn exec_is_repeated_until_it_succeeds() {
     let (mut inputs, program) = own_inputs(None);
-    let mut outcomes = [
+    let outcomes = [
         Ok(false),
         Err(std::io::ErrorKind::NotFound.into()),
         Ok(true),
-    ]
-    .into_iter();
-    inputs.exec = Box::new(move |command| {
+    ];
+    let outcomes = Mutex::new(outcomes.into_iter());
+    inputs.exec = Arc::new(move |command| {
         assert_eq!(command, "test -e x");
         let outcome = outcomes
+            .lock()
+            .expect("not poisoned")
             .next()
             .expect("the command is not run again after it has succeeded");
         Box::pin(async { outcome })
@@ -126,9 +128,10 @@ async fn dropping_the_wait_drops_its_command() {
     let (mut inputs, _program) = own_inputs(None);
     let (runs, running) = tokio::sync::oneshot::channel::<()>();
     let (started, start_seen) = tokio::sync::oneshot::channel();
-    let mut kept = Some((runs, started));
-    inputs.exec = Box::new(move |_| {
-        let (runs, started) = kept.take().expect("the command is run only once");
+    let kept = Mutex::new(Some((runs, started)));
+    inputs.exec = Arc::new(move |_| {
+        let kept = kept.lock().expect("not poisoned").take();
+        let (runs, started) = kept.expect("the command is run only once");
         Box::pin(async move {
             started.send(()).expect("the test is waiting for the start");
             let _runs = runs;

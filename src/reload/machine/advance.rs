@@ -15,6 +15,7 @@ impl Machine {
         }
         self.recover(turn);
         self.act_on_pending(turn);
+        self.replace_sick();
         self.start_queued(turn);
         if self.is_busy() || self.live().is_none() && self.recovery.crash.is_some() {
             if std::mem::take(&mut self.responding) {
@@ -142,7 +143,7 @@ impl Machine {
         let mut new = Generation::start(id, artifact, turn.now, &self.policy);
         new.rolled_back = older;
         self.generations.push(new);
-        self.recovery.starts += u8::from(matches!(cause, Cause::RollBack | Cause::Crash));
+        self.recovery.starts += u8::from(cause.is_failure());
         turn.notice(id, GenNotice::Starting { cause });
         self.must_start = false;
         turn.effect(id, GenEffect::Start { artifact });

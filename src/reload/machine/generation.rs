@@ -39,6 +39,8 @@ pub(super) struct Generation {
     pub(super) reports_writes: bool,
     pub(super) own_paths: OwnPaths,
     pub(super) watchdog: Watchdog,
+    /// Whether the program, which is live, has failed its liveness check.
+    pub(super) sick: bool,
     /// The reload signals that the program gets once it is live, or live again.
     pub(super) owed: SignalSet,
 }
@@ -62,6 +64,7 @@ impl Generation {
                 period: policy.watchdog.unwrap_or_default(),
                 ..Watchdog::default()
             },
+            sick: false,
             owed: SignalSet::default(),
         }
     }

@@ -1,4 +1,5 @@
-//! Recovers from a crash of the live generation: rolls back to an earlier artifact, or starts the same one again.
+//! Recovers from a crash of the live generation: rolls back to an earlier artifact, or starts the same one again. Replaces
+//! a live generation that fails its liveness check.
 
 use std::time::Duration;
 
@@ -71,6 +72,7 @@ impl Machine {
             return false;
         };
         known.state = GenState::Live;
+        known.sick = false;
         known.watchdog.restart(turn.now);
         let owed = std::mem::take(&mut known.owed);
         let &mut Generation {
@@ -151,6 +153,26 @@ impl Machine {
             restart_at,
             ..crash
         });
+    }
+
+    /// Handles a change in the result of the live generation's liveness check.
+    pub(super) fn liveness(&mut self, id: GenId, alive: bool) {
+        let live = self
+            .find_mut(id)
+            .filter(|known| known.state == GenState::Live);
+        if let Some(known) = live {
+            known.sick = !alive;
+        }
+    }
+
+    /// Starts the artifact of a sick live generation again, unless a reload is in progress, which replaces it anyway.
+    pub(super) fn replace_sick(&mut self) {
+        let sick = self.live_generation().filter(|live| live.sick);
+        let artifact = sick.map(|live| live.artifact);
+        let may_start = !self.is_busy() && self.recovery.starts < MAX_STARTS;
+        if let Some(artifact) = artifact.filter(|it| may_start && self.artifacts.has(*it)) {
+            self.queue(artifact, Cause::Unhealthy);
+        }
     }
 
     fn roll_back_to(&self, crash: Crash) -> Option<ArtifactId> {

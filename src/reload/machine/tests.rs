@@ -81,6 +81,7 @@ impl Rename {
                     ..known.watchdog
                 },
             },
+            sick: known.sick && !known.is_draining(),
             own_paths: match known.is_draining() && !before {
                 true => OwnPaths::None,
                 false => known.own_paths,

@@ -230,6 +230,10 @@ impl World {
         ledger.check(Rule::NothingForgotten, lost.is_none(), || {
             format!("the machine has not reacted to the end of {lost:?}")
         });
+        let sick = live.is_some_and(|live| live.sick && self.may_start_once_more(live.artifact));
+        ledger.check(Rule::NothingForgotten, !sick, || {
+            format!("an unhealthy generation is not replaced: {live:?}")
+        });
         let fine = match live {
             Some(_) => !self.responding || self.is_strict() && self.failure_reported,
             None => self.responding,

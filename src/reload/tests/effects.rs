@@ -279,6 +279,7 @@ impl World {
         known.again = true;
         known.role = Role::Live;
         known.drain = DrainStage::No;
+        known.sick = false;
         if let Some(period) = self.policy.watchdog {
             known.watch = WatchdogState::Until(self.now.plus(period));
         }
@@ -294,7 +295,7 @@ impl World {
                     .gens
                     .iter()
                     .any(|live| live.role == Role::Live && live.again);
-                let good = self.good == Some(true) || self.broken || again;
+                let good = self.good == Some(true) || self.broken || again || known.sick;
                 let built = !self.policy.builds || good;
                 let room = !self.may_overlap(known) && self.steering != Steering::To(known.id);
                 known.retire(self.now, &self.policy, DrainStage::OwesQuiescent);

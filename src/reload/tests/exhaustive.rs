@@ -23,6 +23,8 @@ pub(super) struct Budget {
     pub(super) configs: u8,
     /// Notifications from programs.
     pub(super) notifications: u8,
+    /// Results of liveness checks.
+    pub(super) checks: u8,
 }
 
 /// A state that has been reached but not expanded yet.
@@ -53,10 +55,11 @@ impl fmt::Display for ExplorationReport {
             faults,
             configs,
             notifications,
+            checks,
         } = self.budget;
         write!(
             f,
-            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs, {notifications} notifications: {} states, {} edges, {} deep, {:.1?}",
+            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs, {notifications} notifications, {checks} liveness checks: {} states, {} edges, {} deep, {:.1?}",
             self.name, self.states, self.edges, self.deepest, self.took
         )
     }
@@ -250,6 +253,7 @@ impl Budget {
                 | GenEvent::StoredFds
                 | GenEvent::Watchdog(_),
             ) => &mut left.notifications,
+            Event::Generation(_, GenEvent::Liveness { .. }) => &mut left.checks,
             Event::Begin
             | Event::ChangesSettled
             | Event::Generation(

@@ -114,6 +114,13 @@ impl World {
             Event::Generation(id, GenEvent::Watchdog(message)) => {
                 self.watchdog_message(id, message);
             }
+            Event::Generation(id, GenEvent::Liveness { alive }) => {
+                if let Some(known) = self.find_mut(id).filter(|known| known.role == Role::Live) {
+                    known.sick = !alive;
+                    let artifact = known.artifact;
+                    self.past.sick = self.past.sick.or((!alive).then_some(artifact));
+                }
+            }
             Event::Tick => {
                 let (now, watchdog) = (self.now, self.policy.watchdog);
                 let due = |known: &&mut Gen| known.moved && now >= known.until;

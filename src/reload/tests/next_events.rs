@@ -119,7 +119,8 @@ impl World {
                 | GenEvent::LacksAddresses { .. }
                 | GenEvent::ExtendTimeout { .. }
                 | GenEvent::StoredFds
-                | GenEvent::Watchdog(_),
+                | GenEvent::Watchdog(_)
+                | GenEvent::Liveness { .. },
             ) => self.find(id).is_some(),
             Event::Generation(id, GenEvent::Switched | GenEvent::SwitchFailed) => {
                 self.switching.is_some_and(|(switching, _)| switching == id)
@@ -184,6 +185,7 @@ fn all_about(id: GenId) -> Vec<Event> {
         WatchdogMessage::Trigger,
     ];
     events.extend(messages.map(|message| Event::Generation(id, GenEvent::Watchdog(message))));
+    events.push(Event::Generation(id, GenEvent::Liveness { alive: false }));
     events.push(Event::Generation(
         id,
         GenEvent::ReloadSignalSent {

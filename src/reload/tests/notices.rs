@@ -102,7 +102,10 @@ impl World {
             || match event {
                 Event::Generation(
                     id,
-                    GenEvent::Exited { .. } | GenEvent::Gone { .. } | GenEvent::SwitchFailed,
+                    GenEvent::Exited { .. }
+                    | GenEvent::Gone { .. }
+                    | GenEvent::SwitchFailed
+                    | GenEvent::Liveness { .. },
                 ) => id == live,
                 Event::Generation(_, GenEvent::Switched) => true,
                 Event::Begin

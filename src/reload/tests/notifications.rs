@@ -124,6 +124,10 @@ impl Gen {
             let by = self.until.since(now) + policy.kill_timeout;
             events.push(Event::Generation(id, GenEvent::ExtendTimeout { by }));
         }
+        if self.role == Role::Live {
+            let alive = self.sick;
+            events.push(Event::Generation(id, GenEvent::Liveness { alive }));
+        }
         if policy.watchdog.is_some() && self.role != Role::Draining {
             events.extend(
                 [WatchdogMessage::Ping, WatchdogMessage::Trigger]

@@ -35,6 +35,8 @@ pub(super) struct Past {
     proven: Option<ArtifactId>,
     /// A failure that must lead to a restart or a rollback, unless another generation is started.
     pub(super) lost: Option<Lost>,
+    /// The artifact of the last generation that failed its liveness check, until another one is live.
+    pub(super) sick: Option<ArtifactId>,
     /// The kept artifact that was most recently started.
     pub(super) again: Option<ArtifactId>,
     /// Whether the live generation has ended and the user has not been notified yet.
@@ -113,6 +115,7 @@ impl Past {
             fresh: self.fresh,
             proven: known(&self.proven),
             lost: self.lost.map(lost),
+            sick: known(&self.sick),
             again: known(&self.again),
             unreported: self.unreported,
             starting: None,
@@ -152,7 +155,7 @@ impl World {
         past.fresh = past.last.replace(artifact) != Some(artifact);
         past.tried |= past.made == Some(artifact);
         past.served.push(artifact);
-        (past.server, past.lost) = (server, None);
+        (past.server, past.lost, past.sick) = (server, None, None);
     }
 
     /// Records that the live generation has ended.
@@ -236,6 +239,13 @@ impl World {
         self.starts.0
     }
 
+    /// Whether this artifact exists, and may be started because of a failure.
+    pub(super) fn may_start_once_more(&self, artifact: ArtifactId) -> bool {
+        let past = &self.past;
+        let has = past.made == Some(artifact) || past.kept.contains(&artifact);
+        (has || !self.policy.builds) && self.starts.0 < 2
+    }
+
     pub(super) fn started_for(&mut self, cause: Option<Cause>) {
         self.undo &= cause != Some(Cause::Undo);
     }
@@ -256,6 +266,7 @@ impl World {
             }
             Some(Cause::Crash) if !self.policy.builds => past.lost.is_some(),
             Some(Cause::Crash) => past.lost.is_some_and(is_lost),
+            Some(Cause::Unhealthy) => past.sick == Some(artifact),
             Some(Cause::Undo | Cause::RollBack) | None => false,
         }
     }
@@ -280,6 +291,7 @@ impl World {
                 let back = past.last == Some(artifact) || past.again == Some(artifact);
                 back && past.made != Some(artifact)
             }
+            Some(Cause::Unhealthy) => past.sick == Some(artifact),
             Some(Cause::Begin) | None => false,
         };
         fits && past.kept.contains(&artifact)

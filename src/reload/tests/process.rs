@@ -73,6 +73,8 @@ pub(super) struct Gen {
     pub(super) own_paths: bool,
     pub(super) kept: bool,
     pub(super) watch: WatchdogState,
+    /// Whether the live program has failed its liveness check.
+    pub(super) sick: bool,
     pub(super) ready: bool,
     pub(super) moved: bool,
     /// Whether the generation is known to listen on an address that others can share.
@@ -121,6 +123,7 @@ impl Gen {
             own_paths: false,
             kept: false,
             watch: WatchdogState::Off,
+            sick: false,
             ready: false,
             moved: false,
             listens: false,
@@ -300,7 +303,8 @@ impl Gen {
                 | GenEvent::HandlesStopSignal
                 | GenEvent::ExtendTimeout { .. }
                 | GenEvent::StoredFds
-                | GenEvent::Watchdog(_),
+                | GenEvent::Watchdog(_)
+                | GenEvent::Liveness { .. },
             )
             | Event::Changed(_)
             | Event::Requested(_)
@@ -390,6 +394,7 @@ impl Gen {
         if draining {
             self.owed = false;
             self.ready = false;
+            self.sick = false;
         }
     }
 }

@@ -223,7 +223,8 @@ impl Walk {
                 | GenEvent::Idle
                 | GenEvent::ExtendTimeout { .. }
                 | GenEvent::StoredFds
-                | GenEvent::Watchdog(_),
+                | GenEvent::Watchdog(_)
+                | GenEvent::Liveness { .. },
             )
             | Event::Changed(_)
             | Event::Requested(_)

@@ -156,6 +156,9 @@ fn generation(word: &str, words: &mut SplitWhitespace<'_>) -> Result<GenEvent, S
             "period" => WatchdogMessage::Period(duration(next(words))?),
             word => variant(word, &[WatchdogMessage::Ping, WatchdogMessage::Trigger])?,
         }),
+        "liveness" => GenEvent::Liveness {
+            alive: words.next() == Some("alive"),
+        },
         "reload-signal-sent" => GenEvent::ReloadSignalSent {
             signal: read(next(words))?,
             handled: words.next() == Some("handled"),
