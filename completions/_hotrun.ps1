@@ -40,6 +40,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Open this socket and pass it to the program')
             [CompletionResult]::new('--listen-pid', '--listen-pid', [CompletionResultType]::ParameterName, 'Whether to set `LISTEN_PID` for the program')
             [CompletionResult]::new('--fresh', '--fresh', [CompletionResultType]::ParameterName, 'From a change on, let new connections wait for the new version')
+            [CompletionResult]::new('--warm-up', '--warm-up', [CompletionResultType]::ParameterName, 'Warm up a new generation that is ready, before it goes live')
             [CompletionResult]::new('--ready-timeout', '--ready-timeout', [CompletionResultType]::ParameterName, 'How long a new generation may take to become ready')
             [CompletionResult]::new('--alive', '--alive', [CompletionResultType]::ParameterName, 'Replace the live generation when it no longer works')
             [CompletionResult]::new('--watchdog', '--watchdog', [CompletionResultType]::ParameterName, 'Treat the program as hung after this long without a watchdog ping')

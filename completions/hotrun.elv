@@ -37,6 +37,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --listen 'Open this socket and pass it to the program'
             cand --listen-pid 'Whether to set `LISTEN_PID` for the program'
             cand --fresh 'From a change on, let new connections wait for the new version'
+            cand --warm-up 'Warm up a new generation that is ready, before it goes live'
             cand --ready-timeout 'How long a new generation may take to become ready'
             cand --alive 'Replace the live generation when it no longer works'
             cand --watchdog 'Treat the program as hung after this long without a watchdog ping'

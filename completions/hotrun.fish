@@ -19,6 +19,7 @@ never\t'Never'"
 complete -c hotrun -l fresh -d 'From a change on, let new connections wait for the new version' -r -f -a "on\t'If the new version fails, connect them to the old one'
 strict\t'If the new version fails, answer 503'
 off\t'Do not let them wait'"
+complete -c hotrun -l warm-up -d 'Warm up a new generation that is ready, before it goes live' -r
 complete -c hotrun -l ready-timeout -d 'How long a new generation may take to become ready' -r
 complete -c hotrun -l alive -d 'Replace the live generation when it no longer works' -r
 complete -c hotrun -l watchdog -d 'Treat the program as hung after this long without a watchdog ping' -r

@@ -18,7 +18,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueHint};
 use nix::sys::signal::Signal;
 
-use crate::ready::{AliveSpec, ReadySpec};
+use crate::ready::{AliveSpec, ReadySpec, WarmUp};
 use crate::source::Source;
 use crate::source::etcd::EtcdUrl;
 use crate::value::parse_duration;
@@ -172,7 +172,19 @@ pub struct Cli {
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::ready, long_help = help::READY)]
     pub ready: Arc<ReadySpec>,
 
+    /// Warm up a new generation that is ready, before it goes live
+    ///
+    /// HOW is `http:/path`, a request that must get a 2xx or 3xx status, or `exec:COMMAND`, a shell command that must
+    /// succeed. Only the new generation gets the request, and so does what the command sends to HOTRUN_ADDRESS, as in
+    /// `exec:'curl -fsS http://$HOTRUN_ADDRESS/warm'`. The variable is `127.0.0.1:PORT`, without `http://`; it is not
+    /// set if the generation listens on no TCP address. The command has the program's environment and
+    /// HOTRUN_GENERATION. If the warm-up fails, or has not ended at --ready-timeout, the old generation keeps serving.
+    #[arg(long, value_name = "HOW", value_parser = values::warm_up, hide_short_help = true)]
+    pub warm_up: Option<WarmUp>,
+
     /// How long a new generation may take to become ready
+    ///
+    /// The warm-up is included (see `--warm-up`).
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration, hide_short_help = true)]
     pub ready_timeout: Duration,
 

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use crate::cli::{self, Cli, ColorChoice, OnRule, UiKind, WhenPossible};
 pub use crate::cli::{FreshArg, HookEvent, Stdin};
 use crate::error::Failure;
+use crate::ready::WarmUp;
 use crate::reload::{Fresh, Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};
 use crate::source;
@@ -109,15 +110,8 @@ impl Config {
             cli,
             workdir,
         };
-        if !config.adopts() && config.cli.ready.needs_sockets() && config.listen.is_empty() {
-            let text = format!(
-                "`--ready {}` needs a socket from `--listen`",
-                config.cli.ready
-            );
-            return Err(Failure::usage(text).hint(
-                "add `--listen`, as in `--listen 3000`, or use `--ready` with `notify`, `log:REGEX`, `exec:COMMAND` \
-                 or `delay:DURATION`",
-            ));
+        if !config.adopts() && config.listen.is_empty() {
+            config.needs_no_socket()?;
         }
         let alive = config
             .cli
@@ -133,6 +127,23 @@ impl Config {
             Ok(_) => Ok(config),
             Err(error) => Err(Failure::usage(error.to_string())),
         }
+    }
+
+    /// Checks that no option needs a socket.
+    fn needs_no_socket(&self) -> Result<(), Failure> {
+        let (option, instead) = match (&*self.cli.ready, &self.cli.warm_up) {
+            (ready, _) if ready.needs_sockets() => (
+                format!("--ready {ready}"),
+                "`--ready` with `notify`, `log:REGEX`, `exec:COMMAND` or `delay:DURATION`",
+            ),
+            (_, Some(warm_up @ WarmUp::Http(_))) => {
+                (format!("--warm-up {warm_up}"), "`--warm-up exec:COMMAND`")
+            }
+            (_, Some(WarmUp::Exec(_)) | None) => return Ok(()),
+        };
+        let text = format!("`{option}` needs a socket from `--listen`");
+        let hint = format!("add `--listen`, as in `--listen 3000`, or use {instead}");
+        Err(Failure::usage(text).hint(hint))
     }
 
     /// The state machine's settings. `builds`: whether the command has a build step. `adopts`: whether hotrun can adopt

@@ -139,6 +139,7 @@
 //! | the 503 response while no generation is live | [`unclaimed`], its `respond` |
 //! | what happens to a connection that no program accepts | [`socket`], its `table/forwarding`, then [`unclaimed`] |
 //! | what counts as ready | [`ready`] |
+//! | the warm-up before the switch | [`driver`]'s `warm_up` |
 //! | which connections outlive their generation | [`drain`], its `kept`, then [`unclaimed`]'s `kept` |
 //! | when a draining generation counts as idle | [`drain`], then `reload/machine/drain` |
 //! | the `--doctor` checks | [`doctor`] |

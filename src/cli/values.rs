@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use nix::sys::signal::Signal;
 
-use crate::ready::{AliveSpec, ReadySpec};
+use crate::ready::{AliveSpec, ReadySpec, WarmUp};
 use crate::source::etcd::EtcdUrl;
 use crate::value::parse_duration;
 use crate::watch::{Poll, RuleAction};
@@ -217,6 +217,10 @@ pub(super) fn alive(text: &str) -> Result<Arc<AliveSpec>, String> {
 
 pub(super) fn ready(text: &str) -> Result<Arc<ReadySpec>, String> {
     text.parse().map(Arc::new)
+}
+
+pub(super) fn warm_up(text: &str) -> Result<WarmUp, String> {
+    text.parse()
 }
 
 /// Parses an interval, or one of the words for yes and no that clap accepts in the variables of boolean options.

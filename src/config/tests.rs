@@ -278,6 +278,21 @@ fn without_adoption_a_readiness_rule_that_needs_a_socket_requires_listen() {
 }
 
 #[test]
+fn without_adoption_a_warm_up_by_a_request_requires_listen() {
+    let read = |how: &str, more: &[&str]| {
+        let words = [&["--adopt", "never", "--warm-up", how], more, &["--", "x"]].concat();
+        read_in(empty().path(), &words).map(drop)
+    };
+    let failure = read("http:/warm", &[]).unwrap_err();
+    assert_eq!(
+        failure.message(),
+        "`--warm-up http:/warm` needs a socket from `--listen`"
+    );
+    assert_eq!(read("http:/warm", &["-l", "3000"]), Ok(()));
+    assert_eq!(read("exec:true", &[]), Ok(()));
+}
+
+#[test]
 fn sources_have_rules_and_distinct_names() {
     let words = [
         "--source",

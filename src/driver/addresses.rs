@@ -30,18 +30,21 @@ impl Driver {
         let (sender, adopter) = (self.sender.clone(), self.sockets.adopter());
         let listed = self.sockets.listening().into_iter();
         let listed: Vec<Address> = listed.map(|one| one.address).collect();
+        // A generation that goes live at the timeout would not be warmed up.
+        let may_move = self.config.cli.warm_up.is_none();
         let mut lacks_only_addresses = false;
         let mut reported = false;
         // Since when the generation has lacked or not used an address.
         let mut since = None;
         move |reason| {
-            let otherwise_ready = matches!(
-                reason,
-                UnreadyReason::Missing {
-                    otherwise_ready: true,
-                    ..
-                }
-            );
+            let otherwise_ready = may_move
+                && matches!(
+                    reason,
+                    UnreadyReason::Missing {
+                        otherwise_ready: true,
+                        ..
+                    }
+                );
             if std::mem::replace(&mut lacks_only_addresses, otherwise_ready) != otherwise_ready {
                 sender.event(id, GenEvent::LacksAddresses { otherwise_ready });
             }

@@ -268,12 +268,13 @@ impl Driver {
         let Notice::Generation(id, GenNotice::Failed { failure, live }) = notice else {
             return;
         };
-        if failure == GenFailure::ReadyTimeout
+        if matches!(failure, GenFailure::ReadyTimeout | GenFailure::WarmUp)
             && let Some(running) = self.generations.get(&id)
             && let Some(reason) = running.unready_reason.borrow().as_ref()
         {
             let hint = "`--ready` sets a different condition, `--ready-timeout` allows more time";
-            self.feed.error(reason.to_string(), Some(hint.into()));
+            let hint = (failure == GenFailure::ReadyTimeout).then(|| hint.into());
+            self.feed.error(reason.to_string(), hint);
         }
         if let GenFailure::ExitedEarly(Ended::Code(_)) = failure
             && !self.reported.explained.contains(&id)

@@ -47,6 +47,7 @@ mod setup;
 mod sources;
 mod start;
 mod state;
+mod warm_up;
 
 pub use crate::process::kill_helpers;
 pub use run::run;

@@ -1,7 +1,9 @@
 //! Starts generations, and reports the sockets that their programs open.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,10 +67,7 @@ impl Driver {
             let intercepted = self.intercept(id, channel, control.clone());
             intercepted.inspect_err(|_| control.kill())?;
         }
-        let exec: Exec = Arc::new(move |line| {
-            let spec = Spec::shell(line, env.clone(), launch.workdir.clone());
-            Box::pin(shell::run(spec))
-        });
+        let exec = exec(env.clone(), launch.workdir.clone());
         let mut running = Running {
             control,
             notify: Some(notify),
@@ -84,7 +83,8 @@ impl Driver {
             waiting: JoinSet::new(),
         };
         let ready = self.readiness(id, &running, inodes, notify_state, lines, exec);
-        running.waiting.spawn(ready);
+        let warm_up = self.warm_up(id, &running, ready, env, launch.workdir);
+        running.waiting.spawn(warm_up);
         self.generations.insert(id, running);
         Ok(())
     }
@@ -221,7 +221,8 @@ impl Driver {
         }
     }
 
-    /// Returns the task that waits until the generation is ready. `inodes`: the sockets that were passed to the program.
+    /// Returns the task that waits until the generation is ready for its warm-up. `inodes`: the sockets that were passed to
+    /// the program.
     fn readiness(
         &self,
         id: GenId,
@@ -272,9 +273,16 @@ impl Driver {
             if how.implies_server() {
                 sender.event(id, GenEvent::IsServer);
             }
-            sender.event(id, GenEvent::Ready);
         }
     }
+}
+
+/// Returns a function that runs the `--ready exec:` command, with the program's environment and working directory.
+fn exec(env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Exec {
+    Arc::new(move |line| {
+        let spec = Spec::shell(line, env.clone(), workdir.clone());
+        Box::pin(shell::run(spec))
+    })
 }
 
 /// Returns a function that connects to the generation's listener on a port, or to its listeners in turn if no port is

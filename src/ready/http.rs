@@ -11,6 +11,7 @@ pub(super) enum Purpose {
     Readiness,
     /// `--alive`
     Liveness,
+    WarmUp,
 }
 
 impl fmt::Display for Purpose {
@@ -18,6 +19,7 @@ impl fmt::Display for Purpose {
         f.write_str(match self {
             Self::Readiness => "readiness",
             Self::Liveness => "liveness",
+            Self::WarmUp => "warm-up",
         })
     }
 }

@@ -11,6 +11,7 @@ mod listening;
 mod probe;
 mod reason;
 mod spec;
+mod warm_up;
 
 #[cfg(test)]
 mod tests;
@@ -29,8 +30,10 @@ pub use http::HttpProbe;
 pub use inputs::{
     Connect, Connecting, Exec, GenerationSockets, NotifyState, OnUnready, ReadyInputs,
 };
+pub use probe::request;
 pub use reason::{ReadyReason, UnreadyReason, list};
 pub use spec::ReadySpec;
+pub use warm_up::WarmUp;
 
 /// How long a program that opens no socket must run to be ready.
 const RUN_TIME: Duration = Duration::from_millis(500);

@@ -48,6 +48,11 @@ pub(super) async fn http(
     }
 }
 
+/// Sends one request, without a timeout. Fails with the reason unless it gets a 2xx or 3xx status.
+pub async fn request(probe: &HttpProbe, connect: &mut Connect) -> Result<u16, UnreadyReason> {
+    http_once(&probe.request(Purpose::WarmUp), connect(probe.port)).await
+}
+
 /// Sends a request and returns the status of the response if it is a 2xx or 3xx one.
 pub(super) async fn http_once(request: &str, connecting: Connecting) -> Result<u16, UnreadyReason> {
     match exchange(request, connecting).await? {

@@ -124,8 +124,10 @@ pub enum GenEvent {
     IsServer,
     /// The program listens on a unix socket that it has bound to a path itself. May be repeated.
     ListensOnPath,
-    /// The program is ready: its readiness check has succeeded.
+    /// The program is ready: its readiness check and its warm-up have succeeded.
     Ready,
+    /// The warm-up of the program, which is starting, has failed. The driver has reported why.
+    WarmUpFailed,
     /// Whether the program now lacks nothing but addresses that the live generation listens on. If so at the ready
     /// timeout, the program is taken to have moved to other addresses, and counts as ready. May be repeated.
     LacksAddresses { otherwise_ready: bool },

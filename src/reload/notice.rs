@@ -58,6 +58,7 @@ pub enum GenFailure {
     Start,
     ExitedEarly(Ended),
     ReadyTimeout,
+    WarmUp,
     /// The switch was refused.
     Switch,
     /// The program ended while it was live.
@@ -73,6 +74,7 @@ impl fmt::Display for GenFailure {
             Self::Start => f.write_str("could not be started"),
             Self::ExitedEarly(ended) => write!(f, "exited before it was ready ({ended})"),
             Self::ReadyTimeout => f.write_str("was not ready in time"),
+            Self::WarmUp => f.write_str("failed to warm up"),
             Self::Switch => f.write_str("could not take over the traffic"),
             Self::Crashed(ended) if ended.success() => f.write_str("exited with status 0"),
             Self::Crashed(ended) => write!(f, "crashed ({ended})"),

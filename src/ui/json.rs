@@ -263,6 +263,7 @@ fn failed(id: GenId, failure: GenFailure, live: Option<GenId>) -> JsonEvent {
         GenFailure::Start => ("start", None),
         GenFailure::ExitedEarly(ended) => ("exited_early", Some(ended)),
         GenFailure::ReadyTimeout => ("ready_timeout", None),
+        GenFailure::WarmUp => ("warm_up", None),
         GenFailure::Switch => ("switch", None),
         GenFailure::Crashed(ended) => ("crashed", Some(ended)),
         GenFailure::Vanished => ("vanished", None),

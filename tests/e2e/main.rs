@@ -34,3 +34,4 @@ mod sources;
 mod stopping;
 mod suite;
 mod under_load;
+mod warm_up;

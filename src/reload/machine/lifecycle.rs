@@ -20,6 +20,14 @@ impl Machine {
         turn.effect(id, GenEffect::Switch);
     }
 
+    pub(super) fn warm_up_failed(&mut self, id: GenId, turn: &mut Turn) {
+        let known = self.find(id).filter(|known| !known.watchdog.fired);
+        if known.is_some_and(|known| matches!(known.state, GenState::Starting { .. })) {
+            self.stop_candidate(id, turn);
+            self.candidate_failed(id, GenFailure::WarmUp, turn);
+        }
+    }
+
     pub(super) fn lacks_addresses(&mut self, id: GenId, otherwise_ready: bool) {
         let state = self.find_mut(id).map(|known| &mut known.state);
         if let Some(GenState::Starting { moved, .. }) = state {

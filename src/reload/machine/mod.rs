@@ -75,6 +75,7 @@ impl Machine {
                 GenEvent::IsServer => self.recognised_as_server(id, false),
                 GenEvent::ListensOnPath => self.listens_on_path(id),
                 GenEvent::Ready => self.ready(id, &mut turn),
+                GenEvent::WarmUpFailed => self.warm_up_failed(id, &mut turn),
                 GenEvent::LacksAddresses { otherwise_ready } => {
                     self.lacks_addresses(id, otherwise_ready);
                 }

@@ -238,7 +238,9 @@ impl Budget {
             Event::Requested(Request::Quit | Request::QuitNow) => &mut left.quits,
             Event::Generation(
                 _,
-                GenEvent::StartFailed | GenEvent::BuildEnded(BuildOutcome::Failed),
+                GenEvent::StartFailed
+                | GenEvent::WarmUpFailed
+                | GenEvent::BuildEnded(BuildOutcome::Failed),
             ) => &mut left.faults,
             Event::Generation(
                 _,

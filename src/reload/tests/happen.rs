@@ -101,6 +101,16 @@ impl World {
                     self.switching = None;
                 }
             }
+            Event::Generation(id, GenEvent::WarmUpFailed) => {
+                let now = self.now;
+                if let Some(known) = self.find_mut(id) {
+                    // The time for the start is up.
+                    (known.until, known.moved) = (now, false);
+                    if known.tree == TreeState::Unknown {
+                        known.tree = TreeState::Running;
+                    }
+                }
+            }
             Event::Generation(id, GenEvent::LacksAddresses { otherwise_ready }) => {
                 if let Some(known) = self.find_mut(id) {
                     known.moved = otherwise_ready;

@@ -134,7 +134,10 @@ impl World {
             | Event::Changed(_)
             | Event::ConfigChanged { .. }
             | Event::Requested(_)
-            | Event::Generation(_, GenEvent::Ready | GenEvent::Quiescent | GenEvent::Idle)
+            | Event::Generation(
+                _,
+                GenEvent::Ready | GenEvent::WarmUpFailed | GenEvent::Quiescent | GenEvent::Idle,
+            )
             | Event::Tick => false,
         }
     }
@@ -160,6 +163,7 @@ fn all_about(id: GenId) -> Vec<Event> {
         Event::Generation(id, GenEvent::IsServer),
         Event::Generation(id, GenEvent::ListensOnPath),
         Event::Generation(id, GenEvent::Ready),
+        Event::Generation(id, GenEvent::WarmUpFailed),
         Event::Generation(id, GenEvent::Switched),
         Event::Generation(id, GenEvent::SwitchFailed),
         Event::Generation(id, GenEvent::Quiescent),

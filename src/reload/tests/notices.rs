@@ -123,6 +123,7 @@ impl World {
                     | GenEvent::IsServer
                     | GenEvent::ListensOnPath
                     | GenEvent::Ready
+                    | GenEvent::WarmUpFailed
                     | GenEvent::LacksAddresses { .. }
                     | GenEvent::Quiescent
                     | GenEvent::HandlesStopSignal

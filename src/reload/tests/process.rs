@@ -224,6 +224,7 @@ impl Gen {
     /// Collects the events about this generation that may come next.
     pub(super) fn reports(&self, may_listen: bool, events: &mut Vec<Event>) {
         let id = self.id;
+        let of = |event| Event::Generation(id, event);
         let runs = matches!(self.tree, TreeState::Unknown | TreeState::Running);
         if self.tree == TreeState::Unknown {
             events.push(Event::Generation(id, GenEvent::StartFailed));
@@ -234,16 +235,15 @@ impl Gen {
         }
         events.push(gone(id));
         if self.role == Role::Candidate && !self.ready && !self.is_aborted() {
-            events.push(Event::Generation(id, GenEvent::Ready));
+            events.extend([GenEvent::Ready, GenEvent::WarmUpFailed].map(of));
         }
         if may_listen && runs && !self.listens && self.role != Role::Draining {
             events.push(Event::Generation(id, GenEvent::Listening));
         }
         if self.signalling {
-            let signal = 1;
-            events.extend([true, false].map(|handled| {
-                Event::Generation(id, GenEvent::ReloadSignalSent { signal, handled })
-            }));
+            let sent =
+                [true, false].map(|handled| GenEvent::ReloadSignalSent { signal: 1, handled });
+            events.extend(sent.map(of));
         }
         if self.finishes_first() {
             self.answers(events);
@@ -297,6 +297,7 @@ impl Gen {
                 _,
                 GenEvent::ReloadSignalSent { .. }
                 | GenEvent::BuildEnded(_)
+                | GenEvent::WarmUpFailed
                 | GenEvent::Switched
                 | GenEvent::SwitchFailed
                 | GenEvent::LacksAddresses { .. }
@@ -333,13 +334,11 @@ impl Gen {
     pub(super) fn cooperate(&self) -> Option<Event> {
         let id = self.id;
         if self.signalling {
-            return Some(Event::Generation(
-                id,
-                GenEvent::ReloadSignalSent {
-                    signal: 1,
-                    handled: true,
-                },
-            ));
+            let sent = GenEvent::ReloadSignalSent {
+                signal: 1,
+                handled: true,
+            };
+            return Some(Event::Generation(id, sent));
         }
         if self.is_aborted() {
             return Some(exited(id, 1, false));

@@ -212,6 +212,7 @@ impl Walk {
                 GenEvent::ReloadSignalSent { .. }
                 | GenEvent::ReportsWrites
                 | GenEvent::StartFailed
+                | GenEvent::WarmUpFailed
                 | GenEvent::Listening
                 | GenEvent::IsServer
                 | GenEvent::ListensOnPath

@@ -109,13 +109,14 @@ const REQUESTS: [Request; 7] = [
 ];
 
 /// The generation events without fields.
-const BARE: [GenEvent; 12] = [
+const BARE: [GenEvent; 13] = [
     GenEvent::ReportsWrites,
     GenEvent::StartFailed,
     GenEvent::Listening,
     GenEvent::IsServer,
     GenEvent::ListensOnPath,
     GenEvent::Ready,
+    GenEvent::WarmUpFailed,
     GenEvent::Switched,
     GenEvent::SwitchFailed,
     GenEvent::Quiescent,
