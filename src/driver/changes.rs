@@ -1,7 +1,6 @@
 //! Handles changed files, and updates the set of watched files.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -152,15 +151,23 @@ impl Driver {
         true
     }
 
-    /// Names files that the program or the build writes, but only one with each extension in a directory.
+    /// Names files that the program or the build writes, but only two with each extension in a directory. With the second
+    /// one, the hint shows a glob for both.
     fn name_written(&mut self, mut paths: Vec<PathBuf>) {
         paths.retain(|path| self.is_unnamed(path));
-        let all = paths.clone();
+        let mut all = BTreeSet::new();
         paths.retain(|path| {
             let dir = path.parent().unwrap_or(path).to_owned();
             let kind = path.extension().unwrap_or_default().to_owned();
-            self.reported.written.insert((dir, kind))
+            let named = self.reported.kinds.entry((dir, kind)).or_default();
+            let names = named.len() < 2;
+            if names {
+                named.push(path.clone());
+                all.extend(named.iter().cloned());
+            }
+            names
         });
+        let all: Vec<PathBuf> = all.into_iter().collect();
         if !paths.is_empty() {
             let named = self.named(&paths);
             let text = format!("the program or the build writes {named}; such changes are ignored");
@@ -193,8 +200,7 @@ impl Driver {
 
     /// Whether this file has not been named as written by the program or a run. It counts as named from now on.
     fn is_unnamed(&mut self, path: &Path) -> bool {
-        let name = (path.to_owned(), OsString::new());
-        self.reported.written.insert(name)
+        self.reported.written.insert(path.to_owned())
     }
 
     /// Whether to take the action now. False if the action is `Ignore`, is postponed, or caused these changes itself.

@@ -304,9 +304,10 @@ pub(super) struct Ending {
 pub(super) struct Reported {
     /// The generations whose failure to start has been explained.
     pub(super) explained: BTreeSet<GenId>,
-    /// The files that hotrun has named because the program or the build writes them: by path, and by directory and
-    /// extension, so that uploads are not named one by one.
-    pub(super) written: BTreeSet<(PathBuf, OsString)>,
+    /// The files that the program or the build writes, as far as hotrun has noticed.
+    pub(super) written: BTreeSet<PathBuf>,
+    /// Those that hotrun has named, at most two for each directory and extension: uploads are not named one by one.
+    pub(super) kinds: BTreeMap<(PathBuf, OsString), Vec<PathBuf>>,
     /// Whether `--env-from` has been read.
     pub(super) has_env: bool,
     /// The topics of the messages and hints that are shown only once.

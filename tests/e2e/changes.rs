@@ -1,5 +1,6 @@
 //! Tests that changes trigger reloads only when they should, and no more reloads than necessary.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
@@ -233,8 +234,13 @@ fn hc08_self_triggered_builds_are_reported_and_do_not_go_on_forever() {
     let several = "mkdir -p gen; for n in a b; do date +%s%N > gen/$n.txt; done; sleep 0.5";
     let run = project.run().listen().args(["--build", several]);
     let mut run = run.spawn();
-    run.expect_that("a hint for both files", TIMEOUT, |event| {
-        event.is("message") && event.mentions("`--ignore 'gen/*.txt'`")
+    // If hotrun sees the build write one of them, it names that one at once, and the other one later.
+    let unnamed = RefCell::new(vec!["a", "b"]);
+    run.expect_that("hints for both files", TIMEOUT, |event| {
+        let names = |file: &str| event.mentions(&format!("`--ignore 'gen/{file}.txt'`"));
+        let mut unnamed = unnamed.borrow_mut();
+        unnamed.retain(|file| !event.is("message") || !names(file) && !names("*"));
+        unnamed.is_empty()
     });
     run.quit();
 
