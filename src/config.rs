@@ -113,16 +113,6 @@ impl Config {
         if !config.adopts() && config.listen.is_empty() {
             config.needs_no_socket()?;
         }
-        let alive = config
-            .cli
-            .alive
-            .as_ref()
-            .filter(|alive| alive.needs_sockets());
-        if let Some(alive) = alive.filter(|_| !config.adopts() && config.listen.is_empty()) {
-            let text = format!("`--alive {alive}` needs a socket from `--listen`");
-            return Err(Failure::usage(text)
-                .hint("add `--listen`, as in `--listen 3000`, or use `--alive exec:COMMAND`"));
-        }
         match config.environment([]) {
             Ok(_) => Ok(config),
             Err(error) => Err(Failure::usage(error.to_string())),
@@ -131,15 +121,18 @@ impl Config {
 
     /// Checks that no option needs a socket.
     fn needs_no_socket(&self) -> Result<(), Failure> {
-        let (option, instead) = match (&*self.cli.ready, &self.cli.warm_up) {
-            (ready, _) if ready.needs_sockets() => (
+        let (ready, warm_up, alive) = (&self.cli.ready, &self.cli.warm_up, &self.cli.alive);
+        let (option, instead) = if ready.needs_sockets() {
+            (
                 format!("--ready {ready}"),
                 "`--ready` with `notify`, `log:REGEX`, `exec:COMMAND` or `delay:DURATION`",
-            ),
-            (_, Some(warm_up @ WarmUp::Http(_))) => {
-                (format!("--warm-up {warm_up}"), "`--warm-up exec:COMMAND`")
-            }
-            (_, Some(WarmUp::Exec(_)) | None) => return Ok(()),
+            )
+        } else if let Some(warm_up @ WarmUp::Http(_)) = warm_up {
+            (format!("--warm-up {warm_up}"), "`--warm-up exec:COMMAND`")
+        } else if let Some(alive) = alive.as_ref().filter(|alive| alive.needs_sockets()) {
+            (format!("--alive {alive}"), "`--alive exec:COMMAND`")
+        } else {
+            return Ok(());
         };
         let text = format!("`{option}` needs a socket from `--listen`");
         let hint = format!("add `--listen`, as in `--listen 3000`, or use {instead}");

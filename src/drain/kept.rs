@@ -19,12 +19,12 @@
 //! response to the previous one (pipelining), and the program ends within that response, the rest is missing.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use socket2::SockRef;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -59,12 +59,14 @@ const RETRANSMISSION: Duration = Duration::from_secs(5);
 pub struct KeptConnections {
     state: Mutex<State>,
     ignores_shutdown: Arc<AtomicBool>,
+    /// Whether hotrun intercepts the program's system calls.
+    intercepted: bool,
 }
 
 /// A store that never keeps a connection.
 impl Default for KeptConnections {
     fn default() -> Self {
-        Self::new(false, &Arc::default())
+        Self::new(false, &Arc::default(), false)
     }
 }
 
@@ -134,8 +136,9 @@ impl Drop for Kept {
 
 impl KeptConnections {
     /// Creates the store. Unless `enabled`, it never keeps a connection. `ignores_shutdown`: whether a program's
-    /// `shutdown(2)` can be made to do nothing. All generations share it, and it becomes false when that fails.
-    pub fn new(enabled: bool, ignores_shutdown: &Arc<AtomicBool>) -> Self {
+    /// `shutdown(2)` can be made to do nothing. All generations share it, and it becomes false when that fails for good.
+    /// `intercepted`: whether hotrun intercepts the program's system calls.
+    pub fn new(enabled: bool, ignores_shutdown: &Arc<AtomicBool>, intercepted: bool) -> Self {
         let state = State {
             open: enabled,
             ..State::default()
@@ -143,6 +146,7 @@ impl KeptConnections {
         Self {
             state: Mutex::new(state),
             ignores_shutdown: ignores_shutdown.clone(),
+            intercepted,
         }
     }
 
@@ -234,7 +238,8 @@ impl KeptConnections {
     }
 
     /// Returns the connections on which nothing is under way, because the generation, which has these processes, is about to
-    /// be stopped. Shows the requests on all others. Keeps no further connection. May block for some milliseconds.
+    /// be stopped. Shows the requests on all others. Keeps no further connection. May block: for less than a millisecond for
+    /// each process, or up to 50 ms if none of its threads sleeps.
     pub fn seal(&self, pids: &[i32]) -> Vec<Kept> {
         let mut state = self.state();
         state.open = false;
@@ -247,27 +252,36 @@ impl KeptConnections {
             kept.idle = idle;
             kept.idle.is_some()
         });
-        if state.hides && state.handles_signal && ignore_shutdowns(&hidden, pids).is_err() {
-            self.ignores_shutdown.store(false, Ordering::Relaxed);
-            hidden
-                .values()
-                .for_each(|one| drop(show_requests(&one.socket)));
+        if state.hides && state.handles_signal {
+            self.ignore_shutdowns(&mut hidden, pids);
         }
         state.sealed.extend(hidden.keys());
         hidden.into_values().collect()
     }
-}
 
-/// Makes `shutdown(2)` of these connections do nothing in these processes.
-fn ignore_shutdowns(connections: &HashMap<u64, Kept>, pids: &[i32]) -> io::Result<()> {
-    for pid in pids {
-        let held = holding(*pid).filter(|(inode, _)| connections.contains_key(inode));
-        let descriptors: Vec<i32> = held.map(|(_, (_, fd))| fd).collect();
-        if !descriptors.is_empty() {
-            ignore_shutdown(*pid, &descriptors)?;
+    /// Makes `shutdown(2)` of these connections do nothing in these processes. Where that fails, gives the connections up.
+    fn ignore_shutdowns(&self, connections: &mut HashMap<u64, Kept>, pids: &[i32]) {
+        for pid in pids {
+            let held = holding(*pid).filter(|(inode, _)| connections.contains_key(inode));
+            let (inodes, descriptors): (Vec<u64>, Vec<i32>) =
+                held.map(|(inode, (_, fd))| (inode, fd)).unzip();
+            if descriptors.is_empty() {
+                continue;
+            }
+            let ignored = ignore_shutdown(*pid, &descriptors, self.intercepted);
+            let errno = ignored.err().and_then(|error| error.raw_os_error());
+            match errno.map(Errno::from_raw) {
+                // The process has ended in the meantime.
+                None | Some(Errno::ESRCH | Errno::ENOENT) => continue,
+                // The next generation may neither be traced.
+                Some(Errno::EPERM) => self.ignores_shutdown.store(false, Ordering::Relaxed),
+                Some(_) => {}
+            }
+            for inode in inodes {
+                connections.remove(&inode);
+            }
         }
     }
-    Ok(())
 }
 
 fn holding(pid: i32) -> impl Iterator<Item = (u64, (i32, i32))> {
@@ -312,9 +326,11 @@ fn verdict(
 }
 
 /// Waits until the program has left each of these connections, and passes to `carry` those that can be carried to the live
-/// generation, with the time to wait for the client's next request. `pids` returns the generation's processes.
+/// generation, with the time to wait for the client's next request. `pids` returns the generation's processes. Sets
+/// `ignores_shutdown` to false if the program shuts a connection down nevertheless, for example through an io_uring.
 pub async fn carry_left(
     mut kept: Vec<Kept>,
+    ignores_shutdown: &AtomicBool,
     pids: impl Fn() -> Vec<i32>,
     carry: impl Fn(OwnedFd, Duration),
 ) {
@@ -339,6 +355,11 @@ pub async fn carry_left(
             let known = held.as_ref().zip(inode(&one.socket).ok());
             let left = known.is_some_and(|(held, inode)| !held.contains(&inode));
             one.unheld = if left { one.unheld + 1 } else { 0 };
+            if let Some(Ok(now)) = one.idle.as_ref().map(|at| tcp_connection(&one.socket, at))
+                && matches!(now.state, TcpState::Closed | TcpState::BothClosed)
+            {
+                ignores_shutdown.store(false, Ordering::Relaxed);
+            }
             match one.unheld >= SEARCHES {
                 true => decide(one, &http, &carry),
                 false => kept.push(one),

@@ -2,7 +2,8 @@
 //! connections closed or idle.
 //!
 //! This module gets a generation's listeners and pids, and reads the kernel's tables and `/proc`. It does not know which
-//! generation is live. It changes something in one place: `kept` hides requests from a draining generation.
+//! generation is live. It changes something in one place: `kept` hides requests from a draining generation, and makes its
+//! `shutdown` calls do nothing.
 
 mod idle;
 mod kept;

@@ -14,7 +14,7 @@ impl Driver {
         let Some(spec) = self.config.cli.alive.clone() else {
             return;
         };
-        let connect = connect(self.sockets.routes(id));
+        let (connect, routes) = (connect(self.sockets.routes(id)), self.sockets.routes(id));
         let Some(running) = self.generations.get_mut(&id) else {
             return;
         };
@@ -24,6 +24,7 @@ impl Driver {
         };
         let inputs = AliveInputs {
             connect,
+            listeners: Box::new(move || routes().len()),
             exec: running.exec.clone(),
             is_halted: Box::new(move || tree.pids().iter().any(halted)),
         };

@@ -117,8 +117,7 @@ impl Driver {
         };
         self.handle(Event::Generation(id, GenEvent::BuildEnded(outcome)));
         // The program is restarted from the last good build, because its writes would cause one failure after the other.
-        if outcome == BuildOutcome::Failed && self.adopts && self.builds.suspicion.needs_start(&[])
-        {
+        if outcome == BuildOutcome::Failed && self.start_shows_writer(&[]) {
             self.handle(Event::Changed(Action::Restart));
         }
     }

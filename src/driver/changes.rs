@@ -186,7 +186,7 @@ impl Driver {
             return false;
         }
         let text = format!("{} changed again and again", self.named(often));
-        let restarts = self.adopts && self.builds.suspicion.needs_start(often);
+        let restarts = self.start_shows_writer(often);
         if restarts {
             let text = text + "; restarting once to find out whether the program does that";
             self.feed.message(Level::Info, text, None);
@@ -198,6 +198,12 @@ impl Driver {
         restarts
     }
 
+    /// Whether another start shows if the running program writes these files.
+    pub(super) fn start_shows_writer(&self, paths: &[PathBuf]) -> bool {
+        let running = self.adopts && !self.generations.is_empty();
+        running && self.builds.suspicion.needs_start(paths)
+    }
+
     /// Whether this file has not been named as written by the program or a run. It counts as named from now on.
     fn is_unnamed(&mut self, path: &Path) -> bool {
         self.reported.written.insert(path.to_owned())
@@ -206,6 +212,7 @@ impl Driver {
     /// Whether to take the action now. False if the action is `Ignore`, is postponed, or caused these changes itself.
     fn is_wanted(&mut self, action: &RuleAction, paths: &[PathBuf], seen: Instant) -> bool {
         let stated = last_change(paths).unwrap_or(seen);
+        let shows_writer = self.start_shows_writer(paths);
         let trigger = &mut self.builds.trigger;
         let changed = trigger.time_of(stated, seen);
         let (verdict, writer) = match action {
@@ -217,7 +224,7 @@ impl Driver {
             }
             RuleAction::Restart => return !trigger.explains(paths, changed),
             // The build that comes before the start must not be cancelled again and again.
-            RuleAction::Build if self.builds.suspicion.needs_start(paths) && self.adopts => {
+            RuleAction::Build if shows_writer => {
                 trigger.postpone();
                 return false;
             }

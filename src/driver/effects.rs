@@ -70,7 +70,7 @@ impl Driver {
             GenEffect::CancelBuild => self.cancel_build(),
             GenEffect::Start { artifact } => {
                 self.report_builder(id, artifact);
-                let reports_writes = self.builds.program_starts() && self.adopts;
+                let reports_writes = self.builds.program_starts(id) && self.adopts;
                 let event = reports_writes.then_some(GenEvent::ReportsWrites);
                 return self.start_after_hooks(id, artifact).or(event);
             }
@@ -106,7 +106,7 @@ impl Driver {
             GenEffect::Release => {
                 let gone = self.generations.remove(&id);
                 self.builds.suspicion.settled(Instant::now());
-                self.builds.start_ended(Instant::now());
+                self.builds.start_ended(id, Instant::now());
                 let released = self.sockets.release(id);
                 let lost = released.map(|lost| self.report_lost(id, &lost));
                 self.report_failure("closing a generation's sockets", lost);
@@ -128,7 +128,7 @@ impl Driver {
             running.kept = kept;
         }
         self.builds.suspicion.settled(Instant::now());
-        self.builds.start_ended(Instant::now() + SOON);
+        self.builds.start_ended(id, Instant::now() + SOON);
         match self.sockets.switch(id) {
             Ok(()) => {
                 self.check_liveness(id);
@@ -145,7 +145,11 @@ impl Driver {
     /// Creates the store for a generation's idle connections.
     pub(super) fn kept_connections(&self) -> Arc<KeptConnections> {
         let enabled = self.config.keeps_connections();
-        Arc::new(KeptConnections::new(enabled, &self.ignores_shutdown))
+        Arc::new(KeptConnections::new(
+            enabled,
+            &self.ignores_shutdown,
+            self.adopts,
+        ))
     }
 
     /// Sends the stop signal after the generation's `drain` hooks, and keeps its idle connections open for the live
@@ -158,6 +162,7 @@ impl Driver {
         let keeps = self.config.keeps_connections();
         if keeps && self.ending.requested.is_none() {
             let carry = self.sockets.carrier();
+            let ignores_shutdown = self.ignores_shutdown.clone();
             let queue = self.hooks.queues.get(&id);
             let hooks = queue.and_then(|queue| queue.drain.clone());
             self.monitor(id, |monitor, control| async move {
@@ -172,7 +177,8 @@ impl Driver {
                 let tree = control.clone();
                 // This must outlast the generation's tasks.
                 tokio::spawn(async move {
-                    carry_left(sealed.unwrap_or_default(), || tree.pids(), carry).await;
+                    let sealed = sealed.unwrap_or_default();
+                    carry_left(sealed, &ignores_shutdown, || tree.pids(), carry).await;
                 });
                 monitor.observe(|| control.pids()).await;
             });

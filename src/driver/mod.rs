@@ -10,7 +10,8 @@
 //! | `setup.rs`, `run.rs` | prepares the loop, runs it |
 //! | `changes.rs`, `requests.rs`, `notify.rs` | handle changed files, keys and signals, notifications |
 //! | `effects.rs` | performs effects: `build.rs` and `build_task.rs` build, `start.rs` starts a program, `program.rs` monitors it |
-//! | `commands.rs`, `hooks.rs` | run the commands of rules and hooks |
+//! | `commands.rs`, `hooks.rs`, `sources.rs` | run the commands of rules, hooks and sources |
+//! | `env_from.rs`, `warm_up.rs` | read variables before a start, warm a generation up after it |
 //! | `alive.rs` | checks that the live generation still works |
 //! | `addresses.rs` | reports missing, released and closed addresses |
 //! | `state.rs` | the driver's state, the messages from its tasks |

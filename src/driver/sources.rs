@@ -153,6 +153,8 @@ impl CommandTask {
             let due = self.continuity.due().map(|age| self.began + age);
             tokio::select! {
                 biased;
+                // First, because a process that the command has left behind may go on printing.
+                how = &mut ended => return how,
                 readable = pipe.readable(), if open => {
                     match readable.and_then(|()| pipe.try_read(&mut chunk)) {
                         Ok(0) => open = false,
@@ -169,7 +171,6 @@ impl CommandTask {
                     self.continuity.passed();
                     self.changed();
                 }
-                how = &mut ended => return how,
             }
         }
     }

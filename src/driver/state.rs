@@ -173,8 +173,8 @@ pub(super) struct Builds {
     pub(super) trigger: SelfTrigger,
     /// Detects programs that change a source when they start. A run lasts from the start until soon after the switch.
     pub(super) restarts: SelfTrigger,
-    /// Whether the newest start is not over.
-    starts: bool,
+    /// The generation that was started last, until its start is over.
+    starting: Option<GenId>,
     /// Detects programs that write watched files.
     pub(super) suspicion: Suspicion,
     /// When the newest build may have written `Cargo.lock`.
@@ -193,23 +193,23 @@ impl Builds {
             guardian: None,
             trigger: SelfTrigger::default(),
             restarts: SelfTrigger::default(),
-            starts: false,
+            starting: None,
             suspicion: Suspicion::default(),
             lock_file: None,
         }
     }
 
     /// Records that a program is started. Returns whether to intercept its calls that write files.
-    pub(super) fn program_starts(&mut self) -> bool {
+    pub(super) fn program_starts(&mut self, id: GenId) -> bool {
         let now = Instant::now();
         self.restarts.started(now);
-        self.starts = true;
+        self.starting = Some(id);
         self.suspicion.started(now)
     }
 
-    /// Records that the newest start is over at this time, unless that is known already.
-    pub(super) fn start_ended(&mut self, at: Instant) {
-        if std::mem::take(&mut self.starts) {
+    /// Records that this generation's start is over at this time, unless that is known already or a newer one was started.
+    pub(super) fn start_ended(&mut self, id: GenId, at: Instant) {
+        if self.starting.take_if(|starting| *starting == id).is_some() {
             self.restarts.ended(at);
         }
     }

@@ -42,7 +42,8 @@ impl Driver {
             last_reason.send_replace(Some(reason.into()));
             let done = match &spec {
                 WarmUp::Http(probe) => {
-                    let got = ready::request(probe, &mut connect(routes)).await;
+                    let listeners = routes().len();
+                    let got = ready::request(probe, &mut connect(routes), listeners).await;
                     got.map(drop).map_err(|reason| reason.to_string())
                 }
                 WarmUp::Exec(line) => {

@@ -165,7 +165,14 @@ impl InterceptedProgram {
                 // A file that cannot be determined counts as changed.
                 let paths = files.into_iter().flatten();
                 let paths = paths.flat_map(|file| file_of(caller.call.thread, file));
-                let paths: Vec<_> = paths.collect();
+                let mut paths: Vec<_> = paths.collect();
+                // A call that opens a directory makes a file without a name (`O_TMPFILE`), and one that removes a directory
+                // finds it empty. Neither changes a file in it.
+                if let [path] = &paths[..]
+                    && path.is_dir()
+                {
+                    paths.clear();
+                }
                 if caller.calls.is_pending(caller.call) {
                     paths.into_iter().for_each(&self.wrote);
                 }

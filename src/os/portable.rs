@@ -165,7 +165,7 @@ pub mod seccomp {
         unsupported()
     }
 
-    pub fn ignore_shutdown(_: i32, _: &[RawFd]) -> io::Result<()> {
+    pub fn ignore_shutdown(_: i32, _: &[RawFd], _: bool) -> io::Result<()> {
         unsupported()
     }
 

@@ -97,6 +97,8 @@ impl FromStr for AliveSpec {
 pub struct AliveInputs {
     /// Connects to the generation.
     pub connect: Connect,
+    /// Returns how many listeners the generation has.
+    pub listeners: Box<dyn Fn() -> usize + Send>,
     /// Runs the `exec:` command.
     pub exec: Exec,
     /// Whether one of its processes is stopped or traced. Its checks do not count then.
@@ -155,9 +157,10 @@ pub async fn watch_alive(
 async fn check(probe: &ReadySpec, inputs: &mut AliveInputs) -> Result<(), UnreadyReason> {
     match probe {
         ReadySpec::Http(probe) => {
-            let request = probe.request(Purpose::Liveness);
-            let connecting = (inputs.connect)(probe.port);
-            probe::http_once(&request, connecting).await.map(drop)
+            let listeners = (inputs.listeners)();
+            let connect = &mut inputs.connect;
+            let got = probe::try_each(probe, Purpose::Liveness, connect, listeners).await;
+            got.map(drop)
         }
         ReadySpec::Exec(command) => match (inputs.exec)(command).await {
             Ok(true) => Ok(()),
@@ -213,6 +216,7 @@ mod tests {
         let checks = count.clone();
         let inputs = AliveInputs {
             connect: Box::new(|_| panic!("the check is a command")),
+            listeners: Box::new(|| 1),
             exec: Arc::new(move |_| {
                 let index = checks.fetch_add(1, Ordering::Relaxed);
                 let succeeds = results.as_bytes()[index] == b'+';

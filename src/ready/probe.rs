@@ -48,13 +48,36 @@ pub(super) async fn http(
     }
 }
 
-/// Sends one request, without a timeout. Fails with the reason unless it gets a 2xx or 3xx status.
-pub async fn request(probe: &HttpProbe, connect: &mut Connect) -> Result<u16, UnreadyReason> {
-    http_once(&probe.request(Purpose::WarmUp), connect(probe.port)).await
+/// Sends the request of a warm-up to each of so many listeners, until one responds with a 2xx or 3xx status.
+pub async fn request(
+    probe: &HttpProbe,
+    connect: &mut Connect,
+    listeners: usize,
+) -> Result<u16, UnreadyReason> {
+    try_each(probe, Purpose::WarmUp, connect, listeners).await
+}
+
+/// Sends a request to each of so many listeners, until one responds with a 2xx or 3xx status. If the probe names a port,
+/// there is only one. Otherwise, the first may be a debugger's. There is no timeout.
+pub(super) async fn try_each(
+    probe: &HttpProbe,
+    purpose: Purpose,
+    connect: &mut Connect,
+    listeners: usize,
+) -> Result<u16, UnreadyReason> {
+    let request = probe.request(purpose);
+    let mut result = http_once(&request, connect(probe.port)).await;
+    for _ in 1..listeners {
+        if result.is_ok() || probe.port.is_some() {
+            break;
+        }
+        result = http_once(&request, connect(None)).await;
+    }
+    result
 }
 
 /// Sends a request and returns the status of the response if it is a 2xx or 3xx one.
-pub(super) async fn http_once(request: &str, connecting: Connecting) -> Result<u16, UnreadyReason> {
+async fn http_once(request: &str, connecting: Connecting) -> Result<u16, UnreadyReason> {
     match exchange(request, connecting).await? {
         status @ 200..400 => Ok(status),
         status => Err(format!("the probe got status {status}").into()),

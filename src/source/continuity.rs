@@ -13,9 +13,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Decides what counts as a change of a source whose command may end. Has no clock: each argument is the time since the
 /// command's newest start.
 ///
-/// A line counts at once, unless the run before ended before it was [`STEADY`]: a command that fails may print lines,
-/// too. While a command is not running, changes may be missed, so its next steady run counts as one change. If a command
-/// that prints nothing keeps ending, the third such run counts only after [`CERTAIN`]. So a command that always fails
+/// A line counts at once, unless the run before ended within five seconds: a command that fails may print lines, too.
+/// While a command is not running, changes may be missed, so its next run that lasts counts as one change. If a command
+/// that prints nothing keeps ending, the third such run counts only after five minutes. So a command that always fails
 /// does not restart the program again and again.
 #[derive(Debug)]
 pub struct Continuity {

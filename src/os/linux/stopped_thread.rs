@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_micros(50);
 /// on x86-64, `struct user_pt_regs` in `asm/ptrace.h` on aarch64.
 #[cfg(target_arch = "x86_64")]
 mod registers {
-    pub(super) type Registers = [u64; 27];
+    pub(super) const COUNT: usize = 27;
     pub(super) const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
     pub(super) const NUMBER: usize = 10;
     pub(super) const RESULT: usize = 10;
@@ -30,10 +30,11 @@ mod registers {
     pub(super) const NEXT_INSTRUCTION: usize = 16;
     /// `syscall`
     pub(super) const INSTRUCTION: &[u8] = &[0x0f, 0x05];
+    pub(super) const RESTARTED_BY_NUMBER: &[libc::c_long] = &[];
 }
 #[cfg(not(target_arch = "x86_64"))]
 mod registers {
-    pub(super) type Registers = [u64; 34];
+    pub(super) const COUNT: usize = 34;
     pub(super) const ARGUMENTS: [usize; 6] = [0, 1, 2, 3, 4, 5];
     pub(super) const NUMBER: usize = 8;
     pub(super) const RESULT: usize = 0;
@@ -41,8 +42,21 @@ mod registers {
     pub(super) const NEXT_INSTRUCTION: usize = 32;
     /// `svc #0`
     pub(super) const INSTRUCTION: &[u8] = &[0x01, 0x00, 0x00, 0xd4];
+    /// If the thread was stopped in one of these calls, the kernel replaces the number of the next one by
+    /// `restart_syscall` (`do_signal` in `arch/arm64/kernel/signal.c`).
+    pub(super) const RESTARTED_BY_NUMBER: &[libc::c_long] = &[
+        libc::SYS_clock_nanosleep,
+        libc::SYS_futex,
+        libc::SYS_nanosleep,
+        libc::SYS_ppoll,
+        libc::SYS_restart_syscall,
+    ];
 }
-use registers::{ARGUMENTS, INSTRUCTION, NEXT_INSTRUCTION, NUMBER, RESTARTS, RESULT, Registers};
+use registers::{
+    ARGUMENTS, COUNT, INSTRUCTION, NEXT_INSTRUCTION, NUMBER, RESTARTED_BY_NUMBER, RESTARTS, RESULT,
+};
+
+type Registers = [u64; COUNT];
 
 /// A thread that is stopped in a system call. Its call goes on, or fails with `EINTR`, after [`StoppedThread::resume`].
 pub(super) struct StoppedThread {
@@ -56,7 +70,8 @@ pub(super) struct StoppedThread {
 }
 
 impl StoppedThread {
-    /// Stops a thread that sleeps in a system call. If anything fails, the thread goes on once the calling thread ends.
+    /// Stops a thread that sleeps in a system call. Call this on a thread that then ends: if anything fails, the kernel lets
+    /// the stopped thread go on.
     ///
     /// # Errors
     /// `EPERM` without the right to trace the process, or if a debugger traces it. `ENOTSUP` if no thread sleeps in a
@@ -67,12 +82,14 @@ impl StoppedThread {
         let mut stopped = Self {
             process,
             thread,
-            registers: Registers::default(),
+            registers: [0; COUNT],
             instruction: 0,
             signals: Vec::new(),
         };
         ptrace::interrupt(thread)?;
-        stopped.await_interruption()?;
+        if stopped.await_interruption()? == Stop::Group {
+            return Err(Errno::ENOTSUP.into());
+        }
         stopped.registers = stopped.read_registers()?;
         let next = stopped.registers[NEXT_INSTRUCTION];
         // If the kernel will restart the call, the next instruction may be the system call itself.
@@ -118,31 +135,24 @@ impl StoppedThread {
     }
 
     /// Lets the thread go on, as if nothing had happened.
+    ///
+    /// # Errors
+    /// `ESRCH` if the thread is gone. After any other error, kill the process: its thread goes on in the wrong place.
     pub(super) fn resume(mut self) -> io::Result<()> {
         // Stop where the kernel stopped first: from there, it restarts the call that was interrupted.
         ptrace::interrupt(self.thread)?;
-        ptrace::cont(self.thread, None)?;
+        // Fails if a call has not returned yet.
+        let _ = ptrace::cont(self.thread, None);
         self.await_interruption()?;
         self.write_registers(&self.registers)?;
-        ptrace::detach(self.thread, None)?;
-        for signal in &self.signals {
-            // SAFETY: the call touches no memory.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_tgkill,
-                    self.process,
-                    self.thread.as_raw(),
-                    *signal,
-                );
-            }
-        }
-        Ok(())
+        Ok(ptrace::detach(self.thread, None)?)
     }
 
-    fn await_interruption(&mut self) -> io::Result<()> {
+    /// Waits until the thread stops where the kernel handles signals.
+    fn await_interruption(&mut self) -> io::Result<Stop> {
         loop {
             match self.next_stop()? {
-                Stop::Interrupted => return Ok(()),
+                stop @ (Stop::Interrupted | Stop::Group) => return Ok(stop),
                 Stop::SystemCall | Stop::Signal => ptrace::cont(self.thread, None)?,
             }
         }
@@ -160,27 +170,26 @@ impl StoppedThread {
                 0 if Instant::now() >= deadline => return Err(Errno::ETIMEDOUT.into()),
                 0 => std::thread::sleep(PAUSE),
                 _ if !libc::WIFSTOPPED(status) => return Err(Errno::ESRCH.into()),
-                _ => break self.stop(status),
+                _ => return Ok(self.stop(status)),
             }
         }
     }
 
-    fn stop(&mut self, status: i32) -> io::Result<Stop> {
+    fn stop(&mut self, status: i32) -> Stop {
         let signal = libc::WSTOPSIG(status);
         match status >> 16 {
-            libc::PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Ok(Stop::Interrupted),
-            // The process is stopped, for example by Ctrl-Z.
-            libc::PTRACE_EVENT_STOP => Err(Errno::ENOTSUP.into()),
-            _ if signal == libc::SIGTRAP | 0x80 => Ok(Stop::SystemCall),
+            libc::PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Stop::Interrupted,
+            libc::PTRACE_EVENT_STOP => Stop::Group,
+            _ if signal == libc::SIGTRAP | 0x80 => Stop::SystemCall,
             _ => {
                 self.signals.push(signal);
-                Ok(Stop::Signal)
+                Stop::Signal
             }
         }
     }
 
     fn read_registers(&self) -> io::Result<Registers> {
-        let mut registers = Registers::default();
+        let mut registers = [0; COUNT];
         self.transfer_registers(libc::PTRACE_GETREGSET, &mut registers)?;
         Ok(registers)
     }
@@ -213,6 +222,17 @@ impl StoppedThread {
     }
 }
 
+/// Sends the signals again. Who sent them is lost.
+impl Drop for StoppedThread {
+    fn drop(&mut self) {
+        let (process, thread) = (self.process, self.thread.as_raw());
+        for signal in &self.signals {
+            // SAFETY: the call touches no memory.
+            unsafe { libc::syscall(libc::SYS_tgkill, process, thread, *signal) };
+        }
+    }
+}
+
 #[cfg(target_env = "musl")]
 type Request = libc::c_int;
 #[cfg(not(target_env = "musl"))]
@@ -221,6 +241,8 @@ type Request = libc::c_uint;
 #[derive(PartialEq, Eq)]
 enum Stop {
     Interrupted,
+    /// A signal has stopped the process, for example Ctrl-Z.
+    Group,
     SystemCall,
     Signal,
 }
@@ -232,7 +254,11 @@ fn sleeping_thread(process: i32) -> io::Result<Pid> {
         for thread in fs::read_dir(format!("/proc/{process}/task"))? {
             let thread = thread?;
             let call = fs::read_to_string(thread.path().join("syscall")).unwrap_or_default();
-            let sleeps = call.starts_with(|first: char| first.is_ascii_digit());
+            let number = call
+                .split(' ')
+                .next()
+                .and_then(|number| number.parse().ok());
+            let sleeps = number.is_some_and(|number| !RESTARTED_BY_NUMBER.contains(&number));
             let id = thread.file_name().to_str().and_then(|id| id.parse().ok());
             if let Some(id) = id.filter(|_| sleeps) {
                 return Ok(Pid::from_raw(id));

@@ -31,7 +31,7 @@ impl Pair {
             .unwrap();
         let mut pair = Self {
             seen: connection(0, 0, 0),
-            kept: KeptConnections::new(true, &Arc::default()),
+            kept: KeptConnections::new(true, &Arc::default(), false),
             client,
             server,
         };
@@ -75,7 +75,7 @@ impl Pair {
 async fn carried(kept: Vec<Kept>) -> Vec<OwnedFd> {
     let carried = Mutex::new(Vec::new());
     let carry = |connection, _| carried.lock().unwrap().push(connection);
-    carry_left(kept, Vec::new, carry).await;
+    carry_left(kept, &AtomicBool::new(true), Vec::new, carry).await;
     carried.into_inner().unwrap()
 }
 

@@ -23,7 +23,7 @@ pub(super) const NUMBER: u32 = 0;
 pub(super) const ARCHITECTURE: u32 = 4;
 /// The offsets of the lower halves of two arguments, on a little-endian system. The address length that `connect` takes,
 /// and the flags that the calls to open a file take, are each an `int`.
-const SECOND_ARGUMENT: u32 = 24;
+pub(super) const SECOND_ARGUMENT: u32 = 24;
 const THIRD_ARGUMENT: u32 = 32;
 
 /// The lengths of the IP addresses that programs pass to `connect`: `sockaddr_in`, `sockaddr_in6` and, from some C

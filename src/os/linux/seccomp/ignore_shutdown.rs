@@ -5,8 +5,10 @@ use std::os::fd::RawFd;
 use std::thread;
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use super::filter::{ARCHITECTURE, LOAD_WORD, NATIVE, NUMBER};
+use super::filter::{ARCHITECTURE, LOAD_WORD, NATIVE, NUMBER, SECOND_ARGUMENT};
 use crate::os::Instruction;
 use crate::os::linux::stopped_thread::StoppedThread;
 use crate::os::process_tree::status_field;
@@ -14,10 +16,13 @@ use crate::os::process_tree::status_field;
 /// The offset of the lower half of the first argument in `struct seccomp_data`.
 const FIRST_ARGUMENT: u32 = 16;
 
-/// Makes `shutdown(2)` on these descriptors succeed without any effect, in all threads of the process and in its future
-/// children. It remains so if the process closes such a descriptor and opens another one with its number, so use this only
-/// for a process that is about to end. One of its sleeping threads is stopped for about a tenth of a millisecond;
-/// its system call may fail with `EINTR`.
+/// Makes `shutdown(2)` with `SHUT_WR` succeed without any effect on these descriptors, in all threads of the process and in
+/// its future children. (With `SHUT_RDWR`, a program also wakes a thread of its own that reads.) It remains so if the
+/// process closes such a descriptor and opens another one with its number, so use this only for a process that is about to
+/// end. One of its sleeping threads is stopped for about a tenth of a millisecond; its system call may fail with `EINTR`.
+/// If the thread cannot be set going again as before, the process is killed.
+///
+/// `intercepted`: whether the process has the filter of [`install`](super::install).
 ///
 /// A seccomp filter from the program's start on would make every `shutdown` slower. This one is installed late, by a system
 /// call that the thread is made to perform.
@@ -25,23 +30,31 @@ const FIRST_ARGUMENT: u32 = 16;
 /// # Errors
 /// `EPERM` without the right to trace the process, or if a debugger traces it. `ENOTSUP` if it has a seccomp filter of its
 /// own, which may kill it for such a call, if no thread sleeps in a system call, or if the architecture is not supported.
-pub fn ignore_shutdown(pid: i32, descriptors: &[RawFd]) -> io::Result<()> {
+pub fn ignore_shutdown(pid: i32, descriptors: &[RawFd], intercepted: bool) -> io::Result<()> {
     let program = filter(NATIVE.ok_or(Errno::ENOTSUP)?, descriptors);
     let filters = |pid| -> Option<u32> { status_field(pid, "Seccomp_filters:")?.parse().ok() };
-    let own = filters(std::process::id().cast_signed()).unwrap_or(0);
-    // One may be hotrun's.
-    if filters(pid).is_some_and(|found| found > own + 1) {
+    let own = filters(std::process::id().cast_signed());
+    let expected = own.map(|own| own + u32::from(intercepted));
+    // Strict mode allows no such call, and has no filter (`SECCOMP_MODE_STRICT`).
+    let is_strict = status_field(pid, "Seccomp:").is_some_and(|mode| mode == "1");
+    if expected.is_none() || filters(pid) > expected || is_strict {
         return Err(Errno::ENOTSUP.into());
     }
     // The kernel detaches a tracer that ends from all that it traces, so this thread ends after an error, too.
-    let installed = thread::spawn(move || install(pid, &program)).join();
+    let tracer = thread::Builder::new().name("ignore shutdown".into());
+    let installed = tracer.spawn(move || install(pid, &program))?.join();
     installed.unwrap_or_else(|_| Err(io::Error::other("the tracing thread has panicked")))
 }
 
 fn install(pid: i32, program: &[Instruction]) -> io::Result<()> {
     let mut thread = StoppedThread::of(pid)?;
     let installed = install_in(&mut thread, program);
-    thread.resume().and(installed)
+    let resumed = thread.resume();
+    let is_gone = |error: &io::Error| error.raw_os_error() == Some(libc::ESRCH);
+    if resumed.as_ref().is_err_and(|error| !is_gone(error)) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    resumed.and(installed)
 }
 
 fn install_in(thread: &mut StoppedThread, program: &[Instruction]) -> io::Result<()> {
@@ -94,6 +107,9 @@ fn filter(architecture: u32, descriptors: &[RawFd]) -> Vec<Instruction> {
         Instruction::plain(LOAD_WORD, NUMBER),
         Instruction::jump_if_equal(libc::SYS_shutdown as u32, 1, 0),
         allow,
+        Instruction::plain(LOAD_WORD, SECOND_ARGUMENT),
+        Instruction::jump_if_equal(libc::SHUT_WR as u32, 1, 0),
+        allow,
         Instruction::plain(LOAD_WORD, FIRST_ARGUMENT),
     ];
     for descriptor in descriptors {
@@ -111,10 +127,9 @@ mod tests {
 
     use super::*;
 
-    /// Shuts its connections down when it gets a signal, from the thread that a byte of input starts. Prints what its
-    /// sleeping thread sees.
+    /// Shuts its connections down after a second, and prints which of them ended.
     const PROGRAM: &str = "
-import os, signal, socket, sys, threading, time
+import os, socket, sys, threading, time
 pairs = [socket.socketpair() for _ in range(2)]
 def end(*_):
     for here, there in pairs: here.shutdown(socket.SHUT_WR)
@@ -152,9 +167,10 @@ sys.stdin.read()
         output.read_line(&mut line).unwrap();
         let pid = child.id().cast_signed();
         let descriptor = line.trim().parse().unwrap();
-        ignore_shutdown(pid, &[descriptor]).unwrap();
-        ignore_shutdown(pid, &[descriptor]).unwrap();
-        let refused = ignore_shutdown(pid, &[descriptor]).unwrap_err();
+        ignore_shutdown(pid, &[descriptor], false).unwrap();
+        // With hotrun's filter, there could be two.
+        ignore_shutdown(pid, &[descriptor], true).unwrap();
+        let refused = ignore_shutdown(pid, &[descriptor], true).unwrap_err();
         assert_eq!(
             refused.raw_os_error(),
             Some(libc::ENOTSUP),
