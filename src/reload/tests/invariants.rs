@@ -123,8 +123,9 @@ fn crashes(policy: &Policy, size: Size) -> (Policy, Budget) {
 fn unhealthy(mode: Mode, size: Size) -> Budget {
     let changes = match (size, mode) {
         (Size::Full, Mode::StopFirst) => 2,
-        (Size::Full, Mode::Overlap | Mode::Auto) | (Size::Quick, Mode::StopFirst) => 1,
-        (Size::Quick, Mode::Overlap | Mode::Auto) => 0,
+        (Size::Quick, Mode::StopFirst) => 1,
+        // Three generations run at the same time, so a change would lead to too many states.
+        (Size::Full | Size::Quick, Mode::Overlap | Mode::Auto) => 0,
     };
     Budget {
         checks: 1,
@@ -218,7 +219,7 @@ fn crashes_alone_lead_to_at_most_two_starts(reports: &[ExplorationReport]) {
 }
 
 #[test]
-#[ignore = "explores 3.6 million states: a minute optimized, many minutes in a debug build"]
+#[ignore = "explores 6 million states: two minutes optimized, many minutes in a debug build"]
 fn every_invariant_holds_in_the_full_exploration() {
     let reports = explore(Size::Full);
     for rule in Rule::ALL {
