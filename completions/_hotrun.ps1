@@ -49,7 +49,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Set a variable for the program (repeatable)')
             [CompletionResult]::new('--env', '--env', [CompletionResultType]::ParameterName, 'Set a variable for the program (repeatable)')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read environment variables for the program from this file')
-            [CompletionResult]::new('--env-from', '--env-from', [CompletionResultType]::ParameterName, 'Read environment variables for the program from the keys of etcd')
+            [CompletionResult]::new('--env-from', '--env-from', [CompletionResultType]::ParameterName, 'Read environment variables for the program from keys in etcd')
             [CompletionResult]::new('--hook', '--hook', [CompletionResultType]::ParameterName, 'Run a shell command when something happens to a generation (repeatable)')
             [CompletionResult]::new('-C', '-C ', [CompletionResultType]::ParameterName, 'Run in this directory')
             [CompletionResult]::new('--workdir', '--workdir', [CompletionResultType]::ParameterName, 'Run in this directory')

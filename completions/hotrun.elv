@@ -46,7 +46,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand -E 'Set a variable for the program (repeatable)'
             cand --env 'Set a variable for the program (repeatable)'
             cand --env-file 'Read environment variables for the program from this file'
-            cand --env-from 'Read environment variables for the program from the keys of etcd'
+            cand --env-from 'Read environment variables for the program from keys in etcd'
             cand --hook 'Run a shell command when something happens to a generation (repeatable)'
             cand -C 'Run in this directory'
             cand --workdir 'Run in this directory'

@@ -27,7 +27,7 @@ complete -c hotrun -l rollback-within -d 'Roll back if the new version crashes w
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to stop' -r
 complete -c hotrun -s E -l env -d 'Set a variable for the program (repeatable)' -r
 complete -c hotrun -l env-file -d 'Read environment variables for the program from this file' -r -F
-complete -c hotrun -l env-from -d 'Read environment variables for the program from the keys of etcd' -r
+complete -c hotrun -l env-from -d 'Read environment variables for the program from keys in etcd' -r
 complete -c hotrun -l hook -d 'Run a shell command when something happens to a generation (repeatable)' -r
 complete -c hotrun -s C -l workdir -d 'Run in this directory' -r -f -a "(__fish_complete_directories)"
 complete -c hotrun -l stdin -d 'Where keyboard input goes' -r -f -a "hotrun\t'To hotrun, as keys; the program has no input'

@@ -175,7 +175,7 @@ pub struct Cli {
     /// Warm up a new generation that is ready, before it goes live
     ///
     /// HOW is `http:/path`, a request that must get a 2xx or 3xx status, or `exec:COMMAND`, a shell command that must
-    /// succeed. Only the new generation gets the request, and so does what the command sends to HOTRUN_ADDRESS, as in
+    /// succeed. The request, and everything the command sends to HOTRUN_ADDRESS, reaches only the new generation, as in
     /// `exec:'curl -fsS http://$HOTRUN_ADDRESS/warm'`. The variable is `127.0.0.1:PORT`, without `http://`; it is not
     /// set if the generation listens on no TCP address. The command has the program's environment and
     /// HOTRUN_GENERATION. If the warm-up fails, or has not ended at --ready-timeout, the old generation keeps serving.
@@ -241,7 +241,7 @@ pub struct Cli {
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub env_file: Option<PathBuf>,
 
-    /// Read environment variables for the program from the keys of etcd
+    /// Read environment variables for the program from keys in etcd
     ///
     /// The rest of a key after the prefix is the name of a variable. The keys are read at every start, which takes one
     /// second at most; while etcd is down, the last values apply. `--env-file`, a variable that is already set and `--env`

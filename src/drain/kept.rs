@@ -268,14 +268,15 @@ impl KeptConnections {
             if descriptors.is_empty() {
                 continue;
             }
-            let ignored = ignore_shutdown(*pid, &descriptors, self.intercepted);
-            let errno = ignored.err().and_then(|error| error.raw_os_error());
-            match errno.map(Errno::from_raw) {
+            let Err(error) = ignore_shutdown(*pid, &descriptors, self.intercepted) else {
+                continue;
+            };
+            match error.raw_os_error().map(Errno::from_raw) {
                 // The process has ended in the meantime.
-                None | Some(Errno::ESRCH | Errno::ENOENT) => continue,
-                // The next generation may neither be traced.
+                Some(Errno::ESRCH | Errno::ENOENT) => continue,
+                // The next generation cannot be traced either.
                 Some(Errno::EPERM) => self.ignores_shutdown.store(false, Ordering::Relaxed),
-                Some(_) => {}
+                Some(_) | None => {}
             }
             for inode in inodes {
                 connections.remove(&inode);

@@ -379,8 +379,7 @@ pub(super) fn watched_paths(roots: &WatchRoots) -> Vec<PathBuf> {
     roots.dirs.iter().chain(&roots.files).cloned().collect()
 }
 
-/// When these files last changed, according to the file system. `None` if one of them is gone or is a
-/// source.
+/// When these files last changed, according to the file system. `None` if one of them is gone or is a source.
 fn last_change(paths: &[PathBuf]) -> Option<Instant> {
     let age = |path: &PathBuf| {
         let file = (!is_source(path)).then_some(path)?;

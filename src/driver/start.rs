@@ -277,7 +277,7 @@ impl Driver {
     }
 }
 
-/// Returns a function that runs the `--ready exec:` command, with the program's environment and working directory.
+/// Returns a function that runs an `exec:` command with the program's environment and working directory.
 fn exec(env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Exec {
     Arc::new(move |line| {
         let spec = Spec::shell(line, env.clone(), workdir.clone());

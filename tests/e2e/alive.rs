@@ -51,7 +51,7 @@ fn an_unhealthy_generation_is_replaced_without_a_lost_request_and_at_most_twice_
     // One of the program's processes is stopped, so no check counts.
     let pid = Pid::from_raw(i32::try_from(run.pid_of(1)).unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
-    std::thread::sleep(EVERY * 8);
+    run.wait_until_quiet(EVERY * 8);
     kill(pid, Signal::SIGCONT).unwrap();
     load.more(20);
     run.assert_count("starting", 1);
@@ -73,7 +73,7 @@ fn an_unhealthy_generation_is_replaced_without_a_lost_request_and_at_most_twice_
         run.expect_that("its health", TIMEOUT, |event| event.text("text") == text);
     };
     unhealthy(&mut run);
-    std::thread::sleep(EVERY * 5);
+    run.wait_until_quiet(EVERY * 5);
     load.more(20);
     run.assert_count("starting", 3);
     // A change makes hotrun replace it again.

@@ -134,7 +134,7 @@ impl StoppedThread {
         memory.write_all_at(bytes, address)
     }
 
-    /// Lets the thread go on, as if nothing had happened.
+    /// Restores the registers and detaches from the thread, which continues its own system call.
     ///
     /// # Errors
     /// `ESRCH` if the thread is gone. After any other error, kill the process: its thread goes on in the wrong place.
