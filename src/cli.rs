@@ -244,8 +244,9 @@ pub struct Cli {
     /// Read environment variables for the program from keys in etcd
     ///
     /// The rest of a key after the prefix is the name of a variable. The keys are read at every start, which takes one
-    /// second at most; while etcd is down, the last values apply. `--env-file`, a variable that is already set and `--env`
-    /// override a key. A `--source` with the same URL restarts the program when a key changes.
+    /// second at most; while etcd is down, the last values apply, and the program is restarted when etcd responds with
+    /// others. `--env-file`, a variable that is already set and `--env` override a key. A `--source` with the same URL
+    /// restarts the program when a key changes.
     #[arg(long, value_name = "etcd://HOST:PORT/PREFIX", value_parser = values::env_from, hide_short_help = true)]
     pub env_from: Option<EtcdUrl>,
 

@@ -199,6 +199,12 @@ impl Config {
         unusable
     }
 
+    /// The variables of `--env-from`.
+    pub fn env_from(&self) -> Vec<Variable> {
+        let variables = self.env_from.lock();
+        variables.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The program's environment. `--env` overrides `inherited`, which overrides the `--env-file` file, which overrides
     /// the keys of `--env-from`. Each call reads the file again. Variables that a supervisor has set for hotrun itself
     /// are removed later, by [`process`](crate::process).
@@ -217,12 +223,8 @@ impl Config {
             })?,
             None => Vec::new(),
         };
-        let of_keys = self
-            .env_from
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for (name, value) in of_keys
+        for (name, value) in self
+            .env_from()
             .into_iter()
             .chain(of_file)
             .chain(inherited)

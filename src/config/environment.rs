@@ -68,7 +68,12 @@ fn explain(text: &str, error: &dotenvy::Error) -> String {
     )
 }
 
-/// Turns keys into variables. Also returns the keys that are not names of variables, or whose values contain a zero byte.
+/// The most bytes that a variable may have with its name, `=` and the final zero byte (`MAX_ARG_STRLEN`, `execve(2)`).
+/// With a longer one, no program can be started.
+const LONGEST: usize = 128 * 1024;
+
+/// Turns keys into variables. Also returns the keys that are not names of variables, or whose values contain a zero byte
+/// or are too long.
 pub(super) fn from_keys(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> (Vec<Variable>, Vec<String>) {
     let (mut variables, mut unusable) = (Vec::new(), Vec::new());
     for (key, value) in pairs {
@@ -76,7 +81,8 @@ pub(super) fn from_keys(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> (Vec<Variable>, Vec<S
             && key
                 .iter()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(byte));
-        match is_name && !value.contains(&0) {
+        let is_value = !value.contains(&0) && key.len() + value.len() + 2 <= LONGEST;
+        match is_name && is_value {
             true => variables.push((OsString::from_vec(key), OsString::from_vec(value))),
             false => unusable.push(String::from_utf8_lossy(&key).into_owned()),
         }
@@ -147,17 +153,21 @@ mod tests {
     #[test]
     fn keys_become_variables_if_they_can() {
         let pair = |key: &str, value: &[u8]| (key.as_bytes().to_vec(), value.to_vec());
+        let long = vec![b'x'; LONGEST - 3];
         let all = [
             ("A_1", &b"x=\xff"[..]),
             ("b.c-d", b""),
             ("db/host", b"x"),
             ("", b"x"),
             ("Z", b"\0"),
+            ("C", &long),
+            ("CC", &long),
         ];
         let (variables, unusable) = from_keys(all.map(|(key, value)| pair(key, value)).to_vec());
         let first = ("A_1".into(), OsString::from_vec(b"x=\xff".to_vec()));
-        assert_eq!(variables, [first, ("b.c-d".into(), "".into())]);
-        assert_eq!(unusable, ["db/host", "", "Z"]);
+        let longest = ("C".into(), OsString::from_vec(long));
+        assert_eq!(variables, [first, ("b.c-d".into(), "".into()), longest]);
+        assert_eq!(unusable, ["db/host", "", "Z", "CC"]);
     }
 
     #[test]

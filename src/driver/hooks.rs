@@ -366,6 +366,7 @@ fn hook_event(notice: GenNotice) -> Option<HookEvent> {
         | GenNotice::TimeoutExtended { .. }
         | GenNotice::StoredFds
         | GenNotice::Aborting { .. }
+        | GenNotice::NotReplaced
         | GenNotice::RestartScheduled { .. } => None,
     }
 }

@@ -310,6 +310,8 @@ pub(super) struct Reported {
     pub(super) kinds: BTreeMap<(PathBuf, OsString), Vec<PathBuf>>,
     /// Whether `--env-from` has been read.
     pub(super) has_env: bool,
+    /// Whether hotrun goes on trying to read `--env-from`.
+    pub(super) reads_env_again: bool,
     /// The topics of the messages and hints that are shown only once.
     pub(super) once: BTreeSet<&'static str>,
 }

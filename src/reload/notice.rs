@@ -166,6 +166,9 @@ pub enum GenNotice {
     },
     /// The generation is live again because its successor crashed before this one was asked to stop.
     Restored,
+    /// The generation fails its liveness check, but stays live: hotrun has replaced it in vain, and waits for a change or a
+    /// request.
+    NotReplaced,
     /// The generation crashed, and its artifact will be started again. `after`: the time until then.
     RestartScheduled { after: Duration },
 }

@@ -83,7 +83,7 @@ impl Continuity {
 }
 
 /// How long to wait after this many failures in a row: 1, 2, 4 … 30 s.
-pub(super) fn pause(failures: u32) -> Duration {
+pub fn pause(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(5);
     Duration::from_secs(1 << doublings).min(LONGEST_PAUSE)
 }

@@ -6,7 +6,7 @@
 mod continuity;
 pub mod etcd;
 
-pub use continuity::Continuity;
+pub use continuity::{Continuity, pause};
 
 use etcd::EtcdUrl;
 
@@ -50,7 +50,9 @@ impl Source {
             );
         }
         let origin = match EtcdUrl::parse(command.trim()) {
-            Some(url) => Origin::Etcd(url?),
+            Some(url) => Origin::Etcd(url.map_err(|error| {
+                format!("{error}; for other sources, use a command, as in `{name}=etcdctl watch --prefix /app/`")
+            })?),
             None => Origin::Command(command.to_owned()),
         };
         let name = name.to_owned();
@@ -73,11 +75,14 @@ mod tests {
         let parsed = Source::parse("my.cfg-1=watch a=b").unwrap();
         assert_eq!(parsed.name, "my.cfg-1");
         assert_eq!(parsed.origin, Origin::Command("watch a=b".into()));
+        let parsed = Source::parse("cfg=curl -N http://localhost/events").unwrap();
+        assert!(matches!(parsed.origin, Origin::Command(_)));
         let parsed = Source::parse("cfg=etcd://etcd/app/").unwrap();
         assert!(matches!(parsed.origin, Origin::Etcd(_)));
         for text in [
             "a=etcd://",
             "a=https://etcd/app/",
+            "a=http://localhost:2379/app/",
             "",
             "x",
             "x=",

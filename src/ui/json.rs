@@ -251,6 +251,7 @@ fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
                 .with_some("connections_in_use", in_use.filter(|in_use| *in_use > 0))
         }
         GenNotice::Failed { failure, live } => failed(id, failure, live),
+        GenNotice::NotReplaced => event("not_replaced"),
         GenNotice::RestartScheduled { after } => {
             event("restart_scheduled").with("delay_ms", ms(after))
         }

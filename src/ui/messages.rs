@@ -90,6 +90,7 @@ pub(super) fn in_footer(report: &Report) -> bool {
             | GenNotice::Killing { .. }
             | GenNotice::ReloadSignalSent { .. }
             | GenNotice::ReloadSignalUnhandled { .. }
+            | GenNotice::NotReplaced
             | GenNotice::RestartScheduled { .. }
             | GenNotice::Restored
             | GenNotice::StoredFds
@@ -117,6 +118,9 @@ fn listening(address: &str, by: Option<GenId>, model: &Model) -> (Level, String)
 }
 
 /// The message without the name of the generation.
+const NOT_REPLACED: &str =
+    "stays live, because hotrun has replaced it in vain: waiting for a change";
+
 fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, String) {
     let known = model.generations.get(&id);
     match notice {
@@ -169,6 +173,7 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, S
             (level, gone(how, in_use, Human(took)))
         }
         GenNotice::Failed { failure, live } => (Error, failed(id, failure, live, model)),
+        GenNotice::NotReplaced => (Warning, NOT_REPLACED.into()),
         GenNotice::RestartScheduled { after } => {
             (Info, format!("will be restarted in {}", Human(after)))
         }

@@ -220,6 +220,7 @@ impl Model {
             GenNotice::ReloadSignalSent { .. }
             | GenNotice::ReloadSignalUnhandled { .. }
             | GenNotice::StoredFds
+            | GenNotice::NotReplaced
             | GenNotice::RestartScheduled { .. }
             | GenNotice::Aborting { .. } => {}
         }

@@ -278,6 +278,23 @@ fn a_link_to_another_release_of_a_dependency_triggers_a_build() {
 }
 
 #[test]
+fn a_cargo_script_is_built_again_when_it_changes() {
+    let project = Project::new();
+    write(&project, "script.rs", &prints("one"));
+    let line = "cargo -Zscript run --manifest-path script.rs";
+    // A stable cargo accepts unstable options if this is set.
+    let run = Run::new(&project).env("RUSTC_BOOTSTRAP", "1");
+    let mut run = run.program(line.split_whitespace()).spawn();
+    assert_prints(&mut run, "one");
+    run.live();
+    write(&project, "script.rs", &prints("two"));
+    assert_prints(&mut run, "two");
+    assert_eq!(run.live(), 2);
+    run.assert_count("building", 2);
+    run.quit();
+}
+
+#[test]
 fn only_inputs_trigger_builds_even_with_a_base_directory_for_dep_info() {
     let config = "[build]\ndep-info-basedir = 'src'\n";
     let project = package(&[(".cargo/config.toml", config), ("Rocket.toml", "")]);

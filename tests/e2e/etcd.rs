@@ -297,3 +297,27 @@ fn an_etcd_that_is_down_does_not_prevent_the_first_start() {
     assert!(said.mentions("connection refused"), "{said}");
     run.quit();
 }
+
+#[test]
+#[ignore = "needs etcd"]
+fn keys_that_a_start_could_not_read_restart_the_program() {
+    if !installed_or_skip() {
+        return;
+    }
+    let project = Project::new();
+    let server = crate::harness::apps::std().server.display();
+    project.script(&format!("exec '{server}' \"v$VERSION\""));
+    let etcd = Etcd::start(&project);
+    etcd.ctl(&["put", "/app/VERSION", "1"]);
+    let port = etcd.port;
+    let data = etcd.kill();
+    let url = format!("etcd://127.0.0.1:{port}/app/");
+    let mut run = project.run().listen().args(["--env-from", &url]).spawn();
+    run.live();
+    run.wait_for_version("v");
+    let _etcd = Etcd::at(data, port);
+    assert_eq!(run.live(), 2);
+    run.wait_for_version("v1");
+    assert_starts(&mut run, 2);
+    run.quit();
+}

@@ -1,11 +1,17 @@
 //! Does what the state allows after an event. Builds and programs are started only here.
 
+use std::time::Duration;
+
 use super::generation::{GenState, Generation};
 use super::state::{Building, Queued};
 use super::{Machine, Turn};
 use crate::reload::{
-    Action, ArtifactId, Cause, Effect, GenEffect, GenNotice, Mode, Notice, WhenBusy,
+    Action, ArtifactId, Cause, Effect, GenEffect, GenNotice, Mode, Notice, Time, WhenBusy,
 };
+
+/// How long changes may wait for a generation that is starting, so that a program that does not get ready does not delay
+/// the start of its mended version.
+pub(in crate::reload) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl Machine {
     pub(super) fn advance(&mut self, turn: &mut Turn) {
@@ -105,13 +111,14 @@ impl Machine {
     /// Starts the queued generation, or stops the generations that must end before it can start. While newer sources
     /// are being built, the queued generation waits, and is started only if that build fails.
     fn start_queued(&mut self, turn: &mut Turn) {
-        let newer = |queued: &Queued| self.building.is_some_and(|build| build.id > queued.id);
-        let Some(queued) = self.queued.filter(|queued| !newer(queued)) else {
+        let Some(queued) = self.to_start() else {
             return;
         };
         let starting = |known: &&Generation| matches!(known.state, GenState::Starting { .. });
         let superseded = self.candidate().filter(starting).map(|known| known.id);
-        let waits = queued.cause == Cause::Change && self.is_learning();
+        let waits = self
+            .change_waits_until()
+            .is_some_and(|until| turn.now < until);
         let cancels = self.policy.when_busy == WhenBusy::Cancel && !waits;
         if let Some(id) = superseded.filter(|_| cancels) {
             turn.notice(id, GenNotice::Superseded);
@@ -149,11 +156,23 @@ impl Machine {
         turn.effect(id, GenEffect::Start { artifact });
     }
 
-    /// Whether the candidate's own changes do not count, but another generation's do. If those superseded the candidate,
-    /// a program that writes files again and again would never be replaced.
-    fn is_learning(&self) -> bool {
-        self.candidate().is_some_and(|new| new.reports_writes)
-            && self.generations.iter().any(|known| !known.reports_writes)
+    /// The queued generation, unless it waits for the build of newer sources.
+    fn to_start(&self) -> Option<Queued> {
+        let newer = |queued: &Queued| self.building.is_some_and(|build| build.id > queued.id);
+        self.queued.filter(|queued| !newer(queued))
+    }
+
+    /// Until when the queued change waits for the generation that is starting. That generation's own changes do not count,
+    /// but another one's do. If those superseded it, a program that writes files again and again would never be replaced.
+    pub(super) fn change_waits_until(&self) -> Option<Time> {
+        let queued = self.to_start().filter(|it| it.cause == Cause::Change);
+        let new = self.candidate().filter(|new| new.reports_writes);
+        let GenState::Starting { since, .. } = new.filter(|_| queued.is_some())?.state else {
+            return None;
+        };
+        let others = self.generations.iter().any(|known| !known.reports_writes);
+        let waits = others && self.policy.when_busy == WhenBusy::Cancel;
+        waits.then(|| since.plus(LONGEST_WAIT))
     }
 
     /// Queues this artifact. It is started as soon as no other generation has to end first.

@@ -95,7 +95,7 @@ impl Machine {
                 GenEvent::ExtendTimeout { by } => self.extend_timeout(id, by, &mut turn),
                 GenEvent::StoredFds => self.stored_fds(id, &mut turn),
                 GenEvent::Watchdog(message) => self.watchdog(id, message, &mut turn),
-                GenEvent::Liveness { alive } => self.liveness(id, alive),
+                GenEvent::Liveness { alive } => self.liveness(id, alive, &mut turn),
                 GenEvent::ReloadSignalSent { signal, handled } => {
                     self.reload_signal_sent(id, signal, handled, &mut turn);
                 }

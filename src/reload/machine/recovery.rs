@@ -156,12 +156,16 @@ impl Machine {
     }
 
     /// Handles a change in the result of the live generation's liveness check.
-    pub(super) fn liveness(&mut self, id: GenId, alive: bool) {
+    pub(super) fn liveness(&mut self, id: GenId, alive: bool, turn: &mut Turn) {
+        let replaces = self.is_busy() || self.recovery.starts < MAX_STARTS;
         let live = self
             .find_mut(id)
             .filter(|known| known.state == GenState::Live);
         if let Some(known) = live {
             known.sick = !alive;
+            if !alive && !replaces {
+                turn.notice(id, GenNotice::NotReplaced);
+            }
         }
     }
 

@@ -182,6 +182,7 @@ impl Machine {
             None => self.recovery.crash.and_then(|crash| crash.restart_at),
         };
         let all = generations.chain(other).chain(self.restore_at);
+        let all = all.chain(self.change_waits_until());
         all.chain(self.waiting.deadline()).min()
     }
 

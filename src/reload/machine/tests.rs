@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Machine;
+use super::advance::LONGEST_WAIT;
 use super::artifacts::Artifacts;
 use super::drain::{Drain, Progress};
 use super::generation::{GenState, Generation, OwnPaths, SignalSet, Watchdog};
@@ -15,6 +16,8 @@ pub(in crate::reload) struct Rename {
     ids: Vec<GenId>,
     /// Empty if it does not matter which artifact is which.
     artifacts: Vec<ArtifactId>,
+    /// Whether a change may have to wait for a generation that is starting.
+    changes_wait: bool,
 }
 
 impl Rename {
@@ -24,6 +27,11 @@ impl Rename {
     pub(in crate::reload) fn time(&self, time: Time) -> Time {
         let moved = Self::NOW.saturating_add(time.0);
         Time(moved.saturating_sub(self.now.0))
+    }
+
+    /// Whether changes may still have to wait for a generation that was started at `since`.
+    pub(in crate::reload) fn may_wait_for(&self, since: Time) -> bool {
+        self.changes_wait && since.plus(LONGEST_WAIT) > self.now
     }
 
     pub(in crate::reload) fn is_artifact(&self, id: ArtifactId) -> bool {
@@ -65,9 +73,16 @@ impl Rename {
             },
             rolled_back: known.rolled_back && known.is_candidate(),
             state: match known.state {
-                GenState::Starting { until, moved, .. } => GenState::Starting {
+                GenState::Starting {
+                    since,
+                    until,
                     moved,
-                    since: Time::START,
+                } => GenState::Starting {
+                    moved,
+                    since: match self.may_wait_for(since) {
+                        true => self.time(since),
+                        false => Time::START,
+                    },
                     until: self.time(until),
                 },
                 GenState::Ready { .. } => GenState::Ready { at: Time::START },
@@ -157,6 +172,8 @@ impl Machine {
             now,
             ids: started.chain(building).chain(queued).collect(),
             artifacts,
+            changes_wait: self.candidate().is_some_and(|new| new.reports_writes)
+                && self.generations.iter().any(|known| !known.reports_writes),
         }
     }
 

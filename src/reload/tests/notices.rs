@@ -72,6 +72,7 @@ impl World {
                 | GenNotice::TimeoutExtended { .. }
                 | GenNotice::StoredFds
                 | GenNotice::Aborting { .. }
+                | GenNotice::NotReplaced
                 | GenNotice::RestartScheduled { .. }
                 | GenNotice::Killing { .. }
                 | GenNotice::Gone { .. },

@@ -1,5 +1,7 @@
 //! The notifications that programs send.
 
+use std::time::Duration;
+
 use super::ledger::{Ledger, Rule};
 use super::process::{Gen, Role, TreeState, WatchdogState};
 use super::world::World;
@@ -59,7 +61,8 @@ impl World {
     /// Whether changes alone must not supersede this candidate, because another generation may have made them.
     pub(super) fn is_spared(&self, known: &Gen) -> bool {
         let mut others = self.gens.iter().filter(|other| other.id != known.id);
-        known.reports_writes && !known.asked && others.any(|other| !other.reports_writes)
+        let recent = self.now < known.since.plus(Duration::from_secs(5));
+        recent && known.reports_writes && !known.asked && others.any(|it| !it.reports_writes)
     }
 
     /// Checks that a generation that starts or ends cannot remove the live one's paths for good.

@@ -379,8 +379,9 @@ impl Gen {
         let waits_for_idle = self.drain == DrainStage::AwaitingIdle && self.finishes_first();
         self.signal_by = self.signal_by.filter(|_| waits_for_idle);
         self.signal_by = self.signal_by.map(|time| rename.time(time));
-        self.since = keep(waits && !self.forwarded, self.since);
         let starts = self.role == Role::Candidate && !self.ready;
+        let matters = waits && !self.forwarded || starts && rename.may_wait_for(self.since);
+        self.since = keep(matters, self.since);
         self.moved &= starts;
         self.asked &= starts;
         self.until = keep(starts || draining && !self.killed, self.until);

@@ -11,6 +11,7 @@ mod drains;
 mod failures;
 mod fresh;
 mod learning;
+mod liveness;
 mod logs;
 mod modes;
 mod notified;

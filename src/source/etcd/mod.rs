@@ -25,17 +25,20 @@ pub struct EtcdUrl {
 }
 
 impl EtcdUrl {
-    /// Parses the URL. Returns `None` if it is for something other than etcd.
+    /// Parses the URL. Returns `None` if the text is not a URL.
     ///
     /// # Errors
     ///
-    /// The URL needs TLS, or contains no host or no valid port.
+    /// The scheme is not `etcd`, or the URL contains no host or no valid port.
     pub fn parse(text: &str) -> Option<Result<Self, String>> {
-        if text.starts_with("etcds://") || text.starts_with("https://") {
-            let problem = "hotrun talks to etcd without TLS; with TLS, use `--source NAME='etcdctl watch --prefix …'`";
+        let (scheme, rest) = text.split_once("://")?;
+        if !scheme.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return None;
+        }
+        if scheme != "etcd" {
+            let problem = "hotrun can read only `etcd://HOST:PORT/PREFIX`, without TLS";
             return Some(Err(problem.into()));
         }
-        let rest = text.strip_prefix("etcd://")?;
         let problem = "etcd needs a host and a prefix, as in `etcd://127.0.0.1:2379/app/`";
         Some(Self::parse_rest(rest).ok_or_else(|| problem.into()))
     }

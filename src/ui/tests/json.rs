@@ -214,6 +214,7 @@ fn every_json_event_and_field_is_documented() {
     let more = vec![
         output(&[255]),
         notice(Notice::Generation(ONE, GenNotice::Restored)),
+        notice(Notice::Generation(ONE, GenNotice::NotReplaced)),
         notice(Notice::Generation(
             ONE,
             GenNotice::RestartScheduled { after: ms(1) },

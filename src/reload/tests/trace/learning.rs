@@ -41,6 +41,19 @@ fn a_change_that_waits_is_built_at_once_and_started_after_a_failure() {
 }
 
 #[test]
+fn a_change_waits_for_at_most_five_seconds() {
+    check_serving(
+        &command(),
+        "
+        5000 changed build    -> start 2 a1 | starting 2 change
+        5000 reports-writes 2 -> nothing
+        5010 changed build    -> nothing
+        10000 tick            -> forward 2, stop 2, start 3 a1 | superseded 2, starting 3 change
+        ",
+    );
+}
+
+#[test]
 fn a_requested_reload_does_not_wait() {
     check_serving(
         &command(),
