@@ -23,6 +23,8 @@ pub struct Instruction {
 impl Instruction {
     /// The code of a jump that compares for equality (`BPF_JMP | BPF_JEQ | BPF_K`).
     pub const JUMP_IF_EQUAL: u16 = 0x15;
+    /// The code of a jump that compares for `>=`, without signs (`BPF_JMP | BPF_JGE | BPF_K`).
+    pub const JUMP_IF_AT_LEAST: u16 = 0x35;
     /// The code of a jump that tests bits (`BPF_JMP | BPF_JSET | BPF_K`).
     pub const JUMP_IF_SET: u16 = 0x45;
     /// The code that ends the program (`BPF_RET | BPF_K`).
@@ -40,12 +42,14 @@ impl Instruction {
 
     /// A jump that depends on whether the loaded value equals `k`.
     pub const fn jump_if_equal(k: u32, jt: u8, jf: u8) -> Self {
-        Self {
-            code: Self::JUMP_IF_EQUAL,
-            jt,
-            jf,
-            k,
-        }
+        let code = Self::JUMP_IF_EQUAL;
+        Self { code, jt, jf, k }
+    }
+
+    /// A jump that depends on whether the loaded value is at least `k`.
+    pub const fn jump_if_at_least(k: u32, jt: u8, jf: u8) -> Self {
+        let code = Self::JUMP_IF_AT_LEAST;
+        Self { code, jt, jf, k }
     }
 }
 

@@ -159,6 +159,13 @@ impl Sockets {
         self.inbox.handle(TableInput::Switch(id))
     }
 
+    /// Sends this percentage of new connections (1 to 99) to a generation beside the live one, at the IP addresses where
+    /// both listen. A unix socket's connections all go to the live one. After an error, nothing has changed. Zero: the
+    /// generation gets no more of them; if that fails, it is retried.
+    pub fn share(&mut self, id: GenId, percent: u8) -> io::Result<()> {
+        self.inbox.handle(TableInput::Share { id, percent })
+    }
+
     /// Holds new connections, because no generation is live. They wait for the newest prepared generation that has not
     /// been live yet, or for the next generation.
     pub fn hold(&mut self) -> io::Result<()> {

@@ -9,6 +9,7 @@ mod forwarding;
 mod group;
 mod lifecycle;
 mod reuseport;
+mod switch;
 mod types;
 mod waiting;
 
@@ -23,7 +24,7 @@ pub(super) use group::Group;
 pub use types::AddressEvent;
 #[cfg(test)]
 pub(super) use types::Steering;
-use types::{Common, Env, ListenerPhase, Origin, Owner, does_not_listen};
+use types::{Common, Env, Origin, Owner, does_not_listen};
 pub(super) use types::{GroupId, Joining, Kernel, ListenerId, Op, Sight, TableInput};
 
 use super::{Endpoint, Transport};
@@ -42,7 +43,7 @@ const RESTORE_EVERY: Duration = Duration::from_millis(5);
 pub(super) struct Table {
     groups: Vec<Group>,
     common: Common,
-    /// The generations that had sockets when they went live.
+    /// The generations that had sockets when they went live or got a share.
     served: BTreeSet<GenId>,
     /// The generations that have been asked to stop, or are about to be, but are not gone yet.
     draining: BTreeSet<GenId>,
@@ -59,6 +60,7 @@ impl Table {
             groups: Vec::new(),
             common: Common {
                 live: None,
+                share: None,
                 responds: false,
                 holds_new: false,
                 reloading: false,
@@ -133,6 +135,7 @@ impl Table {
             Input::Join(endpoint, joining) => self.join(endpoint, joining, env),
             Input::Orphan(ids) => self.on_each(env, |group, env| group.orphan(&ids, env)),
             Input::Switch(id) => self.switch(id, env),
+            Input::Share { id, percent } => self.share(id, percent, env),
             Input::Hold => self.hold(env),
             Input::HoldNew(holds) => {
                 env.common.holds_new = holds;
@@ -293,53 +296,6 @@ impl Table {
         let mut group = Group::new(Some(endpoint), true, env);
         let joined = group.join(joining, draining, env);
         self.keep(group, joined, env)
-    }
-
-    /// Makes this generation the target of every group in which it listens. If one group cannot be steered, none is
-    /// switched.
-    fn switch(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
-        // First remove the listeners that were shut down, because that changes the indices.
-        self.on_each(env, Group::refresh)?;
-        // A generation must listen on every `--listen` address, but need not open every address that the previous one
-        // opened. An address that it does not open is given up.
-        let missing = |group: &Group| !group.is_adopted() && !group.may_serve(id);
-        let has_sockets = self.groups.iter().any(|group| group.may_serve(id));
-        // The generation was live before, but has since closed its sockets, or its groups are hidden.
-        let lost = self.served.contains(&id) && !has_sockets;
-        let mut groups = self.groups.iter();
-        if lost || groups.any(|group| missing(group) || group.hides(id)) {
-            return Err(does_not_listen(id));
-        }
-        let owner = Owner::Generation(id);
-        let mut done: Vec<(&mut Group, Owner)> = Vec::new();
-        for group in self.groups.iter_mut().filter(|group| group.may_serve(id)) {
-            let before = group.target;
-            group.target = owner;
-            let steered = group.steer(env);
-            done.push((group, before));
-            if let Err(error) = steered {
-                for (group, before) in done {
-                    group.target = before;
-                    let _ = group.steer(env);
-                }
-                return Err(error);
-            }
-        }
-        let listeners = done
-            .into_iter()
-            .flat_map(|(group, _)| group.owned_mut(owner));
-        listeners.for_each(|listener| listener.phase = ListenerPhase::Served);
-        if has_sockets {
-            self.served.insert(id);
-        }
-        let before = env.common.live.replace(id);
-        let own = self.hide_covered(env);
-        for group in &mut self.groups {
-            let covered = group.endpoint.is_some_and(|at| at.is_covered_by(&own));
-            let owed = group.is_owed(before) && !covered && !group.was_check(&own);
-            group.went_live(id, owed, env);
-        }
-        Ok(())
     }
 
     fn hold(&mut self, env: &mut Env) -> io::Result<()> {

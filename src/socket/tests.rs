@@ -21,6 +21,7 @@ mod joining;
 mod moving;
 mod opening;
 mod probing;
+mod sharing;
 mod steering;
 mod unix;
 mod waiting;

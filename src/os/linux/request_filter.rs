@@ -64,7 +64,6 @@ fn program() -> Vec<Instruction> {
     const AND: u16 = 0x54;
     const SUBTRACT_X: u16 = 0x1c;
     const STORE_X: u16 = 0x07;
-    const JUMP_IF_AT_LEAST: u16 = 0x35;
     /// The byte of a TCP header whose upper half is the header's length in words of four bytes.
     const DATA_OFFSET: u32 = 12;
     let methods = METHODS.len() as u8;
@@ -75,12 +74,7 @@ fn program() -> Vec<Instruction> {
         Instruction::plain(STORE_X, 0),
         Instruction::plain(LOAD_LENGTH, 0),
         Instruction::plain(SUBTRACT_X, 0),
-        Instruction {
-            code: JUMP_IF_AT_LEAST,
-            jt: 0,
-            jf: methods + 1,
-            k: 4,
-        },
+        Instruction::jump_if_at_least(4, 0, methods + 1),
         Instruction::plain(LOAD_WORD_AT_X, 0),
     ];
     let tests = METHODS.iter().zip((1..=methods).rev());

@@ -107,7 +107,7 @@ impl Group {
     /// is no input before then.
     pub(super) fn sweep(&mut self, env: &mut Env) -> Option<Time> {
         // If only the order of the group's members prevents closing a listener, it is kept until another member joins.
-        let waits = |one: &Listener| !one.quiescent || self.may_leave(one, true);
+        let waits = |one: &Listener| !one.quiescent || self.may_leave(one, true, env);
         if !self.released().any(waits) {
             self.sweep = None;
             return None;
@@ -218,7 +218,7 @@ impl Group {
     fn closable(&self, forwarded: bool, env: &mut Env) -> Option<ListenerId> {
         let mut released = self.released();
         let closable = released.find(|one| {
-            one.quiescent && self.may_leave(one, forwarded) && self.is_empty(one.id, env)
+            one.quiescent && self.may_leave(one, forwarded, env) && self.is_empty(one.id, env)
         });
         closable.map(|one| one.id)
     }

@@ -255,13 +255,13 @@ impl Group {
         let _ = env.kernel.perform(Op::RemoveGroup { group: self.id });
     }
 
-    /// Makes the kernel send new connections to the receiver, unless it already does.
+    /// Makes the kernel send new connections to the pool, unless it already does.
     pub(super) fn steer(&mut self, env: &mut Env) -> io::Result<()> {
         let (before, members) = (self.landings(), self.members(false));
-        let receiver = self.receiver();
+        let (receiver, pool) = (self.receiver(), self.pool(env.common));
         match &mut self.backend {
             Backend::Reuseport(reuseport) => {
-                let Some(steering) = reuseport.lacking(&members, receiver) else {
+                let Some(steering) = reuseport.lacking(&members, &pool) else {
                     return Ok(());
                 };
                 let via = self.listeners.iter().find(|one| !one.multipath);
@@ -285,7 +285,7 @@ impl Group {
         }
         for index in before {
             let listener = &mut self.listeners[index];
-            if listener.owner != receiver {
+            if pool.iter().all(|(_, owner)| listener.owner != *owner) {
                 listener.warm(env.now);
             }
         }
@@ -323,14 +323,15 @@ impl Group {
     }
 
     /// Whether closing this listener now sends no connection to the wrong listener. If `forwarded` is set, a wrong
-    /// listener is acceptable if its connections are forwarded. `listener` must not belong to the target.
-    pub(super) fn may_leave(&self, listener: &Listener, forwarded: bool) -> bool {
+    /// listener is acceptable if its connections are forwarded. `listener` must not belong to the pool.
+    pub(super) fn may_leave(&self, listener: &Listener, forwarded: bool, env: &Env) -> bool {
         match &self.backend {
             Backend::Reuseport(reuseport) => {
                 let mut ids = self.listeners.iter();
                 let index = ids.position(|one| one.id == listener.id);
                 let members = self.members(forwarded);
-                index.is_some_and(|index| reuseport.may_leave(&members, index, self.receiver()))
+                let pool = self.pool(env.common);
+                index.is_some_and(|index| reuseport.may_leave(&members, index, &pool))
             }
             Backend::Path { linked } => *linked != Some(listener.id),
         }

@@ -22,6 +22,9 @@ pub(super) struct GroupMember {
     pub(super) forwarded: bool,
 }
 
+/// The owners that get a group's new connections, each with its percentage.
+pub(super) type Pool = [(u8, Owner)];
+
 /// The steering state of one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Reuseport {
@@ -41,10 +44,12 @@ impl Reuseport {
         }
     }
 
-    /// Returns the steering that must be attached. Returns `None` if the kernel already has it, or if the target has no
-    /// member.
-    pub(super) fn lacking(&self, members: &[GroupMember], target: Owner) -> Option<Steering> {
-        let targets = indices(members, target);
+    /// Returns the steering that must be attached. Returns `None` if the kernel already has it, or if no owner in the
+    /// pool has a member.
+    pub(super) fn lacking(&self, members: &[GroupMember], pool: &Pool) -> Option<Steering> {
+        let pool = pool.iter();
+        let pool = pool.map(|(percent, owner)| (*percent, indices(members, *owner)));
+        let pool = pool.filter(|(_, targets)| !targets.is_empty()).collect();
         let diverted = self
             .diverted
             .iter()
@@ -52,8 +57,8 @@ impl Reuseport {
         let diverted = diverted
             .filter(|(_, targets)| !targets.is_empty())
             .collect();
-        let wanted = Steering { targets, diverted };
-        let lacks = !wanted.targets.is_empty() && self.attached.as_ref() != Some(&wanted);
+        let wanted = Steering { pool, diverted };
+        let lacks = !wanted.pool.is_empty() && self.attached.as_ref() != Some(&wanted);
         lacks.then_some(wanted)
     }
 
@@ -62,26 +67,26 @@ impl Reuseport {
         let Some(attached) = &self.attached else {
             return (0..members).collect();
         };
-        let targets = attached.targets.iter().map(|index| *index as usize);
+        let targets = attached.targets().map(|index| *index as usize);
         match targets.clone().all(|index| index < members) {
             true => targets.collect(),
             false => (0..members).collect(),
         }
     }
 
-    /// Whether the member at `index`, which is not the target's and not the only one, may leave now. Until the next
-    /// program is attached, every connection must land in a member of the target, or in one from which it is forwarded.
-    pub(super) fn may_leave(&self, members: &[GroupMember], index: usize, target: Owner) -> bool {
+    /// Whether the member at `index`, which is not in the pool and not the only one, may leave now. Until the next
+    /// program is attached, every connection must land in a member of the pool, or in one from which it is forwarded.
+    pub(super) fn may_leave(&self, members: &[GroupMember], index: usize, pool: &Pool) -> bool {
         let mut after = members.to_vec();
         after.swap_remove(index);
-        let fine = |member: &GroupMember| member.owner == target || member.forwarded;
+        let fine = |member: &GroupMember| is_in(pool, member) || member.forwarded;
         let Some(attached) = &self.attached else {
             return after.iter().all(fine);
         };
-        let mut targets = attached.targets.iter();
+        let mut targets = attached.targets();
         let mut diverted = attached.diverted.iter();
         targets.all(|index| landings(&after, *index).iter().all(fine))
-            && diverted.all(|(port, indices)| self.diversion_safe(&after, target, *port, indices))
+            && diverted.all(|(port, indices)| self.diversion_safe(&after, pool, *port, indices))
     }
 
     /// Whether connections from a diverted port still land in the right members. A port that is no longer diverted counts
@@ -90,17 +95,23 @@ impl Reuseport {
     fn diversion_safe(
         &self,
         after: &[GroupMember],
-        target: Owner,
+        pool: &Pool,
         port: u16,
         indices: &[u32],
     ) -> bool {
         let mut diverted = self.diverted.iter();
         let found = diverted.find(|(this, _)| *this == port);
-        let owner = found.map_or(target, |(_, id)| Owner::Generation(*id));
-        let own = |member: &GroupMember| member.owner == owner;
+        let own = |member: &GroupMember| match found {
+            Some((_, id)) => member.owner == Owner::Generation(*id),
+            None => is_in(pool, member),
+        };
         let mut indices = indices.iter();
         indices.all(|index| landings(after, *index).iter().all(own))
     }
+}
+
+fn is_in(pool: &Pool, member: &GroupMember) -> bool {
+    pool.iter().any(|(_, owner)| member.owner == *owner)
 }
 
 fn indices(members: &[GroupMember], owner: Owner) -> Vec<u32> {
@@ -147,8 +158,28 @@ impl Steering {
             program.push(Instruction::plain(JUMP, pick.len() as u32));
             program.extend(pick);
         }
-        program.extend(pick(&self.targets));
+        let Some(((_, rest), shares)) = self.pool.split_last() else {
+            return program;
+        };
+        if !shares.is_empty() {
+            program.push(Instruction::plain(LOAD_WORD, RANDOM));
+            program.push(Instruction::plain(MODULO, 100));
+        }
+        let mut boundary = 0;
+        for (percent, targets) in shares {
+            let pick = pick(targets);
+            boundary += u32::from(*percent);
+            program.push(Instruction::jump_if_at_least(boundary, 0, 1));
+            program.push(Instruction::plain(JUMP, pick.len() as u32));
+            program.extend(pick);
+        }
+        program.extend(pick(rest));
         program
+    }
+
+    /// Returns the indices of all members in the pool.
+    fn targets(&self) -> impl Iterator<Item = &u32> + Clone {
+        self.pool.iter().flat_map(|(_, targets)| targets)
     }
 }
 

@@ -9,6 +9,7 @@ mod promises;
 mod rules;
 mod setting;
 mod settings;
+mod shares;
 mod world;
 
 use std::io::Write as _;

@@ -66,7 +66,7 @@ pub(in crate::socket) struct Listener {
     /// program owns it. Connections that still land in it are forwarded.
     pub(in crate::socket) retired: bool,
     /// The last time at which the kernel may have chosen the listener for a new connection. `None` if it never has. Not
-    /// updated while the target owns the listener.
+    /// updated while the listener's owner is in the pool.
     pub(in crate::socket) targeted_until: Option<Time>,
     /// Whether it is certain that no connection is on its way into the listener.
     pub(in crate::socket) quiescent: bool,
@@ -121,6 +121,8 @@ pub(in crate::socket) enum TableInput {
     Orphan(Vec<ListenerId>),
     /// Switch new connections to this generation.
     Switch(GenId),
+    /// Send this percentage of new connections to a generation beside the live one. Zero: none any longer.
+    Share { id: GenId, percent: u8 },
     /// No generation is live: hold connections.
     Hold,
     /// Whether to hold new connections although a generation is live.
@@ -190,8 +192,9 @@ pub(in crate::socket) struct Sight {
 /// members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::socket) struct Steering {
-    /// One of these members gets a new connection. Never empty.
-    pub(in crate::socket) targets: Vec<u32>,
+    /// The percentages of new connections, which add up to 100, and for each the members of which one gets such a
+    /// connection. Neither the pool nor any of its lists is empty.
+    pub(in crate::socket) pool: Vec<(u8, Vec<u32>)>,
     /// A connection from one of these source ports is sent to one of the port's own targets instead. Each list has at
     /// least one target.
     pub(in crate::socket) diverted: Vec<(u16, Vec<u32>)>,
@@ -264,10 +267,20 @@ pub(in crate::socket) trait Kernel {
     fn queue(&mut self, listener: ListenerId) -> Option<Queue>;
 }
 
+/// The share of new connections that goes to a generation beside the live one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Share {
+    pub(super) id: GenId,
+    /// From 1 to 99.
+    pub(super) percent: u8,
+}
+
 /// The state that all groups share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Common {
     pub(super) live: Option<GenId>,
+    /// The share of new connections that goes to another generation than the live one, until the next switch.
+    pub(super) share: Option<Share>,
     /// Whether hotrun responds in place of a program.
     pub(super) responds: bool,
     /// Whether to hold new connections although a generation is live.

@@ -317,7 +317,7 @@ fn the_kernel_runs_the_steering_program_as_the_interpreter_does() {
         .unwrap();
     let port = client.local_addr().unwrap().as_socket().unwrap().port();
     let steering = table::Steering {
-        targets: vec![0, 2],
+        pool: vec![(100, vec![0, 2])],
         diverted: vec![(port, vec![3])],
     };
     crate::os::steer(&members[1], &steering.program()).unwrap();

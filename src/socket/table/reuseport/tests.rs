@@ -23,10 +23,11 @@ fn generation(number: u32) -> Owner {
     Owner::Generation(GenId(number))
 }
 
-/// A group, as the table represents it.
+/// A group, as the table represents it. `share`: the owner of half of the new connections, if it has a member.
 struct Members {
     members: Vec<(Key, Owner)>,
     target: Owner,
+    share: Option<Owner>,
     reuseport: Reuseport,
 }
 
@@ -35,6 +36,7 @@ impl Default for Members {
         Self {
             members: Vec::new(),
             target: Owner::Next,
+            share: None,
             reuseport: Reuseport::default(),
         }
     }
@@ -65,8 +67,15 @@ impl Members {
         self.target = owner;
     }
 
+    fn pool(&self) -> Vec<(u8, Owner)> {
+        let has = |share: &Owner| self.members.iter().any(|(_, owner)| owner == share);
+        let share = self.share.filter(has).map(|share| (50, share));
+        let rest = 100 - share.map_or(0, |(percent, _)| percent);
+        share.into_iter().chain([(rest, self.target)]).collect()
+    }
+
     fn lacking(&self) -> Option<Steering> {
-        self.reuseport.lacking(&self.members(&[]), self.target)
+        self.reuseport.lacking(&self.members(&[]), &self.pool())
     }
 
     fn attached(&mut self, steering: Steering) {
@@ -88,15 +97,16 @@ impl Members {
             .map(|(_, owner)| *owner)
     }
 
-    /// Whether a member may leave. Members of the target are never closed.
+    /// Whether a member may leave. Members of the pool are never closed.
     fn may_leave(&self, key: Key, forwarded: &[Key]) -> bool {
-        if self.owner(key) == Some(self.target) {
+        let owner = self.owner(key);
+        let pool = self.pool();
+        if pool.iter().any(|(_, own)| owner == Some(*own)) {
             return false;
         }
         let index = self.members.iter().position(|(this, _)| *this == key);
         let members = self.members(forwarded);
-        self.reuseport
-            .may_leave(&members, index.unwrap(), self.target)
+        self.reuseport.may_leave(&members, index.unwrap(), &pool)
     }
 }
 
@@ -119,7 +129,7 @@ impl Kernel {
         let Some(program) = &self.program else {
             return all();
         };
-        let chosen = (0..60).map(|random| {
+        let chosen = (0..STEPS).map(|random| {
             run(
                 program,
                 &Packet {
@@ -141,6 +151,8 @@ impl Kernel {
 }
 
 const ORDINARY: u16 = 1;
+/// Enough for every choice among a few members, and for both sides of a boundary at 50 %.
+const STEPS: u32 = 300;
 
 struct World {
     kernel: Kernel,
@@ -177,10 +189,9 @@ impl World {
     fn check(&self, when: &str) {
         let landings = self.kernel.landings(ORDINARY);
         assert!(!landings.is_empty(), "{when}: connections are refused");
-        assert!(
-            landings.is_subset(&self.listeners(self.target)),
-            "{when}: {landings:?} {self:?}"
-        );
+        let mut pool = self.listeners(self.target);
+        pool.extend(self.group.share.iter().flat_map(|one| self.listeners(*one)));
+        assert!(landings.is_subset(&pool), "{when}: {landings:?} {self:?}");
         for (port, id) in &self.diverted {
             let own = self.listeners(Owner::Generation(*id));
             let landings = self.kernel.landings(*port);
@@ -197,6 +208,10 @@ impl World {
             self.group.attached(steering);
         }
         assert_eq!(self.group.lacking(), None);
+        // The random numbers of the model reach every member of the pool.
+        let mut pool = self.listeners(self.target);
+        pool.extend(self.group.share.iter().flat_map(|one| self.listeners(*one)));
+        assert!(self.listeners(self.target).is_empty() || self.kernel.landings(ORDINARY) == pool);
         self.check("after attaching the program");
     }
 
@@ -219,6 +234,12 @@ impl World {
         }
         self.target = owner;
         self.group.set_target(owner);
+        self.group.share = self.group.share.filter(|share| *share != owner);
+        self.attach();
+    }
+
+    fn set_share(&mut self, owner: Option<Owner>) {
+        self.group.share = owner;
         self.attach();
     }
 
@@ -263,6 +284,8 @@ impl std::fmt::Debug for World {
 enum Step {
     Open(u32),
     SetTarget(u32),
+    Share(u32),
+    StopSharing,
     Close(usize),
     ShutDown(usize),
     Divert(u16, u32),
@@ -273,6 +296,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (1..6_u32).prop_map(Step::Open),
         3 => (1..6_u32).prop_map(Step::SetTarget),
+        2 => (1..6_u32).prop_map(Step::Share),
+        1 => Just(Step::StopSharing),
         5 => (0..8_usize).prop_map(Step::Close),
         1 => (0..8_usize).prop_map(Step::ShutDown),
         1 => (2..5_u16, 1..6_u32).prop_map(|(port, id)| Step::Divert(port, id)),
@@ -286,6 +311,8 @@ fn apply(world: &mut World, step: &Step) {
         Step::Open(id) if world.owners.len() < 8 => drop(world.open(generation(id))),
         Step::Open(_) => {}
         Step::SetTarget(id) => world.set_target(generation(id)),
+        Step::Share(id) if generation(id) != world.target => world.set_share(Some(generation(id))),
+        Step::Share(_) | Step::StopSharing => world.set_share(None),
         Step::Close(at) => drop(world.close(nth(world, at))),
         Step::ShutDown(at) => world.shut_down(nth(world, at)),
         Step::Divert(port, id) => {

@@ -133,6 +133,7 @@ impl Rename {
                 Step::Queued => Step::Queued,
             };
         }
+        model.sharing.rename(|id| self.listener(id));
         for scan in &mut model.scans {
             scan.group = self.group(scan.group);
             scan.since = self.time(scan.since);

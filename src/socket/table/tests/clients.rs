@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::kernel::{Array, Model, Sock};
-use super::setting::{Client, Step};
+use super::setting::{Client, Move, Step};
+use super::world::World;
 use crate::reload::Time;
 use crate::socket::Endpoint;
 use crate::socket::table::closing::{LONGEST_HANDSHAKE, REST};
@@ -83,6 +84,51 @@ impl Model {
             && let Step::Chosen { since } = client.step
         {
             client.step = appeared(&self.arrays, &self.socks[&client.at], since);
+        }
+    }
+}
+
+impl World {
+    /// Performs a move that the table does not see.
+    pub(super) fn outside(&mut self, action: Move) {
+        match action {
+            Move::StrangerComes(group) => {
+                self.budget.strangers -= 1;
+                self.model.stranger_comes(group);
+            }
+            Move::StrangerGoes(group) => self.model.stranger_goes(group),
+            Move::Connect(at, to) => {
+                self.budget.clients -= 1;
+                let since = self.model.now;
+                let step = Step::Chosen { since };
+                self.model.client = Some(Client { to, at, step });
+            }
+            Move::Appear => self.model.appear(),
+            Move::Complete => self.model.queue_client(None),
+            Move::Accept | Move::Respond503 => self.model.client = None,
+            Move::Forward(at) => self.model.queue_client(Some(at)),
+            Move::Scan(index) => self.model.scan(index),
+            Move::Prepare
+            | Move::Join(_)
+            | Move::Switch(_)
+            | Move::Share(_)
+            | Move::StopSharing(_)
+            | Move::Hold
+            | Move::Drain(_)
+            | Move::Die(_)
+            | Move::Release(_)
+            | Move::Respond
+            | Move::StopResponding
+            | Move::HoldNew
+            | Move::StopHolding
+            | Move::Divert(..)
+            | Move::StopDiverting
+            | Move::ShutDown(_)
+            | Move::Notice(_)
+            | Move::Unhold(_)
+            | Move::Report(_)
+            | Move::Pass
+            | Move::PassLong => unreachable!("the table sees this move"),
         }
     }
 }

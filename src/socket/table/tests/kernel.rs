@@ -6,6 +6,7 @@ use std::io;
 use super::promises::Promises;
 use super::rules::{RULES, Rule, Serving};
 use super::setting::{Client, Failing, Step};
+use super::shares::Sharing;
 use crate::os::Queue;
 use crate::reload::{GenId, Time};
 use crate::socket::table::Steering;
@@ -60,6 +61,7 @@ pub(super) struct Model {
     pub(super) client: Option<Client>,
     pub(super) scans: Vec<Scan>,
     pub(super) serving: Serving,
+    pub(super) sharing: Sharing,
     /// Whether new connections may be held although a generation is live.
     pub(super) holds_new: bool,
     /// The probe that is in progress.
@@ -104,6 +106,7 @@ impl Model {
             client: None,
             scans: Vec::new(),
             serving: Serving::Undecided,
+            sharing: Sharing::default(),
             holds_new: false,
             probe: None,
             joins: None,
@@ -274,7 +277,8 @@ impl Model {
                 self.may_fail()?;
                 let group = self.socks[&via].group;
                 assert!(
-                    !steering.targets.is_empty(),
+                    steering.pool.iter().all(|(_, targets)| !targets.is_empty())
+                        && !steering.pool.is_empty(),
                     "a steering program has a target"
                 );
                 if let Some(array) = self.arrays.get_mut(&group) {

@@ -46,6 +46,7 @@ impl World {
                 let first = !one.served || self.budget.returns > 0;
                 moves.extend((first && !self.responds).then_some(Move::Switch(id)));
             }
+            moves.extend(self.share_moves(id, ready));
             if one.life != Life::Gone && !one.draining {
                 moves.push(Move::Drain(id));
             }
@@ -190,6 +191,8 @@ impl World {
             | Move::PassLong
             | Move::Prepare
             | Move::Switch(_)
+            | Move::Share(_)
+            | Move::StopSharing(_)
             | Move::Drain(_)
             | Move::Die(_)
             | Move::Respond
@@ -218,6 +221,7 @@ impl World {
         let Serving::Live(live) = self.model.serving else {
             return;
         };
+        self.shares_only_if_asked();
         let waits = self.table.deadline().is_some();
         self.model
             .check(Rule::ComesToRest, !waits, |_| "a deadline is left".into());

@@ -17,7 +17,7 @@ pub(super) enum Rule {
     NothingLost,
     /// hotrun never accepts a unix connection, because forwarding would give it hotrun's identity.
     IdentityKept,
-    /// A new connection reaches the live generation, or a listener from which it is forwarded. While no generation is
+    /// A new connection reaches the live generation, the one that has a share, or a listener from which it is forwarded. While no generation is
     /// live, the connection waits where the next one will find it, or gets a response.
     LandsWhereItIsServed,
     /// hotrun never leaves an address without a listener, unless it removes the whole group.
@@ -26,7 +26,7 @@ pub(super) enum Rule {
     NotInSilence,
     /// A probe reaches only the generation that it is meant for.
     ProbesReachTheirOwn,
-    /// A switch changes every address or none.
+    /// A switch or a share changes every address or none.
     AllOrNothing,
     /// No connection is forwarded to the listener that it came from.
     NoLoop,
@@ -82,10 +82,14 @@ impl Model {
         };
         let mut diverted = program.diverted.iter();
         let own = diverted.find(|(this, _)| *this == port);
-        let indices = own.map_or(&program.targets, |(_, indices)| indices);
+        let pool = program.pool.iter().flat_map(|(_, indices)| indices);
+        let indices: Vec<u32> = match own {
+            Some((_, indices)) => indices.clone(),
+            None => pool.copied().collect(),
+        };
         let mut landings: Vec<Member> = Vec::new();
         for index in indices {
-            match array.members.get(*index as usize) {
+            match array.members.get(index as usize) {
                 Some(member) => landings.push(*member),
                 None => return array.members.clone(),
             }
@@ -98,7 +102,7 @@ impl Model {
         socks.any(|sock| sock.hidden)
     }
 
-    fn held_by(&self, member: Member, id: GenId) -> bool {
+    pub(super) fn held_by(&self, member: Member, id: GenId) -> bool {
         member.is_some_and(|listener| {
             let sock = self.socks.get(&listener);
             sock.is_some_and(|sock| sock.held == Some(id))
@@ -182,6 +186,7 @@ impl Model {
         let by = |id: GenId| {
             let waits = self.holds_new && self.is_ours(member);
             let served = self.held_by(member, id) || self.is_forwarded(group, member);
+            let served = served || self.shares(group, member);
             !self.listens(group, id) || served || waits
         };
         match self.serving {

@@ -35,6 +35,8 @@ pub(super) struct Budget {
     pub(super) responses: u8,
     /// How often new connections are held although a generation is live.
     pub(super) holds: u8,
+    /// How often a share is given to a generation, or changed.
+    pub(super) shares: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +62,9 @@ pub(super) enum Move {
     /// The program opens the next of its addresses.
     Join(GenId),
     Switch(GenId),
+    /// The generation gets a share of the new connections, or another one.
+    Share(GenId),
+    StopSharing(GenId),
     Hold,
     Drain(GenId),
     /// The generation's processes exit.

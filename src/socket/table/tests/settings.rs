@@ -75,6 +75,50 @@ fn with_listed_addresses() -> Vec<Setting> {
             },
         ),
         listed(
+            "a share",
+            Budget {
+                generations: 3,
+                shares: 2,
+                ..failure
+            },
+        ),
+        listed(
+            "shares, probes, and a listener that is shut down",
+            Budget {
+                shares: 2,
+                probes: 1,
+                closes: 1,
+                ..only(2)
+            },
+        ),
+        listed(
+            "a share while new connections wait, then get a response",
+            Budget {
+                shares: 1,
+                holds: 1,
+                responses: 1,
+                ..client
+            },
+        ),
+        listed(
+            "a share beside strangers",
+            Budget {
+                shares: 1,
+                strangers: 1,
+                ..only(2)
+            },
+        ),
+        Setting {
+            listed: vec![at(WEB), None],
+            ..listed(
+                "a share of two addresses, one of which is a path",
+                Budget {
+                    shares: 2,
+                    ..failure
+                },
+            )
+        },
+        listed(
             "strangers",
             Budget {
                 strangers: 1,
@@ -149,6 +193,46 @@ fn with_opened_addresses() -> Vec<Setting> {
     };
     vec![
         opened("opened", SAME, client),
+        opened(
+            "a share of opened addresses",
+            &[&[WEB, OTHER], &[WEB], &[OTHER]],
+            Budget {
+                generations: 3,
+                shares: 2,
+                failures: 1,
+                ..client
+            },
+        ),
+        opened(
+            "a share of an address that is opened twice, and closed",
+            &[&[WEB, WEB], &[WEB, WEB]],
+            Budget {
+                shares: 1,
+                closes: 1,
+                ..client
+            },
+        ),
+        opened(
+            "a share beside a wider address",
+            &[&[ALL], &[WEB, ALL]],
+            Budget {
+                shares: 1,
+                closes: 1,
+                ..client
+            },
+        ),
+        Setting {
+            opened: vec![vec![datagrams]; 2],
+            ..opened(
+                "a share of datagrams",
+                SAME,
+                Budget {
+                    shares: 2,
+                    closes: 1,
+                    ..failure
+                },
+            )
+        },
         opened("opened by three generations", SAME, only(3)),
         opened("opened, with ops that fail", SAME, failure),
         opened(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::kernel::{Model, PROBE_PORT};
 use super::rules::{Rule, Serving};
-use super::setting::{Budget, Client, Generation, LONG, Life, Move, Setting, Step};
+use super::setting::{Budget, Generation, LONG, Life, Move, Setting};
 use crate::reload::GenId;
 use crate::socket::table::closing::REST;
 use crate::socket::table::{GroupId, Joining, ListenerId, Table, TableInput};
@@ -53,14 +53,14 @@ impl World {
         worked
     }
 
-    fn handle(&mut self, input: TableInput) -> bool {
+    pub(super) fn handle(&mut self, input: TableInput) -> bool {
         self.model.unsteered = false;
         self.model.astray = self.model.groups_astray();
         let handled = self.table.handle(self.model.now, input, &mut self.model);
         handled.is_ok()
     }
 
-    fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         let _ = self.table.tidy(self.model.now, &mut self.model);
         let deadline = self.table.deadline();
         let rests = deadline.is_none_or(|at| at > self.model.now);
@@ -79,6 +79,7 @@ impl World {
 
     pub(super) fn step(&mut self, setting: &Setting, action: Move) {
         self.act(setting, action);
+        self.share_has_ended();
         self.settle_disturbance();
         self.model.fails = None;
     }
@@ -88,17 +89,21 @@ impl World {
             Move::Prepare => self.prepare(),
             Move::Join(id) => self.join(setting, id),
             Move::Switch(id) => self.switch(id),
+            Move::Share(id) => self.share(id),
+            Move::StopSharing(id) => self.stop_sharing(id),
             Move::Hold => {
                 self.model.serving = Serving::Undecided;
                 if self.tell(TableInput::Hold) {
                     self.model.serving = Serving::Held;
                 }
+                self.leaves(None);
             }
             Move::Drain(id) => {
                 self.stops_serving(id);
                 self.reload_ends(id);
                 self.generation(id).draining = true;
                 self.tell(TableInput::Drain(id));
+                self.leaves(Some(id));
             }
             Move::Die(id) => self.die(id),
             Move::Release(id) => {
@@ -106,6 +111,7 @@ impl World {
                 self.reload_ends(id);
                 self.generation(id).life = Life::Gone;
                 self.tell(TableInput::Release(id));
+                self.leaves(Some(id));
             }
             Move::Respond => {
                 self.responds = true;
@@ -166,6 +172,7 @@ impl World {
     fn die(&mut self, id: GenId) {
         self.stops_serving(id);
         self.generation(id).life = Life::Dead;
+        self.model.sharing_dies(id);
         for sock in self.model.socks.values_mut() {
             sock.held = sock.held.filter(|held| *held != id);
         }
@@ -186,47 +193,6 @@ impl World {
         if let Some(sight) = scan.found {
             let group = scan.group;
             self.tell(TableInput::Scanned { group, sight });
-        }
-    }
-
-    /// Performs a move that the table does not see.
-    fn outside(&mut self, action: Move) {
-        match action {
-            Move::StrangerComes(group) => {
-                self.budget.strangers -= 1;
-                self.model.stranger_comes(group);
-            }
-            Move::StrangerGoes(group) => self.model.stranger_goes(group),
-            Move::Connect(at, to) => {
-                self.budget.clients -= 1;
-                let since = self.model.now;
-                let step = Step::Chosen { since };
-                self.model.client = Some(Client { to, at, step });
-            }
-            Move::Appear => self.model.appear(),
-            Move::Complete => self.model.queue_client(None),
-            Move::Accept | Move::Respond503 => self.model.client = None,
-            Move::Forward(at) => self.model.queue_client(Some(at)),
-            Move::Scan(index) => self.model.scan(index),
-            Move::Prepare
-            | Move::Join(_)
-            | Move::Switch(_)
-            | Move::Hold
-            | Move::Drain(_)
-            | Move::Die(_)
-            | Move::Release(_)
-            | Move::Respond
-            | Move::StopResponding
-            | Move::HoldNew
-            | Move::StopHolding
-            | Move::Divert(..)
-            | Move::StopDiverting
-            | Move::ShutDown(_)
-            | Move::Notice(_)
-            | Move::Unhold(_)
-            | Move::Report(_)
-            | Move::Pass
-            | Move::PassLong => unreachable!("the table sees this move"),
         }
     }
 
@@ -341,6 +307,7 @@ impl World {
             self.switched(id);
             self.tidy();
             self.switched(id);
+            self.leaves(None);
             return;
         }
         self.tidy();
@@ -373,7 +340,7 @@ impl World {
         }
     }
 
-    fn has_strangers(&self) -> bool {
+    pub(super) fn has_strangers(&self) -> bool {
         let mut arrays = self.model.arrays.values();
         arrays.any(|array| array.members.contains(&None))
     }

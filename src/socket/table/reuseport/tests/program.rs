@@ -50,6 +50,7 @@ pub(in crate::socket) fn run(program: &[Instruction], packet: &Packet) -> u32 {
             MODULO => a %= k,
             JUMP => at += k as usize,
             Instruction::JUMP_IF_EQUAL => at += usize::from(if a == k { jt } else { jf }),
+            Instruction::JUMP_IF_AT_LEAST => at += usize::from(if a >= k { jt } else { jf }),
             Instruction::RETURN => return k,
             other => panic!("unknown instruction: {other:#x}"),
         }
@@ -78,7 +79,7 @@ fn chosen(steering: &Steering, source_port: u16) -> Vec<u32> {
 #[test]
 fn a_program_with_one_target_is_one_instruction() {
     let steering = Steering {
-        targets: vec![3],
+        pool: vec![(100, vec![3])],
         diverted: Vec::new(),
     };
     assert_eq!(
@@ -90,7 +91,7 @@ fn a_program_with_one_target_is_one_instruction() {
 #[test]
 fn only_a_diverted_port_reaches_its_own_target() {
     let steering = Steering {
-        targets: vec![0],
+        pool: vec![(100, vec![0])],
         diverted: vec![(40_001, vec![1]), (40_002, vec![2])],
     };
     for (port, expected) in [(40_001, 1), (40_002, 2), (40_000, 0), (1, 0), (0xeeee, 0)] {
@@ -101,34 +102,56 @@ fn only_a_diverted_port_reaches_its_own_target() {
 #[test]
 fn several_targets_get_equal_shares() {
     let steering = Steering {
-        targets: vec![5, 1, 7],
+        pool: vec![(100, vec![5, 1, 7])],
         diverted: vec![(9, vec![2, 4])],
     };
     assert_eq!(chosen(&steering, 8), [1, 5, 7]);
     assert_eq!(chosen(&steering, 9), [2, 4]);
+    assert_eq!(counts(&steering, 0..300), [0, 100, 0, 0, 0, 100, 0, 100]);
+}
+
+/// Returns how often each index is chosen, for one random number each.
+fn counts(steering: &Steering, randoms: std::ops::Range<u32>) -> [u32; 8] {
     let program = steering.program();
     let mut counts = [0; 8];
-    for random in 0..300 {
-        counts[run(
-            &program,
-            &Packet {
-                v6: false,
-                source_port: 8,
-                random,
-            },
-        ) as usize] += 1;
+    for random in randoms {
+        let packet = Packet {
+            v6: false,
+            source_port: 8,
+            random,
+        };
+        counts[run(&program, &packet) as usize] += 1;
     }
-    assert_eq!(counts, [0, 100, 0, 0, 0, 100, 0, 100]);
+    counts
+}
+
+/// Within a share, the choice is even. The model's random number is the same for both choices, the kernel's is not.
+#[test]
+fn shares_are_percentages() {
+    let two = Steering {
+        pool: vec![(10, vec![3]), (90, vec![1])],
+        diverted: vec![(9, vec![2, 4])],
+    };
+    assert_eq!(counts(&two, 0..1000), [0, 900, 0, 100, 0, 0, 0, 0]);
+    assert_eq!(chosen(&two, 9), [2, 4]);
+    let three = Steering {
+        pool: vec![(33, vec![0, 2]), (33, vec![5]), (34, vec![1])],
+        diverted: Vec::new(),
+    };
+    let [a, b, c, _, _, d, ..] = counts(&three, 0..200);
+    assert_eq!((a + c, d, b), (66, 66, 68));
+    assert_eq!(chosen(&three, 8), [0, 1, 2, 5]);
 }
 
 #[test]
 fn jumps_reach_across_hundreds_of_targets() {
     let targets: Vec<u32> = (0..600).collect();
     let steering = Steering {
-        targets: vec![1000],
+        pool: vec![(50, targets.clone()), (50, vec![1000])],
         diverted: vec![(9, targets.clone()), (10, vec![2000])],
     };
     assert_eq!(chosen(&steering, 9), targets);
     assert_eq!(chosen(&steering, 10), [2000]);
-    assert_eq!(chosen(&steering, 11), [1000]);
+    let below = chosen(&steering, 11);
+    assert!(below.contains(&49) && below.contains(&1000), "{below:?}");
 }
