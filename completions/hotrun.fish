@@ -23,6 +23,10 @@ complete -c hotrun -l warm-up -d 'Warm up a new generation that is ready, before
 complete -c hotrun -l ready-timeout -d 'How long a new generation may take to become ready' -r
 complete -c hotrun -l alive -d 'Replace the live generation when it no longer works' -r
 complete -c hotrun -l watchdog -d 'Treat the program as hung after this long without a watchdog ping' -r
+complete -c hotrun -l share -d 'Give a new generation only a share of new connections at first' -r
+complete -c hotrun -l share-every -d 'Take the next step of --share after this time' -r
+complete -c hotrun -l share-check -d 'Take a step of --share only if this shell command succeeds' -r -f -a "(__fish_complete_command)"
+complete -c hotrun -l preview -d 'Another address that always leads to the newest ready generation' -r
 complete -c hotrun -l rollback-within -d 'Roll back if the new version crashes within this time' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to stop' -r
 complete -c hotrun -s E -l env -d 'Set a variable for the program (repeatable)' -r

@@ -7,6 +7,7 @@ mod errors;
 mod generate;
 mod help;
 mod misplaced;
+mod share;
 mod values;
 
 use std::ffi::OsString;
@@ -28,6 +29,7 @@ pub use clap::ColorChoice;
 pub use errors::{check_variables, explain, variable};
 pub use generate::{Generate, generate, guide, styled};
 pub use misplaced::misplaced;
+pub use share::ShareArgs;
 pub use values::{
     FreshArg, Hook, HookEvent, ListenPid, OnRule, Stdin, UiKind, WhenBusyArg, WhenPossible,
 };
@@ -199,6 +201,10 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, hide_short_help = true)]
     pub watchdog: Option<Duration>,
 
+    /// The options for a gradual release.
+    #[command(flatten)]
+    pub share: ShareArgs,
+
     /// Roll back if the new version crashes within this time
     ///
     /// The previous generation becomes live again if it is still draining; otherwise its build is started again. A
@@ -329,6 +335,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("build", "Building"),
     ("adopt", "Sockets"),
     ("ready", "Readiness"),
+    ("share", "Gradual release"),
     ("rollback_within", "Stopping"),
     ("env", "Program"),
     ("ui", "Output"),

@@ -4,9 +4,11 @@
 
 mod activation;
 mod environment;
+mod share;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -49,6 +51,8 @@ pub struct Config {
     env: Vec<Variable>,
     /// The newest variables of `--env-from`. All clones of the configuration share them.
     env_from: Arc<Mutex<Vec<Variable>>>,
+    /// The address of `--preview`.
+    pub preview: Option<SocketAddr>,
     /// How to show hotrun's own output.
     pub ui: ui::Options,
 }
@@ -97,6 +101,7 @@ impl Config {
         cli.env_file = cli.env_file.map(|path| workdir.join(path));
         cli.log = cli.log.map(|path| workdir.join(path));
         cli.watchdog = cli.watchdog.filter(|period| !period.is_zero());
+        share::check(&cli)?;
         let activated = activation::sockets()?;
         let listen = cli.listen.iter().map(|typed| listen(typed, &workdir));
         let listen = activated.into_iter().map(Ok).chain(listen);
@@ -106,6 +111,7 @@ impl Config {
             listen: listen.collect::<Result<_, _>>()?,
             env: env.collect::<Result<_, _>>()?,
             env_from: Arc::default(),
+            preview: share::preview(&cli)?,
             ui: ui_options(&cli, &workdir)?,
             cli,
             workdir,
@@ -162,6 +168,9 @@ impl Config {
                 cli::FreshArg::On => Fresh::Wait,
                 cli::FreshArg::Strict => Fresh::Strict,
             },
+            share: self.cli.share.share.clone().unwrap_or_default(),
+            share_every: self.cli.share.share_every,
+            share_check: self.cli.share.share_check.is_some(),
             ready_timeout: self.cli.ready_timeout,
             stop_timeout: self.cli.stop_timeout,
             stop_delay_max: Policy::stop_delay_max(mode),

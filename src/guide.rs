@@ -22,6 +22,7 @@ pages! {
     reload,
     sockets,
     readiness,
+    share,
     crashes,
     watching,
     sources,

@@ -35,8 +35,10 @@
 //! # Terms
 //!
 //! - **generation**: one build or start, and the process tree that comes from it, numbered from 1.
-//! - **phases**: *building, starting, ready, live, draining, gone*. A generation can *fail* in any of the first four.
+//! - **phases**: *building, starting, ready, sharing, live, draining, gone*. A generation can *fail* in any of the first
+//!   five.
 //! - **live**: the one generation that gets new connections. **switch**: the moment another one becomes live.
+//! - **share**: the percentage of new connections that a ready generation gets beside the live one (`--share`).
 //! - **drain**: the old generation finishes its connections and exits. After the **stop timeout** it is killed.
 //! - **listener**: one listening socket of one generation for one address. **group**: all listeners of an address.
 //! - **steer**: choose the listener that gets new connections. **hold**: keep connections waiting until the next
@@ -140,6 +142,8 @@
 //! | what happens to a connection that no program accepts | [`socket`], its `table/forwarding`, then [`unclaimed`] |
 //! | what counts as ready | [`ready`] |
 //! | the warm-up before the switch | [`driver`]'s `warm_up` |
+//! | the share that a new generation gets first | [`reload`], its `machine/share`, then [`driver`]'s `share` and [`socket`]'s `table/switch` |
+//! | the address of `--preview` | [`driver`]'s `preview` |
 //! | which connections outlive their generation | [`drain`], its `kept`, then [`unclaimed`]'s `kept` |
 //! | when a draining generation counts as idle | [`drain`], then `reload/machine/drain` |
 //! | the `--doctor` checks | [`doctor`] |

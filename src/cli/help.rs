@@ -97,7 +97,7 @@ The variable of a repeatable option holds one value per line.
 
 Keys on a live terminal:
   r reload   p pause   u undo   e errors   k kill draining   c clear
-  Enter mark   ? help   q quit
+  + - s share more, less or all   Enter mark   ? help   q quit
 
 Signals:
   INT and TERM stop the program gracefully; a second one, or QUIT, stops it at once. \

@@ -323,3 +323,47 @@ fn sources_have_rules_and_distinct_names() {
         assert!(failure.to_string().contains("as in `cfg"), "{failure}");
     }
 }
+
+#[test]
+fn options_for_a_share_that_make_no_sense_together_are_refused() {
+    let refused = |words: &[&str]| message(&[words, &["--", "x"]].concat());
+    for (words, reason) in [
+        (&["--share-every", "1s"][..], "needs several steps"),
+        (
+            &["--share", "10%", "--share-every", "1s"],
+            "needs several steps",
+        ),
+        (
+            &["--share", "1%,2%", "--share-every", "0s"],
+            "greater than 0",
+        ),
+        (&["--share-check", "true"], "needs `--share`"),
+        (
+            &["--share", "10%", "--stop-first"],
+            "two generations at a time",
+        ),
+        (&["--share", "10%", "--fresh"], "`--fresh` never does"),
+        (&["--share", "120%"], "120% is more than all connections"),
+        (&["--share", "50%,10%"], "10% follows 50%"),
+        (&["--share", "0%"], "a share of 0% is none"),
+        (&["--share", "some"], "use percentages"),
+        (&["--preview", "unix:/tmp/x"], "needs an IP address"),
+        (&["--preview", "x"], "`--preview`: "),
+    ] {
+        let text = refused(words);
+        assert!(text.contains(reason), "{words:?}: {text}");
+    }
+    let words = [
+        "--share",
+        "10%,50%",
+        "--share-every",
+        "1s",
+        "--preview",
+        "3001",
+        "--",
+        "x",
+    ];
+    let config = read_in(empty().path(), &words).unwrap();
+    assert_eq!(config.preview, Some(([127, 0, 0, 1], 3001).into()));
+    assert_eq!(config.policy(true, true).share.to_string(), "10%,50%");
+}

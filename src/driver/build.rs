@@ -138,7 +138,7 @@ impl Driver {
         let stays = |like: &GenId| {
             matches!(
                 machine.phase(*like),
-                Phase::Starting | Phase::Ready | Phase::Live
+                Phase::Starting | Phase::Ready | Phase::Sharing | Phase::Live
             )
         };
         let like = like.filter(stays);

@@ -59,7 +59,6 @@ impl Driver {
     }
 
     fn perform_on(&mut self, id: GenId, effect: GenEffect) -> Option<GenEvent> {
-        let stop_signal = self.config.cli.stop_signal;
         match effect {
             GenEffect::Build => {
                 if let Err(error) = self.build(id) {
@@ -75,6 +74,8 @@ impl Driver {
                 return self.start_after_hooks(id, artifact).or(event);
             }
             GenEffect::Switch => return Some(self.switch(id)),
+            GenEffect::Share { percent } => return self.share(id, percent),
+            GenEffect::CheckShare => self.check_share(id),
             GenEffect::SendReloadSignal { signal } => {
                 let running = self.generations.get(&id).zip(Signal::try_from(signal).ok());
                 let handled =
@@ -92,7 +93,7 @@ impl Driver {
             GenEffect::Stop | GenEffect::Abort | GenEffect::Kill if self.hooks.cancel_start(id) => {
                 return Some(GenEvent::StartFailed);
             }
-            GenEffect::Stop => self.stop(id, stop_signal),
+            GenEffect::Stop => self.stop(id, self.config.cli.stop_signal),
             GenEffect::Abort => {
                 if let Some(running) = self.generations.get(&id) {
                     running.control.signal(Signal::SIGABRT);
@@ -263,6 +264,7 @@ impl Driver {
     pub(super) fn notice(&mut self, notice: Notice) {
         self.feed.report(Report::Notice(notice));
         self.run_hooks(notice);
+        self.share_ends(notice);
         if let Notice::Generation(id, GenNotice::Killing { why, .. }) = notice
             && why == Stopped::TimedOut
             && self.reported.once.insert("stop timeout")

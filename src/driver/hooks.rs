@@ -211,6 +211,7 @@ impl Driver {
                 | Notice::Resumed
                 | Notice::NothingToUndo
                 | Notice::Undone { .. }
+                | Notice::NothingShared
                 | Notice::NothingToKill
                 | Notice::Waiting,
                 _,
@@ -361,6 +362,7 @@ fn hook_event(notice: GenNotice) -> Option<HookEvent> {
         | GenNotice::ReloadSignalSent { .. }
         | GenNotice::ReloadSignalUnhandled { .. }
         | GenNotice::Starting { .. }
+        | GenNotice::Sharing { .. }
         | GenNotice::Killing { .. }
         | GenNotice::Superseded
         | GenNotice::TimeoutExtended { .. }

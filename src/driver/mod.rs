@@ -12,6 +12,7 @@
 //! | `effects.rs` | performs effects: `build.rs` and `build_task.rs` build, `start.rs` starts a program, `program.rs` monitors it |
 //! | `commands.rs`, `hooks.rs`, `sources.rs` | run the commands of rules, hooks and sources |
 //! | `env_from.rs`, `warm_up.rs` | read variables before a start, warm a generation up after it |
+//! | `share.rs`, `preview.rs` | give a generation a share of the connections, pass those to another address on to it |
 //! | `alive.rs` | checks that the live generation still works |
 //! | `addresses.rs` | reports missing, released and closed addresses |
 //! | `state.rs` | the driver's state, the messages from its tasks |
@@ -41,10 +42,12 @@ mod env_from;
 mod hooks;
 mod log;
 mod notify;
+mod preview;
 mod program;
 mod requests;
 mod run;
 mod setup;
+mod share;
 mod sources;
 mod start;
 mod state;

@@ -106,6 +106,9 @@ impl Driver {
             Key::Pause if self.machine.is_paused() => self.request(Request::Resume),
             Key::Pause => self.request(Request::Pause),
             Key::Undo => self.request(Request::Undo),
+            Key::ShareMore => self.request(Request::ShareMore),
+            Key::ShareLess => self.request(Request::ShareLess),
+            Key::ShareAll => self.request(Request::ShareAll),
             Key::KillDraining => self.request(Request::KillDraining),
         }
     }

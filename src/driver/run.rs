@@ -126,6 +126,9 @@ impl Driver {
                 events.extend(self.perform(effect));
             }
             self.sockets.set_reloading(self.machine.is_busy());
+            if let Some(preview) = &mut self.preview {
+                preview.lead_to(self.machine.newest_ready(), &self.sockets);
+            }
         }
     }
 }

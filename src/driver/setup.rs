@@ -29,6 +29,8 @@ use crate::watch::{FileWatch, WatchMessage, WatchSpec};
 use super::changes::{ignored_paths, watched_paths};
 use super::clock::Clock;
 use super::log::Log;
+use super::preview::Preview;
+use super::share;
 use super::state::{Builds, Driver, Ending, Hooks, Reported, TaskMessage, TaskSender, WatchSet};
 
 /// The sources of events.
@@ -71,9 +73,11 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThre
     let artifacts = artifacts(&plan, builds)?;
     suggest_command(&config, &feed);
     let adopts = adopts(&config, &sockets, &feed);
+    let policy = share::possible(config.policy(builds, adopts), &sockets, &feed);
+    let preview = config.preview.map(|at| Preview::open(at, &feed));
     let driver = Driver {
         log,
-        machine: Machine::new(config.policy(builds, adopts)),
+        machine: Machine::new(policy),
         clock: Clock::start(),
         sender,
         feed,
@@ -86,6 +90,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThre
         fd_store: FdStore::new().context("opening the descriptor store")?,
         commands: BTreeMap::new(),
         hooks: Hooks::default(),
+        preview: preview.transpose()?,
         sources: JoinSet::new(),
         watch: WatchSet::new(watch, roots),
         reported: Reported::default(),

@@ -26,6 +26,7 @@ use crate::watch::{FileWatch, LockFileWindow, SelfTrigger, Suspicion};
 
 use super::clock::Clock;
 use super::log::Log;
+use super::preview::Preview;
 
 /// How hotrun exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,7 @@ pub(super) struct Driver {
     /// The rule commands that have been needed so far, keyed by shell command.
     pub(super) commands: BTreeMap<String, Command>,
     pub(super) hooks: Hooks,
+    pub(super) preview: Option<Preview>,
     /// The tasks that run the sources.
     pub(super) sources: JoinSet<()>,
     pub(super) watch: WatchSet,

@@ -4,9 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 use crate::process::{Spawner, Spec};
 use crate::ready::{self, WarmUp};
@@ -15,6 +13,7 @@ use crate::socket::{Address, Route};
 use crate::ui::Feed;
 
 use super::commands::monitor;
+use super::preview::forward;
 use super::start::connect;
 use super::state::{Driver, Running};
 
@@ -86,7 +85,7 @@ async fn exec(
     let ended = monitor(line, "[warm-up] ", process, feed);
     tokio::select! {
         failure = ended => failure.map_or(Ok(()), Err),
-        Err(error) = forward(listener, first) => Err(error.to_string()),
+        Err(error) = forward(listener.as_ref(), first) => Err(error.to_string()),
     }
 }
 
@@ -94,25 +93,4 @@ async fn listen() -> io::Result<(TcpListener, OsString)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?.to_string();
     Ok((listener, address.into()))
-}
-
-/// Passes each connection on to the listener with this route.
-async fn forward(
-    listener: Option<TcpListener>,
-    route: impl Fn() -> Option<Route>,
-) -> io::Result<()> {
-    let mut forwarded = JoinSet::new();
-    while let Some(listener) = &listener {
-        let (mut client, _) = listener.accept().await?;
-        let route = route();
-        forwarded.spawn(async move {
-            if let Some(route) = route
-                && let Ok(mut server) = route.dial().await
-            {
-                let _ = copy_bidirectional(&mut client, &mut server).await;
-            }
-        });
-        while forwarded.try_join_next().is_some() {}
-    }
-    Ok(())
 }

@@ -47,6 +47,11 @@ pub enum GenEffect {
     /// that has not been asked to stop if its successor crashed. The driver refuses the latter if the generation's
     /// sockets are already shut down. The generation then continues to drain.
     Switch,
+    /// Send this percentage of new connections to a ready generation beside the live one. Reports `ShareFailed` if that
+    /// is refused. Zero: send it none any longer; if that fails, the driver retries it.
+    Share { percent: u8 },
+    /// Run the check of a generation that has a share or is about to get one. Reports `ShareChecked`, in bounded time.
+    CheckShare,
     /// Send the live generation the signal that makes it reload its configuration, if it handles that signal. Reports
     /// `ReloadSignalSent`.
     SendReloadSignal { signal: i32 },

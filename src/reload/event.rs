@@ -26,6 +26,12 @@ pub enum Request {
     Resume,
     /// Cancel the reload in progress. If there is none, roll back to the artifact that was live before.
     Undo,
+    /// Take the next step of `--share`.
+    ShareMore,
+    /// Return to the previous step of `--share`.
+    ShareLess,
+    /// Give the generation that has a share all new connections.
+    ShareAll,
     /// Kill the draining generations.
     KillDraining,
     /// Stop everything gracefully, then exit.
@@ -135,6 +141,11 @@ pub enum GenEvent {
     Switched,
     /// The switch was refused. The driver has reported why.
     SwitchFailed,
+    /// The share was refused. The driver has reported why.
+    ShareFailed,
+    /// The result of [`GenEffect::CheckShare`](super::GenEffect::CheckShare), sent exactly once for each, unless the
+    /// generation ends before. The driver has reported a failure.
+    ShareChecked { passed: bool },
     /// The accept queues are empty, and no accepted connection is waiting for its first byte.
     Quiescent,
     /// The program handles the stop signal, which would kill it otherwise. Sent at once for

@@ -41,6 +41,8 @@ pub enum Phase {
     Starting,
     /// The program is ready, and the switch to it is in progress.
     Ready,
+    /// A share of the new connections goes to the generation, or is about to. The others go to the live one.
+    Sharing,
     /// New connections go to the generation.
     Live,
     /// The generation gets no new connections: it is finishing those that it has, or is being stopped.

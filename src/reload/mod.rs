@@ -16,6 +16,7 @@
 //! | how a generation is drained, stopped or killed, and when it is gone | `machine/teardown.rs`, `machine/drain.rs` |
 //! | the time limits | `policy.rs`, and the constants at the head of the files |
 //! | when new connections wait for a newer generation | `machine/fresh.rs` |
+//! | which share of the new connections a new generation gets first | `machine/share.rs` |
 //! | what happens after a crash | `machine/recovery.rs` |
 //! | when the paths of a program's own unix sockets are restored | `machine/own_paths.rs` |
 //! | what a program may ask for (`sd_notify`), its watchdog | `machine/notify.rs` |
@@ -27,6 +28,7 @@ mod machine;
 pub mod notation;
 mod notice;
 mod policy;
+mod share_steps;
 
 pub use effect::{Effect, GenEffect};
 pub use event::{Action, BuildOutcome, Ended, Event, GenEvent, Request, WatchdogMessage};
@@ -34,6 +36,7 @@ pub use id::{ArtifactId, GenId, Phase};
 pub use machine::{Machine, Reaction};
 pub use notice::{Cause, GenFailure, GenNotice, Notice, Stopped};
 pub use policy::{Fresh, Mode, Policy, Time, WhenBusy};
+pub use share_steps::ShareSteps;
 
 #[cfg(test)]
 pub(crate) mod tests;

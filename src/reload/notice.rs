@@ -29,6 +29,14 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether a generation with this cause may get a share first. Others repair something.
+    pub(super) const fn shares(self) -> bool {
+        match self {
+            Self::Begin | Self::Change | Self::Request | Self::InheritFds => true,
+            Self::Undo | Self::RollBack | Self::Crash | Self::Unhealthy => false,
+        }
+    }
+
     /// Whether a generation with this cause is started from an earlier artifact.
     pub(super) const fn rolls_back(self) -> bool {
         match self {
@@ -59,9 +67,11 @@ pub enum GenFailure {
     ExitedEarly(Ended),
     ReadyTimeout,
     WarmUp,
-    /// The switch was refused.
+    /// The switch or the share was refused.
     Switch,
-    /// The program ended while it was live.
+    /// The check of a generation with a share failed.
+    ShareCheck,
+    /// The program ended while it was live or had a share.
     Crashed(Ended),
     /// The program's processes are gone; how they ended is unknown.
     Vanished,
@@ -76,6 +86,7 @@ impl fmt::Display for GenFailure {
             Self::ReadyTimeout => f.write_str("was not ready in time"),
             Self::WarmUp => f.write_str("failed to warm up"),
             Self::Switch => f.write_str("could not take over the traffic"),
+            Self::ShareCheck => f.write_str("failed its check"),
             Self::Crashed(ended) if ended.success() => f.write_str("exited with status 0"),
             Self::Crashed(ended) => write!(f, "crashed ({ended})"),
             Self::Vanished => f.write_str("vanished"),
@@ -105,6 +116,8 @@ pub enum Notice {
     NothingToUndo,
     /// The user has cancelled the reload in progress, so this generation stays live.
     Undone { live: GenId },
+    /// No generation has a share that the user could change.
+    NothingShared,
     /// No generation is draining that the user could kill.
     NothingToKill,
     /// No generation is live, and hotrun is waiting for a change or a request.
@@ -137,6 +150,8 @@ pub enum GenNotice {
     Starting { cause: Cause },
     /// The program is ready. `took`: the time since its start.
     Ready { took: Duration },
+    /// This percentage of new connections goes to the generation, the others to the live one.
+    Sharing { percent: u8 },
     /// New connections go to the generation. `took`: the time since it became ready.
     Live { took: Duration },
     /// The generation is finishing its connections. `timeout`: how long that may take.

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::ShareSteps;
+
 /// A point in time, measured from the start of hotrun or, for the table of sockets, of its thread.
 ///
 /// The cores have no clock: their callers pass in the time of each event.
@@ -67,6 +69,12 @@ pub struct Policy {
     pub when_busy: WhenBusy,
     /// What happens to new connections from a change on.
     pub fresh: Fresh,
+    /// The shares of new connections that a new generation gets before it goes live. Ignored if no other one is live.
+    pub share: ShareSteps,
+    /// How long each step takes. `None`: the user takes every step after the first.
+    pub share_every: Option<Duration>,
+    /// Whether a step needs a check that succeeds.
+    pub share_check: bool,
     /// The time limit from the start to readiness, and for connections that wait from a change on.
     pub ready_timeout: Duration,
     /// The time limit for draining, after which the generation is killed.
@@ -127,6 +135,9 @@ impl Default for Policy {
             passes_sockets: true,
             when_busy: WhenBusy::Cancel,
             fresh: Fresh::Off,
+            share: ShareSteps::default(),
+            share_every: None,
+            share_check: false,
             ready_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(10),
             stop_delay_max: Self::stop_delay_max(Mode::Overlap),

@@ -147,6 +147,7 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         Report::Notice(Notice::Resumed) => JsonEvent::new("resumed"),
         Report::Notice(Notice::NothingToUndo) => JsonEvent::new("nothing_to_undo"),
         Report::Notice(Notice::Undone { live }) => JsonEvent::new("undone").with("live", live.0),
+        Report::Notice(Notice::NothingShared) => JsonEvent::new("nothing_shared"),
         Report::Notice(Notice::NothingToKill) => JsonEvent::new("nothing_to_kill"),
         Report::Notice(Notice::Waiting) => JsonEvent::new("waiting"),
         Report::Notice(Notice::Quitting { timeout }) => {
@@ -227,6 +228,7 @@ fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
         }
         GenNotice::Starting { cause } => event("starting").with("cause", cause_name(cause)),
         GenNotice::Ready { took } => event("ready").with("took_ms", ms(took)),
+        GenNotice::Sharing { percent } => event("sharing").with("percent", percent),
         GenNotice::Live { took } => event("live").with("took_ms", ms(took)),
         GenNotice::Restored => event("restored"),
         GenNotice::Superseded => event("superseded"),
@@ -266,6 +268,7 @@ fn failed(id: GenId, failure: GenFailure, live: Option<GenId>) -> JsonEvent {
         GenFailure::ReadyTimeout => ("ready_timeout", None),
         GenFailure::WarmUp => ("warm_up", None),
         GenFailure::Switch => ("switch", None),
+        GenFailure::ShareCheck => ("share_check", None),
         GenFailure::Crashed(ended) => ("crashed", Some(ended)),
         GenFailure::Vanished => ("vanished", None),
     };

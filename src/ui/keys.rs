@@ -15,6 +15,12 @@ pub enum Key {
     Pause,
     /// Return to the previous generation.
     Undo,
+    /// Take the next step of a share.
+    ShareMore,
+    /// Return to the previous step of a share.
+    ShareLess,
+    /// Give the generation that has a share all connections.
+    ShareAll,
     /// Kill the generations that are still draining.
     KillDraining,
     /// Quit.
@@ -164,6 +170,9 @@ fn key(character: char) -> Option<Key> {
         'r' => Key::Reload,
         'p' => Key::Pause,
         'u' => Key::Undo,
+        '+' => Key::ShareMore,
+        '-' => Key::ShareLess,
+        's' => Key::ShareAll,
         'k' => Key::KillDraining,
         'q' => Key::Quit,
         'e' => Key::Ui(UiCommand::ShowBuildLog),

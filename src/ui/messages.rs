@@ -9,6 +9,8 @@ use super::model::{Model, ShownGeneration};
 use super::{Human, Report};
 use crate::reload::{Cause, GenFailure, GenId, GenNotice, Notice, Phase, Stopped};
 
+const NOTHING_TO_KILL: &str = "nothing to kill: no generation is draining";
+
 /// The message about a report and its level, if there is one. `model` does not contain the report yet.
 pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)> {
     Some(match report {
@@ -25,9 +27,8 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
         Report::Notice(Notice::Resumed) => (Info, "resumed".into()),
         Report::Notice(Notice::NothingToUndo) => (Info, nothing_to_undo(model).into()),
         Report::Notice(Notice::Undone { live }) => (Info, format!("undone, gen {live} stays live")),
-        Report::Notice(Notice::NothingToKill) => {
-            (Info, "nothing to kill: no generation is draining".into())
-        }
+        Report::Notice(Notice::NothingShared) => (Info, "no generation has a share".into()),
+        Report::Notice(Notice::NothingToKill) => (Info, NOTHING_TO_KILL.into()),
         Report::Notice(Notice::Waiting) => (Info, "waiting for a change".into()),
         Report::Notice(Notice::Quitting { timeout }) => {
             (Info, format!("stopping, for up to {}", Human(*timeout)))
@@ -77,7 +78,7 @@ pub(super) fn in_footer(report: &Report) -> bool {
     let Report::Notice(Notice::Generation(_, notice)) = report else {
         return !matches!(
             report,
-            Report::Notice(Notice::NothingToUndo | Notice::NothingToKill)
+            Report::Notice(Notice::NothingToUndo | Notice::NothingShared | Notice::NothingToKill)
         );
     };
     let outside = matches!(
@@ -143,6 +144,7 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, S
             (level, format!("starting{}", because(cause)))
         }
         GenNotice::Ready { took } => (Detail, format!("ready in {}", Human(took))),
+        GenNotice::Sharing { percent } => (Success, sharing(percent)),
         // The duration of the switch is left out: it is too short to matter to users.
         GenNotice::Live { .. } => match known.and_then(|known| known.ready) {
             Some(ready) => (Success, format!("live, ready in {}", Human(ready))),
@@ -180,6 +182,10 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, S
     }
 }
 
+fn sharing(percent: u8) -> String {
+    format!("gets {percent}% of new connections")
+}
+
 /// The name of a signal, such as `SIGHUP`.
 fn name(signal: i32) -> String {
     Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |known| known.to_string())
@@ -199,9 +205,14 @@ fn because(cause: Cause) -> &'static str {
 }
 
 fn unchanged(like: GenId, model: &Model) -> String {
-    let state = match model.live() == Some(like) {
-        true => "stays live",
-        false => "is still starting",
+    let shares = model
+        .generations
+        .get(&like)
+        .is_some_and(|known| known.share.is_some());
+    let state = match (model.live() == Some(like), shares) {
+        (true, _) => "stays live",
+        (false, true) => "keeps its share",
+        (false, false) => "is still starting",
     };
     format!("skipped: binary unchanged, gen {like} {state}")
 }
@@ -209,7 +220,7 @@ fn unchanged(like: GenId, model: &Model) -> String {
 fn nothing_to_undo(model: &Model) -> &'static str {
     let is_next = |(id, known): (&GenId, &ShownGeneration)| match known.phase {
         Phase::Building => model.building.as_ref().is_none_or(|build| build.id != *id),
-        Phase::Starting | Phase::Ready => true,
+        Phase::Starting | Phase::Ready | Phase::Sharing => true,
         Phase::Live | Phase::Draining | Phase::Gone => false,
     };
     match model.generations.iter().any(is_next) {
@@ -246,8 +257,13 @@ fn gone(how: Stopped, in_use: Option<u32>, took: Human) -> String {
 }
 
 fn failed(id: GenId, reason: GenFailure, live: Option<GenId>, model: &Model) -> String {
-    let was_live = matches!(reason, GenFailure::Crashed(_))
-        || reason == GenFailure::Vanished && model.live() == Some(id);
+    let crashed = matches!(reason, GenFailure::Crashed(_) | GenFailure::Vanished);
+    let shares = model
+        .generations
+        .get(&id)
+        .is_some_and(|known| known.phase == Phase::Sharing);
+    let was_live =
+        crashed && !shares && (reason != GenFailure::Vanished || model.live() == Some(id));
     match live {
         Some(live) if was_live => format!("{reason}; gen {live} is live again"),
         Some(live) => format!("{reason}; gen {live} still live"),

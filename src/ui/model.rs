@@ -110,7 +110,9 @@ impl Model {
             Report::BuildBlocked => self.build_blocked(),
             Report::ArtifactKept(id) => self.artifact = Some(*id),
             Report::BuildLine(_, text) => self.build_log.add(text),
-            Report::Notice(Notice::NothingToUndo | Notice::NothingToKill)
+            Report::Notice(
+                Notice::NothingToUndo | Notice::NothingShared | Notice::NothingToKill,
+            )
             | Report::Watching(..)
             | Report::Output(..)
             | Report::OutputEnded(..)
@@ -194,6 +196,16 @@ impl Model {
             GenNotice::Ready { took } => {
                 self.enter(id, Phase::Ready, now).ready = Some(took);
                 self.last.ready = Some(took);
+            }
+            GenNotice::Sharing { percent } => {
+                if self
+                    .generations
+                    .get(&id)
+                    .is_none_or(|known| known.share.is_none())
+                {
+                    self.enter(id, Phase::Sharing, now);
+                }
+                self.update(id, |generation| generation.share = Some(percent));
             }
             GenNotice::Live { .. } => self.went_live(id, now),
             GenNotice::Restored => {

@@ -28,6 +28,7 @@ mod scarce;
 #[path = "../watch/script.rs"]
 mod script;
 mod scripts;
+mod share;
 mod soak;
 mod sockets;
 mod sources;

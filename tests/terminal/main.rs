@@ -8,4 +8,5 @@ mod plain;
 mod screen;
 mod scrollback;
 mod session;
+mod share;
 mod suspend;

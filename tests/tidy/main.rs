@@ -60,7 +60,9 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["error", "guide", "ready", "source", "value", "watch"],
+        &[
+            "error", "guide", "ready", "reload", "source", "value", "watch",
+        ],
     ),
     ("guide", &[]),
     ("value", &[]),

@@ -21,7 +21,7 @@ impl Machine {
         }
         self.recover(turn);
         self.act_on_pending(turn);
-        self.replace_sick();
+        self.replace_sick(turn);
         self.start_queued(turn);
         if self.is_busy() || self.live().is_none() && self.recovery.crash.is_some() {
             if std::mem::take(&mut self.responding) {
@@ -114,14 +114,18 @@ impl Machine {
         let Some(queued) = self.to_start() else {
             return;
         };
-        let starting = |known: &&Generation| matches!(known.state, GenState::Starting { .. });
-        let superseded = self.candidate().filter(starting).map(|known| known.id);
         let waits = self
             .change_waits_until()
             .is_some_and(|until| turn.now < until);
         let cancels = self.policy.when_busy == WhenBusy::Cancel && !waits;
-        if let Some(id) = superseded.filter(|_| cancels) {
-            turn.notice(id, GenNotice::Superseded);
+        let makes_way = |known: &&Generation| match known.state {
+            GenState::Starting { .. } => cancels,
+            // It is ready, but may never get everything.
+            GenState::Sharing(_) => true,
+            GenState::Ready { .. } | GenState::Live | GenState::Draining(_) => false,
+        };
+        if let Some(id) = self.candidate().filter(makes_way).map(|known| known.id) {
+            self.superseded(id, turn);
             self.supersede(id, turn);
         }
         if self.candidate().is_some() {
@@ -149,6 +153,7 @@ impl Machine {
         let older = cause.rolls_back() || self.artifacts.newest != Some(artifact);
         let mut new = Generation::start(id, artifact, turn.now, &self.policy);
         new.rolled_back = older;
+        new.may_share = cause.shares() && !self.policy.share.is_empty();
         self.generations.push(new);
         self.recovery.starts += u8::from(cause.is_failure());
         turn.notice(id, GenNotice::Starting { cause });

@@ -15,6 +15,8 @@ pub(super) enum GenState {
     },
     /// The program became ready at the time `at`, and the switch to it is in progress.
     Ready { at: Time },
+    /// The program is ready, and has a share of the new connections or is about to get one.
+    Sharing(Share),
     /// New connections go to the generation.
     Live,
     /// The generation is finishing its connections, is being stopped, or has ended.
@@ -31,6 +33,10 @@ pub(super) struct Generation {
     /// build.
     pub(super) rolled_back: bool,
     pub(super) state: GenState,
+    /// Whether the generation gets only a share at first, if another one is live.
+    pub(super) may_share: bool,
+    /// Whether the generation has had a share, so that it may have connections although it was never live.
+    pub(super) shared: bool,
     /// Whether the generation is known to listen on an address that others can share.
     pub(super) listens: bool,
     /// Whether the program is known to be a server.
@@ -56,6 +62,8 @@ impl Generation {
                 until: now.plus(policy.ready_timeout),
                 moved: false,
             },
+            may_share: false,
+            shared: false,
             listens: false,
             is_server: policy.passes_sockets,
             reports_writes: false,
@@ -73,6 +81,7 @@ impl Generation {
         match self.state {
             GenState::Starting { .. } => Phase::Starting,
             GenState::Ready { .. } => Phase::Ready,
+            GenState::Sharing(_) => Phase::Sharing,
             GenState::Live => Phase::Live,
             GenState::Draining(_) => Phase::Draining,
         }
@@ -80,7 +89,10 @@ impl Generation {
 
     /// Whether the generation was started and has not gone live yet.
     pub(super) fn is_candidate(&self) -> bool {
-        matches!(self.phase(), Phase::Starting | Phase::Ready)
+        matches!(
+            self.phase(),
+            Phase::Starting | Phase::Ready | Phase::Sharing
+        )
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -90,17 +102,59 @@ impl Generation {
     pub(super) const fn drain_mut(&mut self) -> Option<&mut Drain> {
         match &mut self.state {
             GenState::Draining(drain) => Some(drain),
-            GenState::Starting { .. } | GenState::Ready { .. } | GenState::Live => None,
+            GenState::Starting { .. }
+            | GenState::Ready { .. }
+            | GenState::Sharing(_)
+            | GenState::Live => None,
         }
     }
 
     /// When the machine must act on the generation even if no event arrives. The watchdog of a draining generation does
-    /// not count, because the drain has its own time limit.
-    pub(super) fn deadline(&self) -> Option<Time> {
+    /// not count, because the drain has its own time limit. `paused`: whether only the user changes a share.
+    pub(super) fn deadline(&self, paused: bool) -> Option<Time> {
         match self.state {
             GenState::Starting { until, .. } => Some(self.watchdog.due.unwrap_or(until).min(until)),
             GenState::Ready { .. } | GenState::Live => self.watchdog.due,
+            GenState::Sharing(_) if self.watchdog.fired => self.watchdog.due,
+            GenState::Sharing(share) => {
+                let dues = [self.watchdog.due, share.deadline(paused)];
+                dues.into_iter().flatten().min()
+            }
             GenState::Draining(drain) => drain.deadline(),
+        }
+    }
+}
+
+/// The share of a generation, and what happens to it next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Share {
+    /// When the generation became ready.
+    pub(super) ready_at: Time,
+    /// Zero before the first step.
+    pub(super) percent: u8,
+    /// When the next step is due.
+    pub(super) step_at: Option<Time>,
+    pub(super) check: ShareCheck,
+}
+
+/// The state of the check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ShareCheck {
+    /// There is none.
+    Off,
+    /// It runs at this time, or when the next step is due.
+    Due(Time),
+    Running,
+}
+
+impl Share {
+    /// When the machine must act on the share even if no event arrives. `paused`: whether only the user takes steps.
+    pub(super) fn deadline(&self, paused: bool) -> Option<Time> {
+        let step_at = self.step_at.filter(|_| !paused);
+        match self.check {
+            ShareCheck::Off => step_at,
+            ShareCheck::Due(at) => Some(step_at.map_or(at, |step_at| step_at.min(at))),
+            ShareCheck::Running => None,
         }
     }
 }

@@ -13,11 +13,10 @@ impl Machine {
         let GenState::Starting { since, .. } = known.state else {
             return;
         };
-        known.state = GenState::Ready { at: turn.now };
         known.watchdog.restart(turn.now);
         let took = turn.now.since(since);
         turn.notice(id, GenNotice::Ready { took });
-        turn.effect(id, GenEffect::Switch);
+        self.go_live(id, turn);
     }
 
     pub(super) fn warm_up_failed(&mut self, id: GenId, turn: &mut Turn) {
@@ -108,9 +107,14 @@ impl Machine {
     /// Handles the end of a generation that was not draining. `ended`: how its program ended, if known.
     fn ended(&mut self, id: GenId, ended: Option<Ended>, survivors: bool, turn: &mut Turn) {
         match self.phase(id) {
-            Phase::Starting | Phase::Ready => {
+            Phase::Starting | Phase::Ready | Phase::Sharing => {
+                let shared = self.find(id).is_some_and(|known| known.shared);
                 self.candidate_ended(id, survivors, turn);
-                let failure = ended.map_or(GenFailure::Vanished, GenFailure::ExitedEarly);
+                let failure = match (ended, shared) {
+                    (None, _) => GenFailure::Vanished,
+                    (Some(ended), true) => GenFailure::Crashed(ended),
+                    (Some(ended), false) => GenFailure::ExitedEarly(ended),
+                };
                 self.candidate_failed(id, failure, turn);
             }
             Phase::Live => self.live_ended(id, ended, survivors, turn),

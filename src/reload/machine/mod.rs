@@ -10,6 +10,7 @@ mod own_paths;
 mod quit;
 mod recovery;
 mod requests;
+mod share;
 mod state;
 mod teardown;
 #[cfg(test)]
@@ -81,6 +82,8 @@ impl Machine {
                 }
                 GenEvent::Switched => self.switched(id, &mut turn),
                 GenEvent::SwitchFailed => self.switch_failed(id, &mut turn),
+                GenEvent::ShareFailed => self.share_failed(id, &mut turn),
+                GenEvent::ShareChecked { passed } => self.share_checked(id, passed, &mut turn),
                 GenEvent::Quiescent => self.with_drain(id, &mut turn, |drain, policy| {
                     drain.quiescent(live, now, policy)
                 }),
@@ -100,26 +103,39 @@ impl Machine {
                     self.reload_signal_sent(id, signal, handled, &mut turn);
                 }
             },
-            Event::Tick => {
-                self.ready_timeout(&mut turn);
-                self.watchdogs(&mut turn);
-                self.with_all_drains(&mut turn, |drain, policy| drain.tick(live, now, policy));
-            }
+            Event::Tick => self.tick(live, &mut turn),
         }
         self.advance(&mut turn);
         self.keep_own_paths(&mut turn);
         turn.reaction
     }
 
+    fn tick(&mut self, live: bool, turn: &mut Turn) {
+        let now = turn.now;
+        self.ready_timeout(turn);
+        self.watchdogs(turn);
+        self.share_on_time(turn);
+        self.with_all_drains(turn, |drain, policy| drain.tick(live, now, policy));
+    }
+
     fn requested(&mut self, request: Request, turn: &mut Turn) {
         match request {
             // Nothing new begins.
-            Request::Reload | Request::Pause | Request::Resume | Request::Undo
+            Request::Reload
+            | Request::Pause
+            | Request::Resume
+            | Request::Undo
+            | Request::ShareMore
+            | Request::ShareLess
+            | Request::ShareAll
                 if self.quit.is_some() => {}
             Request::Reload => self.reload(),
             Request::Pause => self.pause(turn),
             Request::Resume => self.resume(turn),
             Request::Undo => self.undo(turn),
+            Request::ShareMore => self.change_share(true, turn),
+            Request::ShareLess => self.change_share(false, turn),
+            Request::ShareAll => self.share_all(turn),
             Request::KillDraining if !self.generations.iter().any(Generation::is_draining) => {
                 turn.reaction.notices.push(Notice::NothingToKill);
             }

@@ -32,9 +32,13 @@ impl Machine {
                 true
             }
             Some(GenState::Draining(drain)) => drain.extend(new),
-            Some(GenState::Starting { .. } | GenState::Ready { .. } | GenState::Live) | None => {
-                false
-            }
+            Some(
+                GenState::Starting { .. }
+                | GenState::Ready { .. }
+                | GenState::Sharing(_)
+                | GenState::Live,
+            )
+            | None => false,
         };
         if !later {
             return;

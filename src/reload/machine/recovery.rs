@@ -54,6 +54,7 @@ impl Machine {
             restart_at: None,
         });
         self.recovery.restoring = None;
+        self.take_all(turn);
         let restoring = crashed && soon && self.restore(turn);
         self.forward_and_kill(id, survivors, turn);
         if !restoring {
@@ -170,7 +171,11 @@ impl Machine {
     }
 
     /// Starts the artifact of a sick live generation again, unless a reload is in progress, which replaces it anyway.
-    pub(super) fn replace_sick(&mut self) {
+    pub(super) fn replace_sick(&mut self, turn: &mut Turn) {
+        let sick = self.live_generation().filter(|live| live.sick);
+        if sick.is_some() {
+            self.take_all(turn);
+        }
         let sick = self.live_generation().filter(|live| live.sick);
         let artifact = sick.map(|live| live.artifact);
         let may_start = !self.is_busy() && self.recovery.starts < MAX_STARTS;

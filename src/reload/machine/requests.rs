@@ -129,7 +129,7 @@ impl Machine {
             turn.notice(queued.id, GenNotice::Outdated);
         }
         if let Some(id) = self.candidate().map(|candidate| candidate.id) {
-            turn.notice(id, GenNotice::Superseded);
+            self.superseded(id, turn);
             self.stop_candidate(id, turn);
         }
     }

@@ -175,7 +175,8 @@ impl Machine {
     /// The next time at which the machine needs an [`Event::Tick`](crate::reload::Event::Tick), if any.
     pub fn deadline(&self) -> Option<Time> {
         let generations = self.generations.iter();
-        let generations = generations.filter_map(Generation::deadline);
+        let paused = self.paused.is_some();
+        let generations = generations.filter_map(|known| known.deadline(paused));
         let other = match self.quit {
             Some(quit) if quit.finished => return None,
             Some(quit) => Some(quit.until),
@@ -194,6 +195,15 @@ impl Machine {
     /// The generation to which new connections go.
     pub fn live(&self) -> Option<GenId> {
         self.live_generation().map(|live| live.id)
+    }
+
+    /// The newest generation that is ready, whether it is live already or not.
+    pub fn newest_ready(&self) -> Option<GenId> {
+        let is_ready = |known: &&Generation| {
+            matches!(known.phase(), Phase::Ready | Phase::Sharing | Phase::Live)
+        };
+        let newest = self.generations.iter().rev().find(is_ready);
+        newest.map(|known| known.id)
     }
 
     /// Whether hotrun is quitting.

@@ -4,13 +4,14 @@
 //! | --- | --- | --- | --- |
 //! | `retire` | was live; another one is live or needs its place | gets the stop signal later | it finishes them |
 //! | `stop_candidate` | was never live; failed, or is replaced | gets the stop signal now | are forwarded |
-//! | `supersede` | the same, while no generation is live | may finish its connections first | new ones wait |
+//! | `stop_candidate` | had a share; failed, or is replaced | gets the stop signal later | it finishes them |
+//! | `supersede` | was never live, nor is another one; is replaced | may finish its connections first | new ones wait |
 //! | `candidate_ended`, `live_ended` | its first process has ended | the rest of its tree is killed | are forwarded |
 //! | `begin_quit` | hotrun is quitting | gets the stop signal once it is idle | it keeps them |
 //! | `Drain::kill` | is draining; its time is up or the user asks | is killed | are forwarded |
 //! | `release` | is draining; no process is left | | the driver closes its sockets |
 //!
-//! The first five rows start a [`Drain`]. **A generation is gone** once it is removed from `Machine::generations`: by
+//! The first six rows start a [`Drain`]. **A generation is gone** once it is removed from `Machine::generations`: by
 //! `release` when the driver reports `Gone`, or by `start_failed` if the program could not be started. Its later events
 //! change nothing.
 
@@ -28,11 +29,26 @@ impl Machine {
         turn.effect(id, GenEffect::AwaitQuiescent);
     }
 
-    /// Stops a generation that was never live.
+    /// Stops a generation that was never live. If it has had a share, it finishes its connections first.
     pub(super) fn stop_candidate(&mut self, id: GenId, turn: &mut Turn) {
+        if self.find(id).is_some_and(|known| known.shared) {
+            if self.live().is_none() {
+                return self.supersede(id, turn);
+            }
+            turn.effect(id, GenEffect::Share { percent: 0 });
+            return self.retire(id, turn);
+        }
         self.begin_drain(id, Progress::Stopped, turn);
         self.forward(id, turn);
         turn.effect(id, GenEffect::Stop);
+    }
+
+    /// Reports that a candidate is stopped because a newer generation replaces it or the user has undone it. If it has had
+    /// a share, the report of its drain suffices.
+    pub(super) fn superseded(&self, id: GenId, turn: &mut Turn) {
+        if self.find(id).is_some_and(|known| !known.shared) {
+            turn.notice(id, GenNotice::Superseded);
+        }
     }
 
     /// Stops a candidate because a newer generation replaces it. If no generation is live, the candidate may already have

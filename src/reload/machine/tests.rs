@@ -6,7 +6,7 @@ use super::Machine;
 use super::advance::LONGEST_WAIT;
 use super::artifacts::Artifacts;
 use super::drain::{Drain, Progress};
-use super::generation::{GenState, Generation, OwnPaths, SignalSet, Watchdog};
+use super::generation::{GenState, Generation, OwnPaths, Share, ShareCheck, SignalSet, Watchdog};
 use super::state::{Building, Crash, Pending, Queued, Quit, Recovery, Waiting};
 use crate::reload::{ArtifactId, Cause, GenFailure, GenId, Time};
 
@@ -86,6 +86,15 @@ impl Rename {
                     until: self.time(until),
                 },
                 GenState::Ready { .. } => GenState::Ready { at: Time::START },
+                GenState::Sharing(share) => GenState::Sharing(Share {
+                    ready_at: Time::START,
+                    step_at: share.step_at.map(|at| self.time(at)),
+                    check: match share.check {
+                        ShareCheck::Due(at) => ShareCheck::Due(self.time(at)),
+                        ShareCheck::Off | ShareCheck::Running => share.check,
+                    },
+                    ..share
+                }),
                 GenState::Live => GenState::Live,
                 GenState::Draining(drain) => GenState::Draining(self.drain(drain)),
             },
@@ -183,11 +192,13 @@ impl Machine {
     }
 
     /// A machine that will behave in the same way. Past times are dropped, because they affect only reports. So are
-    /// causes, except that a change may have to wait.
+    /// causes, except that a change may have to wait, and a repair gets no share first.
     pub(in crate::reload) fn canonical(&self, rename: &Rename) -> Self {
-        let cause = |cause| match cause == Cause::Change {
-            true => Cause::Change,
-            false => Cause::Begin,
+        let shares = !self.policy.share.is_empty();
+        let cause = |cause: Cause| match (cause == Cause::Change, shares && !cause.shares()) {
+            (true, _) => Cause::Change,
+            (false, true) => Cause::Crash,
+            (false, false) => Cause::Begin,
         };
         let before = |id| self.recovery.before == Some(id);
         let generations = self.generations.iter();

@@ -25,6 +25,7 @@ impl World {
                 format!("{known:?} was not sent its reload signal")
             });
         }
+        self.shares_are_right(event, machine, ledger);
         self.hung_programs_are_handled(event == Event::Tick, ledger);
         if event == Event::Tick {
             self.nothing_is_overdue(machine, ledger);

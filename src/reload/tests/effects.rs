@@ -33,6 +33,8 @@ impl World {
             GenEffect::CancelBuild => self.cancel_build(id, ledger),
             GenEffect::Start { artifact } => self.start(id, artifact, ledger),
             GenEffect::Switch
+            | GenEffect::Share { .. }
+            | GenEffect::CheckShare
             | GenEffect::SendReloadSignal { .. }
             | GenEffect::AwaitQuiescent
             | GenEffect::AwaitIdle { .. }
@@ -117,7 +119,8 @@ impl World {
             format!("gen {id} may not start for {cause:?} after {:?}", self.past)
         });
         self.started_for(cause);
-        let known = Gen::starting((id, artifact), self.start_times(), newest);
+        let share = self.may_share(cause);
+        let known = Gen::starting((id, artifact), self.start_times(), newest, share);
         self.begin(known, cause, ledger);
     }
 
@@ -138,7 +141,8 @@ impl World {
         });
         self.started_for(cause);
         self.past.again = Some(artifact);
-        let mut known = Gen::starting((id, artifact), self.start_times(), true);
+        let share = self.may_share(cause);
+        let mut known = Gen::starting((id, artifact), self.start_times(), true, share);
         known.again = true;
         known.answers_all = self.builds.is_empty();
         self.begin(known, cause, ledger);
@@ -211,6 +215,8 @@ impl World {
         });
         let fine = match effect {
             GenEffect::Switch => self.switch(&mut known),
+            GenEffect::Share { percent } => self.share(percent, &mut known),
+            GenEffect::CheckShare => self.check_share(&mut known),
             GenEffect::SendReloadSignal { .. } => {
                 let due = known.role == Role::Live && known.owed;
                 known.owed = false;
@@ -245,7 +251,7 @@ impl World {
                 if done {
                     self.steering = Steering::To(id);
                 }
-                known.ready && first
+                known.ready && first && self.may_take_all(known)
             }
             Role::Live => {
                 self.steering = Steering::To(id);
@@ -263,7 +269,8 @@ impl World {
     }
 
     fn switches(&self) -> bool {
-        let switches = |other: &Gen| other.role == Role::Candidate && other.ready;
+        let switches =
+            |other: &Gen| other.role == Role::Candidate && other.ready && !other.share.on;
         self.gens.iter().any(switches)
     }
 
@@ -315,13 +322,15 @@ impl World {
         }
         let late = self.now >= known.until;
         let newer = self.undone || self.cancels() && !known.answers_all && !self.is_spared(known);
-        let refused = known.ready && self.switching.is_none();
+        let refused = known.ready && !known.share.on && self.switching.is_none();
+        let ends = self.ends_before_its_share(known);
         known.drain_until(self.now, self.now.plus(self.policy.stop_timeout));
-        if newer && !known.ready && !late && self.live().is_none() {
+        let connected = newer && !known.ready && !late || known.share.had;
+        if connected && self.live().is_none() {
             known.superseded = true;
             known.drain = DrainStage::OwesIdle;
         }
-        fine && (refused || !known.ready && (late || newer))
+        fine && (refused || ends || !known.ready && (late || newer))
     }
 
     fn stop(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {

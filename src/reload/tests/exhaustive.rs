@@ -25,6 +25,8 @@ pub(super) struct Budget {
     pub(super) notifications: u8,
     /// Results of liveness checks.
     pub(super) checks: u8,
+    /// Steps that the user takes, and checks of a share that fail.
+    pub(super) shares: u8,
 }
 
 /// A state that has been reached but not expanded yet.
@@ -56,10 +58,11 @@ impl fmt::Display for ExplorationReport {
             configs,
             notifications,
             checks,
+            shares,
         } = self.budget;
         write!(
             f,
-            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs, {notifications} notifications, {checks} liveness checks: {} states, {} edges, {} deep, {:.1?}",
+            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs, {notifications} notifications, {checks} liveness checks, {shares} shares: {} states, {} edges, {} deep, {:.1?}",
             self.name, self.states, self.edges, self.deepest, self.took
         )
     }
@@ -235,6 +238,16 @@ impl Budget {
             Event::Requested(
                 Request::Pause | Request::Resume | Request::Undo | Request::KillDraining,
             ) => return None,
+            // It ends the sharing, so it needs no limit.
+            Event::Requested(Request::ShareAll) => match action {
+                Move::SendAndRefuse(_) => &mut left.faults,
+                Move::Send(_) | Move::Pass(_) => return Some(left),
+            },
+            Event::Requested(Request::ShareMore | Request::ShareLess)
+            | Event::Generation(
+                _,
+                GenEvent::ShareFailed | GenEvent::ShareChecked { passed: false },
+            ) => &mut left.shares,
             Event::Requested(Request::Quit | Request::QuitNow) => &mut left.quits,
             Event::Generation(
                 _,
@@ -267,6 +280,7 @@ impl Budget {
                 | GenEvent::Ready
                 | GenEvent::Switched
                 | GenEvent::SwitchFailed
+                | GenEvent::ShareChecked { passed: true }
                 | GenEvent::Quiescent
                 | GenEvent::HandlesStopSignal
                 | GenEvent::Idle
@@ -297,6 +311,11 @@ fn moves(node: &Node) -> Vec<(Move, Budget)> {
             moves.push(Move::Send(Event::Changed(Action::Restart)));
         }
         moves.extend(world.seen_or_settled().map(Move::Send));
+        if world.has_sharing() {
+            let requests = [Request::ShareMore, Request::ShareLess, Request::ShareAll];
+            moves.extend(requests.map(|request| Move::Send(Event::Requested(request))));
+            moves.push(Move::SendAndRefuse(Event::Requested(Request::ShareAll)));
+        }
         moves.extend(node.pair.reports());
         moves.extend(world.notifications().into_iter().map(Move::Send));
         if node.pair.machine.deadline().is_some() {
@@ -317,6 +336,7 @@ fn name(policy: &Policy) -> String {
         watchdog,
         rollback_within,
         fresh,
+        share,
         ..
     } = policy;
     let builds = if *builds { "builds" } else { "no builds" };
@@ -325,5 +345,5 @@ fn name(policy: &Policy) -> String {
         true => "",
         false => " rolling back",
     };
-    format!("{mode:?} {when_busy:?} {builds}{watchdog}{back}, fresh: {fresh:?}")
+    format!("{mode:?} {when_busy:?} {builds}{watchdog}{back}, fresh: {fresh:?}, share: {share:?}")
 }

@@ -50,6 +50,10 @@ impl World {
             Event::Generation(id, GenEvent::ReloadSignalSent { handled, .. }) => {
                 self.signalled(id, handled);
             }
+            Event::Requested(Request::ShareMore | Request::ShareLess | Request::ShareAll)
+            | Event::Generation(_, GenEvent::ShareFailed | GenEvent::ShareChecked { .. }) => {
+                self.share_happens(event);
+            }
             Event::Requested(Request::Quit) if self.quitting.is_some() => {}
             Event::Requested(Request::Quit) => self.quit(false),
             Event::Requested(Request::QuitNow) => self.quit(true),
@@ -88,6 +92,7 @@ impl World {
                     }
                 }
                 self.recognise(id);
+                self.ready_to_share();
                 // The live generation crashed or vanished.
                 if live.is_some() && self.live().is_none() {
                     self.lose_live(id, event);
@@ -141,6 +146,7 @@ impl World {
                         known.watch = until.unwrap_or(known.watch);
                     }
                 }
+                self.ready_to_share();
             }
         }
     }

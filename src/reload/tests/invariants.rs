@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::exhaustive::{Budget, Exploration, ExplorationReport, UNIT};
 use super::ledger::Rule;
-use crate::reload::{Fresh, Mode, Policy, WhenBusy};
+use crate::reload::{Fresh, Mode, Policy, ShareSteps, WhenBusy};
 
 /// How much to explore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,9 @@ fn policies(size: Size) -> Vec<(Policy, Budget)> {
                     passes_sockets: mode != Mode::Auto,
                     when_busy,
                     fresh: Fresh::Off,
+                    share: ShareSteps::default(),
+                    share_every: None,
+                    share_check: false,
                     ready_timeout: 2 * UNIT,
                     stop_timeout: 2 * UNIT,
                     stop_delay_max: 2 * UNIT,
@@ -47,6 +50,9 @@ fn policies(size: Size) -> Vec<(Policy, Budget)> {
                     all.push(crashes(&policy, size));
                     all.extend(fresh(&policy, size));
                 }
+                if mode == Mode::Overlap && !builds {
+                    all.push(shares(&policy, size));
+                }
             }
         }
     }
@@ -61,6 +67,7 @@ const fn budget(changes: u8, quits: u8, faults: u8, configs: u8) -> Budget {
         configs,
         notifications: 0,
         checks: 0,
+        shares: 0,
     }
 }
 
@@ -150,6 +157,28 @@ fn fresh(policy: &Policy, size: Size) -> Vec<(Policy, Budget)> {
         .iter()
         .flat_map(|budget| [Fresh::Wait, Fresh::Strict].map(|fresh| (with(fresh), *budget)));
     pairs.collect()
+}
+
+/// A policy under which a new generation gets a share first. With `Cancel`, it moves on after a check, otherwise at the
+/// user's request.
+fn shares(policy: &Policy, size: Size) -> (Policy, Budget) {
+    let by_itself = policy.when_busy == WhenBusy::Cancel;
+    let steps = if by_itself { "10%,100%" } else { "10%" };
+    let policy = Policy {
+        share: steps.parse().expect("the steps rise"),
+        share_every: by_itself.then_some(UNIT),
+        share_check: by_itself,
+        ready_timeout: UNIT,
+        stop_timeout: UNIT,
+        stop_delay_max: UNIT,
+        ..policy.clone()
+    };
+    let full = u8::from(size == Size::Full);
+    let budget = Budget {
+        shares: 1,
+        ..budget(1 + full, 0, full, 0)
+    };
+    (policy, budget)
 }
 
 /// Explores the states under every policy, on two threads, and prints the reports.
@@ -290,6 +319,11 @@ fn the_driver_can_rely_on_the_order_of_effects() {
 #[test]
 fn new_connections_wait_only_for_a_newer_generation_and_in_time() {
     holds(Rule::NewWait);
+}
+
+#[test]
+fn a_new_generation_gets_its_share_step_by_step_beside_the_live_one() {
+    holds(Rule::Shares);
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub(super) enum Rule {
     OwnPaths,
     /// Effects and notices are produced only when they are allowed, in the order that the driver relies on.
     Protocol,
+    /// A generation that is ready gets its share beside the live one step by step, each after a check that succeeds or at
+    /// the user's request. It leaves the pool if a check fails, and takes all if the live one ends or fails.
+    Shares,
     /// New connections always reach a live generation, or wait for the next one.
     Steering,
     /// New connections wait although a generation is live only if a newer one is being built or started, or may be about
@@ -35,7 +38,7 @@ pub(super) enum Rule {
 }
 
 impl Rule {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::OneOfEach,
         Self::LiveIsLeftAlone,
         Self::NewestSources,
@@ -47,6 +50,7 @@ impl Rule {
         Self::NoLoop,
         Self::OwnPaths,
         Self::Protocol,
+        Self::Shares,
         Self::Steering,
         Self::NewWait,
     ];

@@ -3,6 +3,7 @@
 
 use crate::reload;
 
+mod any_event;
 mod dues;
 mod effects;
 mod exhaustive;
@@ -18,5 +19,6 @@ mod past;
 mod process;
 mod random;
 pub(crate) mod replay;
+mod shares;
 mod trace;
 mod world;

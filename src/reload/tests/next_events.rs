@@ -3,7 +3,7 @@
 use super::process::{DrainStage, Gen, Role};
 use super::world::{Build, World};
 use crate::reload::{
-    ArtifactId, BuildOutcome, Ended, Event, GenEvent, GenId, Mode, WatchdogMessage,
+    ArtifactId, BuildOutcome, Ended, Event, GenEvent, GenId, Mode, Request, WatchdogMessage,
 };
 
 impl World {
@@ -52,9 +52,13 @@ impl World {
     /// Whether this event may lead to a switch.
     pub(super) fn may_switch_after(&self, event: Event) -> bool {
         let Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone { .. }) = event else {
-            return matches!(event, Event::Generation(_, GenEvent::Ready));
+            return matches!(
+                event,
+                Event::Generation(_, GenEvent::Ready) | Event::Requested(Request::ShareAll)
+            );
         };
-        self.live() == Some(id) && self.gens.iter().any(Gen::is_unforwarded)
+        let takes_over = self.has_sharing() || self.gens.iter().any(Gen::is_unforwarded);
+        self.live() == Some(id) && takes_over
     }
 
     /// The next event in a cooperative world, or `None` at rest.
@@ -136,7 +140,12 @@ impl World {
             | Event::Requested(_)
             | Event::Generation(
                 _,
-                GenEvent::Ready | GenEvent::WarmUpFailed | GenEvent::Quiescent | GenEvent::Idle,
+                GenEvent::Ready
+                | GenEvent::WarmUpFailed
+                | GenEvent::ShareFailed
+                | GenEvent::ShareChecked { .. }
+                | GenEvent::Quiescent
+                | GenEvent::Idle,
             )
             | Event::Tick => false,
         }
@@ -166,6 +175,9 @@ fn all_about(id: GenId) -> Vec<Event> {
         Event::Generation(id, GenEvent::WarmUpFailed),
         Event::Generation(id, GenEvent::Switched),
         Event::Generation(id, GenEvent::SwitchFailed),
+        Event::Generation(id, GenEvent::ShareFailed),
+        Event::Generation(id, GenEvent::ShareChecked { passed: true }),
+        Event::Generation(id, GenEvent::ShareChecked { passed: false }),
         Event::Generation(id, GenEvent::Quiescent),
         Event::Generation(id, GenEvent::HandlesStopSignal),
         Event::Generation(id, GenEvent::Idle),

@@ -67,6 +67,7 @@ impl World {
                 | GenNotice::Built { .. }
                 | GenNotice::Outdated
                 | GenNotice::Ready { .. }
+                | GenNotice::Sharing { .. }
                 | GenNotice::Live { .. }
                 | GenNotice::Draining { .. }
                 | GenNotice::TimeoutExtended { .. }
@@ -80,6 +81,7 @@ impl World {
             | Notice::Paused
             | Notice::Resumed
             | Notice::NothingToUndo
+            | Notice::NothingShared
             | Notice::NothingToKill
             | Notice::Quitting { .. } => {}
         }
@@ -125,6 +127,8 @@ impl World {
                     | GenEvent::ListensOnPath
                     | GenEvent::Ready
                     | GenEvent::WarmUpFailed
+                    | GenEvent::ShareFailed
+                    | GenEvent::ShareChecked { .. }
                     | GenEvent::LacksAddresses { .. }
                     | GenEvent::Quiescent
                     | GenEvent::HandlesStopSignal
@@ -162,6 +166,7 @@ impl World {
             | Notice::Paused
             | Notice::Resumed
             | Notice::NothingToUndo
+            | Notice::NothingShared
             | Notice::NothingToKill
             | Notice::Undone { .. }
             | Notice::Waiting
@@ -189,6 +194,7 @@ impl World {
         );
         for known in &self.gens {
             let phase = match known.role {
+                Role::Candidate if known.share.on => Phase::Sharing,
                 Role::Candidate if known.ready => Phase::Ready,
                 Role::Candidate => Phase::Starting,
                 Role::Live => Phase::Live,
@@ -267,6 +273,8 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
             | GenEffect::CancelBuild
             | GenEffect::Start { .. }
             | GenEffect::Switch
+            | GenEffect::Share { .. }
+            | GenEffect::CheckShare
             | GenEffect::SendReloadSignal { .. }
             | GenEffect::KeepPaths
             | GenEffect::RestorePaths,

@@ -113,6 +113,46 @@ impl World {
 }
 
 impl Gen {
+    /// Receives a message from the program to its watchdog.
+    pub(super) fn receive(&mut self, message: WatchdogMessage, now: Time, policy: &Policy) {
+        let Some(period) = policy.watchdog else {
+            return;
+        };
+        self.watch = match (self.watch, message) {
+            _ if self.role == Role::Draining => return,
+            (WatchdogState::Due | WatchdogState::Aborted(_) | WatchdogState::Killed, _) => return,
+            (_, WatchdogMessage::Trigger) => WatchdogState::Due,
+            (WatchdogState::Until(_), WatchdogMessage::Ping) => {
+                WatchdogState::Until(now.plus(period))
+            }
+            (watch, WatchdogMessage::Ping | WatchdogMessage::Period(_)) => watch,
+        };
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        let fired = matches!(
+            self.watch,
+            WatchdogState::Due | WatchdogState::Aborted(_) | WatchdogState::Killed
+        );
+        self.role != Role::Draining && fired
+    }
+
+    /// When the watchdog acts next.
+    pub(super) fn watch_until(&self) -> Option<Time> {
+        match self.watch {
+            // A draining generation already has a time limit.
+            _ if self.role == Role::Draining => None,
+            WatchdogState::Until(until) | WatchdogState::Aborted(until) => Some(until),
+            WatchdogState::Off | WatchdogState::Due | WatchdogState::Killed => None,
+        }
+    }
+
+    /// Whether the watchdog may abort or kill the program.
+    pub(super) fn watchdog_is_due(&self, now: Time) -> bool {
+        let due = self.watch == WatchdogState::Due && self.role != Role::Draining;
+        due || self.watch_until().is_some_and(|until| now >= until)
+    }
+
     /// Collects the notifications that the program may send.
     fn may_send(&self, now: Time, policy: &Policy, events: &mut Vec<Event>) {
         let id = self.id;

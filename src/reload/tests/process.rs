@@ -1,8 +1,9 @@
 //! A started generation as a driver sees it, from its start until it is released.
 
 use super::next_events::{exited, gone};
+use super::shares::Sharing;
 use crate::reload::machine::tests::Rename;
-use crate::reload::{ArtifactId, Ended, Event, GenEvent, GenId, Policy, Time, WatchdogMessage};
+use crate::reload::{ArtifactId, Ended, Event, GenEvent, GenId, Policy, Time};
 
 /// The role of a started generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,6 +78,7 @@ pub(super) struct Gen {
     pub(super) sick: bool,
     pub(super) ready: bool,
     pub(super) moved: bool,
+    pub(super) share: Sharing,
     /// Whether the generation is known to listen on an address that others can share.
     pub(super) listens: bool,
     /// Whether something else has shown that the program is a server.
@@ -110,6 +112,7 @@ impl Gen {
         (id, artifact): (GenId, ArtifactId),
         (now, until): (Time, Time),
         newest: bool,
+        share: Sharing,
     ) -> Self {
         Self {
             id,
@@ -126,6 +129,7 @@ impl Gen {
             sick: false,
             ready: false,
             moved: false,
+            share,
             listens: false,
             serves: false,
             to_be_killed: false,
@@ -170,46 +174,6 @@ impl Gen {
         later
     }
 
-    /// Receives a message from the program to its watchdog.
-    pub(super) fn receive(&mut self, message: WatchdogMessage, now: Time, policy: &Policy) {
-        let Some(period) = policy.watchdog else {
-            return;
-        };
-        self.watch = match (self.watch, message) {
-            _ if self.role == Role::Draining => return,
-            (WatchdogState::Due | WatchdogState::Aborted(_) | WatchdogState::Killed, _) => return,
-            (_, WatchdogMessage::Trigger) => WatchdogState::Due,
-            (WatchdogState::Until(_), WatchdogMessage::Ping) => {
-                WatchdogState::Until(now.plus(period))
-            }
-            (watch, WatchdogMessage::Ping | WatchdogMessage::Period(_)) => watch,
-        };
-    }
-
-    pub(super) fn is_aborted(&self) -> bool {
-        let fired = matches!(
-            self.watch,
-            WatchdogState::Due | WatchdogState::Aborted(_) | WatchdogState::Killed
-        );
-        self.role != Role::Draining && fired
-    }
-
-    /// When the watchdog acts next.
-    pub(super) fn watch_until(&self) -> Option<Time> {
-        match self.watch {
-            // A draining generation already has a time limit.
-            _ if self.role == Role::Draining => None,
-            WatchdogState::Until(until) | WatchdogState::Aborted(until) => Some(until),
-            WatchdogState::Off | WatchdogState::Due | WatchdogState::Killed => None,
-        }
-    }
-
-    /// Whether the watchdog may abort or kill the program.
-    pub(super) fn watchdog_is_due(&self, now: Time) -> bool {
-        let due = self.watch == WatchdogState::Due && self.role != Role::Draining;
-        due || self.watch_until().is_some_and(|until| now >= until)
-    }
-
     /// Whether the generation is draining and its connections are not forwarded yet.
     pub(super) fn is_unforwarded(&self) -> bool {
         self.role == Role::Draining && !self.forwarded
@@ -240,6 +204,7 @@ impl Gen {
         if may_listen && runs && !self.listens && self.role != Role::Draining {
             events.push(Event::Generation(id, GenEvent::Listening));
         }
+        self.share_reports(events);
         if self.signalling {
             let sent =
                 [true, false].map(|handled| GenEvent::ReloadSignalSent { signal: 1, handled });
@@ -300,6 +265,8 @@ impl Gen {
                 | GenEvent::WarmUpFailed
                 | GenEvent::Switched
                 | GenEvent::SwitchFailed
+                | GenEvent::ShareFailed
+                | GenEvent::ShareChecked { .. }
                 | GenEvent::LacksAddresses { .. }
                 | GenEvent::HandlesStopSignal
                 | GenEvent::ExtendTimeout { .. }
@@ -344,7 +311,8 @@ impl Gen {
             return Some(exited(id, 1, false));
         }
         if self.role == Role::Candidate {
-            return (!self.ready).then_some(Event::Generation(id, GenEvent::Ready));
+            let ready = (!self.ready).then_some(Event::Generation(id, GenEvent::Ready));
+            return ready.or(self.share_cooperates());
         }
         if self.stopped || self.killed || self.tree == TreeState::Ended {
             return Some(match self.tree {
@@ -362,6 +330,7 @@ impl Gen {
     /// Drops everything that does not affect what may happen to this generation.
     pub(super) fn canonical(&mut self, rename: &Rename) {
         self.id = rename.id(self.id);
+        self.share = self.share.canonical(self, rename);
         // A generation whose connections are forwarded never goes live again.
         let known = rename.is_artifact(self.artifact) && !self.forwarded;
         self.artifact = match known {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::any_event::any_event;
 use super::ledger::Ledger;
 use super::pair::{Move, Pair};
 use super::process::{Gen, Role};
-use super::replay;
 use crate::reload::{
     Action, BuildOutcome, Effect, Event, Fresh, GenEvent, Machine, Mode, Policy, Request, Time,
     WhenBusy,
@@ -72,6 +72,9 @@ prop_compose! {
         kill in 0..3_000_u64,
         back in prop_oneof![1 => Just(0), 2 => 1..3_000_u64],
         watchdog in prop_oneof![3 => Just(None), 1 => (1..3_000_u64).prop_map(Some)],
+        share in prop::sample::select(vec!["", "10%", "1%,99%", "10%,50%,100%"]),
+        every in prop_oneof![Just(None), (1..1_000_u64).prop_map(Some)],
+        share_check in any::<bool>(),
     ) -> Policy {
         Policy {
             builds,
@@ -79,6 +82,9 @@ prop_compose! {
             passes_sockets: mode != Mode::Auto,
             when_busy: if queue { WhenBusy::Queue } else { WhenBusy::Cancel },
             fresh,
+            share: share.parse().unwrap_or_default(),
+            share_every: every.map(Duration::from_millis),
+            share_check,
             ready_timeout: Duration::from_millis(ready),
             stop_timeout: Duration::from_millis(stop),
             stop_delay_max: Duration::from_millis(delay),
@@ -97,6 +103,9 @@ fn steps() -> impl Strategy<Value = WalkStep> {
         4 => Just(Request::Pause),
         6 => Just(Request::Resume),
         10 => Just(Request::Undo),
+        5 => Just(Request::ShareMore),
+        3 => Just(Request::ShareLess),
+        3 => Just(Request::ShareAll),
         3 => Just(Request::KillDraining),
         2 => Just(Request::Quit),
         1 => Just(Request::QuitNow),
@@ -219,6 +228,8 @@ impl Walk {
                 | GenEvent::LacksAddresses { .. }
                 | GenEvent::Switched
                 | GenEvent::SwitchFailed
+                | GenEvent::ShareFailed
+                | GenEvent::ShareChecked { .. }
                 | GenEvent::Quiescent
                 | GenEvent::HandlesStopSignal
                 | GenEvent::Idle
@@ -337,60 +348,4 @@ proptest! {
         }
         prop_assert!(finishes <= 1);
     }
-}
-
-fn any_event() -> impl Strategy<Value = Event> {
-    let texts = prop::sample::select(vec![
-        "begin",
-        "change-seen",
-        "changes-settled",
-        "changed build",
-        "changed restart",
-        "config-changed 1",
-        "config-changed 64",
-        "requested reload",
-        "requested pause",
-        "requested resume",
-        "requested undo",
-        "requested kill-draining",
-        "requested quit",
-        "requested quit-now",
-        "tick",
-    ]);
-    // `N` is a generation and `M` a number.
-    let of_a_generation = prop::sample::select(vec![
-        "build-ended N built aN kept",
-        "build-ended N built aM",
-        "build-ended N unchanged M",
-        "build-ended N failed",
-        "build-ended N cancelled",
-        "reports-writes N",
-        "start-failed N",
-        "listening N",
-        "is-server N",
-        "listens-on-path N",
-        "ready N",
-        "switched N",
-        "switch-failed N",
-        "quiescent N",
-        "handles-stop-signal N",
-        "idle N",
-        "exited N code M survivors",
-        "exited N code M",
-        "gone N",
-        "extend-timeout N Ms",
-        "stored-fds N",
-        "watchdog N ping",
-        "watchdog N period Ms",
-        "watchdog N trigger",
-        "reload-signal-sent N M handled",
-        "reload-signal-sent N M",
-    ]);
-    let of_a_generation = (of_a_generation, 1..8_u32, 0..2_u32);
-    let of_a_generation = of_a_generation.prop_map(|(text, id, number)| {
-        let text = text.replace('N', &id.to_string());
-        text.replace('M', &number.to_string())
-    });
-    let texts = prop_oneof![1 => texts.prop_map(str::to_owned), 4 => of_a_generation];
-    texts.prop_map(|text| replay::event(&text).unwrap())
 }

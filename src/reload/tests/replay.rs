@@ -55,11 +55,10 @@ fn policy(line: &str) -> Result<Policy, String> {
             "mode" => policy.mode = variant(value, &[Mode::Overlap, Mode::StopFirst, Mode::Auto])?,
             "when_busy" => policy.when_busy = variant(value, &[WhenBusy::Cancel, WhenBusy::Queue])?,
             "fresh" => policy.fresh = variant(value, &[Fresh::Off, Fresh::Wait, Fresh::Strict])?,
-            "watchdog" if value == "None" => policy.watchdog = None,
-            "watchdog" => {
-                let value = value.trim_start_matches("Some(").trim_end_matches(')');
-                policy.watchdog = Some(duration(value)?);
-            }
+            "share" => policy.share = value.parse().unwrap_or_default(),
+            "share_check" => policy.share_check = read(value)?,
+            "share_every" => policy.share_every = optional(value)?,
+            "watchdog" => policy.watchdog = optional(value)?,
             "ready_timeout" => policy.ready_timeout = duration(value)?,
             "stop_timeout" => policy.stop_timeout = duration(value)?,
             "stop_delay_max" => policy.stop_delay_max = duration(value)?,
@@ -98,18 +97,21 @@ pub(crate) fn event(text: &str) -> Result<Event, String> {
     }
 }
 
-const REQUESTS: [Request; 7] = [
+const REQUESTS: [Request; 10] = [
     Request::Reload,
     Request::Pause,
     Request::Resume,
     Request::Undo,
+    Request::ShareMore,
+    Request::ShareLess,
+    Request::ShareAll,
     Request::KillDraining,
     Request::Quit,
     Request::QuitNow,
 ];
 
 /// The generation events without fields.
-const BARE: [GenEvent; 13] = [
+const BARE: [GenEvent; 14] = [
     GenEvent::ReportsWrites,
     GenEvent::StartFailed,
     GenEvent::Listening,
@@ -119,6 +121,7 @@ const BARE: [GenEvent; 13] = [
     GenEvent::WarmUpFailed,
     GenEvent::Switched,
     GenEvent::SwitchFailed,
+    GenEvent::ShareFailed,
     GenEvent::Quiescent,
     GenEvent::HandlesStopSignal,
     GenEvent::Idle,
@@ -157,6 +160,9 @@ fn generation(word: &str, words: &mut SplitWhitespace<'_>) -> Result<GenEvent, S
             "period" => WatchdogMessage::Period(duration(next(words))?),
             word => variant(word, &[WatchdogMessage::Ping, WatchdogMessage::Trigger])?,
         }),
+        "share-checked" => GenEvent::ShareChecked {
+            passed: words.next() == Some("passed"),
+        },
         "liveness" => GenEvent::Liveness {
             alive: words.next() == Some("alive"),
         },
@@ -182,6 +188,12 @@ fn variant<T: Debug + Copy>(name: &str, values: &[T]) -> Result<T, String> {
 fn read<T: FromStr>(word: &str) -> Result<T, String> {
     let not_read = |_| format!("not a number: `{word}`");
     word.parse().map_err(not_read)
+}
+
+fn optional(value: &str) -> Result<Option<Duration>, String> {
+    let value = value.strip_prefix("Some(");
+    let value = value.and_then(|value| value.strip_suffix(')'));
+    value.map(duration).transpose()
 }
 
 /// Reads a duration as `Debug` writes it. A number without a unit is in milliseconds.

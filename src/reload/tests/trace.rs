@@ -19,6 +19,7 @@ mod quit;
 mod reloads;
 mod requests;
 mod rollback;
+mod shares;
 mod unchanged;
 
 /// Plays the events of a transcript, and compares the reactions.

@@ -100,7 +100,7 @@ pub(super) fn next_change(model: &Model, now: Duration) -> Option<Duration> {
         .filter_map(|generation| match generation.phase {
             Phase::Starting | Phase::Ready => Some(tenth),
             Phase::Draining => Some(5 * tenth),
-            Phase::Live => Some(minute(&generation.since)),
+            Phase::Live | Phase::Sharing => Some(minute(&generation.since)),
             Phase::Building | Phase::Gone => None,
         });
     let building = model.building.as_ref().map(|_| tenth);

@@ -20,6 +20,8 @@ pub(in crate::ui) struct ShownGeneration {
     pub(in crate::ui) ready: Option<Duration>,
     /// When the generation went live.
     pub(in crate::ui) live_since: Option<Duration>,
+    /// Its share of new connections, in percent, before it is live.
+    pub(in crate::ui) share: Option<u8>,
     /// The drain timeout.
     pub(in crate::ui) drain: Option<Duration>,
     /// The status that the program reports; empty if it reports none.

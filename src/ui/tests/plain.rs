@@ -288,12 +288,14 @@ fn a_key_without_effect_says_why() {
         begin(ONE, Cause::Begin),
         go_live(ONE),
         vec![notice(Notice::NothingToUndo), notice(Notice::NothingToKill)],
+        vec![notice(Notice::NothingShared)],
         vec![starting(Cause::Undo), notice(Notice::NothingToUndo)],
     ];
     let shown = plain(&reports.concat());
     let expected = "\
 hotrun: nothing to undo: no earlier build is kept (hotrun keeps executables that cargo or `--build` has built)
 hotrun: nothing to kill: no generation is draining
+hotrun: no generation has a share
 hotrun: gen 2 starting (undo)
 hotrun: cannot undo while a generation is starting
 ";
@@ -307,5 +309,28 @@ hotrun: cannot undo while a generation is starting
     ];
     let shown = plain(&reports.concat());
     let expected = "nothing to undo: hotrun has already rolled back to the earlier build\n";
+    assert!(shown.ends_with(expected), "{shown}");
+}
+
+#[test]
+fn a_share_and_its_failure_are_reported() {
+    let failed = |failure| {
+        let live = Some(ONE);
+        notice(Notice::Generation(TWO, GenNotice::Failed { failure, live }))
+    };
+    let sharing = notice(Notice::Generation(TWO, GenNotice::Sharing { percent: 10 }));
+    let crash = failed(GenFailure::Crashed(Ended::Signal(9)));
+    let reports = [
+        begin(ONE, Cause::Begin),
+        go_live(ONE),
+        begin(TWO, Cause::Change),
+        vec![sharing, crash, failed(GenFailure::ShareCheck)],
+    ];
+    let shown = plain(&reports.concat());
+    let expected = "\
+hotrun: gen 2 gets 10% of new connections
+hotrun: gen 2 crashed (signal 9); gen 1 still live
+hotrun: gen 2 failed its check; gen 1 still live
+";
     assert!(shown.ends_with(expected), "{shown}");
 }

@@ -21,6 +21,7 @@ pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
         match generation.phase {
             Phase::Live => live.push(live_row(frame, *id, generation)),
             Phase::Starting | Phase::Ready => starting.push(starting_row(frame, *id, generation)),
+            Phase::Sharing => starting.push(sharing_row(frame, *id, generation)),
             Phase::Draining => draining.push((*id, generation)),
             Phase::Building | Phase::Gone => {}
         }
@@ -100,6 +101,17 @@ fn starting_row(frame: &Frame<'_>, id: GenId, starting: &ShownGeneration) -> Str
     row.add(2, pid(starting));
     row.add(1, running(frame.age(starting.since)));
     row.add(1, status(starting));
+    row.fit(frame.columns())
+}
+
+fn sharing_row(frame: &Frame<'_>, id: GenId, sharing: &ShownGeneration) -> String {
+    let share = sharing.share.unwrap_or_default();
+    let mut row = Segments::titled(frame, &BUSY, "◑", &format!("gen {id} sharing {share}%"));
+    row.add(3, text::text(&sharing.program));
+    row.add(5, pid(sharing));
+    row.add(6, format!("up {}", up(frame.age(sharing.since))));
+    row.add(1, connections(sharing));
+    row.add(4, status(sharing));
     row.fit(frame.columns())
 }
 

@@ -12,11 +12,12 @@ const HELP_WIDTH: usize = GAP + "? help".len();
 const GAP: usize = 4;
 
 /// For each row of the help: its rank (0 is the most important), the key, and what the key does.
-const HELP: [(usize, &str, &str); 10] = [
+const HELP: [(usize, &str, &str); 11] = [
     (0, "r", "reload now, even without changes"),
     (1, "p", "pause reloading, or resume it"),
     (3, "u", "undo: cancel the reload, or go back one build"),
     (2, "e", "errors: print the whole output of the last build"),
+    (10, "+ - s", "give a sharing generation more, less or all"),
     (5, "k", "kill draining generations"),
     (8, "c", "clear the screen"),
     (9, "Enter", "print a mark with the time"),
@@ -76,6 +77,8 @@ fn keys(frame: &Frame<'_>) -> Segments {
 fn useful(model: &Model) -> Vec<(u8, &'static str, &'static str)> {
     let mut all = model.generations.values();
     let draining = all.any(|generation| generation.phase == Phase::Draining);
+    let mut all = model.generations.values();
+    let shares = all.any(|generation| generation.phase == Phase::Sharing);
     let broken = model.broken_build.is_some();
     // While the row shows another problem, it does not mention the warnings.
     let warnings = model.problem().is_none() && model.last.warnings > 0;
@@ -83,7 +86,9 @@ fn useful(model: &Model) -> Vec<(u8, &'static str, &'static str)> {
     let keys = [
         (true, (2, "r", "reload")),
         (true, (3, "p", pause)),
-        (model.undoable, (4, "u", "undo")),
+        (shares, (1, "+ -", "share")),
+        (shares, (1, "s", "all")),
+        (model.undoable || shares, (4, "u", "undo")),
         (broken, (1, "e", "errors")),
         (warnings, (1, "e", "warnings")),
         (draining, (1, "k", "kill")),

@@ -165,6 +165,7 @@ fn the_key_help_shows_the_most_important_keys_on_a_small_terminal() {
    p       pause reloading, or resume it
    u       undo: cancel the reload, or go back one build
    e       errors: print the whole output of the last build
+   + - s   give a sharing generation more, less or all
    k       kill draining generations
    c       clear the screen
    Enter   print a mark with the time

@@ -296,3 +296,24 @@ fn the_footer_shows_why_a_started_generation_failed() {
  ✘ gen 2 exited bef…",
         );
 }
+
+#[test]
+fn the_footer_shows_the_share_of_a_new_generation_and_its_keys() {
+    let mut story = Story::with_one_live();
+    story.spawn(TWO, Cause::Change);
+    story.notice(Notice::Generation(TWO, GenNotice::Ready { took: ms(31) }));
+    story.notice(Notice::Generation(TWO, GenNotice::Sharing { percent: 10 }));
+    story.wait(60_000);
+    story.notice(Notice::Generation(TWO, GenNotice::Sharing { percent: 50 }));
+    story.report(Report::Connections(TWO, 3));
+    let shown = story.shown(110, 30, false);
+    for row in [
+        " ● gen 1 live   api · pid 4242 · up 4m",
+        " ◑ gen 2 sharing 50%   api · pid 4243 · up 1m · 3 conns",
+        "+ - share  s all",
+    ] {
+        assert!(shown.contains(row), "{shown}");
+    }
+    let narrow = story.shown(60, 10, false);
+    assert!(narrow.contains(" ◑ gen 2 sharing 50%"), "{narrow}");
+}
