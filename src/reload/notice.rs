@@ -158,7 +158,7 @@ pub enum GenNotice {
     Draining { timeout: Duration },
     /// The generation is being killed. `after`: the time since it began to drain, was asked to stop, or failed.
     Killing { why: Stopped, after: Duration },
-    /// The generation is being stopped before it was ready, because a newer one supersedes it or the user has undone it.
+    /// The generation is being stopped before it got any connection, because a newer one supersedes it or the user has undone it.
     Superseded,
     /// The program asked for more time. `left`: how much longer its start or its end may take.
     TimeoutExtended { left: Duration },

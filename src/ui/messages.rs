@@ -151,7 +151,7 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, S
             None => (Success, "live".into()),
         },
         GenNotice::Restored => (Detail, "is live again".into()),
-        GenNotice::Superseded => (Info, "stopped before it was ready".into()),
+        GenNotice::Superseded => (Info, "stopped before it was live".into()),
         GenNotice::Draining { timeout } => {
             (Info, format!("draining, for up to {}", Human(timeout)))
         }

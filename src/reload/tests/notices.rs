@@ -1,7 +1,7 @@
 //! Checks the notices, and every reaction as a whole.
 
 use super::ledger::{Ledger, Rule};
-use super::process::Role;
+use super::process::{Gen, Role};
 use super::world::World;
 use crate::reload::{
     Effect, Event, GenEffect, GenEvent, GenFailure, GenId, GenNotice, Machine, Notice, Phase,
@@ -33,9 +33,10 @@ impl World {
                 });
             }
             Notice::Generation(id, GenNotice::Superseded) => {
-                let early = self.find(*id).is_some_and(|known| !known.ready);
                 let may = self.undone || self.cancels();
-                ledger.check(Rule::Protocol, early && may, || {
+                let early = |known: &Gen| !known.ready && may || self.ends_before_its_share(known);
+                let early = self.find(*id).is_some_and(early);
+                ledger.check(Rule::Protocol, early, || {
                     format!("gen {id} must not be superseded")
                 });
             }
