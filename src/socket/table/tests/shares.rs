@@ -7,7 +7,7 @@ use super::rules::{Rule, Serving};
 use super::setting::{Life, Move};
 use super::world::World;
 use crate::reload::GenId;
-use crate::socket::table::{GroupId, ListenerId, TableInput};
+use crate::socket::table::{GroupId, ListenerId, Steering, TableInput};
 
 /// The generation that has a share, and how it loses it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -102,10 +102,10 @@ impl World {
         }
     }
 
-    fn programs(&self) -> Vec<(GroupId, Vec<(u8, Vec<u32>)>)> {
+    fn programs(&self) -> Vec<(GroupId, Steering)> {
         let programs = self.model.arrays.iter().filter_map(|(group, array)| {
             let program = array.program.as_ref()?;
-            Some((*group, program.pool.clone()))
+            Some((*group, program.clone()))
         });
         programs.collect()
     }
