@@ -49,6 +49,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--share-check', '--share-check', [CompletionResultType]::ParameterName, 'Take a step of --share only if this shell command succeeds')
             [CompletionResult]::new('--preview', '--preview', [CompletionResultType]::ParameterName, 'Another address that always leads to the newest ready generation')
             [CompletionResult]::new('--rollback-within', '--rollback-within', [CompletionResultType]::ParameterName, 'Roll back if the new version crashes within this time')
+            [CompletionResult]::new('--keep', '--keep', [CompletionResultType]::ParameterName, 'Keep the old generation for this long after the switch')
             [CompletionResult]::new('--stop-timeout', '--stop-timeout', [CompletionResultType]::ParameterName, 'How long the old generation may take to stop')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Set a variable for the program (repeatable)')
             [CompletionResult]::new('--env', '--env', [CompletionResultType]::ParameterName, 'Set a variable for the program (repeatable)')

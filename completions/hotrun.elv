@@ -46,6 +46,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --share-check 'Take a step of --share only if this shell command succeeds'
             cand --preview 'Another address that always leads to the newest ready generation'
             cand --rollback-within 'Roll back if the new version crashes within this time'
+            cand --keep 'Keep the old generation for this long after the switch'
             cand --stop-timeout 'How long the old generation may take to stop'
             cand -E 'Set a variable for the program (repeatable)'
             cand --env 'Set a variable for the program (repeatable)'

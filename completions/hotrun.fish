@@ -28,6 +28,7 @@ complete -c hotrun -l share-every -d 'Take the next step of --share after this t
 complete -c hotrun -l share-check -d 'Take a step of --share only if this shell command succeeds' -r -f -a "(__fish_complete_command)"
 complete -c hotrun -l preview -d 'Another address that always leads to the newest ready generation' -r
 complete -c hotrun -l rollback-within -d 'Roll back if the new version crashes within this time' -r
+complete -c hotrun -l keep -d 'Keep the old generation for this long after the switch' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to stop' -r
 complete -c hotrun -s E -l env -d 'Set a variable for the program (repeatable)' -r
 complete -c hotrun -l env-file -d 'Read environment variables for the program from this file' -r -F

@@ -175,13 +175,7 @@ pub struct Cli {
     pub ready: Arc<ReadySpec>,
 
     /// Warm up a new generation that is ready, before it goes live
-    ///
-    /// HOW is `http:/path`, a request that must get a 2xx or 3xx status, or `exec:COMMAND`, a shell command that must
-    /// succeed. The request, and everything the command sends to HOTRUN_ADDRESS, reaches only the new generation, as in
-    /// `exec:'curl -fsS http://$HOTRUN_ADDRESS/warm'`. The variable is `127.0.0.1:PORT`, without `http://`; it is not
-    /// set if the generation listens on no TCP address. The command has the program's environment and
-    /// HOTRUN_GENERATION. If the warm-up fails, or has not ended at --ready-timeout, the old generation keeps serving.
-    #[arg(long, value_name = "HOW", value_parser = values::warm_up, hide_short_help = true)]
+    #[arg(long, value_name = "HOW", value_parser = values::warm_up, hide_short_help = true, long_help = help::WARM_UP)]
     pub warm_up: Option<WarmUp>,
 
     /// How long a new generation may take to become ready
@@ -214,6 +208,12 @@ pub struct Cli {
     /// listens on nothing and neither sends `READY=1` nor responds to a probe.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, hide_short_help = true)]
     pub rollback_within: Duration,
+
+    /// Keep the old generation for this long after the switch
+    ///
+    /// If the new one crashes, or if you press `u`, it is live again at once. `k` drains it. See `hotrun help crashes`.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, hide_short_help = true)]
+    pub keep: Option<Duration>,
 
     /// Signal that asks the old generation to stop
     #[arg(long, value_name = "SIGNAL", default_value = "TERM", value_parser = values::signal, hide_short_help = true)]

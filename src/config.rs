@@ -102,6 +102,11 @@ impl Config {
         cli.log = cli.log.map(|path| workdir.join(path));
         cli.watchdog = cli.watchdog.filter(|period| !period.is_zero());
         share::check(&cli)?;
+        cli.keep = cli.keep.filter(|time| !time.is_zero());
+        if cli.keep.is_some() && cli.stop_first {
+            let text = "`--keep` needs the old generation while the new one runs, but `--stop-first` stops it before";
+            return Err(Failure::usage(text).hint("leave one of them out"));
+        }
         let activated = activation::sockets()?;
         let listen = cli.listen.iter().map(|typed| listen(typed, &workdir));
         let listen = activated.into_iter().map(Ok).chain(listen);
@@ -137,6 +142,8 @@ impl Config {
             (format!("--warm-up {warm_up}"), "`--warm-up exec:COMMAND`")
         } else if let Some(alive) = alive.as_ref().filter(|alive| alive.needs_sockets()) {
             (format!("--alive {alive}"), "`--alive exec:COMMAND`")
+        } else if self.cli.keep.is_some() {
+            ("--keep".into(), "`--adopt auto`")
         } else {
             return Ok(());
         };
@@ -176,6 +183,7 @@ impl Config {
             stop_delay_max: Policy::stop_delay_max(mode),
             watchdog: self.cli.watchdog,
             rollback_within: self.cli.rollback_within,
+            keep: self.cli.keep.unwrap_or_default(),
             ..Policy::default()
         }
     }

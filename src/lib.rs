@@ -35,8 +35,8 @@
 //! # Terms
 //!
 //! - **generation**: one build or start, and the process tree that comes from it, numbered from 1.
-//! - **phases**: *building, starting, ready, sharing, live, draining, gone*. A generation can *fail* in any of the first
-//!   five.
+//! - **phases**: *building, starting, ready, sharing, live, kept, draining, gone*. A generation can *fail* in any of the
+//!   first five. Only with `--keep`, it is *kept*: it gets no new connections, but may go live again at once.
 //! - **live**: the one generation that gets new connections. **switch**: the moment another one becomes live.
 //! - **share**: the percentage of new connections that a ready generation gets beside the live one (`--share`).
 //! - **drain**: the old generation finishes its connections and exits. After the **stop timeout** it is killed.
@@ -60,9 +60,9 @@
 //!    hotrun's probes on the live generation's addresses. A narrower address that it opens is an exception.
 //! 4. The switch: every address has a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
 //!    kernel chooses the one that gets a new connection. Replacing that program is one system call.
-//! 5. The old generation accepts the connections that are already in its queue. It gets the stop signal once its
-//!    connections are closed or idle. If they do not become idle, it gets the signal at the stop timeout, or earlier if
-//!    it handles the signal.
+//! 5. With `--keep`, the old generation first stays as it is for a while. Then it drains: it accepts the connections that
+//!    are already in its queue, and gets the stop signal once its connections are closed or idle. If they do not become
+//!    idle, it gets the signal at the stop timeout, or earlier if it handles the signal.
 //!    In the meantime, hotrun keeps its HTTP/1 connections for the live generation ([`drain`], its `kept`).
 //! 6. TCP connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed.
 //!    Closing a listener makes the kernel renumber the group, so hotrun closes one only when every connection still lands
@@ -144,6 +144,7 @@
 //! | the warm-up before the switch | [`driver`]'s `warm_up` |
 //! | the share that a new generation gets first | [`reload`], its `machine/share`, then [`driver`]'s `share` and [`socket`]'s `table/switch` |
 //! | the address of `--preview` | [`driver`]'s `preview` |
+//! | what happens if memory is short | [`driver`]'s `memory`, then `reload/machine/memory` |
 //! | which connections outlive their generation | [`drain`], its `kept`, then [`unclaimed`]'s `kept` |
 //! | when a draining generation counts as idle | [`drain`], then `reload/machine/drain` |
 //! | the `--doctor` checks | [`doctor`] |

@@ -57,6 +57,16 @@ How to detect that a new generation is ready
   exec:COMMAND    the shell command succeeds
   delay:DURATION  this time has passed since its start";
 
+pub(super) const WARM_UP: &str = "\
+Warm up a new generation that is ready, before it goes live
+
+HOW is `http:/path`, a request that must get a 2xx or 3xx status, or `exec:COMMAND`, a shell command that must \
+succeed. The request, and everything the command sends to HOTRUN_ADDRESS, reaches only the new generation, as \
+in `exec:'curl -fsS http://$HOTRUN_ADDRESS/warm'`. The variable is `127.0.0.1:PORT`, without `http://`; it is \
+not set if the generation listens on no TCP address. The command has the program's environment and \
+HOTRUN_GENERATION. If the warm-up fails, or has not ended at --ready-timeout, the old generation keeps \
+serving.";
+
 pub(super) const ALIVE: &str = "\
 Replace the live generation when it no longer works
 

@@ -293,6 +293,19 @@ fn without_adoption_a_warm_up_by_a_request_requires_listen() {
 }
 
 #[test]
+fn keeping_the_old_generation_requires_that_generations_overlap() {
+    let keep = |words: &[&str]| {
+        let words = [&["--keep", "5m"], words, &["--", "x"]].concat();
+        read_in(empty().path(), &words).map(|config| config.policy(false, true).keep)
+    };
+    assert_eq!(keep(&[]), Ok(Duration::from_secs(300)));
+    assert_eq!(keep(&["-l", "3000"]), Ok(Duration::from_secs(300)));
+    assert_eq!(keep(&["--stop-first"]).unwrap_err().exit_code(), 2);
+    let failure = keep(&["--adopt", "never"]).unwrap_err();
+    assert_eq!(failure.message(), "`--keep` needs a socket from `--listen`");
+}
+
+#[test]
 fn sources_have_rules_and_distinct_names() {
     let words = [
         "--source",

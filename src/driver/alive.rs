@@ -9,7 +9,14 @@ use super::start::connect;
 use super::state::Driver;
 
 impl Driver {
-    /// Starts the liveness checks of a generation that has gone live. They end when it begins to drain.
+    /// Ends the liveness checks of a generation that is kept.
+    pub(super) fn end_liveness_checks(&mut self, id: GenId) {
+        if let Some(running) = self.generations.get_mut(&id) {
+            running.waiting.abort_all();
+        }
+    }
+
+    /// Starts the liveness checks of a generation that has gone live. They end when it is kept or begins to drain.
     pub(super) fn check_liveness(&mut self, id: GenId) {
         let Some(spec) = self.config.cli.alive.clone() else {
             return;

@@ -39,6 +39,7 @@ impl Driver {
                 let stopped = self.sockets.hold_new(false);
                 self.report_failure("forwarding the connections that waited", stopped);
             }
+            Effect::MeasureMemory => self.measure_memory(),
             Effect::RespondUnavailable { id, failure } => self.respond_unavailable(id, failure),
             Effect::StopResponding => {
                 let held = self.sockets.stop_responding();
@@ -82,12 +83,10 @@ impl Driver {
                     running.is_some_and(|(running, signal)| running.control.reload_config(signal));
                 return Some(GenEvent::ReloadSignalSent { signal, handled });
             }
+            GenEffect::Keep => self.end_liveness_checks(id),
             GenEffect::AwaitQuiescent => self.await_quiescent(id),
             GenEffect::AwaitIdle { pause } => return self.await_idle(id, pause),
-            GenEffect::Forward => {
-                let forwarded = self.sockets.forward(id);
-                self.report_failure("forwarding connections", forwarded);
-            }
+            GenEffect::Forward => self.forward(id),
             GenEffect::KeepPaths => self.on_own_paths(id, OwnPath::keep),
             GenEffect::RestorePaths => self.on_own_paths(id, OwnPath::restore),
             GenEffect::Stop | GenEffect::Abort | GenEffect::Kill if self.hooks.cancel_start(id) => {
@@ -141,6 +140,11 @@ impl Driver {
                 GenEvent::SwitchFailed
             }
         }
+    }
+
+    fn forward(&mut self, id: GenId) {
+        let forwarded = self.sockets.forward(id);
+        self.report_failure("forwarding connections", forwarded);
     }
 
     /// Creates the store for a generation's idle connections.

@@ -178,6 +178,7 @@ impl Driver {
     }
 
     fn start_or_fail(&mut self, id: GenId, artifact: ArtifactId) -> Option<GenEvent> {
+        self.check_memory(id);
         let error = self.start(id, artifact).err()?;
         self.report_error(&format!("cannot start gen {id}"), &error);
         Some(GenEvent::StartFailed)
@@ -350,7 +351,7 @@ impl Driver {
 fn hook_event(notice: GenNotice) -> Option<HookEvent> {
     match notice {
         GenNotice::Ready { .. } => Some(HookEvent::Ready),
-        GenNotice::Live { .. } | GenNotice::Restored => Some(HookEvent::Live),
+        GenNotice::Live { .. } | GenNotice::Restored { .. } => Some(HookEvent::Live),
         GenNotice::Draining { .. } => Some(HookEvent::Drain),
         GenNotice::Gone { .. } => Some(HookEvent::Gone),
         GenNotice::Failed { .. } => Some(HookEvent::Failed),
@@ -359,6 +360,9 @@ fn hook_event(notice: GenNotice) -> Option<HookEvent> {
         | GenNotice::Built { .. }
         | GenNotice::Unchanged { .. }
         | GenNotice::Outdated
+        | GenNotice::Kept { .. }
+        | GenNotice::MakesRoom { .. }
+        | GenNotice::KeptEnded { .. }
         | GenNotice::ReloadSignalSent { .. }
         | GenNotice::ReloadSignalUnhandled { .. }
         | GenNotice::Starting { .. }

@@ -13,6 +13,7 @@
 //! | `commands.rs`, `hooks.rs`, `sources.rs` | run the commands of rules, hooks and sources |
 //! | `env_from.rs`, `warm_up.rs` | read variables before a start, warm a generation up after it |
 //! | `share.rs`, `preview.rs` | give a generation a share of the connections, pass those to another address on to it |
+//! | `memory.rs` | compares the memory that is available with what a start may need |
 //! | `alive.rs` | checks that the live generation still works |
 //! | `addresses.rs` | reports missing, released and closed addresses |
 //! | `state.rs` | the driver's state, the messages from its tasks |
@@ -41,6 +42,7 @@ mod effects;
 mod env_from;
 mod hooks;
 mod log;
+mod memory;
 mod notify;
 mod preview;
 mod program;

@@ -112,7 +112,7 @@ pub(super) struct Running {
     /// Runs an `exec:` command with the program's environment and working directory.
     pub(super) exec: Exec,
     /// The task that waits until the generation is ready or, while it drains, quiescent or idle, or that checks whether it
-    /// is alive.
+    /// is alive. None while the generation is kept.
     pub(super) waiting: JoinSet<()>,
 }
 

@@ -9,6 +9,7 @@ mod errno_hint;
 pub mod fd_limit;
 pub mod fs_event;
 mod intercept;
+pub mod memory;
 pub mod mounts;
 pub mod process;
 pub mod process_tree;

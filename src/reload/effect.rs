@@ -24,6 +24,9 @@ pub enum Effect {
     /// Stop responding and hold new connections again, because a generation is about to be built or started. Follows
     /// [`Effect::RespondUnavailable`], which may be repeated with another reason before, except possibly the last one.
     StopResponding,
+    /// Measure the memory, because a generation is about to be started while another one is kept. Reports
+    /// [`Event::MemoryMeasured`](super::Event::MemoryMeasured).
+    MeasureMemory,
     /// Do something to one generation.
     Generation(GenId, GenEffect),
     /// Exit. This is the last effect, and is requested once. `clean`: whether everything has ended and nothing exceeded
@@ -44,8 +47,8 @@ pub enum GenEffect {
     /// Send new connections to this generation. Reports `Switched` or `SwitchFailed`.
     ///
     /// Also requested for the live generation if its successor ended during the switch, and for a draining generation
-    /// that has not been asked to stop if its successor crashed. The driver refuses the latter if the generation's
-    /// sockets are already shut down. The generation then continues to drain.
+    /// that has not been asked to stop if its successor crashed or the user has undone it. The driver refuses the
+    /// latter if the generation's sockets are already shut down. The generation then continues to drain.
     Switch,
     /// Send this percentage of new connections to a ready generation beside the live one. Reports `ShareFailed` if that
     /// is refused. Zero: send it none any longer; if that fails, the driver retries it.
@@ -55,6 +58,8 @@ pub enum GenEffect {
     /// Send the live generation the signal that makes it reload its configuration, if it handles that signal. Reports
     /// `ReloadSignalSent`.
     SendReloadSignal { signal: i32 },
+    /// Leave the old generation as it is: it may go live again. Ends its liveness checks.
+    Keep,
     /// Wait until the old generation has accepted the connections in its queues. Reports `Quiescent`.
     AwaitQuiescent,
     /// Wait until the connections are closed or idle. Reports `HandlesStopSignal` if the program does, then `Idle`.

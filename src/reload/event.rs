@@ -24,7 +24,8 @@ pub enum Request {
     Pause,
     /// Act on the changes that were held back, and on later ones as usual.
     Resume,
-    /// Cancel the reload in progress. If there is none, roll back to the artifact that was live before.
+    /// Cancel the reload in progress. If there is none, switch back to the kept generation or roll back to the artifact
+    /// that was live before.
     Undo,
     /// Take the next step of `--share`.
     ShareMore,
@@ -32,7 +33,7 @@ pub enum Request {
     ShareLess,
     /// Give the generation that has a share all new connections.
     ShareAll,
-    /// Kill the draining generations.
+    /// Drain the kept generation now. If there is none, kill the draining ones.
     KillDraining,
     /// Stop everything gracefully, then exit.
     Quit,
@@ -108,6 +109,9 @@ pub enum Event {
     ConfigChanged { signal: i32 },
     /// The user pressed a key or sent a signal.
     Requested(Request),
+    /// The result of [`Effect::MeasureMemory`](super::Effect::MeasureMemory): how much memory is available, and how much the
+    /// live generation uses, so that the next one may need as much. In bytes.
+    MemoryMeasured { available: u64, needed: u64 },
     /// Something happened to a generation. Ignored if the generation is already gone.
     Generation(GenId, GenEvent),
     /// [`Machine::deadline`](super::Machine::deadline) was reached.

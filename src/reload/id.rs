@@ -45,6 +45,8 @@ pub enum Phase {
     Sharing,
     /// New connections go to the generation.
     Live,
+    /// The generation gets no new connections, but stays as it is for a while, because it may go live again.
+    Kept,
     /// The generation gets no new connections: it is finishing those that it has, or is being stopped.
     Draining,
     /// The generation has no processes left.

@@ -15,6 +15,7 @@
 //! | readiness, the switch, failures before it | `machine/lifecycle.rs` |
 //! | how a generation is drained, stopped or killed, and when it is gone | `machine/teardown.rs`, `machine/drain.rs` |
 //! | the time limits | `policy.rs`, and the constants at the head of the files |
+//! | what happens if memory is short | `machine/memory.rs` |
 //! | when new connections wait for a newer generation | `machine/fresh.rs` |
 //! | which share of the new connections a new generation gets first | `machine/share.rs` |
 //! | what happens after a crash | `machine/recovery.rs` |

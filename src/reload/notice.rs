@@ -154,6 +154,13 @@ pub enum GenNotice {
     Sharing { percent: u8 },
     /// New connections go to the generation. `took`: the time since it became ready.
     Live { took: Duration },
+    /// The generation stays as it is after the switch to another one, because it may go live again. `time`: how long.
+    Kept { time: Duration },
+    /// The generation, which is kept, drains before the next start, because there is too little memory for both: so many
+    /// bytes are `available`, and so many may be `needed`.
+    MakesRoom { available: u64, needed: u64 },
+    /// The generation ended while it was kept, which concerns no new client.
+    KeptEnded { failure: GenFailure },
     /// The generation is finishing its connections. `timeout`: how long that may take.
     Draining { timeout: Duration },
     /// The generation is being killed. `after`: the time since it began to drain, was asked to stop, or failed.
@@ -179,8 +186,9 @@ pub enum GenNotice {
         failure: GenFailure,
         live: Option<GenId>,
     },
-    /// The generation is live again because its successor crashed before this one was asked to stop.
-    Restored,
+    /// The generation is live again, because its successor crashed or the user has undone it before this one was asked to
+    /// stop.
+    Restored { cause: Cause },
     /// The generation fails its liveness check, but stays live: hotrun has replaced it in vain, and waits for a change or a
     /// request.
     NotReplaced,

@@ -86,6 +86,8 @@ pub struct Policy {
     /// If the live generation crashes within this time after its switch, hotrun blames its artifact and rolls back. Zero:
     /// hotrun does not react to crashes.
     pub rollback_within: Duration,
+    /// How long a generation that was replaced stays as it is, so that hotrun can switch back to it. Zero: not at all.
+    pub keep: Duration,
     /// How long hotrun waits for killed processes to vanish before it exits anyway.
     pub kill_timeout: Duration,
 }
@@ -143,6 +145,7 @@ impl Default for Policy {
             stop_delay_max: Self::stop_delay_max(Mode::Overlap),
             watchdog: None,
             rollback_within: Duration::from_secs(10),
+            keep: Duration::ZERO,
             kill_timeout: Duration::from_secs(5),
         }
     }

@@ -230,8 +230,13 @@ fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
         GenNotice::Ready { took } => event("ready").with("took_ms", ms(took)),
         GenNotice::Sharing { percent } => event("sharing").with("percent", percent),
         GenNotice::Live { took } => event("live").with("took_ms", ms(took)),
-        GenNotice::Restored => event("restored"),
+        GenNotice::Restored { cause } => event("restored").with("cause", cause_name(cause)),
         GenNotice::Superseded => event("superseded"),
+        GenNotice::Kept { time } => event("kept").with("time_ms", ms(time)),
+        GenNotice::MakesRoom { available, needed } => event("makes_room")
+            .with("available_bytes", available)
+            .with("needed_bytes", needed),
+        GenNotice::KeptEnded { failure } => kept_ended(id, failure),
         GenNotice::Draining { timeout } => event("draining").with("timeout_ms", ms(timeout)),
         GenNotice::TimeoutExtended { left } => {
             event("timeout_extended").with("remaining_ms", ms(left))
@@ -261,7 +266,25 @@ fn generation_event(id: GenId, notice: GenNotice) -> JsonEvent {
 }
 
 fn failed(id: GenId, failure: GenFailure, live: Option<GenId>) -> JsonEvent {
-    let (reason, ended) = match failure {
+    let (reason, ended) = reason(failure);
+    let event = JsonEvent::of(id, "failed")
+        .with("reason", reason)
+        .with("text", failure.to_string())
+        .with("live", live.map(|id| id.0));
+    with_end(event, ended)
+}
+
+fn kept_ended(id: GenId, failure: GenFailure) -> JsonEvent {
+    let (reason, ended) = reason(failure);
+    let event = JsonEvent::of(id, "kept_ended")
+        .with("reason", reason)
+        .with("text", failure.to_string());
+    with_end(event, ended)
+}
+
+/// The name of a failure, and how the program ended if that is part of it.
+const fn reason(failure: GenFailure) -> (&'static str, Option<Ended>) {
+    match failure {
         GenFailure::Build => ("build", None),
         GenFailure::Start => ("start", None),
         GenFailure::ExitedEarly(ended) => ("exited_early", Some(ended)),
@@ -271,11 +294,10 @@ fn failed(id: GenId, failure: GenFailure, live: Option<GenId>) -> JsonEvent {
         GenFailure::ShareCheck => ("share_check", None),
         GenFailure::Crashed(ended) => ("crashed", Some(ended)),
         GenFailure::Vanished => ("vanished", None),
-    };
-    let event = JsonEvent::of(id, "failed")
-        .with("reason", reason)
-        .with("text", failure.to_string())
-        .with("live", live.map(|id| id.0));
+    }
+}
+
+fn with_end(event: JsonEvent, ended: Option<Ended>) -> JsonEvent {
     match ended {
         Some(Ended::Code(code)) => event.with("exit_code", code),
         Some(Ended::Signal(number)) => event.with("signal", number),

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::Level::{self, Detail, Error, Info, Success, Warning};
 use super::model::{Model, ShownGeneration};
-use super::{Human, Report};
+use super::{Bytes, Human, Report};
 use crate::reload::{Cause, GenFailure, GenId, GenNotice, Notice, Phase, Stopped};
 
 const NOTHING_TO_KILL: &str = "nothing to kill: no generation is draining";
@@ -93,7 +93,9 @@ pub(super) fn in_footer(report: &Report) -> bool {
             | GenNotice::ReloadSignalUnhandled { .. }
             | GenNotice::NotReplaced
             | GenNotice::RestartScheduled { .. }
-            | GenNotice::Restored
+            | GenNotice::KeptEnded { .. }
+            | GenNotice::MakesRoom { .. }
+            | GenNotice::Restored { .. }
             | GenNotice::StoredFds
             | GenNotice::Starting {
                 cause: Cause::RollBack
@@ -150,7 +152,12 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, S
             Some(ready) => (Success, format!("live, ready in {}", Human(ready))),
             None => (Success, "live".into()),
         },
-        GenNotice::Restored => (Detail, "is live again".into()),
+        GenNotice::Restored { cause: Cause::Undo } => (Success, "live again (undo)".into()),
+        // The message about the crash says so.
+        GenNotice::Restored { .. } => (Detail, "is live again".into()),
+        GenNotice::Kept { time } => (Info, format!("kept for {}", Human(time))),
+        GenNotice::MakesRoom { available, needed } => (Info, makes_room(available, needed)),
+        GenNotice::KeptEnded { failure } => (Info, format!("{failure} and is no longer kept")),
         GenNotice::Superseded => (Info, "stopped before it was live".into()),
         GenNotice::Draining { timeout } => {
             (Info, format!("draining, for up to {}", Human(timeout)))
@@ -158,11 +165,7 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, S
         GenNotice::TimeoutExtended { left } => {
             (Detail, format!("extended its timeout to {}", Human(left)))
         }
-        GenNotice::StoredFds => {
-            let text =
-                "stores descriptors: from now on each generation stops before the next one starts";
-            (Info, text.into())
-        }
+        GenNotice::StoredFds => (Info, STORES_FDS.into()),
         GenNotice::Aborting { after } => (Error, aborting(after)),
         GenNotice::Killing { after, .. } => {
             let text = format!("still running after {}, killing it", Human(after));
@@ -184,6 +187,16 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> (Level, S
 
 fn sharing(percent: u8) -> String {
     format!("gets {percent}% of new connections")
+}
+
+const STORES_FDS: &str =
+    "stores descriptors: from now on each generation stops before the next one starts";
+
+fn makes_room(available: u64, needed: u64) -> String {
+    let (available, needed) = (Bytes(available), Bytes(needed));
+    format!(
+        "makes room: the next generation may need {needed} of memory, but only {available} are available"
+    )
 }
 
 /// The name of a signal, such as `SIGHUP`.
@@ -221,7 +234,7 @@ fn nothing_to_undo(model: &Model) -> &'static str {
     let is_next = |(id, known): (&GenId, &ShownGeneration)| match known.phase {
         Phase::Building => model.building.as_ref().is_none_or(|build| build.id != *id),
         Phase::Starting | Phase::Ready | Phase::Sharing => true,
-        Phase::Live | Phase::Draining | Phase::Gone => false,
+        Phase::Live | Phase::Kept | Phase::Draining | Phase::Gone => false,
     };
     match model.generations.iter().any(is_next) {
         true => "cannot undo while a generation is starting",

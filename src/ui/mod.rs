@@ -32,7 +32,7 @@ pub use report::{Level, OutputStream, Report, UiCommand};
 pub use stdio::{Handles, print, print_error, supports_color, supports_live};
 pub use terminal_guard::{TerminalGuard, panic_for_test, restore_permanently, restore_terminal};
 pub use terminal_input::{TerminalEvent, TerminalInput};
-pub use text::{Human, path};
+pub use text::{Bytes, Human, path};
 
 use interleaver::Interleaver;
 use json::Json;

@@ -208,14 +208,12 @@ impl Model {
                 self.update(id, |generation| generation.share = Some(percent));
             }
             GenNotice::Live { .. } => self.went_live(id, now),
-            GenNotice::Restored => {
-                let generation = self.enter(id, Phase::Live, now);
-                // The program has been running the whole time.
-                generation.since = generation.live_since.unwrap_or(now);
-                generation.drain = None;
-                self.use_addresses(id);
-                self.undoable = false;
+            GenNotice::Restored { cause } => self.restored(id, cause, now),
+            GenNotice::Kept { time } => {
+                let generation = self.enter(id, Phase::Kept, now);
+                generation.drain = Some(time);
             }
+            GenNotice::KeptEnded { .. } => self.enter(id, Phase::Draining, now).failed = true,
             GenNotice::Draining { timeout } => {
                 self.enter(id, Phase::Draining, now).drain = Some(timeout);
             }
@@ -233,6 +231,7 @@ impl Model {
             | GenNotice::ReloadSignalUnhandled { .. }
             | GenNotice::StoredFds
             | GenNotice::NotReplaced
+            | GenNotice::MakesRoom { .. }
             | GenNotice::RestartScheduled { .. }
             | GenNotice::Aborting { .. } => {}
         }
@@ -288,6 +287,35 @@ impl Model {
         self.rolled_back |= self.cause == Some(Cause::RollBack);
         self.undoable &= !self.rolled_back;
         self.start_problem.take_if(|_| !self.rolled_back);
+    }
+
+    fn restored(&mut self, id: GenId, cause: Cause, now: Duration) {
+        let generation = self.enter(id, Phase::Live, now);
+        // The program has been running the whole time.
+        generation.since = generation.live_since.unwrap_or(now);
+        generation.drain = None;
+        self.use_addresses(id);
+        if cause == Cause::Undo {
+            self.begin(cause);
+            self.last = LastResult {
+                restored: true,
+                ..LastResult::default()
+            };
+            (self.start_problem, self.rolled_back) = (None, false);
+        } else {
+            self.undoable = false;
+        }
+    }
+
+    /// Whether undoing would do something, as far as that is known.
+    pub(super) fn may_undo(&self) -> bool {
+        self.undoable || self.has_kept()
+    }
+
+    /// Whether a generation is kept.
+    pub(super) fn has_kept(&self) -> bool {
+        let mut all = self.generations.values();
+        all.any(|generation| generation.phase == Phase::Kept)
     }
 
     /// Records that a build or a start begins.

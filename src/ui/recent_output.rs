@@ -65,7 +65,7 @@ impl RecentOutput {
     }
 
     fn note(&mut self, id: GenId, notice: GenNotice) {
-        if matches!(notice, GenNotice::Live { .. } | GenNotice::Restored) {
+        if matches!(notice, GenNotice::Live { .. } | GenNotice::Restored { .. }) {
             self.live = Some(id);
         }
         let builds = matches!(notice, GenNotice::Building { .. });
@@ -264,7 +264,12 @@ mod tests {
             Report::Notice(Notice::Generation(id, GenNotice::Live { took }))
         };
         let mut reports = vec![live(ID), printed(ID, "panicked"), live(GenId(ID.0 + 1))];
-        reports.push(Report::Notice(Notice::Generation(ID, GenNotice::Restored)));
+        reports.push(Report::Notice(Notice::Generation(
+            ID,
+            GenNotice::Restored {
+                cause: Cause::Crash,
+            },
+        )));
         reports.extend((2..12).map(|number| printed(GenId(number), "x")));
         assert_eq!(recorded(&reports).explain(ID, CRASH), ["panicked"]);
     }

@@ -29,6 +29,19 @@ impl fmt::Display for Human {
     }
 }
 
+/// Displays a number of bytes as `512 MiB` or `4.2 GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 >> 20 {
+            mebibytes @ 0..1024 => write!(f, "{mebibytes} MiB"),
+            mebibytes => write!(f, "{:.1} GiB", mebibytes as f64 / 1024.0),
+        }
+    }
+}
+
 /// Removes control sequences and control characters, except newlines and tabs. If a line was overwritten, keeps only what
 /// was written last.
 pub(super) fn text(text: &str) -> String {

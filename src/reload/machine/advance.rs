@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::generation::{GenState, Generation};
-use super::state::{Building, Queued};
+use super::state::{Building, Queued, Room};
 use super::{Machine, Turn};
 use crate::reload::{
     Action, ArtifactId, Cause, Effect, GenEffect, GenNotice, Mode, Notice, Time, WhenBusy,
@@ -131,6 +131,10 @@ impl Machine {
         if self.candidate().is_some() {
             return;
         }
+        let kept = self.kept().and_then(|id| self.find(id));
+        if let Some(kept) = kept.filter(|kept| !self.may_start_beside(kept)) {
+            self.retire(kept.id, turn);
+        }
         let live = self.live_generation();
         let in_the_way = live.filter(|live| !self.may_start_beside(live));
         if let Some(id) = in_the_way.map(|live| live.id) {
@@ -144,16 +148,21 @@ impl Machine {
         {
             return;
         }
+        if !self.has_room(turn) {
+            return;
+        }
         self.queued = None;
         let Queued {
             id,
             cause,
             artifact,
+            ..
         } = queued;
         let older = cause.rolls_back() || self.artifacts.newest != Some(artifact);
         let mut new = Generation::start(id, artifact, turn.now, &self.policy);
         new.rolled_back = older;
         new.may_share = cause.shares() && !self.policy.share.is_empty();
+        new.undoes = cause == Cause::Undo;
         self.generations.push(new);
         self.recovery.starts += u8::from(cause.is_failure());
         turn.notice(id, GenNotice::Starting { cause });
@@ -186,12 +195,13 @@ impl Machine {
             id: self.new_id(),
             cause,
             artifact,
+            room: Room::Unknown,
         });
     }
 
     /// Whether another generation may be started beside this one. Not if generations store descriptors: the next one must
     /// inherit them all, and this one may still store some when it ends.
-    fn may_start_beside(&self, known: &Generation) -> bool {
+    pub(super) fn may_start_beside(&self, known: &Generation) -> bool {
         !self.stores_fds
             && match self.policy.mode {
                 Mode::Overlap => true,

@@ -1,6 +1,6 @@
 //! What follows from the result of a build.
 
-use super::state::{Building, Queued};
+use super::state::{Building, Queued, Room};
 use super::{Machine, Turn};
 use crate::reload::{Action, ArtifactId, BuildOutcome, GenFailure, GenId, GenNotice};
 
@@ -65,6 +65,7 @@ impl Machine {
             id,
             cause,
             artifact,
+            room: Room::Unknown,
         };
         if let Some(older) = self.queued.replace(queued) {
             turn.notice(older.id, GenNotice::Outdated);

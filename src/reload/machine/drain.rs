@@ -8,6 +8,9 @@ const RESPONSE_PAUSE: Duration = Duration::from_secs(5);
 /// The progress of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Progress {
+    /// The generation gets no new connections, but otherwise stays as it is, so that it can go live again at once
+    /// (`--keep`). The drain proper has not begun.
+    Kept,
     /// The generation gets no new connections, but is still accepting those in its queues.
     Quiescing,
     /// The stop signal may make the program cut off the requests in progress, so they are answered first.
@@ -39,6 +42,7 @@ impl Drain {
     /// A drain that starts with this progress.
     pub(super) fn begin(now: Time, policy: &Policy, progress: Progress) -> Self {
         let delay = match progress {
+            Progress::Kept => policy.keep,
             Progress::Quiescing => policy.stop_delay_max,
             Progress::AwaitingIdle | Progress::Quitting | Progress::Stopped | Progress::Killed => {
                 Duration::ZERO
@@ -56,7 +60,7 @@ impl Drain {
     /// When the drain moves to its next step even if no event arrives.
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.progress {
-            Progress::Quiescing | Progress::AwaitingIdle | Progress::Quitting => {
+            Progress::Kept | Progress::Quiescing | Progress::AwaitingIdle | Progress::Quitting => {
                 Some(self.wait_until.min(self.until))
             }
             Progress::Stopped => Some(self.until),
@@ -70,6 +74,8 @@ impl Drain {
             return &[];
         }
         match self.progress {
+            // The machine has already freed it.
+            Progress::Kept => &[],
             Progress::Quiescing if now < self.until => self.quiescent(live, now, policy),
             Progress::AwaitingIdle | Progress::Quitting if now < self.until => self.stop(),
             // The program has not been asked to stop yet. It does not seem to handle the signal, but may do so anyway (Go's
@@ -132,6 +138,7 @@ impl Drain {
         self.until = self.until.min(now.plus(policy.stop_timeout));
         let longest = now.plus(policy.longest_wait_on_quit());
         match self.progress {
+            Progress::Kept => (self.since, self.progress) = (now, Progress::AwaitingIdle),
             Progress::Quiescing => self.progress = Progress::AwaitingIdle,
             Progress::Quitting => {}
             Progress::AwaitingIdle | Progress::Stopped | Progress::Killed => {
@@ -146,7 +153,9 @@ impl Drain {
     /// Handles the end of the first process, after which there is nothing to wait for.
     pub(super) fn exited(&mut self) -> Effects {
         match self.progress {
-            Progress::Quiescing | Progress::AwaitingIdle | Progress::Quitting => self.stop(),
+            Progress::Kept | Progress::Quiescing | Progress::AwaitingIdle | Progress::Quitting => {
+                self.stop()
+            }
             Progress::Stopped | Progress::Killed => &[],
         }
     }
@@ -170,14 +179,15 @@ impl Drain {
     /// its connections are not forwarded yet.
     pub(super) const fn may_stay(&self) -> bool {
         match self.progress {
-            Progress::Quiescing | Progress::AwaitingIdle => true,
+            Progress::Kept | Progress::Quiescing | Progress::AwaitingIdle => true,
             Progress::Quitting | Progress::Stopped | Progress::Killed => false,
         }
     }
 
-    /// Grants more time, unless the program was killed. Returns whether the limit moved.
+    /// Grants more time to end, unless the program was killed or need not end yet. Returns whether the limit moved.
     pub(super) fn extend(&mut self, until: Time) -> bool {
-        let later = self.progress != Progress::Killed && until > self.until;
+        let ends = !matches!(self.progress, Progress::Kept | Progress::Killed);
+        let later = ends && until > self.until;
         if later {
             self.until = until;
         }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::drain::Drain;
+use super::drain::{Drain, Progress};
 use crate::reload::{ArtifactId, GenId, Phase, Policy, Time};
 
 /// The state of a started generation.
@@ -29,6 +29,10 @@ pub(super) struct Generation {
     pub(super) id: GenId,
     /// The artifact that the generation was started from.
     pub(super) artifact: ArtifactId,
+    /// Whether the user has undone the generation that this one replaces, which therefore is not kept.
+    pub(super) undoes: bool,
+    /// Whether the generation has been live before.
+    pub(super) was_live: bool,
     /// Whether hotrun rolled back to this generation's artifact, or the artifact is older than the last successful
     /// build.
     pub(super) rolled_back: bool,
@@ -56,6 +60,8 @@ impl Generation {
         Self {
             id,
             artifact,
+            undoes: false,
+            was_live: false,
             rolled_back: false,
             state: GenState::Starting {
                 since: now,
@@ -83,6 +89,10 @@ impl Generation {
             GenState::Ready { .. } => Phase::Ready,
             GenState::Sharing(_) => Phase::Sharing,
             GenState::Live => Phase::Live,
+            GenState::Draining(Drain {
+                progress: Progress::Kept,
+                ..
+            }) => Phase::Kept,
             GenState::Draining(_) => Phase::Draining,
         }
     }
@@ -95,8 +105,14 @@ impl Generation {
         )
     }
 
-    pub(super) fn is_draining(&self) -> bool {
-        self.phase() == Phase::Draining
+    /// Whether the generation is draining, or is kept until it drains.
+    pub(super) const fn is_draining(&self) -> bool {
+        matches!(self.state, GenState::Draining(_))
+    }
+
+    /// Whether the generation stays as it is for a while, because it may go live again.
+    pub(super) fn is_kept(&self) -> bool {
+        self.phase() == Phase::Kept
     }
 
     pub(super) const fn drain_mut(&mut self) -> Option<&mut Drain> {

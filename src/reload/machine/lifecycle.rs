@@ -3,7 +3,7 @@
 use super::generation::{GenState, Generation, SignalSet};
 use super::state::Recovery;
 use super::{Machine, Turn};
-use crate::reload::{Ended, GenEffect, GenFailure, GenId, GenNotice, Phase};
+use crate::reload::{Cause, Ended, GenEffect, GenFailure, GenId, GenNotice, Phase};
 
 impl Machine {
     pub(super) fn ready(&mut self, id: GenId, turn: &mut Turn) {
@@ -34,7 +34,7 @@ impl Machine {
         }
     }
 
-    /// Makes a ready generation live, and starts draining the one that was live before.
+    /// Makes a ready generation live, and keeps or drains the one that was live before.
     pub(super) fn switched(&mut self, id: GenId, turn: &mut Turn) {
         let (old, newer) = (self.live(), self.is_newest_queued());
         let Some(known) = self.find_mut(id) else {
@@ -44,7 +44,13 @@ impl Machine {
             return self.restored(id, true, turn);
         };
         let took = turn.now.since(at);
-        turn.notice(id, GenNotice::Live { took });
+        turn.notice(
+            id,
+            match std::mem::replace(&mut known.was_live, true) {
+                false => GenNotice::Live { took },
+                true => GenNotice::Restored { cause: Cause::Undo },
+            },
+        );
         known.state = GenState::Live;
         let owed = std::mem::take(&mut known.owed);
         let known = *known;
@@ -63,7 +69,7 @@ impl Machine {
             if let Some(old) = self.find_mut(old) {
                 old.owed = SignalSet::default();
             }
-            self.retire(old, turn);
+            self.keep_or_retire(old, known.undoes, turn);
         }
         for signal in owed.numbers() {
             turn.effect(id, GenEffect::SendReloadSignal { signal });
@@ -92,7 +98,8 @@ impl Machine {
     /// Handles the end of the first process. If it exited with status 0 and other processes of its tree are still running,
     /// the program has daemonized, and the generation continues.
     pub(super) fn exited(&mut self, id: GenId, ended: Ended, survivors: bool, turn: &mut Turn) {
-        if self.phase(id) == Phase::Draining {
+        if self.find(id).is_some_and(Generation::is_draining) {
+            self.kept_ended(id, GenFailure::Crashed(ended), turn);
             self.with_drain(id, turn, |drain, _| drain.exited());
         } else if !(survivors && ended.success()) {
             self.ended(id, Some(ended), survivors, turn);
@@ -101,6 +108,7 @@ impl Machine {
 
     pub(super) fn gone(&mut self, id: GenId, in_use: Option<u32>, turn: &mut Turn) {
         self.ended(id, None, false, turn);
+        self.kept_ended(id, GenFailure::Vanished, turn);
         self.release(id, in_use, turn);
     }
 
@@ -118,7 +126,7 @@ impl Machine {
                 self.candidate_failed(id, failure, turn);
             }
             Phase::Live => self.live_ended(id, ended, survivors, turn),
-            Phase::Building | Phase::Draining | Phase::Gone => {}
+            Phase::Building | Phase::Kept | Phase::Draining | Phase::Gone => {}
         }
     }
 

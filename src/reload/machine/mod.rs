@@ -5,6 +5,7 @@ mod drain;
 mod fresh;
 mod generation;
 mod lifecycle;
+mod memory;
 mod notify;
 mod own_paths;
 mod quit;
@@ -68,6 +69,9 @@ impl Machine {
             Event::Changed(action) => self.changed(action),
             Event::ConfigChanged { signal } => self.config_changed(signal, &mut turn),
             Event::Requested(request) => self.requested(request, &mut turn),
+            Event::MemoryMeasured { available, needed } => {
+                self.memory_measured(available, needed, &mut turn);
+            }
             Event::Generation(id, event) => match event {
                 GenEvent::BuildEnded(outcome) => self.build_ended(id, outcome, &mut turn),
                 GenEvent::ReportsWrites => self.reports_writes(id),
@@ -112,6 +116,7 @@ impl Machine {
 
     fn tick(&mut self, live: bool, turn: &mut Turn) {
         let now = turn.now;
+        self.keep_timeout(turn);
         self.ready_timeout(turn);
         self.watchdogs(turn);
         self.share_on_time(turn);
@@ -139,7 +144,10 @@ impl Machine {
             Request::KillDraining if !self.generations.iter().any(Generation::is_draining) => {
                 turn.reaction.notices.push(Notice::NothingToKill);
             }
-            Request::KillDraining => self.kill_draining(turn),
+            Request::KillDraining => match self.kept() {
+                Some(id) => self.retire(id, turn),
+                None => self.kill_draining(turn),
+            },
             Request::Quit => self.begin_quit(turn),
             Request::QuitNow => self.quit_now(turn),
         }

@@ -55,18 +55,21 @@ impl Machine {
         });
         self.recovery.restoring = None;
         self.take_all(turn);
-        let restoring = crashed && soon && self.restore(turn);
+        let may_restore = soon || self.kept().is_some();
+        let restoring = crashed && may_restore && self.restore(turn);
         self.forward_and_kill(id, survivors, turn);
         if !restoring {
             self.failed(id, failure, turn);
         }
     }
 
-    /// Tries to make the previous generation live again, so that no client has to wait. It must be draining, and must not
-    /// have been asked to stop. If this returns true, the crash is reported once the result of the switch is known.
+    /// Tries to make the kept generation or, if there is none, the previous one live again, so that no client has to wait.
+    /// It must be draining, and must not have been asked to stop. If this returns true, the crash is reported once the
+    /// result of the switch is known.
     fn restore(&mut self, turn: &mut Turn) -> bool {
         let newer = self.is_newest_queued();
-        let before = self.recovery.before.filter(|_| !self.is_switching());
+        let before = self.kept().or(self.recovery.before);
+        let before = before.filter(|_| !self.is_switching());
         let before = before.and_then(|id| self.find_mut(id));
         let may_stay = |known: &&mut Generation| matches!(known.state, GenState::Draining(drain) if drain.may_stay());
         let Some(known) = before.filter(|known| may_stay(known) && !known.watchdog.fired) else {
@@ -115,7 +118,21 @@ impl Machine {
         }
         self.failed(crash.id, crash.failure, turn);
         if lives && done {
-            turn.notice(id, GenNotice::Restored);
+            let cause = Cause::Crash;
+            turn.notice(id, GenNotice::Restored { cause });
+        }
+    }
+
+    /// Switches to the kept generation, because the user has undone its successor. It is a candidate again until the
+    /// result of the switch is known.
+    pub(super) fn switch_back(&mut self, id: GenId, turn: &mut Turn) {
+        let now = turn.now;
+        self.must_start = false;
+        if let Some(known) = self.find_mut(id) {
+            known.state = GenState::Ready { at: now };
+            known.watchdog.restart(now);
+            (known.rolled_back, known.undoes) = (true, true);
+            turn.effect(id, GenEffect::Switch);
         }
     }
 

@@ -33,7 +33,7 @@ impl Machine {
         }
         let before = self.recovery.before;
         for known in &mut self.generations {
-            if known.is_candidate() || before == Some(known.id) {
+            if known.is_candidate() || known.is_kept() || before == Some(known.id) {
                 known.owed.add(signal);
             }
         }
@@ -93,8 +93,8 @@ impl Machine {
         }
     }
 
-    /// Cancels the reload in progress. If there is none, or no generation would then be live, rolls back to the artifact
-    /// that was live before, unless another generation is about to be started.
+    /// Cancels the reload in progress. If there is none, or no generation would then be live, switches back to the kept
+    /// generation or rolls back to the artifact that was live before, unless another generation is about to be started.
     pub(super) fn undo(&mut self, turn: &mut Turn) {
         if let Some(live) = self
             .live()
@@ -103,18 +103,20 @@ impl Machine {
             return self.cancel_reload(live, turn);
         }
         let idle = self.queued.is_none() && self.candidate().is_none();
+        let kept = self.kept().filter(|_| idle);
         let previous = self.artifacts.previous.filter(|artifact| {
             // The previous artifact may already be live again because its successor crashed.
             let other = self.artifacts.live != Some(*artifact);
             idle && other && self.artifacts.kept.contains(artifact)
         });
-        let Some(artifact) = previous else {
-            return turn.reaction.notices.push(Notice::NothingToUndo);
-        };
+        match (kept, previous) {
+            (Some(id), _) => self.switch_back(id, turn),
+            (None, Some(artifact)) => self.queue(artifact, Cause::Undo),
+            (None, None) => return turn.reaction.notices.push(Notice::NothingToUndo),
+        }
         self.recovery.starts = 0;
         // The undo also serves as the pending restart, and replaces the build.
         self.pending = None;
-        self.queue(artifact, Cause::Undo);
         self.cancel_build(turn);
     }
 

@@ -73,6 +73,18 @@ pub(super) struct Queued {
     pub(super) id: GenId,
     pub(super) cause: Cause,
     pub(super) artifact: ArtifactId,
+    pub(super) room: Room,
+}
+
+/// Whether there is enough memory for a queued generation. Matters only while another one is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Room {
+    Unknown,
+    /// The memory is being measured.
+    Measuring,
+    Known,
+    /// There was too little, so the start waits until this generation, which was kept, is gone.
+    AfterEndOf(GenId),
 }
 
 /// Changes that are held back while hotrun is paused.
@@ -100,7 +112,8 @@ pub(super) struct Recovery {
     /// The artifact that was live before the live one, even if it crashed. If both are the same, the artifact is not to
     /// blame for a crash.
     pub(super) replaced: Option<ArtifactId>,
-    /// The generation that was live before the live one. It may go live again while it is draining.
+    /// The generation that was live before the live one. It may go live again while it is draining. So may a generation
+    /// that is kept, even if it is an older one.
     pub(super) before: Option<GenId>,
     pub(super) crash: Option<Crash>,
     /// The generation that hotrun is trying to make live again because its successor crashed. The switch may still be
@@ -244,7 +257,10 @@ impl Machine {
         let queued = self.queued.map(|queued| queued.artifact);
         let candidate = self.candidate().map(|candidate| candidate.artifact);
         let before = self.recovery.before.and_then(|id| self.artifact(id));
-        let all = [newest, live, previous, queued, candidate, before, crashed];
+        let kept = self.kept().and_then(|id| self.artifact(id));
+        let all = [
+            newest, live, previous, queued, candidate, before, kept, crashed,
+        ];
         all.into_iter().flatten()
     }
 
@@ -265,6 +281,13 @@ impl Machine {
     pub(super) fn live_generation(&self) -> Option<&Generation> {
         let mut known = self.generations.iter();
         known.find(|known| known.state == GenState::Live)
+    }
+
+    /// The generation that is kept, because it may go live again.
+    pub(super) fn kept(&self) -> Option<GenId> {
+        let mut generations = self.generations.iter();
+        let kept = generations.find(|known| known.is_kept());
+        kept.map(|known| known.id)
     }
 
     /// The generation that was started and has not gone live yet.

@@ -2,6 +2,7 @@
 //!
 //! | function | when | the program | its connections |
 //! | --- | --- | --- | --- |
+//! | `keep` | was live; another one is live | is retired later | it keeps them |
 //! | `retire` | was live; another one is live or needs its place | gets the stop signal later | it finishes them |
 //! | `stop_candidate` | was never live; failed, or is replaced | gets the stop signal now | are forwarded |
 //! | `stop_candidate` | had a share; failed, or is replaced | gets the stop signal later | it finishes them |
@@ -18,7 +19,7 @@
 use super::drain::{Drain, Effects, Progress};
 use super::generation::{GenState, Generation};
 use super::{Machine, Turn};
-use crate::reload::{Effect, GenEffect, GenId, GenNotice, Policy, Stopped};
+use crate::reload::{Effect, GenEffect, GenFailure, GenId, GenNotice, Policy, Stopped};
 
 impl Machine {
     /// Starts draining a generation that gets no more new connections.
@@ -27,6 +28,42 @@ impl Machine {
         let timeout = self.policy.stop_timeout;
         turn.notice(id, GenNotice::Draining { timeout });
         turn.effect(id, GenEffect::AwaitQuiescent);
+    }
+
+    /// Leaves a generation as it is for a while, because it may go live again, unless there is a reason to retire it now.
+    /// `undone`: whether the user has undone it.
+    pub(super) fn keep_or_retire(&mut self, id: GenId, undone: bool, turn: &mut Turn) {
+        let time = self.policy.keep;
+        let works = |known: &Generation| !known.sick && !known.watchdog.fired;
+        let may_stay = |known| works(known) && self.may_start_beside(known);
+        if undone || time.is_zero() || !self.find(id).is_some_and(may_stay) {
+            return self.retire(id, turn);
+        }
+        // At most one is kept.
+        if let Some(older) = self.kept() {
+            self.retire(older, turn);
+        }
+        self.begin_drain(id, Progress::Kept, turn);
+        turn.notice(id, GenNotice::Kept { time });
+        turn.effect(id, GenEffect::Keep);
+    }
+
+    /// Retires the kept generation when its time is over.
+    pub(super) fn keep_timeout(&mut self, turn: &mut Turn) {
+        let kept = self.kept().and_then(|id| self.find(id));
+        if let Some(known) =
+            kept.filter(|known| known.deadline(false).is_some_and(|at| turn.now >= at))
+        {
+            self.retire(known.id, turn);
+        }
+    }
+
+    /// Handles the end of a generation that is kept, which leaves nothing to wait for.
+    pub(super) fn kept_ended(&mut self, id: GenId, failure: GenFailure, turn: &mut Turn) {
+        if self.kept() == Some(id) {
+            self.begin_drain(id, Progress::AwaitingIdle, turn);
+            turn.notice(id, GenNotice::KeptEnded { failure });
+        }
     }
 
     /// Stops a generation that was never live. If it has had a share, it finishes its connections first.

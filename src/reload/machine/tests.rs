@@ -7,7 +7,7 @@ use super::advance::LONGEST_WAIT;
 use super::artifacts::Artifacts;
 use super::drain::{Drain, Progress};
 use super::generation::{GenState, Generation, OwnPaths, Share, ShareCheck, SignalSet, Watchdog};
-use super::state::{Building, Crash, Pending, Queued, Quit, Recovery, Waiting};
+use super::state::{Building, Crash, Pending, Queued, Quit, Recovery, Room, Waiting};
 use crate::reload::{ArtifactId, Cause, GenFailure, GenId, Time};
 
 /// Shifts times so that now is always the same time, and numbers generations and artifacts from 1 without gaps.
@@ -50,20 +50,22 @@ impl Rename {
 
     fn drain(&self, drain: Drain) -> Drain {
         let waits = match drain.progress {
-            Progress::Quiescing | Progress::AwaitingIdle | Progress::Quitting => true,
+            Progress::Kept | Progress::Quiescing | Progress::AwaitingIdle | Progress::Quitting => {
+                true
+            }
             Progress::Stopped | Progress::Killed => false,
         };
-        let killed = drain.progress == Progress::Killed;
+        let limited = !matches!(drain.progress, Progress::Kept | Progress::Killed);
         let keep = |kept: bool, time| if kept { self.time(time) } else { Time::START };
         Drain {
             since: Time::START,
             wait_until: keep(waits && drain.wait_until < drain.until, drain.wait_until),
-            until: keep(!killed, drain.until),
+            until: keep(limited, drain.until),
             ..drain
         }
     }
 
-    /// `before`: whether the generation is the live one's predecessor, and may therefore go live again.
+    /// `before`: whether the generation is kept or is the live one's predecessor, and may therefore go live again.
     fn generation(&self, known: &Generation, before: bool) -> Generation {
         Generation {
             id: self.id(known.id),
@@ -71,6 +73,8 @@ impl Rename {
                 true => self.artifact(known.artifact),
                 false => ArtifactId::FIRST,
             },
+            undoes: known.undoes && known.is_candidate(),
+            was_live: false,
             rolled_back: known.rolled_back && known.is_candidate(),
             state: match known.state {
                 GenState::Starting {
@@ -200,9 +204,9 @@ impl Machine {
             (false, true) => Cause::Crash,
             (false, false) => Cause::Begin,
         };
-        let before = |id| self.recovery.before == Some(id);
+        let before = |known: &Generation| known.is_kept() || self.recovery.before == Some(known.id);
         let generations = self.generations.iter();
-        let generations = generations.map(|known| rename.generation(known, before(known.id)));
+        let generations = generations.map(|known| rename.generation(known, before(known)));
         Self {
             upcoming: rename.id(self.upcoming),
             pending: self.pending.map(|pending| Pending {
@@ -219,6 +223,10 @@ impl Machine {
                 id: rename.id(queued.id),
                 cause: cause(queued.cause),
                 artifact: rename.artifact(queued.artifact),
+                room: match queued.room {
+                    Room::AfterEndOf(id) => Room::AfterEndOf(rename.id(id)),
+                    Room::Unknown | Room::Measuring | Room::Known => queued.room,
+                },
             }),
             generations: generations.collect(),
             artifacts: rename.artifacts(&self.artifacts),

@@ -16,6 +16,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         "config-changed 1",
         "config-changed 64",
         "requested reload",
+        "memory-measured 1 2",
         "requested pause",
         "requested resume",
         "requested undo",

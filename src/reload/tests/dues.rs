@@ -15,6 +15,7 @@ impl World {
             });
         }
         self.phases_match(machine, ledger);
+        self.kept_one_serves(ledger);
         self.connections_are_steered(ledger);
         self.deadline_is_early_enough(machine, ledger);
         self.own_paths_are_restored(machine, ledger);
@@ -119,9 +120,12 @@ impl World {
             format!("the connections of {known:?} were not forwarded")
         });
         let overdue = match known.drain {
-            DrainStage::OwesQuiescent | DrainStage::OwesIdle => true,
+            DrainStage::OwesKeep | DrainStage::OwesQuiescent | DrainStage::OwesIdle => true,
             DrainStage::MayStop => !known.stopped && !known.killed,
-            DrainStage::No | DrainStage::Quiescing | DrainStage::AwaitingIdle => false,
+            DrainStage::No
+            | DrainStage::Kept
+            | DrainStage::Quiescing
+            | DrainStage::AwaitingIdle => false,
         };
         let overdue = overdue && known.finishes_first();
         ledger.check(Rule::DrainIsBounded, !overdue, || {
@@ -165,8 +169,12 @@ impl World {
         let fine = match known.drain {
             DrainStage::OwesIdle => true,
             DrainStage::Quiescing => most || self.quitting.is_some(),
+            DrainStage::Kept => self.quitting.is_some(),
             DrainStage::No => self.answers_before_quitting(known),
-            DrainStage::OwesQuiescent | DrainStage::AwaitingIdle | DrainStage::MayStop => false,
+            DrainStage::OwesKeep
+            | DrainStage::OwesQuiescent
+            | DrainStage::AwaitingIdle
+            | DrainStage::MayStop => false,
         };
         known.role = Role::Draining;
         known.drain = DrainStage::AwaitingIdle;

@@ -1,7 +1,7 @@
 //! Performs effects in the world, and checks that each of them is allowed.
 
 use super::ledger::{Ledger, Rule};
-use super::process::{DrainStage, Gen, Role, TreeState, WatchdogState};
+use super::process::{DrainStage, Gen, Role, TreeState};
 use super::world::{Build, Steering, World};
 use crate::reload::{ArtifactId, Cause, Effect, GenEffect, GenId, Time};
 
@@ -16,6 +16,7 @@ impl World {
             Effect::Hold => self.hold(ledger),
             Effect::HoldNew => self.hold_new(true, ledger),
             Effect::StopHolding => self.hold_new(false, ledger),
+            Effect::MeasureMemory => self.measure_memory(ledger),
             Effect::RespondUnavailable { .. } => self.respond(ledger),
             Effect::StopResponding => {
                 let responding = std::mem::take(&mut self.responding);
@@ -36,6 +37,7 @@ impl World {
             | GenEffect::Share { .. }
             | GenEffect::CheckShare
             | GenEffect::SendReloadSignal { .. }
+            | GenEffect::Keep
             | GenEffect::AwaitQuiescent
             | GenEffect::AwaitIdle { .. }
             | GenEffect::Forward
@@ -144,6 +146,7 @@ impl World {
         let share = self.may_share(cause);
         let mut known = Gen::starting((id, artifact), self.start_times(), true, share);
         known.again = true;
+        known.undoes = cause == Some(Cause::Undo);
         known.answers_all = self.builds.is_empty();
         self.begin(known, cause, ledger);
     }
@@ -160,7 +163,7 @@ impl World {
         ledger.check(Rule::NoLoop, own <= 2, || {
             format!("crashes alone caused {own} starts")
         });
-        let room = self.gens.iter().all(|known| self.may_overlap(known));
+        let room = self.gens.iter().all(|known| self.may_overlap(known)) && self.has_room();
         let fine = room && self.quitting.is_none() && id > self.last_start;
         ledger.check(Rule::Protocol, fine, || format!("must not start gen {id}"));
         self.last_start = id;
@@ -223,6 +226,9 @@ impl World {
                 known.signalling = true;
                 due
             }
+            GenEffect::Keep => {
+                std::mem::replace(&mut known.drain, DrainStage::Kept) == DrainStage::OwesKeep
+            }
             GenEffect::AwaitQuiescent => self.await_quiescent(&mut known),
             GenEffect::AwaitIdle { .. } => self.await_idle(&mut known),
             GenEffect::Forward => self.forward(&mut known, ledger),
@@ -241,7 +247,7 @@ impl World {
     }
 
     /// Switches to the ready generation, back to the live one if the ready one has ended, or to the draining one if
-    /// the live one has ended.
+    /// the live one has ended or the user has undone it.
     fn switch(&mut self, known: &mut Gen) -> bool {
         let id = known.id;
         match known.role {
@@ -263,7 +269,12 @@ impl World {
                 if done {
                     self.steering = Steering::To(id);
                 }
-                first && !self.switches() && self.restore(known)
+                first
+                    && !self.switches()
+                    && match self.undo && known.is_kept() {
+                        true => self.undo_to(known),
+                        false => self.restore(known),
+                    }
             }
         }
     }
@@ -277,8 +288,9 @@ impl World {
     /// Makes the previous generation live again. Allowed only if that generation has neither ended nor been asked to
     /// stop.
     fn restore(&mut self, known: &mut Gen) -> bool {
-        let nothing_is_overdue =
-            self.past.lost.is_some() && self.now < self.soon && self.quitting.is_none();
+        let in_time = self.now < self.soon || known.is_kept();
+        let nothing_is_overdue = self.past.lost.is_some() && in_time && self.quitting.is_none();
+        self.must_restore = false;
         let serves = known.is_unforwarded() && known.drain != DrainStage::MayStop;
         let fine = nothing_is_overdue && serves && self.live().is_none();
         self.soon = Time::START;
@@ -287,14 +299,17 @@ impl World {
         known.role = Role::Live;
         known.drain = DrainStage::No;
         known.sick = false;
-        if let Some(period) = self.policy.watchdog {
-            known.watch = WatchdogState::Until(self.now.plus(period));
-        }
+        self.restart_watchdog(known);
         fine
     }
 
     fn await_quiescent(&self, known: &mut Gen) -> bool {
         let fine = match known.role {
+            Role::Draining if known.is_kept() => {
+                // It is in the way of the next start.
+                known.retire(self.now, &self.policy, DrainStage::OwesQuiescent);
+                !self.may_overlap(known) && self.quitting.is_none()
+            }
             Role::Draining => known.drain == DrainStage::OwesQuiescent,
             Role::Candidate => false,
             Role::Live => {

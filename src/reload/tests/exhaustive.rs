@@ -27,6 +27,8 @@ pub(super) struct Budget {
     pub(super) checks: u8,
     /// Steps that the user takes, and checks of a share that fail.
     pub(super) shares: u8,
+    /// Undos, and requests to kill or drain what is draining or kept.
+    pub(super) requests: u8,
 }
 
 /// A state that has been reached but not expanded yet.
@@ -59,10 +61,11 @@ impl fmt::Display for ExplorationReport {
             notifications,
             checks,
             shares,
+            requests,
         } = self.budget;
         write!(
             f,
-            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs, {notifications} notifications, {checks} liveness checks, {shares} shares: {} states, {} edges, {} deep, {:.1?}",
+            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs, {notifications} notifications, {checks} liveness checks, {shares} shares, {requests} requests: {} states, {} edges, {} deep, {:.1?}",
             self.name, self.states, self.edges, self.deepest, self.took
         )
     }
@@ -234,10 +237,9 @@ impl Budget {
                 &mut left.changes
             }
             Event::ConfigChanged { .. } => &mut left.configs,
+            Event::Requested(Request::Undo | Request::KillDraining) => &mut left.requests,
             // Covered by the random walks and the traces, because these events would lead to too many states.
-            Event::Requested(
-                Request::Pause | Request::Resume | Request::Undo | Request::KillDraining,
-            ) => return None,
+            Event::Requested(Request::Pause | Request::Resume) => return None,
             // It ends the sharing, so it needs no limit.
             Event::Requested(Request::ShareAll) => match action {
                 Move::SendAndRefuse(_) => &mut left.faults,
@@ -271,6 +273,7 @@ impl Budget {
             Event::Generation(_, GenEvent::Liveness { .. }) => &mut left.checks,
             Event::Begin
             | Event::ChangesSettled
+            | Event::MemoryMeasured { .. }
             | Event::Generation(
                 _,
                 GenEvent::BuildEnded(_)
@@ -310,6 +313,8 @@ fn moves(node: &Node) -> Vec<(Move, Budget)> {
         if world.policy.builds {
             moves.push(Move::Send(Event::Changed(Action::Restart)));
         }
+        let requests = [Request::Undo, Request::KillDraining];
+        moves.extend(requests.map(|request| Move::Send(Event::Requested(request))));
         moves.extend(world.seen_or_settled().map(Move::Send));
         if world.has_sharing() {
             let requests = [Request::ShareMore, Request::ShareLess, Request::ShareAll];
@@ -335,6 +340,7 @@ fn name(policy: &Policy) -> String {
         when_busy,
         watchdog,
         rollback_within,
+        keep,
         fresh,
         share,
         ..
@@ -345,5 +351,8 @@ fn name(policy: &Policy) -> String {
         true => "",
         false => " rolling back",
     };
-    format!("{mode:?} {when_busy:?} {builds}{watchdog}{back}, fresh: {fresh:?}, share: {share:?}")
+    let keep = if keep.is_zero() { "" } else { " keeping" };
+    format!(
+        "{mode:?} {when_busy:?} {builds}{watchdog}{back}{keep}, fresh: {fresh:?}, share: {share:?}"
+    )
 }

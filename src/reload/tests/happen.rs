@@ -38,6 +38,9 @@ impl World {
             }
             // Only the machine's reaction shows whether the undo was accepted.
             Event::Requested(Request::Undo) => {}
+            Event::Requested(Request::KillDraining) if self.gens.iter().any(Gen::is_kept) => {
+                self.free(|_| true);
+            }
             Event::Requested(Request::KillDraining) => {
                 let leaving = self
                     .gens
@@ -45,6 +48,7 @@ impl World {
                     .filter(|known| known.role == Role::Draining);
                 leaving.for_each(|known| known.to_be_killed = true);
             }
+            Event::MemoryMeasured { .. } => self.measuring -= 1,
             Event::ConfigChanged { .. } if self.paused => self.held_config = true,
             Event::ConfigChanged { .. } => self.configured(),
             Event::Generation(id, GenEvent::ReloadSignalSent { handled, .. }) => {
@@ -96,6 +100,11 @@ impl World {
                 // The live generation crashed or vanished.
                 if live.is_some() && self.live().is_none() {
                     self.lose_live(id, event);
+                    self.must_restore = self.past.lost.is_some()
+                        && self.gens.iter().any(Gen::is_kept)
+                        && self.switching.is_none()
+                        && !self.has_sharing()
+                        && self.quitting.is_none();
                     self.lost = self.find(id).map(|known| (id, known.answers_all));
                 }
                 let lost = |(id, _): &(GenId, bool)| {
@@ -138,6 +147,7 @@ impl World {
             }
             Event::Tick => {
                 let (now, watchdog) = (self.now, self.policy.watchdog);
+                self.free(|known| now >= known.until);
                 let due = |known: &&mut Gen| known.moved && now >= known.until;
                 for known in self.gens.iter_mut().filter(due) {
                     if known.role == Role::Candidate && !known.ready && !known.is_aborted() {
@@ -187,6 +197,7 @@ impl World {
             known.signal_by = Some(known.signal_by.map_or(signal, |by| by.min(signal)));
             known.until = match known.role {
                 Role::Candidate | Role::Live => kill,
+                Role::Draining if known.is_kept() => kill,
                 Role::Draining => known.until.min(kill),
             };
         }
@@ -236,9 +247,15 @@ impl World {
         }
         self.serves(id);
         self.unrestored = false;
+        let keeps = self.keeps_live(id);
+        if keeps {
+            self.free(|_| true);
+        }
         for known in &mut self.gens {
             if known.id == id && known.role == Role::Candidate {
                 known.role = Role::Live;
+            } else if known.role == Role::Live && keeps {
+                known.keep(now, &policy);
             } else if known.role == Role::Live {
                 known.retire(now, &policy, DrainStage::OwesQuiescent);
             }

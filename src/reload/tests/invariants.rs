@@ -37,6 +37,7 @@ fn policies(size: Size) -> Vec<(Policy, Budget)> {
                     stop_delay_max: 2 * UNIT,
                     watchdog: None,
                     rollback_within: Duration::ZERO,
+                    keep: Duration::ZERO,
                     kill_timeout: UNIT,
                 };
                 for budget in budgets(mode, size) {
@@ -53,6 +54,9 @@ fn policies(size: Size) -> Vec<(Policy, Budget)> {
                 if mode == Mode::Overlap && !builds {
                     all.push(shares(&policy, size));
                 }
+                if when_busy == WhenBusy::Cancel && !builds && mode == Mode::Overlap {
+                    all.extend(keeping(&policy, size));
+                }
             }
         }
     }
@@ -68,6 +72,7 @@ const fn budget(changes: u8, quits: u8, faults: u8, configs: u8) -> Budget {
         notifications: 0,
         checks: 0,
         shares: 0,
+        requests: 0,
     }
 }
 
@@ -138,6 +143,41 @@ fn unhealthy(mode: Mode, size: Size) -> Budget {
         checks: 1,
         ..budget(changes, 0, 0, 0)
     }
+}
+
+/// Policies under which the old generation is kept, with and without a reaction to crashes. The second budget is for
+/// descriptors that the programs store, after which no generation may be kept.
+fn keeping(policy: &Policy, size: Size) -> [(Policy, Budget); 3] {
+    let full = u8::from(size == Size::Full);
+    let keeping = Policy {
+        keep: UNIT,
+        ready_timeout: UNIT,
+        stop_timeout: UNIT,
+        stop_delay_max: UNIT,
+        ..policy.clone()
+    };
+    let rollback_within = UNIT;
+    let rolling_back = Policy {
+        rollback_within,
+        ..keeping.clone()
+    };
+    let requests = Budget {
+        requests: 1,
+        ..budget(1, 0, full, 0)
+    };
+    let crashes = Budget {
+        requests: full,
+        ..requests
+    };
+    let stores = Budget {
+        notifications: 1,
+        ..budget(1, 0, 0, 0)
+    };
+    [
+        (rolling_back, crashes),
+        (keeping.clone(), requests),
+        (keeping, stores),
+    ]
 }
 
 /// Policies under which new connections wait for the next generation, and changes are seen before they are reported.

@@ -10,6 +10,7 @@ mod exhaustive;
 mod fresh;
 mod happen;
 mod invariants;
+mod kept;
 mod ledger;
 mod next_events;
 mod notices;

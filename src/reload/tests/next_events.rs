@@ -28,6 +28,7 @@ impl World {
             events.extend(newest.map(|like| ended(BuildOutcome::Unchanged { like })));
         }
         events.extend(self.switching.map(Self::switch_report));
+        events.extend(self.measured());
         for known in &self.gens {
             known.reports(self.policy.mode == Mode::Auto, &mut events);
         }
@@ -69,6 +70,9 @@ impl World {
         if self.new.seen {
             return Some(Event::ChangesSettled);
         }
+        if let Some(measured) = self.measured().next() {
+            return Some(measured);
+        }
         if let Some(&Build { id, cancelled, .. }) = self.builds.first() {
             let outcome = match cancelled {
                 true => BuildOutcome::Cancelled,
@@ -96,6 +100,8 @@ impl World {
         // An unknown generation represents all generations that are gone.
         ids.push(GenId(0));
         let all = ids.iter().flat_map(|id| all_about(*id));
+        let (available, needed) = (1, 2);
+        let all = all.chain([Event::MemoryMeasured { available, needed }]);
         all.filter(|event| !expected.contains(event) && !self.is_false(*event))
             .collect()
     }
@@ -138,6 +144,7 @@ impl World {
             | Event::Changed(_)
             | Event::ConfigChanged { .. }
             | Event::Requested(_)
+            | Event::MemoryMeasured { .. }
             | Event::Generation(
                 _,
                 GenEvent::Ready

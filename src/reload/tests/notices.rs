@@ -46,7 +46,7 @@ impl World {
                     format!("gen {live} is not live")
                 });
             }
-            Notice::Generation(id, GenNotice::Restored) => {
+            Notice::Generation(id, GenNotice::Restored { .. }) => {
                 let live = self.live();
                 let fine = live == Some(*id);
                 ledger.check(Rule::Protocol, fine, || {
@@ -56,6 +56,9 @@ impl World {
             Notice::Generation(id, GenNotice::Unchanged { like }) => {
                 self.unchanged(*id, *like, ledger);
             }
+            Notice::Generation(id, GenNotice::MakesRoom { .. }) => self.makes_room(*id, ledger),
+            // The start that needed the room is cancelled.
+            Notice::Generation(_, GenNotice::Outdated) => self.makes_room = None,
             Notice::Generation(_, GenNotice::Starting { cause }) => {
                 self.past.starting = Some(*cause);
             }
@@ -66,10 +69,11 @@ impl World {
                 | GenNotice::ReloadSignalUnhandled { .. }
                 | GenNotice::BuildCancelled
                 | GenNotice::Built { .. }
-                | GenNotice::Outdated
                 | GenNotice::Ready { .. }
                 | GenNotice::Sharing { .. }
                 | GenNotice::Live { .. }
+                | GenNotice::Kept { .. }
+                | GenNotice::KeptEnded { .. }
                 | GenNotice::Draining { .. }
                 | GenNotice::TimeoutExtended { .. }
                 | GenNotice::StoredFds
@@ -139,6 +143,7 @@ impl World {
                     | GenEvent::Watchdog(_),
                 )
                 | Event::Requested(_)
+                | Event::MemoryMeasured { .. }
                 | Event::Tick => false,
             };
         if own {
@@ -199,6 +204,7 @@ impl World {
                 Role::Candidate if known.ready => Phase::Ready,
                 Role::Candidate => Phase::Starting,
                 Role::Live => Phase::Live,
+                Role::Draining if known.is_kept() => Phase::Kept,
                 Role::Draining => Phase::Draining,
             };
             ledger.check(Rule::Protocol, machine.phase(known.id) == phase, || {
@@ -260,7 +266,8 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         Effect::Generation(id, GenEffect::AwaitQuiescent) => *id == live && beside,
         Effect::Generation(
             id,
-            GenEffect::AwaitIdle { .. }
+            GenEffect::Keep
+            | GenEffect::AwaitIdle { .. }
             | GenEffect::Forward
             | GenEffect::Stop
             | GenEffect::Abort
@@ -284,6 +291,7 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         | Effect::StopHolding
         | Effect::RespondUnavailable { .. }
         | Effect::StopResponding
+        | Effect::MeasureMemory
         | Effect::Finish { .. } => false,
     }
 }

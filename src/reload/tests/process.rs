@@ -32,6 +32,9 @@ pub(super) enum TreeState {
 pub(super) enum DrainStage {
     /// There is no drain to follow: the generation was never live, is live, or has its connections forwarded.
     No,
+    OwesKeep,
+    /// The generation stays as it is for a while.
+    Kept,
     OwesQuiescent,
     Quiescing,
     OwesIdle,
@@ -105,6 +108,8 @@ pub(super) struct Gen {
     pub(super) answers_all: bool,
     /// Whether the generation was started from an earlier artifact.
     pub(super) again: bool,
+    /// Whether the user has undone the generation that this one replaces.
+    pub(super) undoes: bool,
 }
 
 impl Gen {
@@ -144,6 +149,7 @@ impl Gen {
             newest,
             answers_all: true,
             again: false,
+            undoes: false,
         }
     }
 
@@ -165,7 +171,7 @@ impl Gen {
         let bounded = match self.role {
             Role::Candidate => !self.ready,
             Role::Live => false,
-            Role::Draining => !self.killed,
+            Role::Draining => !self.killed && self.drain != DrainStage::Kept,
         };
         let later = bounded && until > self.until;
         if later {
@@ -224,6 +230,8 @@ impl Gen {
                 events.push(Event::Generation(id, GenEvent::HandlesStopSignal));
             }
             DrainStage::No
+            | DrainStage::OwesKeep
+            | DrainStage::Kept
             | DrainStage::OwesQuiescent
             | DrainStage::OwesIdle
             | DrainStage::MayStop => {}
@@ -276,6 +284,7 @@ impl Gen {
             )
             | Event::Changed(_)
             | Event::Requested(_)
+            | Event::MemoryMeasured { .. }
             | Event::Tick => {}
         }
         if self.tree == TreeState::Unknown {
@@ -290,6 +299,9 @@ impl Gen {
         };
         let lives_on = survivors && ended.success();
         if self.role == Role::Draining {
+            if self.is_kept() {
+                self.drain_until(now, until);
+            }
             self.drain = DrainStage::MayStop;
         } else if !lives_on {
             self.drain_until(now, until);
@@ -352,6 +364,7 @@ impl Gen {
         let matters = waits && !self.forwarded || starts && rename.may_wait_for(self.since);
         self.since = keep(matters, self.since);
         self.moved &= starts;
+        self.undoes &= self.role == Role::Candidate;
         self.asked &= starts;
         self.until = keep(starts || draining && !self.killed, self.until);
         self.watch = match self.watch {

@@ -71,6 +71,7 @@ prop_compose! {
         delay in 0..600_u64,
         kill in 0..3_000_u64,
         back in prop_oneof![1 => Just(0), 2 => 1..3_000_u64],
+        keep in prop_oneof![2 => Just(0), 1 => 1..6_000_u64],
         watchdog in prop_oneof![3 => Just(None), 1 => (1..3_000_u64).prop_map(Some)],
         share in prop::sample::select(vec!["", "10%", "1%,99%", "10%,50%,100%"]),
         every in prop_oneof![Just(None), (1..1_000_u64).prop_map(Some)],
@@ -90,6 +91,7 @@ prop_compose! {
             stop_delay_max: Duration::from_millis(delay),
             watchdog: watchdog.map(Duration::from_millis),
             rollback_within: Duration::from_millis(back),
+            keep: Duration::from_millis(keep),
             kill_timeout: Duration::from_millis(kill),
         }
     }
@@ -240,6 +242,7 @@ impl Walk {
             )
             | Event::Changed(_)
             | Event::Requested(_)
+            | Event::MemoryMeasured { .. }
             | Event::Tick => true,
         }
     }

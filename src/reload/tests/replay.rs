@@ -63,6 +63,7 @@ fn policy(line: &str) -> Result<Policy, String> {
             "stop_timeout" => policy.stop_timeout = duration(value)?,
             "stop_delay_max" => policy.stop_delay_max = duration(value)?,
             "rollback_within" => policy.rollback_within = duration(value)?,
+            "keep" => policy.keep = duration(value)?,
             "kill_timeout" => policy.kill_timeout = duration(value)?,
             name => return Err(format!("unknown policy field: `{name}`")),
         }
@@ -84,6 +85,10 @@ pub(crate) fn event(text: &str) -> Result<Event, String> {
         )?),
         "config-changed" => Event::ConfigChanged {
             signal: read(next(&mut words))?,
+        },
+        "memory-measured" => Event::MemoryMeasured {
+            available: read(next(&mut words))?,
+            needed: read(next(&mut words))?,
         },
         "requested" => Event::Requested(variant(next(&mut words), &REQUESTS)?),
         word => {

@@ -10,6 +10,7 @@ mod crashes;
 mod drains;
 mod failures;
 mod fresh;
+mod kept;
 mod learning;
 mod liveness;
 mod logs;

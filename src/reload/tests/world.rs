@@ -75,6 +75,12 @@ pub(super) struct World {
     pub(super) held_config: bool,
     /// Whether the user asked for an earlier artifact.
     pub(super) undo: bool,
+    /// How many results of memory measurements are outstanding.
+    pub(super) measuring: u8,
+    /// The kept generation that must be gone before the next start, because there was too little memory.
+    pub(super) makes_room: Option<GenId>,
+    /// Whether the live generation has just crashed, and a kept one must go live again.
+    pub(super) must_restore: bool,
     /// Whether the user has cancelled a reload, and no change that requires a build has come since.
     pub(super) undone: bool,
     /// Whether a generation is gone that could remove the live one's kept paths, and those have not been restored since.
@@ -120,6 +126,9 @@ impl World {
             held_restart: false,
             held_config: false,
             undo: false,
+            measuring: 0,
+            makes_room: None,
+            must_restore: false,
             undone: false,
             unrestored: false,
             stores: false,
@@ -179,6 +188,10 @@ impl World {
         });
         let same = None;
         Self {
+            makes_room: self
+                .makes_room
+                .filter(|id| self.find(*id).is_some())
+                .map(|id| rename.id(id)),
             past: match self.policy.rollback_within.is_zero() {
                 true => Past::default(),
                 false => self.past.canonical(rename),

@@ -22,6 +22,7 @@ use self::setting::{Budget, Move, Setting};
 use self::settings::{listed, only, settings};
 use self::world::World;
 use super::Owner;
+use super::types::Listener;
 
 /// Explores all settings once for all tests, on two threads, and prints a report.
 fn explored() -> &'static [Report] {
@@ -169,4 +170,33 @@ fn after_a_program_shuts_down_a_listener_the_others_are_scanned_again() {
     world.step(&setting, Move::ShutDown(live));
     world.step(&setting, Move::Notice(live));
     assert!(quiescent(&world).contains(&(owner(0), false)));
+}
+
+/// A generation that is kept is neither drained nor released. So its listeners stay as they are, and the switch back only
+/// steers.
+#[test]
+fn a_generation_that_was_switched_away_from_can_be_switched_back_to() {
+    let budget = Budget {
+        returns: 1,
+        ..only(2)
+    };
+    let setting = listed("a generation is kept", budget);
+    let mut world = World::new(&setting);
+    let (first, second) = (World::id(0), World::id(1));
+    let switches = [first, second].map(|id| [Move::Prepare, Move::Switch(id)]);
+    for action in switches.into_iter().flatten() {
+        world.step(&setting, action);
+    }
+    world.step(&setting, Move::PassLong);
+    let group = world.table.groups()[0].id;
+    let before = world.table.groups()[0].listeners().to_vec();
+    world.step(&setting, Move::Switch(first));
+    let after = world.table.groups()[0].listeners();
+    let same =
+        |(one, other): (&Listener, &Listener)| one.id == other.id && one.owner == other.owner;
+    assert!(before.len() == after.len() && before.iter().zip(after).all(same));
+    let own = world.table.groups()[0].of(first).next();
+    let own = own.expect("the first generation still has its listener").id;
+    assert_eq!(world.model.landings(group), [Some(own)]);
+    assert_eq!(world.model.broken, []);
 }

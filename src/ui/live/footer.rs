@@ -100,6 +100,7 @@ pub(super) fn next_change(model: &Model, now: Duration) -> Option<Duration> {
         .filter_map(|generation| match generation.phase {
             Phase::Starting | Phase::Ready => Some(tenth),
             Phase::Draining => Some(5 * tenth),
+            Phase::Kept => Some(generations::kept_changes(generation, now)),
             Phase::Live | Phase::Sharing => Some(minute(&generation.since)),
             Phase::Building | Phase::Gone => None,
         });

@@ -22,7 +22,7 @@ pub(in crate::ui) struct ShownGeneration {
     pub(in crate::ui) live_since: Option<Duration>,
     /// Its share of new connections, in percent, before it is live.
     pub(in crate::ui) share: Option<u8>,
-    /// The drain timeout.
+    /// The drain timeout or, while the generation is kept, how long.
     pub(in crate::ui) drain: Option<Duration>,
     /// The status that the program reports; empty if it reports none.
     pub(in crate::ui) status: String,
@@ -68,6 +68,8 @@ pub(in crate::ui) struct LastResult {
     pub(in crate::ui) unchanged: bool,
     /// Whether the user has cancelled the reload.
     pub(in crate::ui) undone: bool,
+    /// Whether the user has gone back to the kept generation.
+    pub(in crate::ui) restored: bool,
 }
 
 /// A build's output. If there is too much output, only the last lines are kept, because the error that makes a build

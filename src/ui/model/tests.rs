@@ -318,7 +318,15 @@ fn a_restored_generation_keeps_its_uptime() {
             Notice::Generation(ONE, GenNotice::Draining { timeout }),
             MOMENT * 10,
         ),
-        (Notice::Generation(ONE, GenNotice::Restored), MOMENT * 20),
+        (
+            Notice::Generation(
+                ONE,
+                GenNotice::Restored {
+                    cause: Cause::Crash,
+                },
+            ),
+            MOMENT * 20,
+        ),
     ] {
         model.fold(&Report::Notice(notice), now);
     }

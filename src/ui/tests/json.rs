@@ -213,12 +213,20 @@ fn every_cause_is_documented() {
 fn every_json_event_and_field_is_documented() {
     let more = vec![
         output(&[255]),
-        notice(Notice::Generation(ONE, GenNotice::Restored)),
+        notice(Notice::Generation(
+            ONE,
+            GenNotice::Restored {
+                cause: Cause::Crash,
+            },
+        )),
         notice(Notice::Generation(ONE, GenNotice::NotReplaced)),
         notice(Notice::Generation(
             ONE,
             GenNotice::RestartScheduled { after: ms(1) },
         )),
+        kept(),
+        makes_room(),
+        kept_ended(),
     ];
     for line in json(&[everything(), notify::everything(), more].concat()).lines() {
         let event: serde_json::Map<_, _> = serde_json::from_str(line).unwrap();

@@ -110,6 +110,24 @@ fn go_live(id: GenId) -> Vec<Report> {
     ]
 }
 
+fn kept() -> Report {
+    let time = ms(300_000);
+    notice(Notice::Generation(ONE, GenNotice::Kept { time }))
+}
+
+fn makes_room() -> Report {
+    let (available, needed) = (800 << 20, 4_600 << 20);
+    notice(Notice::Generation(
+        ONE,
+        GenNotice::MakesRoom { available, needed },
+    ))
+}
+
+fn kept_ended() -> Report {
+    let failure = GenFailure::Crashed(Ended::Signal(9));
+    notice(Notice::Generation(ONE, GenNotice::KeptEnded { failure }))
+}
+
 fn drain(id: GenId) -> Vec<Report> {
     vec![
         notice(Notice::Generation(

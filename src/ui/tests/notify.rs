@@ -77,7 +77,12 @@ fn restored(failure: GenFailure) -> Vec<Report> {
     );
     vec![
         notice(failed),
-        notice(Notice::Generation(ONE, GenNotice::Restored)),
+        notice(Notice::Generation(
+            ONE,
+            GenNotice::Restored {
+                cause: Cause::Crash,
+            },
+        )),
     ]
 }
 

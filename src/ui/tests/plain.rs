@@ -104,6 +104,21 @@ hotrun: lines
 }
 
 #[test]
+fn a_kept_generation_ends_or_is_live_again() {
+    let cause = Cause::Undo;
+    let restored = notice(Notice::Generation(ONE, GenNotice::Restored { cause }));
+    assert_eq!(
+        plain(&[kept(), makes_room(), kept_ended(), restored]),
+        "\
+hotrun: gen 1 kept for 5m00s
+hotrun: gen 1 makes room: the next generation may need 4.5 GiB of memory, but only 800 MiB are available
+hotrun: gen 1 crashed (signal 9) and is no longer kept
+hotrun: gen 1 live again (undo)
+"
+    );
+}
+
+#[test]
 fn a_program_that_ends_while_connections_are_or_may_be_in_use_is_not_called_drained() {
     let gone = |in_use| {
         let (how, in_use, took) = (Stopped::Drained, in_use, ms(4100));

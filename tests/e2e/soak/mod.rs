@@ -17,6 +17,7 @@ use crate::harness::{say, skip, succeeds};
 use random::Random;
 use server::{Language, SoakServer};
 use terminal::Usage;
+pub(crate) use terminal::{LOG, Terminal};
 
 const SHORT: Duration = Duration::from_secs(20);
 /// The shortest run that checks for growth. It compares the usage at the end with the usage after a fifth of the time.

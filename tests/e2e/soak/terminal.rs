@@ -11,10 +11,10 @@ use crate::harness::leftovers::{self, MARK, new_mark};
 use crate::harness::{Project, TIMEOUT, until};
 
 /// The name of hotrun's log, next to the watched directory.
-pub(super) const LOG: &str = "log";
+pub(crate) const LOG: &str = "log";
 
 /// hotrun on its own terminal, which `script` records.
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     script: Child,
     keys: ChildStdin,
     hotrun: i32,
@@ -24,7 +24,7 @@ pub(super) struct Terminal {
 
 impl Terminal {
     /// Starts hotrun with these arguments, which the shell expands.
-    pub(super) fn start(project: &Project, arguments: &str) -> Self {
+    pub(crate) fn start(project: &Project, arguments: &str) -> Self {
         let mark = new_mark();
         let hotrun = env!("CARGO_BIN_EXE_hotrun");
         let line = format!("stty rows 40 cols 100; exec '{hotrun}' {arguments}");
@@ -62,13 +62,13 @@ impl Terminal {
         }
     }
 
-    pub(super) fn press(&mut self, key: &str) {
+    pub(crate) fn press(&mut self, key: &str) {
         let pressed = self.keys.write_all(key.as_bytes());
         pressed.expect("hotrun is running");
     }
 
     /// Waits until only one generation is running.
-    pub(super) fn wait_until_idle(&self) {
+    pub(crate) fn wait_until_idle(&self) {
         until("only one generation is running", TIMEOUT, || {
             let children = process_tree::children(self.hotrun);
             (children.len() == 1).then_some(())
@@ -103,7 +103,7 @@ impl Terminal {
     }
 
     /// Quits hotrun, and checks that no process is left behind.
-    pub(super) fn quit(mut self) {
+    pub(crate) fn quit(mut self) {
         self.press("q");
         let status = until("hotrun exits", TIMEOUT, || {
             self.script.try_wait().expect("can wait for `script`")

@@ -284,7 +284,7 @@ fn a_restored_generation_gets_the_reload_signals_that_it_missed() {
         6100 config-changed 1               -> send-reload-signal 2 1
         6101 reload-signal-sent 2 1 handled -> | reload-signal-sent 2 1
         6500 exited 2 code 101              -> switch 1, send-reload-signal 1 1, forward 2
-        6500 switched 1                     -> | failed 2 crashed code 101 live 1, restored 1
+        6500 switched 1                     -> | failed 2 crashed code 101 live 1, restored 1 crash
         6501 reload-signal-sent 1 1 handled -> | reload-signal-sent 1 1
         ",
     );

@@ -9,6 +9,7 @@ use crate::reload::{GenId, Phase};
 use crate::ui::model::ShownGeneration;
 use crate::ui::{Human, text};
 
+const MINUTE: u64 = 60;
 /// The maximum number of draining generations with a row of their own.
 const MAX_DRAINING: usize = 3;
 /// If a program has more addresses than this, only the first is named.
@@ -22,7 +23,7 @@ pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
             Phase::Live => live.push(live_row(frame, *id, generation)),
             Phase::Starting | Phase::Ready => starting.push(starting_row(frame, *id, generation)),
             Phase::Sharing => starting.push(sharing_row(frame, *id, generation)),
-            Phase::Draining => draining.push((*id, generation)),
+            Phase::Kept | Phase::Draining => draining.push((*id, generation)),
             Phase::Building | Phase::Gone => {}
         }
     }
@@ -43,7 +44,10 @@ fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &ShownGeneration)], room: usi
     };
     let newest = all.iter().rev().take(shown);
     let mut rows: Vec<String> = newest
-        .map(|(id, one)| draining_row(frame, *id, one))
+        .map(|(id, one)| match one.phase == Phase::Kept {
+            true => kept_row(frame, *id, one),
+            false => draining_row(frame, *id, one),
+        })
         .collect();
     match all.len() - shown {
         more if room == 0 || more == 0 => {}
@@ -131,6 +135,36 @@ fn draining_row(frame: &Frame<'_>, id: GenId, draining: &ShownGeneration) -> Str
     row.add(3, status(draining));
     row.add(3, frame.paint(&DIM, pid(draining)));
     row.fit(frame.columns())
+}
+
+fn kept_row(frame: &Frame<'_>, id: GenId, kept: &ShownGeneration) -> String {
+    let mut row = Segments::titled(frame, &DIM, "◌", &format!("gen {id} kept"));
+    let time = kept.drain.unwrap_or_default();
+    let age = frame.age(kept.since);
+    row.add(2, format!("{} left", kept_left(age, time)));
+    row.add(1, connections(kept));
+    row.add(3, frame.paint(&DIM, pid(kept)));
+    row.fit(frame.columns())
+}
+
+/// The rest of the time for which a generation is kept: in minutes, rounded up, or in seconds if it is at most one minute.
+/// Times are coarse, because each visible change costs a write to the terminal.
+fn kept_left(age: Duration, time: Duration) -> String {
+    let seconds = time.saturating_sub(age).as_secs_f64().ceil() as u64;
+    match seconds {
+        ..=MINUTE => format!("{seconds}s"),
+        _ => format!("{}m", seconds.div_ceil(MINUTE)),
+    }
+}
+
+/// How long until the row of a kept generation changes.
+pub(super) fn kept_changes(kept: &ShownGeneration, now: Duration) -> Duration {
+    let age = now.saturating_sub(kept.since);
+    let left = kept.drain.unwrap_or_default().saturating_sub(age);
+    match left.as_secs() {
+        ..=MINUTE => Duration::from_millis(500),
+        seconds => left - Duration::from_secs((seconds - 1) / MINUTE * MINUTE),
+    }
 }
 
 /// The row for the sources that are down.

@@ -18,7 +18,7 @@ const HELP: [(usize, &str, &str); 11] = [
     (3, "u", "undo: cancel the reload, or go back one build"),
     (2, "e", "errors: print the whole output of the last build"),
     (10, "+ - s", "give a sharing generation more, less or all"),
-    (5, "k", "kill draining generations"),
+    (5, "k", KILL),
     (8, "c", "clear the screen"),
     (9, "Enter", "print a mark with the time"),
     (
@@ -30,6 +30,10 @@ const HELP: [(usize, &str, &str); 11] = [
     (7, "Esc", "close this help"),
 ];
 
+const KILL: &str = "kill draining generations";
+/// What the same key does while a generation is kept.
+const FREE: &str = "drain the kept generation; twice: kill it";
+
 /// The key help, in at most `max_rows` rows.
 pub(super) fn help(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     let row = |(_, key, text): &(usize, &str, &str)| {
@@ -37,7 +41,8 @@ pub(super) fn help(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
             0..30 => format!(" {key} "),
             _ => format!("   {key:<8}"),
         };
-        frame.paint(&BOLD, key) + text
+        let frees = *text == KILL && frame.model.has_kept();
+        frame.paint(&BOLD, key) + if frees { FREE } else { text }
     };
     let shown = HELP.iter().filter(|(rank, ..)| *rank < max_rows);
     shown.map(row).collect()
@@ -88,10 +93,11 @@ fn useful(model: &Model) -> Vec<(u8, &'static str, &'static str)> {
         (true, (3, "p", pause)),
         (shares, (1, "+ -", "share")),
         (shares, (1, "s", "all")),
-        (model.undoable || shares, (4, "u", "undo")),
+        (model.may_undo() || shares, (4, "u", "undo")),
         (broken, (1, "e", "errors")),
         (warnings, (1, "e", "warnings")),
-        (draining, (1, "k", "kill")),
+        (model.has_kept(), (1, "k", "free")),
+        (draining && !model.has_kept(), (1, "k", "kill")),
         (true, (0, "?", "help")),
         (true, (5, "q", "quit")),
     ];

@@ -107,6 +107,7 @@ fn result(frame: &Frame<'_>) -> Segments {
     let last = &model.last;
     let text = match (last.built, last.ready) {
         _ if last.undone => format!("reload cancelled, gen {live} kept"),
+        _ if last.restored => format!("went back to gen {live}"),
         _ if last.unchanged => format!("binary unchanged, gen {live} kept"),
         (Some(built), _) => format!("built in {}", Human(built)),
         (None, Some(_)) => match model.earlier_build(live) {

@@ -58,7 +58,7 @@ fn the_generation_before_a_restart_is_restored_while_it_is_draining() {
         20030 ready 3         -> switch 3 | ready 3 30ms
         20031 switched 3      -> await-quiescent 2 | live 3 1ms, draining 2 10s
         21000 exited 3 code 1 -> switch 2, forward 3
-        21000 switched 2      -> | failed 3 crashed code 1 live 2, restored 2
+        21000 switched 2      -> | failed 3 crashed code 1 live 2, restored 2 crash
         ",
     );
 }
@@ -191,7 +191,7 @@ fn a_restored_artifact_that_was_not_kept_is_not_restarted() {
          6040 ready 2                -> switch 2 | ready 2 40ms
          6041 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
          6500 exited 2 code 101      -> switch 1, forward 2
-         6500 switched 1             -> | failed 2 crashed code 101 live 1, restored 1
+         6500 switched 1             -> | failed 2 crashed code 101 live 1, restored 1 crash
          6501 gone 2                 -> release 2 | gone 2 drained 1ms
         20000 exited 1 code 101      -> forward 1, hold, respond-unavailable 1 crashed code 101 | failed 1 crashed code 101, waiting
         21000 tick                   -> nothing

@@ -9,7 +9,7 @@ fn a_draining_generation_is_restored() {
         "
         6200 quiescent 1            -> await-idle 1 pause 5s
         6500 exited 2 code 101      -> switch 1, forward 2
-        6500 switched 1             -> | failed 2 crashed code 101 live 1, restored 1
+        6500 switched 1             -> | failed 2 crashed code 101 live 1, restored 1 crash
         6501 gone 2                 -> release 2 | gone 2 drained 1ms
         7000 changed build          -> build 3 | building 3 change
         8000 build-ended 3 built a3 -> start 3 a3 | built 3 1s, starting 3 change
@@ -42,7 +42,7 @@ fn the_switch_to_a_restored_generation_is_reported_once() {
         "build-ended 2 built a2",
         "
         6500 exited 2 code 101 -> switch 1, forward 2
-        6500 switched 1        -> | failed 2 crashed code 101 live 1, restored 1
+        6500 switched 1        -> | failed 2 crashed code 101 live 1, restored 1 crash
         6501 switch-failed 1   -> nothing
         6501 switched 1        -> nothing
         7000 exited 1 code 101 -> forward 1, hold | failed 1 crashed code 101, restart-scheduled 1 1s
@@ -97,7 +97,7 @@ fn a_crash_is_forgotten_once_a_generation_has_been_restored() {
         5030 ready 2               -> switch 2 | ready 2 30ms
         5031 switched 2            -> await-quiescent 1 | live 2 1ms, draining 1 10s
         5500 exited 2 code 101     -> switch 1, forward 2
-        5500 switched 1            -> | failed 2 crashed code 101 live 1, restored 1
+        5500 switched 1            -> | failed 2 crashed code 101 live 1, restored 1 crash
         5501 gone 2                -> release 2 | gone 2 drained 1ms
         6000 stored-fds 1          -> | stored-fds 1
         7000 changed build         -> hold, await-quiescent 1 | draining 1 10s
@@ -118,7 +118,7 @@ fn a_draining_generation_is_restored_during_a_build() {
         "
         6200 changed build        -> build 3 | building 3 change
         6500 exited 2 code 101    -> switch 1, forward 2
-        6500 switched 1           -> | failed 2 crashed code 101 live 1, restored 1
+        6500 switched 1           -> | failed 2 crashed code 101 live 1, restored 1 crash
         6501 gone 2               -> release 2 | gone 2 drained 1ms
         7000 build-ended 3 failed -> | failed 3 build live 1
         ",
@@ -147,7 +147,7 @@ fn a_restart_starts_the_restored_artifact() {
         "build-ended 2 built a2 kept",
         "
         6500 exited 2 code 101 -> switch 1, forward 2
-        6500 switched 1        -> | failed 2 crashed code 101 live 1, restored 1
+        6500 switched 1        -> | failed 2 crashed code 101 live 1, restored 1 crash
         6501 gone 2            -> release 2 | gone 2 drained 1ms
         7000 changed restart   -> start 3 a1 | starting 3 change
         ",
@@ -162,7 +162,7 @@ fn a_restart_starts_the_artifact_that_was_starting_during_the_restore() {
         6200 changed build          -> build 3 | building 3 change
         6300 build-ended 3 built a3 -> start 3 a3 | built 3 100ms, starting 3 change
         6400 exited 2 code 101      -> switch 1, forward 2
-        6400 switched 1             -> | failed 2 crashed code 101 live 1, restored 1
+        6400 switched 1             -> | failed 2 crashed code 101 live 1, restored 1 crash
         6500 exited 3 code 1        -> forward 3 | failed 3 exited-early code 1 live 1
         6600 changed restart        -> start 4 a3 | starting 4 change
         ",

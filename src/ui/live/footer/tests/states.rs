@@ -131,6 +131,61 @@ fn the_footer_shows_how_long_a_generation_may_drain() {
 }
 
 #[test]
+fn the_footer_shows_how_long_a_generation_is_kept() {
+    let mut story = Story::with_one_live();
+    story.start(TWO, Cause::Change);
+    let time = ms(300_000);
+    story.notice(Notice::Generation(ONE, GenNotice::Kept { time }));
+    story.wait(61_000).assert_shown(
+        "
+ ● gen 2 live   api · pid 4243 · up 1m · 127.0.0.1:3000
+ ◌ gen 1 kept   4m left · 12 conns · pid 4242
+ ✔ built in 1.04s · ready in 31ms · src/routes.rs and 1 more       r reload  p pause  k free  ? help
+--------------------
+ ● gen 2 live   api · pid 4243 · up 1m · 127.0.0.1:3000
+ ◌ gen 1 kept   4m left · 12 conns · pid 4242
+ ✔ built in 1.04s · ready in 31ms             k free  ? help
+--------------------
+ ● gen 2 live
+ ◌ gen 1 kept
+ ✔ built in 1.04s",
+    );
+    let lefts = [59_000, 1_000, 118_500].map(|wait| {
+        story.wait(wait);
+        let next = next_change(&story.model, story.now).unwrap();
+        (
+            next,
+            story
+                .shown(40, 10, false)
+                .lines()
+                .nth(1)
+                .unwrap()
+                .to_owned(),
+        )
+    });
+    let row = |left| format!(" ◌ gen 1 kept   {left} left · 12 conns");
+    assert_eq!(
+        lefts,
+        [
+            (ms(60_000), row("3m")),
+            (ms(59_000), row("3m")),
+            (ms(500), row("2m")),
+        ]
+    );
+    story.help = true;
+    let shown = story.shown(60, 20, false);
+    assert!(
+        shown.contains(" drain the kept generation; twice: kill it\n"),
+        "{shown}"
+    );
+    story.help = false;
+    let cause = Cause::Undo;
+    story.notice(Notice::Generation(ONE, GenNotice::Restored { cause }));
+    let shown = story.shown(60, 10, false);
+    assert!(shown.contains("✔ went back to gen 1 · undo"), "{shown}");
+}
+
+#[test]
 fn the_footer_shows_that_a_drain_timeout_was_exceeded() {
     let mut story = Story::with_one_live();
     story.switch();
