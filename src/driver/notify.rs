@@ -158,6 +158,8 @@ impl Driver {
                     let count = self.fd_store.all().len();
                     let text = format!("gen {id} stored `{name}`; descriptors stored: {count}");
                     self.offer(Level::Detail, text);
+                }
+                if stored.changeable > 0 {
                     self.handle(Event::Generation(id, GenEvent::StoredFds));
                 }
             }

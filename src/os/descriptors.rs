@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+#[cfg(target_os = "linux")]
+use nix::fcntl::SealFlag;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat};
 
@@ -97,6 +99,21 @@ pub fn inode(fd: &impl AsFd) -> io::Result<u64> {
     // The width of `st_ino` differs between systems.
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
     Ok(fstat(fd)?.st_ino as u64)
+}
+
+/// Whether the contents of this file can no longer change, because it is a memfd that is sealed against writing
+/// (`F_SEAL_WRITE`, `fcntl(2)`).
+pub fn is_sealed(fd: &impl AsFd) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let seals = fcntl(fd, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
+        seals.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_WRITE))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = fd;
+        false
+    }
 }
 
 /// Whether the two descriptors are duplicates of each other. Where `kcmp(2)` is not allowed, as in some containers,

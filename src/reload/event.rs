@@ -164,7 +164,8 @@ pub enum GenEvent {
     Gone { in_use: Option<u32> },
     /// From now on, the program needs this much time to start or to stop (`EXTEND_TIMEOUT_USEC`).
     ExtendTimeout { by: Duration },
-    /// The program stored descriptors for the next generation (`FDSTORE=1`).
+    /// The program stored descriptors for the next generation (`FDSTORE=1`). Not sent for sealed memfds: they cannot change
+    /// any more, so the next generation may start beside this one.
     StoredFds,
     /// The program sent a message to its watchdog.
     Watchdog(WatchdogMessage),

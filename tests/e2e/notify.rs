@@ -1,6 +1,7 @@
 //! Notifications that programs send through `sd_notify(3)`.
 
 mod clients;
+mod sealed;
 mod stopped;
 
 use crate::harness::sockets::free_address;

@@ -33,6 +33,8 @@ struct Entry {
 pub struct StoreResult {
     /// The number of newly stored descriptors.
     pub new: usize,
+    /// How many of those are not sealed, so that what they lead to may still change.
+    pub changeable: usize,
     /// The number of descriptors that were closed because the store is full.
     pub refused: usize,
 }
@@ -65,6 +67,7 @@ impl FdStore {
                 result.refused += 1;
             } else {
                 result.new += 1;
+                result.changeable += usize::from(!os::is_sealed(&fd));
                 self.last_key += 1;
                 let key = self.last_key;
                 // A descriptor that cannot be watched, such as a file, never hangs up.
@@ -154,6 +157,30 @@ mod tests {
         let none = StoreResult::default();
         assert_eq!(store.store("b", true, vec![again]), none);
         assert_eq!(names(&store), ["a"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn only_a_memfd_that_is_sealed_against_writing_cannot_change() {
+        use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+        use nix::sys::memfd::{MFdFlags, memfd_create};
+
+        let mut store = FdStore::new().unwrap();
+        let with = |seals| {
+            let memfd = memfd_create("weights", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+            fcntl(&memfd, FcntlArg::F_ADD_SEALS(seals)).unwrap();
+            memfd
+        };
+        let sealed = [with(SealFlag::F_SEAL_WRITE), with(SealFlag::all())];
+        let result = store.store("sealed", true, sealed.into());
+        assert_eq!((result.new, result.changeable), (2, 0));
+        let open = [
+            with(SealFlag::empty()),
+            with(SealFlag::F_SEAL_GROW),
+            pair().1,
+        ];
+        let result = store.store("open", true, open.into());
+        assert_eq!((result.new, result.changeable), (3, 3));
     }
 
     #[tokio::test]
