@@ -21,6 +21,7 @@ mod keep;
 mod kept;
 mod kills;
 mod matrix;
+mod models;
 mod notify;
 mod own_files;
 mod reload;
