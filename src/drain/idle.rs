@@ -13,6 +13,10 @@ const LONGEST_QUIET: Duration = Duration::from_secs(5);
 /// and response is unknown.
 const QUIET_IF_UNCLEAR: Duration = Duration::from_millis(2500);
 
+/// The length of `HTTP/1.1 100 Continue` without a header, after which the client sends its request's body, which may begin
+/// like a request itself. No final response is as short.
+pub(super) const INTERIM_RESPONSE: u64 = 25;
+
 /// Which side sent the last bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
@@ -24,12 +28,32 @@ enum Last {
     Unclear,
 }
 
+/// When requests on a connection may be hidden, so that what is then dropped can only be the next request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HideWhen {
+    /// A request is in progress. If the program responds, a dropped segment is the next one.
+    InProgress,
+    /// The client probably has its response.
+    Quiet,
+}
+
+/// What the client has sent that is hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hidden {
+    /// Its next request, so that it has the response to all others.
+    NextRequest,
+    /// Either that, or the body of the request that is in progress.
+    Unclear,
+}
+
 /// The state of a connection at the last poll.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     received: u64,
     sent: u64,
     last: Last,
+    /// Whether the program has once sent so little between two polls that it was an interim response.
+    sends_interim: bool,
 }
 
 /// Distinguishes idle connections from busy ones, using the results of earlier polls.
@@ -72,14 +96,31 @@ impl IdleDetector {
         open && (now.unread > 0 || now.received > 0 && last == Last::Request)
     }
 
-    /// Whether no request is in progress on the connection. Call this at every poll. `wants_next`: whether the client is
-    /// known to have sent its next request, so that it has the response to all others.
-    pub(super) fn is_idle(&mut self, now: &TcpConnection, wants_next: bool) -> bool {
+    /// Whether the requests on a connection may be hidden now, and what a dropped segment will be. Nothing shows whether the
+    /// last response was an interim one, which the client follows up with the body of its request. So on a connection where
+    /// the program has sent one, requests are hidden only while one is in progress.
+    pub(super) fn hide_when(&mut self, now: &TcpConnection) -> Option<HideWhen> {
+        let last = self.observe(now);
+        let seen = self.seen.get(&now.inode)?;
+        match last {
+            _ if now.unread > 0 => Some(HideWhen::InProgress),
+            Last::Request => Some(HideWhen::InProgress),
+            Last::Response | Last::Unclear if seen.sends_interim => None,
+            Last::Response | Last::Unclear => Some(HideWhen::Quiet),
+        }
+    }
+
+    /// Whether no request is in progress on the connection. Call this at every poll. `hidden`: what the client has sent that
+    /// is hidden.
+    pub(super) fn is_idle(&mut self, now: &TcpConnection, hidden: Option<Hidden>) -> bool {
         let last = self.observe(now);
         match now.state {
-            // The kernel also drops the acknowledgement that comes with a hidden request.
-            TcpState::Open if wants_next => now.unread == 0 && last != Last::Request,
-            TcpState::Open => queues_empty(now, 0) && self.is_quiet(now, last),
+            TcpState::Open => match hidden {
+                // The kernel also drops the acknowledgement that comes with a hidden request.
+                Some(Hidden::NextRequest) => now.unread == 0 && last != Last::Request,
+                Some(Hidden::Unclear) => false,
+                None => queues_empty(now, 0) && self.is_quiet(now, last),
+            },
             // The client will send no more requests, but may be waiting for a response.
             TcpState::PeerClosed => {
                 queues_empty(now, 0) && (now.received == 0 || self.is_quiet(now, last))
@@ -91,10 +132,14 @@ impl IdleDetector {
 
     fn observe(&mut self, now: &TcpConnection) -> Last {
         let last = self.last(now);
+        let before = self.seen.get(&now.inode).copied();
+        let sent = before.map_or(0, |before| now.sent.saturating_sub(before.sent));
         let seen = Seen {
             received: now.received,
             sent: now.sent,
             last,
+            sends_interim: (1..=INTERIM_RESPONSE).contains(&sent)
+                || before.is_some_and(|it| it.sends_interim),
         };
         self.seen.insert(now.inode, seen);
         last
@@ -182,7 +227,7 @@ mod tests {
     }
 
     fn idle(now: &TcpConnection) -> bool {
-        IdleDetector::new(QUIET, LONGEST_RESPONSE).is_idle(now, false)
+        IdleDetector::new(QUIET, LONGEST_RESPONSE).is_idle(now, None)
     }
 
     #[test]
@@ -255,30 +300,30 @@ mod tests {
     #[test]
     fn growth_of_one_byte_count_between_two_polls_shows_the_order() {
         let mut detector = IdleDetector::new(QUIET, LONGEST_RESPONSE);
-        assert!(!detector.is_idle(&connection(80, 90, 0, 0), false));
+        assert!(!detector.is_idle(&connection(80, 90, 0, 0), None));
         assert!(
-            !detector.is_idle(&connection(160, 90, 0, 0), false),
+            !detector.is_idle(&connection(160, 90, 0, 0), None),
             "the next request has arrived"
         );
         assert!(
-            !detector.is_idle(&connection(160, 90, 60_000, 60_000), false),
+            !detector.is_idle(&connection(160, 90, 60_000, 60_000), None),
             "the next request still has no response"
         );
         assert!(
-            !detector.is_idle(&connection(160, 180, 0, 0), false),
+            !detector.is_idle(&connection(160, 180, 0, 0), None),
             "the response has just been sent"
         );
-        assert!(detector.is_idle(&connection(160, 180, 100, 100), false));
+        assert!(detector.is_idle(&connection(160, 180, 100, 100), None));
     }
 
     #[test]
     fn a_whole_exchange_between_two_polls_leaves_the_order_unknown() {
         let mut detector = IdleDetector::new(QUIET, LONGEST_RESPONSE);
-        assert!(!detector.is_idle(&connection(80, 0, 0, 5), false));
-        assert!(!detector.is_idle(&connection(80, 90, 0, 0), false));
-        assert!(!detector.is_idle(&connection(160, 180, 0, 0), false));
+        assert!(!detector.is_idle(&connection(80, 0, 0, 5), None));
+        assert!(!detector.is_idle(&connection(80, 90, 0, 0), None));
+        assert!(!detector.is_idle(&connection(160, 180, 0, 0), None));
         assert!(
-            !detector.is_idle(&connection(160, 180, 200, 200), false),
+            !detector.is_idle(&connection(160, 180, 200, 200), None),
             "the order is unknown"
         );
     }

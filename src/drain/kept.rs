@@ -3,11 +3,12 @@
 //! 1. While the generation drains, hotrun duplicates the connections that are in use and hides new requests on them
 //!    ([`hide_requests`]): a client that has its response and sends the next request waits. So the generation becomes
 //!    idle even if its clients never pause. If it does not within [`LONGEST_HIDDEN`], or has a slow request in progress,
-//!    the requests are shown again for a while.
+//!    the requests are shown again for a while. The next attempts last longer: slow requests that follow one another on
+//!    several connections would otherwise never end.
 //! 2. Just before the stop signal, [`KeptConnections::seal`] keeps the connections on which nothing is under way.
 //! 3. When the program closes one of them, the client does not notice, because hotrun's duplicate is open. Once no process
-//!    of the generation holds the connection any longer, [`verdict`] decides by the kernel's counters whether the
-//!    connection can be carried to the live generation ([`carry_left`]).
+//!    of the generation holds the connection any longer, [`carry`](super::carry) decides by the kernel's counters whether the
+//!    connection can be carried to the live generation.
 //!
 //! A program that handles the stop signal may call `shutdown(2)` before it closes a connection, as hyper does. The client
 //! would notice that, and a hidden request would be lost. So hotrun makes the program's `shutdown` of a sealed connection do
@@ -19,6 +20,7 @@
 //! response to the previous one (pipelining), and the program ends within that response, the rest is missing.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,34 +28,26 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socket2::SockRef;
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
 
+use super::idle::{Hidden, HideWhen, INTERIM_RESPONSE};
 use crate::os::seccomp::{descriptor_of, ignore_shutdown};
 use crate::os::socket_holders::sockets_of;
 use crate::os::{
     TcpConnection, TcpState, dropped, hide_requests, inode, show_requests, tcp_connection,
 };
 
-/// How long requests are hidden at most: before the stop signal, and again after it.
-const LONGEST_HIDDEN: Duration = Duration::from_millis(500);
-const LONGEST_HIDDEN_AT_END: Duration = Duration::from_secs(1);
+/// How long requests are hidden at most before the stop signal, the first time and later.
+const LONGEST_HIDDEN: Duration = Duration::from_millis(750);
+const LONGEST_HIDDEN_LATER: Duration = Duration::from_secs(3);
 /// How long requests are then shown. Doubles each time.
 const SHOWN: Duration = Duration::from_secs(1);
 /// A request without a response for this long counts as slow.
 const SLOW: Duration = Duration::from_millis(250);
 /// How many connections of one generation are kept at most.
-const MOST: usize = 256;
-/// A client that has sent nothing for this long does not notice a close too late: it sees the end of the connection before
-/// it sends its next request. Nor should it wait, because the connection may be a WebSocket or an event stream, whose
-/// client reconnects when it ends.
-const RECENT: Duration = Duration::from_secs(2);
-/// How many searches in a row must not find a connection, because it may be on its way from one process to another.
-const SEARCHES: u32 = 2;
-/// The shortest and longest pause between two searches.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(25));
-/// How long a hidden request may take to arrive again.
-const RETRANSMISSION: Duration = Duration::from_secs(5);
+const MOST: usize = 1024;
+/// A client that has sent nothing for this long sees the end of the connection before it sends its next request. Nor should
+/// it wait, because the connection may be a WebSocket or an event stream, whose client reconnects when it ends.
+pub(super) const RECENT: Duration = Duration::from_secs(2);
 
 /// The connections of one generation that hotrun has duplicated.
 pub struct KeptConnections {
@@ -63,7 +57,7 @@ pub struct KeptConnections {
     intercepted: bool,
 }
 
-/// A store that never keeps a connection.
+/// Never keeps a connection.
 impl Default for KeptConnections {
     fn default() -> Self {
         Self::new(false, &Arc::default(), false)
@@ -76,53 +70,99 @@ struct State {
     hides: bool,
     /// Whether the program handles the stop signal.
     handles_signal: bool,
+    /// Whether the program may handle the stop signal, as far as that can be seen.
+    may_handle_signal: bool,
+    /// Whether the program is about to be stopped, whatever is under way.
+    at_end: bool,
     /// Whether connections may be added: before the generation is stopped or goes live again.
     open: bool,
     /// By inode.
     hidden: HashMap<u64, Kept>,
+    /// By inode, how many bytes had arrived when a segment that may have been dropped was to be shown. `None`: unknown. Until
+    /// it arrives, the connection is quiet in the middle of a request.
+    shown: HashMap<u64, Option<u64>>,
     /// When the first of them was hidden.
     since: Option<Instant>,
     /// When requests may be hidden next, and for how long they were shown last.
     next: Option<(Instant, Duration)>,
     /// Whether the generation has become idle.
     ready: bool,
-    /// The inodes of the sealed connections.
+    /// By inode.
     sealed: HashSet<u64>,
+    /// Why connections were given up, although nothing was under way on them.
+    refusal: Option<io::Error>,
+}
+
+impl State {
+    /// Shows what was dropped on connections where it may be a part of the request that is in progress.
+    fn show_unclear(&mut self, connections: &[(TcpConnection, Option<HideWhen>)]) {
+        for (one, _) in connections {
+            let kept = self.hidden.get(&one.inode);
+            if kept.is_some_and(|kept| kept.hidden(one) == Some(Hidden::Unclear)) {
+                self.hidden.remove(&one.inode);
+                self.shown.insert(one.inode, Some(one.received));
+            }
+        }
+    }
+
+    fn show_all(&mut self) {
+        let hidden = std::mem::take(&mut self.hidden).into_iter();
+        let dropped = hidden.filter(|(_, kept)| kept.has_dropped());
+        self.shown.extend(dropped.map(|(inode, _)| (inode, None)));
+        self.since = None;
+    }
+
+    fn awaits_shown(&mut self, one: &TcpConnection) -> bool {
+        let before = self.shown.get_mut(&one.inode);
+        before.is_some_and(|before| one.received == *before.get_or_insert(one.received))
+    }
 }
 
 /// A connection that hotrun has duplicated. Dropping it shows its requests to the program and closes the duplicate.
 pub struct Kept {
-    socket: OwnedFd,
+    pub(super) socket: OwnedFd,
     /// What [`dropped`] returned when the requests were hidden.
     dropped: u32,
+    /// How many bytes the program had sent by then, and whether a request was in progress.
+    before: (u64, HideWhen),
     /// The state of the connection when it was last found to be idle.
-    idle: Option<TcpConnection>,
+    pub(super) idle: Option<TcpConnection>,
     /// How often in a row no process held it.
-    unheld: u32,
+    pub(super) unheld: u32,
 }
 
 impl Kept {
-    fn new(pid: i32, fd: i32, expected: u64, hides: bool) -> Option<Self> {
+    /// Duplicates a connection, which was in the state `seen` a moment ago. If its requests are to be hidden, it must not
+    /// have received anything since.
+    fn new(pid: i32, fd: i32, seen: &TcpConnection, when: Option<HideWhen>) -> Option<Self> {
         let socket = descriptor_of(pid, fd).ok()?;
-        let same = inode(&socket).is_ok_and(|found| found == expected);
+        let same = inode(&socket).is_ok_and(|found| found == seen.inode);
         let dropped = dropped(&socket).ok().filter(|_| same)?;
-        if hides {
-            hide_requests(&socket).ok()?;
-        }
-        Some(Self {
+        let kept = Self {
             socket,
             dropped,
+            before: (seen.sent, when.unwrap_or(HideWhen::Quiet)),
             idle: None,
             unheld: 0,
-        })
+        };
+        if when.is_some() {
+            hide_requests(&kept.socket).ok()?;
+            let now = tcp_connection(&kept.socket, seen).ok()?;
+            (now.received == seen.received).then_some(())?;
+        }
+        Some(kept)
     }
 
-    /// Whether the kernel has dropped a request of the client. The client must have the response to the previous one.
-    fn wants_next(&self) -> bool {
+    /// Whether the kernel has dropped a segment that begins like a request.
+    pub(super) fn has_dropped(&self) -> bool {
         dropped(&self.socket).is_ok_and(|dropped| dropped != self.dropped)
     }
 
-    fn port(&self) -> Option<u16> {
+    fn hidden(&self, now: &TcpConnection) -> Option<Hidden> {
+        self.has_dropped().then(|| hidden(self.before, now.sent))
+    }
+
+    pub(super) fn port(&self) -> Option<u16> {
         let address = SockRef::from(&self.socket).local_addr().ok()?;
         Some(address.as_socket()?.port())
     }
@@ -150,10 +190,11 @@ impl KeptConnections {
         }
     }
 
-    /// Sets whether the program handles the stop signal.
-    pub fn set_handles_signal(&self, handles_signal: bool) {
+    /// Sets whether the program handles the stop signal, and whether it may do so although nothing shows it.
+    pub fn set_handles_signal(&self, handles_signal: bool, may_handle_signal: bool) {
         let mut state = self.state();
         state.handles_signal = handles_signal;
+        state.may_handle_signal = may_handle_signal;
         state.hides = !handles_signal || self.ignores_shutdown.load(Ordering::Relaxed);
     }
 
@@ -161,42 +202,55 @@ impl KeptConnections {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hides requests on the connections of these processes that are in use, or shows them if it is time to.
-    pub(super) fn hide(&self, connections: &[TcpConnection], slow: bool, pids: &[i32]) {
+    /// Hides requests on the connections of these processes that are in use, where possible, or shows them if it is time to.
+    pub(super) fn hide(
+        &self,
+        connections: &[(TcpConnection, Option<HideWhen>)],
+        slow: bool,
+        pids: &[i32],
+    ) {
         let (mut state, now) = (self.state(), Instant::now());
-        let expired = state
-            .since
-            .is_some_and(|since| now - since > LONGEST_HIDDEN);
-        let slow = slow && state.hides;
-        if (expired && state.hides || slow) && !state.hidden.is_empty() {
+        let longest = match state.next {
+            None => LONGEST_HIDDEN,
+            Some(_) => LONGEST_HIDDEN_LATER,
+        };
+        let expired = state.since.is_some_and(|since| now - since > longest);
+        let slow = slow && state.hides && state.next.is_none() && !state.at_end;
+        if expired && state.hides || slow {
             let shown = state.next.map_or(SHOWN, |(_, shown)| shown * 2);
             state.next = Some((now + shown, shown));
-            state.since = None;
-            state.hidden.clear();
+            state.show_all();
         }
-        let early = state.next.is_some_and(|(at, _)| now < at);
+        let early = state.next.is_some_and(|(at, _)| now < at) && !state.at_end;
         if !state.open || slow || early {
             return;
         }
         let found: HashMap<u64, (i32, i32)> = pids.iter().flat_map(|pid| holding(*pid)).collect();
         // The program has closed the others, whose clients wait for the end of the connection.
         state.hidden.retain(|inode, _| found.contains_key(inode));
-        for one in connections.iter().filter(|one| is_in_use(one)) {
+        state.show_unclear(connections);
+        for (one, when) in connections.iter().filter(|(one, _)| is_in_use(one)) {
+            let when = when.filter(|_| state.hides);
             if let Some((pid, fd)) = found.get(&one.inode)
                 && state.hidden.len() < MOST
                 && !state.hidden.contains_key(&one.inode)
-                && let Some(kept) = Kept::new(*pid, *fd, one.inode, state.hides)
+                && when.is_some() == state.hides
+                && !state.awaits_shown(one)
             {
-                state.since.get_or_insert(now);
-                state.hidden.insert(one.inode, kept);
+                match Kept::new(*pid, *fd, one, when) {
+                    Some(kept) => {
+                        state.since.get_or_insert(now);
+                        state.hidden.insert(one.inode, kept);
+                    }
+                    None => drop(state.shown.insert(one.inode, None)),
+                }
             }
         }
     }
 
-    /// Whether the client of this connection has sent a request that is hidden.
-    pub(super) fn wants_next(&self, one: &TcpConnection) -> bool {
-        let state = self.state();
-        state.hidden.get(&one.inode).is_some_and(Kept::wants_next)
+    /// What the client of this connection has sent that is hidden.
+    pub(super) fn hidden(&self, one: &TcpConnection) -> Option<Hidden> {
+        self.state().hidden.get(&one.inode)?.hidden(one)
     }
 
     /// Records whether nothing is under way on this connection.
@@ -204,6 +258,13 @@ impl KeptConnections {
         if let Some(kept) = self.state().hidden.get_mut(&one.inode) {
             kept.idle = idle.then(|| one.clone());
         }
+    }
+
+    /// Hides requests even if it is early or another request is slow, because the generation is about to be stopped.
+    pub(super) fn set_at_end(&self) {
+        let mut state = self.state();
+        state.at_end = true;
+        state.since = None;
     }
 
     /// Records that the generation has become idle.
@@ -217,6 +278,11 @@ impl KeptConnections {
         state.ready || !state.open
     }
 
+    /// Whether connections were kept when the generation was stopped.
+    pub fn has_sealed(&self) -> bool {
+        !self.state().sealed.is_empty()
+    }
+
     pub(super) fn is_sealed(&self, inode: u64) -> bool {
         self.state().sealed.contains(&inode)
     }
@@ -224,12 +290,8 @@ impl KeptConnections {
     /// Shows all requests to the program. Until they are hidden again, no connection can be kept.
     pub fn show(&self) {
         let mut state = self.state();
-        *state = State {
-            open: state.open,
-            hides: state.hides,
-            handles_signal: state.handles_signal,
-            ..State::default()
-        };
+        state.show_all();
+        (state.next, state.ready) = (None, false);
     }
 
     /// Shows all requests to the program, and keeps no connection from now on.
@@ -252,15 +314,28 @@ impl KeptConnections {
             kept.idle = idle;
             kept.idle.is_some()
         });
-        if state.hides && state.handles_signal {
-            self.ignore_shutdowns(&mut hidden, pids);
+        if state.hides && (state.handles_signal || state.may_handle_signal) {
+            state.refusal = self.ignore_shutdowns(&mut hidden, pids, state.handles_signal);
         }
         state.sealed.extend(hidden.keys());
         hidden.into_values().collect()
     }
 
-    /// Makes `shutdown(2)` of these connections do nothing in these processes. Where that fails, gives the connections up.
-    fn ignore_shutdowns(&self, connections: &mut HashMap<u64, Kept>, pids: &[i32]) {
+    /// Why connections were given up just before the stop signal, if there were any. Their clients' requests, which were
+    /// hidden, now arrive.
+    pub fn take_refusal(&self) -> Option<io::Error> {
+        self.state().refusal.take()
+    }
+
+    /// Makes `shutdown(2)` of these connections do nothing in these processes. Where that fails, gives them up if the program
+    /// `handles_signal` for certain, and returns the last reason.
+    fn ignore_shutdowns(
+        &self,
+        connections: &mut HashMap<u64, Kept>,
+        pids: &[i32],
+        handles_signal: bool,
+    ) -> Option<io::Error> {
+        let mut refusal = None;
         for pid in pids {
             let held = holding(*pid).filter(|(inode, _)| connections.contains_key(inode));
             let (inodes, descriptors): (Vec<u64>, Vec<i32>) =
@@ -278,10 +353,14 @@ impl KeptConnections {
                 Some(Errno::EPERM) => self.ignores_shutdown.store(false, Ordering::Relaxed),
                 Some(_) | None => {}
             }
-            for inode in inodes {
-                connections.remove(&inode);
+            if handles_signal {
+                inodes
+                    .iter()
+                    .for_each(|inode| drop(connections.remove(inode)));
+                refusal = Some(error);
             }
         }
+        refusal
     }
 }
 
@@ -292,98 +371,29 @@ fn holding(pid: i32) -> impl Iterator<Item = (u64, (i32, i32))> {
         .map(move |(fd, inode)| (inode, (pid, fd)))
 }
 
+/// What was dropped since the program had sent `before` bytes. It may be a body: after an interim response, or if a request
+/// was in progress and the program has not responded.
+fn hidden((before, when): (u64, HideWhen), sent: u64) -> Hidden {
+    match (sent.saturating_sub(before), when) {
+        (0, HideWhen::InProgress) | (1..=INTERIM_RESPONSE, _) => Hidden::Unclear,
+        (0, HideWhen::Quiet) | (_, _) => Hidden::NextRequest,
+    }
+}
+
 fn is_in_use(one: &TcpConnection) -> bool {
     let quiet = one.since_received.min(one.since_sent);
     one.state == TcpState::Open && one.received > 0 && quiet < RECENT
 }
 
-/// Whether a client has been waiting for its response for too long to hide the requests of others in the meantime.
+/// Whether a client has been waiting for its response for too long to hide the requests of others.
 pub(super) fn is_slow(one: &TcpConnection) -> bool {
     one.since_received >= SLOW
 }
 
 /// Whether the program has neither read nor sent anything in the meantime.
-fn is_untouched(before: &TcpConnection, now: &TcpConnection) -> bool {
+pub(super) fn is_untouched(before: &TcpConnection, now: &TcpConnection) -> bool {
     let read = |one: &TcpConnection| one.received.saturating_sub(one.unread.into());
     now.state == TcpState::Open && now.sent == before.sent && read(now) == read(before)
-}
-
-/// Returns how long to wait for the client's next request on a connection that its program has left, or `None` to close it
-/// at once. `sealed`: its state when it was sealed. `wants_next`: whether a request was hidden. `http`: whether requests
-/// were hidden on other connections to the same port, which shows that its clients use HTTP/1.
-fn verdict(
-    sealed: &TcpConnection,
-    now: &TcpConnection,
-    wants_next: bool,
-    http: bool,
-) -> Option<Duration> {
-    if !is_untouched(sealed, now) {
-        return None;
-    }
-    if wants_next || now.unread > 0 {
-        return Some(RETRANSMISSION);
-    }
-    (http && now.since_received < RECENT).then_some(RECENT)
-}
-
-/// Waits until the program has left each of these connections, and passes to `carry` those that can be carried to the live
-/// generation, with the time to wait for the client's next request. `pids` returns the generation's processes. Sets
-/// `ignores_shutdown` to false if the program shuts a connection down nevertheless, for example through an io_uring.
-pub async fn carry_left(
-    mut kept: Vec<Kept>,
-    ignores_shutdown: &AtomicBool,
-    pids: impl Fn() -> Vec<i32>,
-    carry: impl Fn(OwnedFd, Duration),
-) {
-    let began = Instant::now();
-    let mut http: HashSet<Option<u16>> = HashSet::new();
-    while !kept.is_empty() {
-        let pids = pids();
-        let search = move || {
-            let searched = pids
-                .iter()
-                .map(|pid| sockets_of(*pid))
-                .collect::<Result<Vec<_>, _>>();
-            // A process that we may not inspect may hold any of the connections.
-            searched
-                .ok()
-                .map(|found| found.iter().flat_map(HashMap::values).copied().collect())
-        };
-        let held: Option<HashSet<u64>> = spawn_blocking(search).await.ok().flatten();
-        let wanting = kept.iter().filter(|one| one.wants_next());
-        http.extend(wanting.map(Kept::port));
-        for mut one in std::mem::take(&mut kept) {
-            let known = held.as_ref().zip(inode(&one.socket).ok());
-            let left = known.is_some_and(|(held, inode)| !held.contains(&inode));
-            one.unheld = if left { one.unheld + 1 } else { 0 };
-            if let Some(Ok(now)) = one.idle.as_ref().map(|at| tcp_connection(&one.socket, at))
-                && matches!(now.state, TcpState::Closed | TcpState::BothClosed)
-            {
-                ignores_shutdown.store(false, Ordering::Relaxed);
-            }
-            match one.unheld >= SEARCHES {
-                true => decide(one, &http, &carry),
-                false => kept.push(one),
-            }
-        }
-        let passed = began.elapsed();
-        if passed >= LONGEST_HIDDEN_AT_END {
-            kept.iter().for_each(|one| drop(show_requests(&one.socket)));
-        }
-        sleep((passed / 10).clamp(PAUSE.0, PAUSE.1)).await;
-    }
-}
-
-fn decide(one: Kept, http: &HashSet<Option<u16>>, carry: impl Fn(OwnedFd, Duration)) {
-    let Some(sealed) = &one.idle else { return };
-    let Ok(now) = tcp_connection(&one.socket, sealed) else {
-        return;
-    };
-    let wait = verdict(sealed, &now, one.wants_next(), http.contains(&one.port()));
-    if let Some((wait, socket)) = wait.zip(one.socket.try_clone().ok()) {
-        drop(one);
-        carry(socket, wait);
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::sleep;
 
 use crate::drain::{DrainMonitor, KeptConnections, carry_left};
 use crate::os::cleanup::Cleanup;
@@ -22,6 +23,8 @@ use super::state::{Driver, Outcome};
 
 /// For how long after a switch the program may still do what it does at every start, such as registering itself.
 const SOON: Duration = Duration::from_secs(1);
+/// How long requests that were hidden may take to arrive and to be answered before the stop signal.
+const ARRIVAL: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// Performs an effect. Returns the resulting event if it is known at once.
@@ -168,6 +171,7 @@ impl Driver {
         if keeps && self.ending.requested.is_none() {
             let carry = self.sockets.carrier();
             let ignores_shutdown = self.ignores_shutdown.clone();
+            let feed = self.feed.clone();
             let queue = self.hooks.queues.get(&id);
             let hooks = queue.and_then(|queue| queue.drain.clone());
             self.monitor(id, |monitor, control| async move {
@@ -176,8 +180,13 @@ impl Driver {
                     while hooks.changed().await.is_ok() {}
                 }
                 monitor.hide_requests(|| control.pids()).await;
-                let pids = control.pids();
-                let sealed = spawn_blocking(move || kept.seal(&pids)).await;
+                let (pids, store) = (control.pids(), kept.clone());
+                let sealed = spawn_blocking(move || store.seal(&pids)).await;
+                if let Some(error) = kept.take_refusal() {
+                    let text = format!("gen {id}: cannot keep its connections: {error}");
+                    feed.message(Level::Detail, text, None);
+                    sleep(ARRIVAL).await;
+                }
                 control.stop(signal);
                 let tree = control.clone();
                 // This must outlast the generation's tasks.
@@ -234,7 +243,9 @@ impl Driver {
         let sender = self.sender.clone();
         let control = &self.generations.get(&id)?.control;
         let handled = control.handles(self.config.cli.stop_signal);
-        self.generations.get(&id)?.kept.set_handles_signal(handled);
+        let may_handle = control.may_handle(self.config.cli.stop_signal);
+        let kept = &self.generations.get(&id)?.kept;
+        kept.set_handles_signal(handled, may_handle);
         let pause = pause.filter(|_| !handled);
         let quits = self.machine.is_quitting();
         self.monitor(id, |monitor, control| async move {
@@ -274,7 +285,15 @@ impl Driver {
             && self.reported.once.insert("stop timeout")
         {
             let text = format!("gen {id} did not end within its stop timeout");
-            let hint = "if another signal makes it finish its requests and end, choose it with `--stop-signal`; `--stop-timeout` allows more time";
+            let running = self.generations.get(&id);
+            let hint = match running.is_some_and(|running| running.kept.has_sealed()) {
+                true => {
+                    "if it waits until its clients have closed their connections, which hotrun keeps open, use `--keep-alive never`; `--stop-timeout` allows more time"
+                }
+                false => {
+                    "if another signal makes it finish its requests and end, choose it with `--stop-signal`; `--stop-timeout` allows more time"
+                }
+            };
             self.feed.message(Level::Info, text, Some(hint.into()));
         }
         let Notice::Generation(id, GenNotice::Failed { failure, live }) = notice else {

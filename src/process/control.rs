@@ -74,10 +74,9 @@ impl Control {
     /// chosen one that the program handles. Outside Linux, hotrun cannot tell which processes catch the signal, so the
     /// whole tree gets it.
     pub fn reload_config(&self, signal: Signal) -> bool {
-        let signal = signal as i32;
-        let caught = !process_tree::KNOWN || disposition::catches(&self.pids(), signal);
+        let caught = self.may_handle(signal);
         if caught {
-            self.order(Order::ReloadConfig(signal));
+            self.order(Order::ReloadConfig(signal as i32));
         }
         caught
     }
@@ -138,6 +137,12 @@ impl Control {
     /// Outside Linux, hotrun cannot tell, and the result is `true`.
     pub fn handles(&self, signal: Signal) -> bool {
         !process_tree::KNOWN || disposition::handles(&self.pids(), signal as i32)
+    }
+
+    /// Whether a process of the tree, or its runtime, catches this signal. Outside Linux, hotrun cannot tell, and the result
+    /// is `true`.
+    pub fn may_handle(&self, signal: Signal) -> bool {
+        !process_tree::KNOWN || disposition::catches(&self.pids(), signal as i32)
     }
 
     fn order(&self, order: Order) {

@@ -37,7 +37,7 @@ pub use self::respond::{GetReason, Reason};
 const PLACES: usize = 256;
 /// How many connections that generations have left hotrun carries at the same time. They have places of their own,
 /// because they may last as long as their clients.
-const MOST_CARRIED: usize = 256;
+const MOST_CARRIED: usize = 1024;
 /// How long a forwarder waits before it retries if all places or all descriptors are in use.
 const CROWDED: Duration = Duration::from_millis(50);
 /// The errors after which `accept` can be called again at once.

@@ -12,9 +12,9 @@ use nix::unistd::Pid;
 use super::seccomp::read_memory;
 
 /// How long to wait until a thread sleeps.
-const AWAKE: Duration = Duration::from_millis(50);
+const AWAKE: Duration = Duration::from_millis(500);
 /// How long a thread may take to stop.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_micros(50);
 
 /// The registers of a thread, as `NT_PRSTATUS` describes them: `struct user_regs_struct` in the kernel's `asm/user_64.h`

@@ -2,9 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::slice;
 
 use super::*;
+use crate::drain::carry_left;
 
 /// A connection of this process, and the store that keeps it.
 struct Pair {
@@ -35,7 +35,7 @@ impl Pair {
             client,
             server,
         };
-        pair.kept.set_handles_signal(false);
+        pair.kept.set_handles_signal(false, false);
         pair.seen.inode = inode(&pair.server).unwrap();
         pair.request();
         assert_eq!(pair.server.read(&mut [0; 99]).unwrap(), 5);
@@ -47,6 +47,11 @@ impl Pair {
         self.client.write_all(b"GET /").unwrap();
     }
 
+    fn hide(&self, when: HideWhen, slow: bool) {
+        let connections = [(self.seen.clone(), Some(when))];
+        self.kept.hide(&connections, slow, &[own_pid()]);
+    }
+
     fn respond(&mut self) {
         self.server.write_all(b"200 OK").unwrap();
         self.client.read_exact(&mut [0; 6]).unwrap();
@@ -55,11 +60,10 @@ impl Pair {
     /// Hides requests, has the client send one, and seals the connection.
     fn seal(&mut self) -> Vec<Kept> {
         self.seen = tcp_connection(&self.server, &self.seen).unwrap();
-        self.kept
-            .hide(slice::from_ref(&self.seen), false, &[own_pid()]);
-        assert!(!self.kept.wants_next(&self.seen));
+        self.hide(HideWhen::Quiet, false);
+        assert!(self.kept.hidden(&self.seen).is_none());
         self.request();
-        assert!(self.kept.wants_next(&self.seen));
+        assert!(self.kept.hidden(&self.seen).is_some());
         let read = self.server.read(&mut [0; 99]);
         assert_eq!(
             read.unwrap_err().kind(),
@@ -116,24 +120,23 @@ fn without_a_stop_signal_the_program_gets_the_hidden_request() {
         .unwrap();
     pair.server.read_exact(&mut [0; 5]).unwrap();
     pair.respond();
-    pair.kept
-        .hide(slice::from_ref(&pair.seen), false, &[own_pid()]);
-    assert!(!pair.kept.wants_next(&pair.seen), "the store is closed");
+    pair.hide(HideWhen::Quiet, false);
+    assert!(
+        pair.kept.hidden(&pair.seen).is_none(),
+        "the store is closed"
+    );
 }
 
 #[test]
 fn requests_are_shown_while_another_one_is_slow() {
     let mut pair = Pair::new();
-    let hide = |pair: &Pair, slow| {
-        let connections = slice::from_ref(&pair.seen);
-        pair.kept.hide(connections, slow, &[own_pid()]);
-    };
+    let hide = |pair: &Pair, slow| pair.hide(HideWhen::Quiet, slow);
     pair.seen = tcp_connection(&pair.server, &pair.seen).unwrap();
     hide(&pair, false);
     pair.request();
-    assert!(pair.kept.wants_next(&pair.seen));
+    assert!(pair.kept.hidden(&pair.seen).is_some());
     hide(&pair, true);
-    assert!(!pair.kept.wants_next(&pair.seen));
+    assert!(pair.kept.hidden(&pair.seen).is_none());
     hide(&pair, false);
     assert_eq!(
         pair.kept.state().hidden.len(),
@@ -144,4 +147,25 @@ fn requests_are_shown_while_another_one_is_slow() {
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     pair.server.read_exact(&mut [0; 5]).unwrap();
+}
+
+#[test]
+fn the_body_after_an_interim_response_is_not_taken_for_a_request() {
+    let mut pair = Pair::new();
+    pair.request();
+    assert_eq!(pair.server.read(&mut [0; 99]).unwrap(), 5);
+    let mut seen = tcp_connection(&pair.server, &pair.seen).unwrap();
+    pair.seen = seen.clone();
+    pair.hide(HideWhen::InProgress, false);
+    let mut send = |text: &[u8], pair: &mut Pair| {
+        pair.server.write_all(text).unwrap();
+        pair.client.read_exact(&mut vec![0; text.len()]).unwrap();
+        seen = tcp_connection(&pair.server, &seen).unwrap();
+        pair.kept.hidden(&seen) == Some(Hidden::NextRequest)
+    };
+    assert!(!send(b"HTTP/1.1 100 Continue\r\n\r\n", &mut pair));
+    pair.client.write_all(b"GET / in a body").unwrap();
+    assert!(pair.server.read(&mut [0; 99]).is_err(), "it is hidden");
+    assert!(!send(b"", &mut pair));
+    assert!(send(b"HTTP/1.1 200 OK\r\n\r\n", &mut pair));
 }
