@@ -93,7 +93,7 @@ fn shard(number: usize, value: f32, last_end: usize) -> Vec<u8> {
         second: tensor(size, last_end),
     });
     let mut header = header.to_string();
-    while header.len() % 8 > 0 {
+    while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
     let mut file = (header.len() as u64).to_le_bytes().to_vec();

@@ -4,6 +4,7 @@ mod addresses;
 mod closing;
 mod crashes;
 mod datagrams;
+mod debugger;
 mod hints;
 mod isolation;
 mod many;
