@@ -106,11 +106,11 @@ fn a_session_at_the_terminal_shows_the_expected_screens() {
     screen.shows(
         "
         [4] bye
-
            r   reload now, even without changes
            p   pause reloading, or resume it
            u   undo: cancel the reload, or go back one build
            e   errors: print the whole output of the last build
+           + - s   give a sharing generation more, less or all
            k   kill draining generations
            c   clear the screen
            Enter   print a mark with the time
