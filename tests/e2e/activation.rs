@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 /// Returns whether the command succeeds; if not, reports the test as skipped.
-pub(crate) fn works_or_skip(program: &str, arguments: &[&str], packages: &str) -> bool {
+fn works_or_skip(program: &str, arguments: &[&str], packages: &str) -> bool {
     let output = Command::new(program).args(arguments).output();
     let found = output.is_ok_and(|output| output.status.success());
     if !found {
@@ -187,7 +187,7 @@ fn go_systemd_detects_the_socket() {
 
 /// Fills the build cache: the first build compiles the standard library, which may take longer than the test's time
 /// limit.
-pub(crate) fn warm_cache(work: &Path, cache: &PathBuf) {
+fn warm_cache(work: &Path, cache: &PathBuf) {
     let mut build = Command::new("go");
     build
         .args(["build", "-o", "../app", "main.go"])

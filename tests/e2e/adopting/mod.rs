@@ -4,7 +4,6 @@ mod addresses;
 mod closing;
 mod crashes;
 mod datagrams;
-mod debugger;
 mod hints;
 mod isolation;
 mod many;
