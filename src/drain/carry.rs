@@ -12,6 +12,7 @@ use super::kept::{Kept, RECENT, is_untouched};
 use crate::os::socket_holders::sockets_of;
 use crate::os::{TcpConnection, TcpState, inode, show_requests, tcp_connection};
 
+/// How long requests are hidden at most after the stop signal.
 const LONGEST_HIDDEN: Duration = Duration::from_secs(1);
 /// How many searches in a row must not find a connection, because it may be on its way from one process to another.
 const SEARCHES: u32 = 2;

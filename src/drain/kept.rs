@@ -70,7 +70,7 @@ struct State {
     hides: bool,
     /// Whether the program handles the stop signal.
     handles_signal: bool,
-    /// Whether the program may handle the stop signal, as far as that can be seen.
+    /// Whether the program may handle the stop signal.
     may_handle_signal: bool,
     /// Whether the program is about to be stopped, whatever is under way.
     at_end: bool,
@@ -190,7 +190,7 @@ impl KeptConnections {
         }
     }
 
-    /// Sets whether the program handles the stop signal, and whether it may do so although nothing shows it.
+    /// Sets whether the program certainly handles the stop signal, and whether it may do so, which includes that.
     pub fn set_handles_signal(&self, handles_signal: bool, may_handle_signal: bool) {
         let mut state = self.state();
         state.handles_signal = handles_signal;
@@ -314,7 +314,7 @@ impl KeptConnections {
             kept.idle = idle;
             kept.idle.is_some()
         });
-        if state.hides && (state.handles_signal || state.may_handle_signal) {
+        if state.hides && state.may_handle_signal {
             state.refusal = self.ignore_shutdowns(&mut hidden, pids, state.handles_signal);
         }
         state.sealed.extend(hidden.keys());
@@ -376,7 +376,7 @@ fn holding(pid: i32) -> impl Iterator<Item = (u64, (i32, i32))> {
 fn hidden((before, when): (u64, HideWhen), sent: u64) -> Hidden {
     match (sent.saturating_sub(before), when) {
         (0, HideWhen::InProgress) | (1..=INTERIM_RESPONSE, _) => Hidden::Unclear,
-        (0, HideWhen::Quiet) | (_, _) => Hidden::NextRequest,
+        (_, HideWhen::InProgress | HideWhen::Quiet) => Hidden::NextRequest,
     }
 }
 
