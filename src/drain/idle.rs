@@ -13,10 +13,6 @@ const LONGEST_QUIET: Duration = Duration::from_secs(5);
 /// and response is unknown.
 const QUIET_IF_UNCLEAR: Duration = Duration::from_millis(2500);
 
-/// The length of `HTTP/1.1 100 Continue` without a header, after which the client sends its request's body, which may begin
-/// like a request itself. No final response is as short.
-pub(super) const INTERIM_RESPONSE: u64 = 25;
-
 /// Which side sent the last bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
@@ -28,13 +24,12 @@ enum Last {
     Unclear,
 }
 
-/// When requests on a connection may be hidden, so that what is then dropped can only be the next request.
+/// Whether the program has responded to the client's last request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HideWhen {
-    /// A request is in progress. If the program responds, a dropped segment is the next one.
+pub(super) enum Exchange {
+    /// Perhaps not.
     InProgress,
-    /// The client probably has its response.
-    Quiet,
+    Complete,
 }
 
 /// What the client has sent that is hidden.
@@ -52,8 +47,6 @@ struct Seen {
     received: u64,
     sent: u64,
     last: Last,
-    /// Whether the program has once sent so little between two polls that it was an interim response.
-    sends_interim: bool,
 }
 
 /// Distinguishes idle connections from busy ones, using the results of earlier polls.
@@ -96,17 +89,17 @@ impl IdleDetector {
         open && (now.unread > 0 || now.received > 0 && last == Last::Request)
     }
 
-    /// Whether the requests on a connection may be hidden now, and what a dropped segment will be. Nothing shows whether the
-    /// last response was an interim one, which the client follows up with the body of its request. So on a connection where
-    /// the program has sent one, requests are hidden only while one is in progress.
-    pub(super) fn hide_when(&mut self, now: &TcpConnection) -> Option<HideWhen> {
-        let last = self.observe(now);
-        let seen = self.seen.get(&now.inode)?;
-        match last {
-            _ if now.unread > 0 => Some(HideWhen::InProgress),
-            Last::Request => Some(HideWhen::InProgress),
-            Last::Response | Last::Unclear if seen.sends_interim => None,
-            Last::Response | Last::Unclear => Some(HideWhen::Quiet),
+    /// Whether a request is in progress. If the order of the last request and response is unknown, it is unless an
+    /// acknowledgement is missing: a later request would have acknowledged the response.
+    pub(super) fn exchange(&mut self, now: &TcpConnection) -> Exchange {
+        let later_request = match self.observe(now) {
+            Last::Request => true,
+            Last::Response => false,
+            Last::Unclear => now.unsent == 0,
+        };
+        match later_request || now.unread > 0 {
+            true => Exchange::InProgress,
+            false => Exchange::Complete,
         }
     }
 
@@ -133,13 +126,10 @@ impl IdleDetector {
     fn observe(&mut self, now: &TcpConnection) -> Last {
         let last = self.last(now);
         let before = self.seen.get(&now.inode).copied();
-        let sent = before.map_or(0, |before| now.sent.saturating_sub(before.sent));
         let seen = Seen {
-            received: now.received,
-            sent: now.sent,
+            received: now.received.max(before.map_or(0, |before| before.received)),
+            sent: now.sent.max(before.map_or(0, |before| before.sent)),
             last,
-            sends_interim: (1..=INTERIM_RESPONSE).contains(&sent)
-                || before.is_some_and(|it| it.sends_interim),
         };
         self.seen.insert(now.inode, seen);
         last
@@ -175,6 +165,9 @@ impl IdleDetector {
         let Some(seen) = self.seen.get(&now.inode) else {
             return by_time(now);
         };
+        if now.received < seen.received || now.sent < seen.sent {
+            return seen.last;
+        }
         match (now.received > seen.received, now.sent > seen.sent) {
             (true, false) => Last::Request,
             (false, true) => Last::Response,

@@ -1,10 +1,10 @@
 //! Keeps a generation's idle connections open beyond its end, so that no request crosses the program's close.
 //!
 //! 1. While the generation drains, hotrun duplicates the connections that are in use and hides new requests on them
-//!    ([`hide_requests`]): a client that has its response and sends the next request waits. So the generation becomes
-//!    idle even if its clients never pause. If it does not within [`LONGEST_HIDDEN`], or has a slow request in progress,
-//!    the requests are shown again for a while. The next attempts last longer: slow requests that follow one another on
-//!    several connections would otherwise never end.
+//!    ([`Kept`]): a client that has its response and sends the next request waits. So the generation becomes idle even if its
+//!    clients never pause. If it does not within [`LONGEST_HIDDEN`], or has a slow request in progress, the requests are
+//!    shown again for a while. The next attempts last longer if requests take longer: slow requests that follow one another
+//!    on several connections would otherwise never end.
 //! 2. Just before the stop signal, [`KeptConnections::seal`] keeps the connections on which nothing is under way.
 //! 3. When the program closes one of them, the client does not notice, because hotrun's duplicate is open. Once no process
 //!    of the generation holds the connection any longer, [`carry`](super::carry) decides by the kernel's counters whether the
@@ -19,24 +19,26 @@
 //! twice. The kernel's counters do not show where a response ends: if a client sends a request before it has the whole
 //! response to the previous one (pipelining), and the program ends within that response, the rest is missing.
 
+mod connection;
+
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use socket2::SockRef;
 
-use super::idle::{Hidden, HideWhen, INTERIM_RESPONSE};
-use crate::os::seccomp::{descriptor_of, ignore_shutdown};
+use self::connection::AskExchange;
+pub use self::connection::Kept;
+pub(super) use self::connection::is_untouched;
+use super::idle::Hidden;
+use crate::os::seccomp::ignore_shutdown;
 use crate::os::socket_holders::sockets_of;
-use crate::os::{
-    TcpConnection, TcpState, dropped, hide_requests, inode, show_requests, tcp_connection,
-};
+use crate::os::{TcpConnection, TcpState, tcp_connection};
 
-/// How long requests are hidden at most before the stop signal, the first time and later.
+/// How long requests are hidden at most before the stop signal. Later attempts last longer by twice the longest
+/// time that a client has had to wait for a response, up to this limit.
 const LONGEST_HIDDEN: Duration = Duration::from_millis(750);
 const LONGEST_HIDDEN_LATER: Duration = Duration::from_secs(3);
 /// How long requests are then shown. Doubles each time.
@@ -83,6 +85,8 @@ struct State {
     shown: HashMap<u64, Option<u64>>,
     /// When the first of them was hidden.
     since: Option<Instant>,
+    /// The longest time that a client had been waiting for its response at a poll.
+    longest_wait: Duration,
     /// When requests may be hidden next, and for how long they were shown last.
     next: Option<(Instant, Duration)>,
     /// Whether the generation has become idle.
@@ -95,8 +99,8 @@ struct State {
 
 impl State {
     /// Shows what was dropped on connections where it may be a part of the request that is in progress.
-    fn show_unclear(&mut self, connections: &[(TcpConnection, Option<HideWhen>)]) {
-        for (one, _) in connections {
+    fn show_unclear(&mut self, connections: &[TcpConnection]) {
+        for one in connections {
             let kept = self.hidden.get(&one.inode);
             if kept.is_some_and(|kept| kept.hidden(one) == Some(Hidden::Unclear)) {
                 self.hidden.remove(&one.inode);
@@ -106,71 +110,51 @@ impl State {
     }
 
     fn show_all(&mut self) {
-        let hidden = std::mem::take(&mut self.hidden).into_iter();
-        let dropped = hidden.filter(|(_, kept)| kept.has_dropped());
-        self.shown.extend(dropped.map(|(inode, _)| (inode, None)));
+        for (inode, kept) in std::mem::take(&mut self.hidden) {
+            self.show(inode, &kept);
+        }
         self.since = None;
+    }
+
+    /// Shows what has been hidden so far, until `shown` has passed. A connection without a hidden request stays as it is: if its
+    /// client's next request came just then, the others would have to become idle once more.
+    fn end_attempt(&mut self, now: Instant) {
+        let shown = self.next.map_or(SHOWN, |(_, shown)| shown * 2);
+        self.next = Some((now + shown, shown));
+        self.since = None;
+        let hidden = std::mem::take(&mut self.hidden);
+        let (dropped, others) = hidden.into_iter().partition(|(_, kept)| kept.has_dropped());
+        self.hidden = others;
+        dropped
+            .iter()
+            .for_each(|(inode, kept)| self.show(*inode, kept));
+    }
+
+    /// Whether it is too early to hide requests again. It is not if a client is waiting meanwhile.
+    fn is_early(&self, now: Instant) -> bool {
+        let Some((at, shown)) = self.next.filter(|_| !self.at_end) else {
+            return false;
+        };
+        let waits = now + shown >= at + SHOWN && self.hidden.values().any(Kept::has_dropped);
+        now < at && !waits
+    }
+
+    /// Records that this connection is about to be dropped, so that its requests are shown.
+    fn show(&mut self, inode: u64, kept: &Kept) {
+        if kept.has_dropped() {
+            self.shown.insert(inode, None);
+        }
+    }
+
+    fn take_or_duplicate(&mut self, pid: i32, fd: i32, one: &TcpConnection) -> Option<Kept> {
+        let kept = self.hidden.remove(&one.inode);
+        let duplicate = || Kept::new(pid, fd, one).filter(|_| self.hidden.len() < MOST);
+        kept.or_else(duplicate)
     }
 
     fn awaits_shown(&mut self, one: &TcpConnection) -> bool {
         let before = self.shown.get_mut(&one.inode);
         before.is_some_and(|before| one.received == *before.get_or_insert(one.received))
-    }
-}
-
-/// A connection that hotrun has duplicated. Dropping it shows its requests to the program and closes the duplicate.
-pub struct Kept {
-    pub(super) socket: OwnedFd,
-    /// What [`dropped`] returned when the requests were hidden.
-    dropped: u32,
-    /// How many bytes the program had sent by then, and whether a request was in progress.
-    before: (u64, HideWhen),
-    /// The state of the connection when it was last found to be idle.
-    pub(super) idle: Option<TcpConnection>,
-    /// How often in a row no process held it.
-    pub(super) unheld: u32,
-}
-
-impl Kept {
-    /// Duplicates a connection, which was in the state `seen` a moment ago. If its requests are to be hidden, it must not
-    /// have received anything since.
-    fn new(pid: i32, fd: i32, seen: &TcpConnection, when: Option<HideWhen>) -> Option<Self> {
-        let socket = descriptor_of(pid, fd).ok()?;
-        let same = inode(&socket).is_ok_and(|found| found == seen.inode);
-        let dropped = dropped(&socket).ok().filter(|_| same)?;
-        let kept = Self {
-            socket,
-            dropped,
-            before: (seen.sent, when.unwrap_or(HideWhen::Quiet)),
-            idle: None,
-            unheld: 0,
-        };
-        if when.is_some() {
-            hide_requests(&kept.socket).ok()?;
-            let now = tcp_connection(&kept.socket, seen).ok()?;
-            (now.received == seen.received).then_some(())?;
-        }
-        Some(kept)
-    }
-
-    /// Whether the kernel has dropped a segment that begins like a request.
-    pub(super) fn has_dropped(&self) -> bool {
-        dropped(&self.socket).is_ok_and(|dropped| dropped != self.dropped)
-    }
-
-    fn hidden(&self, now: &TcpConnection) -> Option<Hidden> {
-        self.has_dropped().then(|| hidden(self.before, now.sent))
-    }
-
-    pub(super) fn port(&self) -> Option<u16> {
-        let address = SockRef::from(&self.socket).local_addr().ok()?;
-        Some(address.as_socket()?.port())
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let _ = show_requests(&self.socket);
     }
 }
 
@@ -203,54 +187,56 @@ impl KeptConnections {
     }
 
     /// Hides requests on the connections of these processes that are in use, where possible, or shows them if it is time to.
+    /// `longest_wait`: the longest time that a client has been waiting for its response.
     pub(super) fn hide(
         &self,
-        connections: &[(TcpConnection, Option<HideWhen>)],
-        slow: bool,
+        connections: &[TcpConnection],
+        exchange: &mut AskExchange,
+        longest_wait: Duration,
         pids: &[i32],
     ) {
         let (mut state, now) = (self.state(), Instant::now());
+        state.longest_wait = state.longest_wait.max(longest_wait);
         let longest = match state.next {
             None => LONGEST_HIDDEN,
-            Some(_) => LONGEST_HIDDEN_LATER,
+            Some(_) => (LONGEST_HIDDEN + state.longest_wait * 2).min(LONGEST_HIDDEN_LATER),
         };
+        let slow = longest_wait >= SLOW;
         let expired = state.since.is_some_and(|since| now - since > longest);
         let slow = slow && state.hides && state.next.is_none() && !state.at_end;
         if expired && state.hides || slow {
-            let shown = state.next.map_or(SHOWN, |(_, shown)| shown * 2);
-            state.next = Some((now + shown, shown));
-            state.show_all();
+            state.end_attempt(now);
         }
-        let early = state.next.is_some_and(|(at, _)| now < at) && !state.at_end;
-        if !state.open || slow || early {
+        state.show_unclear(connections);
+        if !state.open || slow || state.is_early(now) {
             return;
         }
         let found: HashMap<u64, (i32, i32)> = pids.iter().flat_map(|pid| holding(*pid)).collect();
         // The program has closed the others, whose clients wait for the end of the connection.
         state.hidden.retain(|inode, _| found.contains_key(inode));
-        state.show_unclear(connections);
-        for (one, when) in connections.iter().filter(|(one, _)| is_in_use(one)) {
-            let when = when.filter(|_| state.hides);
+        for one in connections.iter().filter(|one| is_in_use(one)) {
             if let Some((pid, fd)) = found.get(&one.inode)
-                && state.hidden.len() < MOST
-                && !state.hidden.contains_key(&one.inode)
-                && when.is_some() == state.hides
                 && !state.awaits_shown(one)
+                && let Some(mut kept) = state.take_or_duplicate(*pid, *fd, one)
             {
-                match Kept::new(*pid, *fd, one, when) {
-                    Some(kept) => {
+                match !state.hides || kept.hide(one, exchange) {
+                    true => {
                         state.since.get_or_insert(now);
                         state.hidden.insert(one.inode, kept);
                     }
-                    None => drop(state.shown.insert(one.inode, None)),
+                    false => state.show(one.inode, &kept),
                 }
             }
         }
     }
 
-    /// What the client of this connection has sent that is hidden.
+    /// What the client of this connection has sent that is hidden, or was until a moment ago and has not arrived yet.
     pub(super) fn hidden(&self, one: &TcpConnection) -> Option<Hidden> {
-        self.state().hidden.get(&one.inode)?.hidden(one)
+        let mut state = self.state();
+        match state.hidden.get(&one.inode) {
+            Some(kept) => kept.hidden(one),
+            None => state.awaits_shown(one).then_some(Hidden::Unclear),
+        }
     }
 
     /// Records whether nothing is under way on this connection.
@@ -371,29 +357,9 @@ fn holding(pid: i32) -> impl Iterator<Item = (u64, (i32, i32))> {
         .map(move |(fd, inode)| (inode, (pid, fd)))
 }
 
-/// What was dropped since the program had sent `before` bytes. It may be a body: after an interim response, or if a request
-/// was in progress and the program has not responded.
-fn hidden((before, when): (u64, HideWhen), sent: u64) -> Hidden {
-    match (sent.saturating_sub(before), when) {
-        (0, HideWhen::InProgress) | (1..=INTERIM_RESPONSE, _) => Hidden::Unclear,
-        (_, HideWhen::InProgress | HideWhen::Quiet) => Hidden::NextRequest,
-    }
-}
-
 fn is_in_use(one: &TcpConnection) -> bool {
     let quiet = one.since_received.min(one.since_sent);
     one.state == TcpState::Open && one.received > 0 && quiet < RECENT
-}
-
-/// Whether a client has been waiting for its response for too long to hide the requests of others.
-pub(super) fn is_slow(one: &TcpConnection) -> bool {
-    one.since_received >= SLOW
-}
-
-/// Whether the program has neither read nor sent anything in the meantime.
-pub(super) fn is_untouched(before: &TcpConnection, now: &TcpConnection) -> bool {
-    let read = |one: &TcpConnection| one.received.saturating_sub(one.unread.into());
-    now.state == TcpState::Open && now.sent == before.sent && read(now) == read(before)
 }
 
 #[cfg(test)]

@@ -35,9 +35,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(25);
 /// How many polls in a row must agree. After `accept`, the new descriptor does not appear in `/proc` immediately. Until it
 /// does, the connection seems to be neither in the queue nor held by the process.
 const AGREEING: u32 = 2;
-/// The number of the poll from which on requests are hidden. The ones before show whether the program sends interim
-/// responses.
-const ENOUGH_POLLS: u32 = 6;
 /// How long to wait for an old generation whose socket is shared. It keeps accepting connections, so it may never be idle.
 const SHARED_IDLE: Duration = Duration::from_secs(1);
 /// How long the stop signal may be delayed to keep connections open.
@@ -177,7 +174,6 @@ impl DrainMonitor {
             owners: ConnectionOwners::default(),
             idle: IdleDetector::new(quiet, self.longest_response),
             awaiting: HashSet::new(),
-            count: 0,
             in_use: self.in_use.clone(),
             kept: self.kept.clone(),
         }
@@ -192,8 +188,6 @@ struct Polls {
     idle: IdleDetector,
     /// The inodes of the connections that were in use at the last poll.
     awaiting: HashSet<u64>,
-    /// How many polls have asked whether the generation is idle.
-    count: u32,
     in_use: Arc<InUse>,
     kept: Arc<KeptConnections>,
 }
@@ -213,22 +207,14 @@ impl Polls {
     fn is_idle(&mut self, pids: &[i32]) -> io::Result<bool> {
         let half_open = self.half_open()?;
         let (tcp, unix) = self.connections(pids)?;
-        let tcp = tcp.into_iter();
-        let tcp: Vec<_> = tcp
-            .map(|one| {
-                let when = self.idle.hide_when(&one);
-                (one, when)
-            })
-            .collect();
-        let mut awaiting = tcp.iter().filter(|(one, _)| self.idle.awaits_response(one));
-        let slow = awaiting.any(|(one, _)| kept::is_slow(one));
-        self.count += 1;
-        if self.count >= ENOUGH_POLLS {
-            self.kept.hide(&tcp, slow, pids);
-        }
+        let awaiting = tcp.iter().filter(|one| self.idle.awaits_response(one));
+        let longest_wait = awaiting.map(|one| one.since_received).max();
+        let exchange = &mut |now: &TcpConnection| self.idle.exchange(now);
+        self.kept
+            .hide(&tcp, exchange, longest_wait.unwrap_or_default(), pids);
         let mut idle = unix.iter().all(|one| one.peer_gone);
         // Do not stop early: the detector must see every connection at every poll.
-        for (one, _) in &tcp {
+        for one in &tcp {
             let is_idle = self.idle.is_idle(one, self.kept.hidden(one));
             self.kept.set_idle(one, is_idle);
             idle &= is_idle;

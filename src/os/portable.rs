@@ -67,6 +67,10 @@ pub fn hide_requests(_: &impl AsFd) -> io::Result<()> {
     unsupported()
 }
 
+pub fn hide_heads(_: &impl AsFd) -> io::Result<()> {
+    unsupported()
+}
+
 pub fn show_requests(_: &impl AsFd) -> io::Result<()> {
     unsupported()
 }

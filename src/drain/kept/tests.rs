@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::drain::carry::{RETRANSMISSION, verdict};
-use crate::drain::idle::IdleDetector;
+use crate::drain::idle::{Exchange, IdleDetector};
+use crate::drain::kept::connection::{Hides, may_hide_all};
 
 fn connection(received: u64, sent: u64, since_received: u64) -> TcpConnection {
     TcpConnection {
@@ -56,14 +57,15 @@ type Segment = (u64, u64);
 
 const SEGMENT: u64 = 40;
 const TICK: u64 = 4;
+const DELAYED_ACKNOWLEDGEMENT: u64 = 40;
 
 /// The length of each part of a response, except an interim one.
 const PART: u64 = 40;
 
 /// A client that never sends a request before it has the whole response to the previous one, a server, and the kernel
 /// between them. A request has two segments. In every other request, the second one begins like a request, and the client
-/// sends it soon after an interim response.
-#[derive(Debug, Default)]
+/// sends it soon after an interim response. In every fourth one, it looks like the head of such a request.
+#[derive(Debug)]
 struct World {
     now: u64,
     /// The client's current request, and how many of its segments it has sent.
@@ -83,9 +85,36 @@ struct World {
     interim: u64,
     last_received: u64,
     last_sent: u64,
-    hidden: bool,
+    last_acknowledged: u64,
+    acknowledged: u64,
+    hides: Hides,
     dropped: u32,
     has_left: bool,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            now: 0,
+            request: 0,
+            segments_sent: 0,
+            lost: VecDeque::new(),
+            queue: VecDeque::new(),
+            read: Vec::new(),
+            begun: 0,
+            finished: 0,
+            received: 0,
+            sent: 0,
+            interim: 0,
+            last_received: 0,
+            last_sent: 0,
+            last_acknowledged: 0,
+            acknowledged: 0,
+            hides: Hides::Nothing,
+            dropped: 0,
+            has_left: false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +139,8 @@ impl World {
             unread: self.queue.len() as u32 * SEGMENT as u32,
             since_sent: age(self.last_sent),
             since_received: age(self.last_received),
-            since_acknowledged: age(self.last_sent),
+            since_acknowledged: age(self.last_acknowledged),
+            unsent: (self.sent - self.acknowledged) as u32,
             ..connection(self.received, self.sent, 0)
         }
     }
@@ -131,8 +161,12 @@ impl World {
         }
         let segment = (self.request, self.segments_sent);
         self.segments_sent += 1;
-        let begins_like_request = segment.1 == 0 || expects;
-        if self.hidden && begins_like_request {
+        let drops = match self.hides {
+            Hides::Nothing => false,
+            Hides::Heads { .. } => expects && (segment.1 == 0 || self.request.is_multiple_of(4)),
+            Hides::Requests { .. } => segment.1 == 0 || expects,
+        };
+        if drops {
             self.dropped += 1;
             self.lost.push_back(segment);
         } else if self.lost.is_empty() {
@@ -146,14 +180,53 @@ impl World {
         self.queue.push_back(segment);
         self.received += SEGMENT;
         self.last_received = self.now;
+        self.acknowledge();
     }
 
-    fn set_hidden(&mut self, hidden: bool) {
-        self.hidden = hidden;
-        if !hidden {
-            let lost = std::mem::take(&mut self.lost);
-            lost.into_iter().for_each(|one| self.arrive(one));
+    fn acknowledge(&mut self) {
+        (self.acknowledged, self.last_acknowledged) = (self.sent, self.now);
+    }
+
+    fn show(&mut self) {
+        self.hides = Hides::Nothing;
+        self.dropped = 0;
+        let lost = std::mem::take(&mut self.lost);
+        lost.into_iter().for_each(|one| self.arrive(one));
+    }
+
+    fn hide_heads(&mut self) {
+        if matches!(self.hides, Hides::Nothing) {
+            self.hides = Hides::Heads {
+                received: self.received,
+            };
         }
+    }
+
+    /// As [`Kept::hide`] and [`KeptConnections::hide`] do.
+    fn hide_all(&mut self, detector: &mut IdleDetector) {
+        let now = self.seen();
+        let exchange = detector.exchange(&now);
+        match self.hides {
+            Hides::Heads { received } => {
+                let unclear = self.dropped > 0 && now.received == received;
+                match !unclear && may_hide_all(received, &now, exchange) {
+                    true => {
+                        self.hides = Hides::Requests {
+                            sent: now.sent,
+                            exchange,
+                        };
+                    }
+                    false if self.dropped > 0 => self.show(),
+                    false => {}
+                }
+            }
+            Hides::Requests { .. } if self.hidden() == Some(Hidden::Unclear) => self.show(),
+            Hides::Requests { .. } | Hides::Nothing => {}
+        }
+    }
+
+    fn hidden(&self) -> Option<Hidden> {
+        self.hides.hidden(self.sent).filter(|_| self.dropped > 0)
     }
 
     fn server_responds(&mut self, last: bool) {
@@ -170,7 +243,7 @@ impl World {
         let next = self.finished + 1;
         if self.read.last() == Some(&(next, 0)) && self.interim < next {
             self.interim = next;
-            self.sent += INTERIM_RESPONSE;
+            self.sent += 25;
             self.last_sent = self.now;
         }
     }
@@ -181,6 +254,9 @@ impl World {
             self.client_sends();
         }
         self.now += ms;
+        if self.acknowledged < self.sent && self.now >= self.last_sent + DELAYED_ACKNOWLEDGEMENT {
+            self.acknowledge();
+        }
     }
 
     fn perform(&mut self, step: Step) {
@@ -190,7 +266,8 @@ impl World {
             Step::ClientSends => self.client_sends(),
             Step::ServerReads => self.read.extend(self.queue.pop_front()),
             Step::ServerResponds(last) => self.server_responds(last),
-            Step::Hide(hidden) => self.set_hidden(hidden),
+            Step::Hide(true) => self.hide_heads(),
+            Step::Hide(false) => self.show(),
             Step::Leave => self.has_left = true,
             Step::Poll | Step::Stop => {}
         }
@@ -231,26 +308,15 @@ fn steps(seed: u64) -> Vec<Step> {
 fn play(steps: &[Step], world: &mut World) -> Option<Vec<Segment>> {
     let mut detector = IdleDetector::new(Duration::from_millis(100), Duration::from_secs(10));
     let (mut idle, mut sealed) = (None, None);
-    let mut at_hiding = (0, (0, HideWhen::Quiet));
     for step in steps {
-        if let Step::Hide(true) = step
-            && !world.hidden
-        {
-            let Some(when) = detector.hide_when(&world.seen()) else {
-                continue;
-            };
-            (at_hiding, idle) = ((world.dropped, (world.sent, when)), None);
-        }
-        let is_interim = matches!(step, Step::ServerSendsInterim);
-        // A poll sees it.
-        is_interim.then(|| detector.hide_when(&world.seen()));
         world.perform(*step);
-        is_interim.then(|| detector.hide_when(&world.seen()));
-        let has_dropped = world.hidden && world.dropped != at_hiding.0;
-        let hidden = has_dropped.then(|| hidden(at_hiding.1, world.sent));
         if matches!(step, Step::Poll) && sealed.is_none() {
+            world.hide_all(&mut detector);
             let seen = world.seen();
-            idle = detector.is_idle(&seen, hidden).then_some(seen);
+            idle = detector.is_idle(&seen, world.hidden()).then_some(seen);
+        }
+        if matches!(step, Step::Hide(_)) {
+            idle = None;
         }
         if matches!(step, Step::Stop) && sealed.is_none() {
             let now = world.seen();
@@ -260,8 +326,8 @@ fn play(steps: &[Step], world: &mut World) -> Option<Vec<Segment>> {
                 .map(|_| now);
         }
         if world.has_left {
-            let wait = verdict(&sealed?, &world.seen(), has_dropped, true);
-            world.set_hidden(false);
+            let wait = verdict(&sealed?, &world.seen(), world.dropped > 0, true);
+            world.show();
             return wait.map(|_| world.queue.drain(..).collect());
         }
     }
@@ -302,15 +368,14 @@ fn no_request_is_handled_twice_or_gets_the_response_to_another() {
 #[test]
 fn a_client_that_never_pauses_is_carried() {
     use Step::{ClientSends, Hide, Leave, Pass, Poll, ServerReads, ServerResponds, Stop};
-    let exchange = [
+    let steps = [
+        Hide(true),
         ClientSends,
         ClientSends,
         ServerReads,
         ServerReads,
         ServerResponds(true),
-    ];
-    let end = [
-        Hide(true),
+        Poll,
         ClientSends,
         Pass(10),
         Poll,
@@ -320,6 +385,6 @@ fn a_client_that_never_pauses_is_carried() {
         Leave,
     ];
     let mut world = World::default();
-    let carried = play(&[&exchange[..], &end].concat(), &mut world);
+    let carried = play(&steps, &mut world);
     assert_eq!(carried, Some(vec![(2, 0)]));
 }

@@ -14,7 +14,7 @@ mod unix_diag;
 pub use accepting::accepting;
 pub use being_written::{child_that_writes, is_being_written};
 pub use epoll::{HangupSet, hung_up};
-pub use request_filter::{dropped, hide_requests, show_requests};
+pub use request_filter::{dropped, hide_heads, hide_requests, show_requests};
 pub use sock_diag::{
     tcp_connection, tcp_connections, tcp_half_open, tcp_listening, tcp_listening_at, tcp_queue,
 };

@@ -2,9 +2,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 
 use super::*;
 use crate::drain::carry_left;
+use crate::drain::idle::QUIET;
+use crate::os::inode;
 
 /// A connection of this process, and the store that keeps it.
 struct Pair {
@@ -47,9 +50,16 @@ impl Pair {
         self.client.write_all(b"GET /").unwrap();
     }
 
-    fn hide(&self, when: HideWhen, slow: bool) {
-        let connections = [(self.seen.clone(), Some(when))];
-        self.kept.hide(&connections, slow, &[own_pid()]);
+    /// Hides requests once the client would have sent the body for an interim response.
+    fn hide(&self, exchange: Exchange, slow: bool) {
+        std::thread::sleep(QUIET + Duration::from_millis(10));
+        self.hide_now(exchange, Duration::from_millis(if slow { 250 } else { 0 }));
+    }
+
+    fn hide_now(&self, exchange: Exchange, longest_wait: Duration) {
+        let seen = tcp_connection(&self.server, &self.seen).unwrap();
+        self.kept
+            .hide(&[seen], &mut |_| exchange, longest_wait, &[own_pid()]);
     }
 
     fn respond(&mut self) {
@@ -60,7 +70,7 @@ impl Pair {
     /// Hides requests, has the client send one, and seals the connection.
     fn seal(&mut self) -> Vec<Kept> {
         self.seen = tcp_connection(&self.server, &self.seen).unwrap();
-        self.hide(HideWhen::Quiet, false);
+        self.hide(Exchange::Complete, false);
         assert!(self.kept.hidden(&self.seen).is_none());
         self.request();
         assert!(self.kept.hidden(&self.seen).is_some());
@@ -120,7 +130,7 @@ fn without_a_stop_signal_the_program_gets_the_hidden_request() {
         .unwrap();
     pair.server.read_exact(&mut [0; 5]).unwrap();
     pair.respond();
-    pair.hide(HideWhen::Quiet, false);
+    pair.hide(Exchange::Complete, false);
     assert!(
         pair.kept.hidden(&pair.seen).is_none(),
         "the store is closed"
@@ -130,13 +140,13 @@ fn without_a_stop_signal_the_program_gets_the_hidden_request() {
 #[test]
 fn requests_are_shown_while_another_one_is_slow() {
     let mut pair = Pair::new();
-    let hide = |pair: &Pair, slow| pair.hide(HideWhen::Quiet, slow);
+    let hide = |pair: &Pair, slow| pair.hide(Exchange::Complete, slow);
     pair.seen = tcp_connection(&pair.server, &pair.seen).unwrap();
     hide(&pair, false);
     pair.request();
     assert!(pair.kept.hidden(&pair.seen).is_some());
     hide(&pair, true);
-    assert!(pair.kept.hidden(&pair.seen).is_none());
+    assert_eq!(pair.kept.hidden(&pair.seen), Some(Hidden::Unclear));
     hide(&pair, false);
     assert_eq!(
         pair.kept.state().hidden.len(),
@@ -150,13 +160,50 @@ fn requests_are_shown_while_another_one_is_slow() {
 }
 
 #[test]
+fn soon_after_a_response_only_heads_are_hidden_until_another_request_arrives() {
+    let mut pair = Pair::new();
+    pair.client.set_nodelay(true).unwrap();
+    pair.hide_now(Exchange::Complete, Duration::ZERO);
+    pair.request();
+    assert_eq!(pair.server.read(&mut [0; 99]).unwrap(), 5);
+    pair.respond();
+    pair.hide_now(Exchange::Complete, Duration::ZERO);
+    pair.request();
+    assert_eq!(
+        pair.kept.hidden(&pair.seen),
+        Some(Hidden::NextRequest),
+        "another request has arrived"
+    );
+}
+
+#[test]
+fn what_may_be_a_body_is_shown() {
+    let mut pair = Pair::new();
+    pair.client.set_nodelay(true).unwrap();
+    pair.hide_now(Exchange::Complete, Duration::ZERO);
+    pair.client.write_all(b"POST / HTTP/1.1\r\n\r\n").unwrap();
+    pair.hide_now(Exchange::Complete, Duration::ZERO);
+    assert_eq!(
+        pair.kept.hidden(&pair.seen),
+        Some(Hidden::Unclear),
+        "it has not arrived yet"
+    );
+    pair.server
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    assert_eq!(pair.server.read(&mut [0; 99]).unwrap(), 19);
+    let now = tcp_connection(&pair.server, &pair.seen).unwrap();
+    assert_eq!(pair.kept.hidden(&now), None);
+}
+
+#[test]
 fn the_body_after_an_interim_response_is_not_taken_for_a_request() {
     let mut pair = Pair::new();
     pair.request();
     assert_eq!(pair.server.read(&mut [0; 99]).unwrap(), 5);
     let mut seen = tcp_connection(&pair.server, &pair.seen).unwrap();
     pair.seen = seen.clone();
-    pair.hide(HideWhen::InProgress, false);
+    pair.hide(Exchange::InProgress, false);
     let mut send = |text: &[u8], pair: &mut Pair| {
         pair.server.write_all(text).unwrap();
         pair.client.read_exact(&mut vec![0; text.len()]).unwrap();
@@ -167,5 +214,5 @@ fn the_body_after_an_interim_response_is_not_taken_for_a_request() {
     pair.client.write_all(b"GET / in a body").unwrap();
     assert!(pair.server.read(&mut [0; 99]).is_err(), "it is hidden");
     assert!(!send(b"", &mut pair));
-    assert!(send(b"HTTP/1.1 200 OK\r\n\r\n", &mut pair));
+    assert!(send(b"HTTP/1.1 204 No Content\r\n\r\n", &mut pair));
 }
