@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -14,10 +14,10 @@ use crate::harness::{Event, Project, Run, Running, TIMEOUT, skip, succeeds, unti
 const QUIET: Duration = Duration::from_millis(1500);
 
 /// A running etcd, which is killed when this is dropped.
-struct Etcd {
+pub(crate) struct Etcd {
     child: Child,
     data: PathBuf,
-    port: u16,
+    pub(crate) port: u16,
     user: Option<&'static str>,
 }
 
@@ -27,7 +27,7 @@ fn free_port() -> u16 {
 }
 
 impl Etcd {
-    fn start(project: &Project) -> Self {
+    pub(crate) fn start(project: &Project) -> Self {
         Self::at(project.beside("etcd"), free_port())
     }
 
@@ -59,23 +59,33 @@ impl Etcd {
         etcd
     }
 
-    fn ctl_succeeds(&self, args: &[&str]) -> bool {
+    fn output(&self, args: &[&str]) -> Output {
         let mut command = Command::new("etcdctl");
         command
             .env("ETCDCTL_API", "3")
             .env("ETCDCTL_ENDPOINTS", url(self.port))
-            .args(args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .args(args);
         if let Some(user) = self.user {
             command.env("ETCDCTL_USER", user);
         }
-        command.status().is_ok_and(|status| status.success())
+        command.output().expect("can start etcdctl")
+    }
+
+    fn ctl_succeeds(&self, args: &[&str]) -> bool {
+        self.output(args).status.success()
+    }
+
+    /// Runs etcdctl, and returns what it prints.
+    #[track_caller]
+    pub(crate) fn ctl_output(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        assert!(output.status.success(), "etcdctl {args:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     #[track_caller]
     fn ctl(&self, args: &[&str]) {
-        assert!(self.ctl_succeeds(args), "etcdctl {args:?} failed");
+        self.ctl_output(args);
     }
 
     fn source(&self, prefix: &str) -> String {
@@ -96,11 +106,11 @@ impl Drop for Etcd {
     }
 }
 
-fn url(port: u16) -> String {
+pub(crate) fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn installed_or_skip() -> bool {
+pub(crate) fn installed_or_skip() -> bool {
     let installed = succeeds("etcd", &["--version"]) && succeeds("etcdctl", &["version"]);
     if !installed {
         skip("needs etcd-server and etcd-client");

@@ -20,6 +20,7 @@ mod inputs;
 mod keep;
 mod kept;
 mod kills;
+mod leases;
 mod matrix;
 mod models;
 mod notify;
