@@ -39,3 +39,4 @@ mod stopping;
 mod suite;
 mod under_load;
 mod warm_up;
+mod zookeeper;
