@@ -5,8 +5,10 @@
 //! `FAULTS='killed' cargo test --test e2e -- --ignored suite::` runs only the rows that contain `killed`.
 
 mod builds;
+mod commands;
 mod daemons;
 mod draining;
+mod gradual;
 mod hotrun_exits;
 mod live;
 mod nothing_live;
@@ -107,7 +109,9 @@ fn all() -> Vec<Fault> {
     all.extend(nothing_live::faults());
     all.extend(builds::faults());
     all.extend(starts::faults());
+    all.extend(gradual::faults());
     all.extend(live::faults());
+    all.extend(commands::faults());
     all.extend(daemons::faults());
     all.extend(draining::faults());
     all.extend(recovery::faults());

@@ -118,7 +118,16 @@ impl Scenario {
     }
 
     pub(super) fn open_gates(&self) {
-        fs::write(self.project.beside("gate"), "").expect("can open the gate");
+        self.save_beside("gate");
+    }
+
+    /// Creates an empty file next to the watched directory.
+    pub(super) fn save_beside(&self, name: &str) {
+        fs::write(self.project.beside(name), "").expect("can create the file");
+    }
+
+    pub(super) fn add_options(&mut self, options: &[&str]) {
+        self.options.extend(options.iter().map(ToString::to_string));
     }
 
     pub(super) fn spawn(&mut self) {

@@ -6,6 +6,10 @@ use nix::sys::signal::Signal;
 use super::Scenario;
 use crate::harness::http;
 
+/// A warm-up that waits at the gate if the file `cold` exists next to the watched directory.
+const WARM_UP: &str = "exec:if [ -e ../cold ]; then echo at the gate; until [ -e ../gate ]; do sleep 0.02; done; \
+                       if [ -e ../then ]; then . ../then; fi; fi";
+
 /// The state of hotrun when the fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
@@ -19,12 +23,18 @@ pub(crate) enum State {
     Building,
     /// Another generation is starting.
     Starting,
+    /// Another generation is being warmed up, and its command waits at the gate.
+    WarmingUp,
+    /// Another generation has half of the new connections for two seconds, and then all.
+    Sharing,
     /// Another generation has just become ready.
     Switching,
     /// Another generation is live. A client that has not sent a request yet is still connected to the previous one.
     Quiescing,
     /// The previous generation has received its stop signal and is cleaning up.
     Draining,
+    /// Another generation is live, and the previous one is kept.
+    Kept,
     /// No generation is live after a crash, and nothing is being built or started.
     Held,
     /// hotrun is quitting, and the program is cleaning up.
@@ -32,15 +42,18 @@ pub(crate) enum State {
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::FirstBuild,
         Self::FirstStart,
         Self::Live,
         Self::Building,
         Self::Starting,
+        Self::WarmingUp,
+        Self::Sharing,
         Self::Switching,
         Self::Quiescing,
         Self::Draining,
+        Self::Kept,
         Self::Held,
         Self::Quitting,
     ];
@@ -71,6 +84,19 @@ impl State {
                 scenario.gated_start("two");
                 scenario.wait_for_gate(2);
             }
+            Self::WarmingUp => {
+                scenario.add_options(&["--warm-up", WARM_UP]);
+                scenario.serve("one");
+                scenario.save_beside("cold");
+                scenario.project.server("two");
+                scenario.expect_text("[warm-up] at the gate");
+            }
+            Self::Sharing => {
+                scenario.add_options(&["--share", "50%,100%", "--share-every", "2s"]);
+                scenario.serve("one");
+                scenario.project.server("two");
+                scenario.expect_event("sharing", 2);
+            }
             Self::Switching => {
                 scenario.serve("one");
                 scenario.gated_start("two");
@@ -90,6 +116,12 @@ impl State {
                 scenario.project.server("two");
                 scenario.expect_event("live", 2);
                 scenario.run().wait_for_line(1, "stop signal 1");
+            }
+            Self::Kept => {
+                scenario.add_options(&["--keep", "60s"]);
+                scenario.serve("one");
+                scenario.project.server("two");
+                scenario.expect_event("kept", 1);
             }
             Self::Held => {
                 scenario.serve("one");
@@ -125,9 +157,12 @@ impl fmt::Display for State {
             Self::Live => "live",
             Self::Building => "building",
             Self::Starting => "starting",
+            Self::WarmingUp => "warming up",
+            Self::Sharing => "sharing",
             Self::Switching => "switching",
             Self::Quiescing => "quiescing",
             Self::Draining => "draining",
+            Self::Kept => "kept",
             Self::Held => "held",
             Self::Quitting => "quitting",
         })
