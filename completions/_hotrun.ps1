@@ -51,6 +51,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--rollback-within', '--rollback-within', [CompletionResultType]::ParameterName, 'Roll back if the new version crashes within this time')
             [CompletionResult]::new('--keep', '--keep', [CompletionResultType]::ParameterName, 'Keep the old generation for this long after the switch')
             [CompletionResult]::new('--stop-timeout', '--stop-timeout', [CompletionResultType]::ParameterName, 'How long the old generation may take to stop')
+            [CompletionResult]::new('--instances', '--instances', [CompletionResultType]::ParameterName, 'Run this many instances of the program on the same addresses')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Set a variable for the program (repeatable)')
             [CompletionResult]::new('--env', '--env', [CompletionResultType]::ParameterName, 'Set a variable for the program (repeatable)')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read environment variables for the program from this file')

@@ -39,7 +39,7 @@ _hotrun() {
 
     case "${cmd}" in
         hotrun)
-            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --source --debounce --poll --build --when-busy --adopt --keep-alive --listen --listen-pid --fresh --no-error-page --warm-up --ready-timeout --alive --watchdog --share --share-every --share-check --preview --rollback-within --keep --stop-timeout --stop-first --env --env-file --env-from --hook --workdir --stdin --ui --color --clear --why --quiet --verbose --log --generate --doctor --help --version --ready --stop-signal"
+            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --source --debounce --poll --build --when-busy --adopt --keep-alive --listen --listen-pid --fresh --no-error-page --warm-up --ready-timeout --alive --watchdog --share --share-every --share-check --preview --rollback-within --keep --stop-timeout --stop-first --instances --env --env-file --env-from --hook --workdir --stdin --ui --color --clear --why --quiet --verbose --log --generate --doctor --help --version --ready --stop-signal"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -162,6 +162,10 @@ _hotrun() {
                     return 0
                     ;;
                 --stop-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --instances)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

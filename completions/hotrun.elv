@@ -48,6 +48,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --rollback-within 'Roll back if the new version crashes within this time'
             cand --keep 'Keep the old generation for this long after the switch'
             cand --stop-timeout 'How long the old generation may take to stop'
+            cand --instances 'Run this many instances of the program on the same addresses'
             cand -E 'Set a variable for the program (repeatable)'
             cand --env 'Set a variable for the program (repeatable)'
             cand --env-file 'Read environment variables for the program from this file'

@@ -30,6 +30,7 @@ complete -c hotrun -l preview -d 'Another address that always leads to the newes
 complete -c hotrun -l rollback-within -d 'Roll back if the new version crashes within this time' -r
 complete -c hotrun -l keep -d 'Keep the old generation for this long after the switch' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to stop' -r
+complete -c hotrun -l instances -d 'Run this many instances of the program on the same addresses' -r
 complete -c hotrun -s E -l env -d 'Set a variable for the program (repeatable)' -r
 complete -c hotrun -l env-file -d 'Read environment variables for the program from this file' -r -F
 complete -c hotrun -l env-from -d 'Read environment variables for the program from keys in etcd' -r

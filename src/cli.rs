@@ -6,6 +6,7 @@
 mod errors;
 mod generate;
 mod help;
+mod instances;
 mod misplaced;
 mod share;
 mod values;
@@ -28,6 +29,7 @@ use crate::watch::Poll;
 pub use clap::ColorChoice;
 pub use errors::{check_variables, explain, variable};
 pub use generate::{Generate, generate, guide, styled};
+pub use instances::InstancesArgs;
 pub use misplaced::misplaced;
 pub use share::ShareArgs;
 pub use values::{
@@ -236,6 +238,10 @@ pub struct Cli {
     #[arg(long)]
     pub stop_first: bool,
 
+    /// The options for several instances of the program.
+    #[command(flatten)]
+    pub instances: InstancesArgs,
+
     /// Set a variable for the program (repeatable)
     #[arg(short = 'E', long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
@@ -329,19 +335,6 @@ pub struct Cli {
     pub command: Vec<OsString>,
 }
 
-/// The help's sections, each with its first option.
-const SECTIONS: &[(&str, &str)] = &[
-    ("watch", "Watching"),
-    ("build", "Building"),
-    ("adopt", "Sockets"),
-    ("ready", "Readiness"),
-    ("share", "Gradual release"),
-    ("rollback_within", "Stopping"),
-    ("env", "Program"),
-    ("ui", "Output"),
-    ("log", "Other"),
-];
-
 /// The options with their sections and environment variables.
 pub fn command() -> Command {
     let command = Cli::command();
@@ -351,7 +344,7 @@ pub fn command() -> Command {
     let mut heading = "";
     command.mut_args(|arg| {
         let id = arg.get_id().as_str();
-        let section = SECTIONS.iter().find(|(first, _)| *first == id);
+        let section = help::SECTIONS.iter().find(|(first, _)| *first == id);
         heading = section.map_or(heading, |(_, heading)| heading);
         match arg.is_positional() {
             true => arg,

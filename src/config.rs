@@ -4,6 +4,7 @@
 
 mod activation;
 mod environment;
+mod instances;
 mod share;
 
 use std::ffi::OsString;
@@ -103,6 +104,7 @@ impl Config {
         cli.watchdog = cli.watchdog.filter(|period| !period.is_zero());
         share::check(&cli)?;
         cli.keep = cli.keep.filter(|time| !time.is_zero());
+        instances::check(&cli)?;
         if cli.keep.is_some() && cli.stop_first {
             let text = "`--keep` needs the old generation while the new one runs, but `--stop-first` stops it before";
             return Err(Failure::usage(text).hint("leave one of them out"));

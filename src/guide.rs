@@ -23,6 +23,7 @@ pages! {
     sockets,
     readiness,
     share,
+    instances,
     crashes,
     watching,
     sources,

@@ -37,7 +37,9 @@
 //! - **generation**: one build or start, and the process tree that comes from it, numbered from 1.
 //! - **phases**: *building, starting, ready, sharing, live, kept, draining, gone*. A generation can *fail* in any of the
 //!   first five. Only with `--keep`, it is *kept*: it gets no new connections, but may go live again at once.
-//! - **live**: the one generation that gets new connections. **switch**: the moment another one becomes live.
+//! - **instance**: one of several processes of the program (`--instances`), each with its own generations. A reload replaces
+//!   the first one, and the others **follow**, one after another.
+//! - **live**: the one generation (of each instance) that gets new connections. **switch**: the moment another one becomes live.
 //! - **share**: the percentage of new connections that a ready generation gets beside the live one (`--share`).
 //! - **drain**: the old generation finishes its connections and exits. After the **stop timeout** it is killed.
 //! - **listener**: one listening socket of one generation for one address. **group**: all listeners of an address.
@@ -90,7 +92,7 @@
 //! Tests check each invariant: 1 to 8 and 11 by name, on every edge of the explored state space (`reload/tests`), 9 in
 //! `tests/process`, and 10 under load in `tests/e2e`.
 //!
-//! 1. At most one build is running, at most one generation is starting, and at most one is live.
+//! 1. At most one build is running, at most one generation is starting, and at most one is live (of each instance).
 //! 2. A live generation is stopped, aborted or killed only after another one has become live, on quit, because its
 //!    watchdog fired, or in stop-first mode. That mode also applies to programs that store descriptors or have no
 //!    listener that hotrun manages.
@@ -143,6 +145,7 @@
 //! | what counts as ready | [`ready`] |
 //! | the warm-up before the switch | [`driver`]'s `warm_up` |
 //! | the share that a new generation gets first | [`reload`], its `machine/share`, then [`driver`]'s `share` and [`socket`]'s `table/switch` |
+//! | how several instances follow the first one | [`reload`], its `machine/instances` |
 //! | the address of `--preview` | [`driver`]'s `preview` |
 //! | what happens if memory is short | [`driver`]'s `memory`, then `reload/machine/memory` |
 //! | which connections outlive their generation | [`drain`], its `kept`, then [`unclaimed`]'s `kept` |

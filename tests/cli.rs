@@ -215,6 +215,7 @@ fn the_error_for_an_unknown_variable_names_a_similar_one() {
         "HOTRUN_LISTEN",
         "HOTRUN_STOP_TIMEOUT",
         "HOTRUN_GENERATION",
+        "HOTRUN_INSTANCE",
         "PATH",
     ] {
         assert_eq!(check(name), Ok(()), "{name}");

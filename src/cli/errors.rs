@@ -52,8 +52,8 @@ pub fn variable(long: &str) -> String {
     format!("HOTRUN_{}", long.replace('-', "_").to_uppercase())
 }
 
-/// Checks that each of these variables whose name begins with `HOTRUN_` belongs to an option. `HOTRUN_GENERATION` is
-/// allowed, too: hotrun sets it for programs, which may run another hotrun. So are the variables that
+/// Checks that each of these variables whose name begins with `HOTRUN_` belongs to an option. `HOTRUN_GENERATION`
+/// and `HOTRUN_INSTANCE` are allowed, too: hotrun sets them for programs, which may run another hotrun. So are the variables that
 /// integration tests set.
 ///
 /// # Errors
@@ -68,7 +68,10 @@ pub fn check_variables(names: impl IntoIterator<Item = OsString>) -> Result<(), 
         let Some(rest) = name.strip_prefix("HOTRUN_") else {
             continue;
         };
-        if rest == "GENERATION" || rest.starts_with("TEST_") || known.iter().any(|it| *it == name) {
+        if ["GENERATION", "INSTANCE"].contains(&rest)
+            || rest.starts_with("TEST_")
+            || known.iter().any(|it| *it == name)
+        {
             continue;
         }
         let likeness = |known: &&String| strsim::jaro_winkler(&name, known);

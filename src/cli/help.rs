@@ -40,8 +40,8 @@ Run a shell command when something happens to a generation (repeatable)
   failed          its build or start has failed, or it has crashed
   every:DURATION  it has become live, and then again and again
 
-The command has the program's environment and HOTRUN_EVENT, HOTRUN_GENERATION, HOTRUN_PID, HOTRUN_ADDRESS (the first \
-one) and HOTRUN_CHANGED (the changed files and sources, one per line). \
+The command has the program's environment and HOTRUN_EVENT, HOTRUN_GENERATION, HOTRUN_INSTANCE, HOTRUN_PID, HOTRUN_ADDRESS \
+(the first one) and HOTRUN_CHANGED (the changed files and sources, one per line). \
 It is killed after 30s; `before-start` after --ready-timeout, `drain` after half of --stop-timeout. \
 No command delays the switch.";
 
@@ -119,6 +119,19 @@ Exit status:
   2      wrong usage
   128+N  ended by signal N";
 
+/// The help's sections, each with its first option.
+pub(super) const SECTIONS: &[(&str, &str)] = &[
+    ("watch", "Watching"),
+    ("build", "Building"),
+    ("adopt", "Sockets"),
+    ("ready", "Readiness"),
+    ("share", "Gradual release"),
+    ("rollback_within", "Stopping"),
+    ("instances", "Program"),
+    ("ui", "Output"),
+    ("log", "Other"),
+];
+
 pub(super) fn short() -> String {
     format!(
         "{EXAMPLES}\n\n`hotrun --help` lists all options.\n{}",
@@ -132,8 +145,5 @@ pub(super) fn long() -> String {
 
 fn topics() -> String {
     let topics: Vec<_> = PAGES.iter().map(|page| page.topic).collect();
-    format!(
-        "`hotrun help TOPIC` explains a topic: {}.",
-        topics.join(", ")
-    )
+    format!("`hotrun help TOPIC` explains: {}.", topics.join(", "))
 }

@@ -380,3 +380,21 @@ fn options_for_a_share_that_make_no_sense_together_are_refused() {
     assert_eq!(config.preview, Some(([127, 0, 0, 1], 3001).into()));
     assert_eq!(config.policy(true, true).share.to_string(), "10%,50%");
 }
+
+#[test]
+fn options_that_contradict_several_instances_are_refused() {
+    for options in [
+        &["--fresh"][..],
+        &["--share", "10%"],
+        &["--stop-first"],
+        &["--keep", "1m"],
+    ] {
+        let with = |count| [&["--instances", count], options, &["--", "x"]].concat();
+        let text = message(&with("2"));
+        assert!(
+            text.contains(options[0]) && text.contains("`--instances`"),
+            "{text}"
+        );
+        assert!(read_in(empty().path(), &with("1")).is_ok());
+    }
+}

@@ -80,7 +80,7 @@ impl Driver {
     }
 
     pub(super) fn address_event(&mut self, address: SocketAddr, event: AddressEvent) {
-        let Some(live) = self.machine.live() else {
+        let Some(live) = self.machine.live().next() else {
             return;
         };
         let (text, hint) = match event {
@@ -143,11 +143,11 @@ impl Driver {
             return;
         }
         paths.iter_mut().for_each(OwnPath::forget);
-        let (live, sender) = (self.machine.live(), self.sender.clone());
+        let (live, sender) = (self.machine.live().next(), self.sender.clone());
         tokio::spawn(async move {
             sleep(OPENS_PATHS).await;
             sender.send(move |driver| {
-                if driver.machine.live() == live {
+                if driver.machine.live().next() == live {
                     driver.report_if_dead(id, &paths);
                 }
             });
@@ -155,7 +155,7 @@ impl Driver {
     }
 
     fn report_if_dead(&mut self, id: GenId, paths: &[OwnPath]) {
-        let live = self.machine.live();
+        let live = self.machine.live().next();
         let Some((live, running)) =
             live.and_then(|live| Some((live, self.generations.get(&live)?)))
         else {

@@ -49,7 +49,11 @@ impl Driver {
             ..Spec::new(command.argv, env, command.workdir)
         })?;
         let control = process.control.clone();
-        let known = |(id, running): (&GenId, &Running)| Some((*id, running.fingerprint.clone()?));
+        // The other instances follow the first one.
+        let first = |id: &GenId| self.machine.instance(*id) == Some(0);
+        let known = |(id, running): (&GenId, &Running)| {
+            Some((*id, running.fingerprint.clone()?)).filter(|(id, _)| first(id))
+        };
         let lock_file = LockFileWindow {
             started,
             until: Arc::default(),

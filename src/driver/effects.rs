@@ -132,7 +132,8 @@ impl Driver {
         }
         self.builds.suspicion.settled(Instant::now());
         self.builds.start_ended(id, Instant::now() + SOON);
-        match self.sockets.switch(id) {
+        let beside = self.machine.beside(id);
+        match self.sockets.switch_beside(id, beside) {
             Ok(()) => {
                 self.check_liveness(id);
                 GenEvent::Switched
@@ -330,7 +331,12 @@ impl Driver {
                 format!(
                     "gen {id} may be unable to run beside gen {live}, for example because of a lock"
                 ),
-                "if so, `--stop-first` stops the old generation first and holds connections in the meantime",
+                match self.config.cli.instances.count {
+                    1 => {
+                        "if so, `--stop-first` stops the old generation first and holds connections in the meantime"
+                    }
+                    _ => "if so, it cannot have several `--instances`",
+                },
             )),
             (Conflict::Port | Conflict::Other, None) => None,
         }

@@ -22,6 +22,7 @@ use crate::ui::{Feed, Level};
 
 use super::commands::{CHANGED, changed_files, monitor};
 use super::env_from::{EnvRead, read_env};
+use super::start::{GENERATION, INSTANCE};
 use super::state::{Driver, HookQueue, HookTask, Hooks};
 
 /// How long a hook may run. A `before-start` hook may take as long as the start, a `drain` hook half of the stop timeout.
@@ -108,7 +109,7 @@ impl Hooks {
 
     /// Waits for the hooks that are still running.
     pub(super) async fn finish(&mut self) {
-        self.live = None;
+        self.live.clear();
         self.queues.clear();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(LIMIT_AT_EXIT, all).await;
@@ -202,43 +203,32 @@ impl Driver {
 
     /// Runs the hooks of what has happened.
     pub(super) fn run_hooks(&mut self, notice: Notice) {
-        let live = self.hooks.live.as_ref().map(|(id, _)| *id);
-        let (id, event) = match (notice, live) {
-            (Notice::Generation(id, notice), _) => (id, hook_event(notice)),
-            (Notice::Quitting { .. }, Some(live)) => (live, Some(HookEvent::Drain)),
-            (
-                Notice::Quitting { .. }
-                | Notice::Paused
-                | Notice::Resumed
-                | Notice::NothingToUndo
-                | Notice::Undone { .. }
-                | Notice::NothingShared
-                | Notice::NothingToKill
-                | Notice::Waiting,
-                _,
-            ) => return,
+        let (id, event) = match notice {
+            Notice::Generation(id, notice @ GenNotice::Kept { .. }) => {
+                self.hooks.live.remove(&id);
+                (id, hook_event(notice))
+            }
+            Notice::Generation(id, notice) => (id, hook_event(notice)),
+            Notice::Quitting { .. } => {
+                let live: Vec<_> = self.hooks.live.keys().copied().collect();
+                for id in live {
+                    self.run_hooks_of(id, HookEvent::Drain);
+                }
+                return;
+            }
+            Notice::Paused
+            | Notice::Resumed
+            | Notice::NothingToUndo
+            | Notice::Undone { .. }
+            | Notice::NothingShared
+            | Notice::NothingToKill
+            | Notice::Waiting => return,
         };
         let has_queues = !self.config.cli.hook.is_empty() || self.config.cli.env_from.is_some();
         let Some(event) = event.filter(|_| has_queues) else {
             return;
         };
-        match event {
-            HookEvent::Ready => {
-                let running = self.generations.get(&id);
-                let pids = running.map(|running| running.control.pids());
-                self.hooks.queue(id).pid = pids.and_then(|pids| pids.first().copied());
-            }
-            HookEvent::Live => self.went_live(id),
-            HookEvent::Drain | HookEvent::Gone | HookEvent::Failed if live == Some(id) => {
-                self.hooks.live = None;
-            }
-            HookEvent::BeforeStart
-            | HookEvent::Drain
-            | HookEvent::Gone
-            | HookEvent::Failed
-            | HookEvent::Every(_) => {}
-        }
-        self.enqueue(id, event);
+        self.run_hooks_of(id, event);
         let ended = matches!(
             notice,
             Notice::Generation(
@@ -256,6 +246,22 @@ impl Driver {
         }
     }
 
+    fn run_hooks_of(&mut self, id: GenId, event: HookEvent) {
+        match event {
+            HookEvent::Ready => {
+                let running = self.generations.get(&id);
+                let pids = running.map(|running| running.control.pids());
+                self.hooks.queue(id).pid = pids.and_then(|pids| pids.first().copied());
+            }
+            HookEvent::Live => self.went_live(id),
+            HookEvent::Drain | HookEvent::Gone | HookEvent::Failed => {
+                self.hooks.live.remove(&id);
+            }
+            HookEvent::BeforeStart | HookEvent::Every(_) => {}
+        }
+        self.enqueue(id, event);
+    }
+
     fn enqueue(&mut self, id: GenId, event: HookEvent) {
         let Some(run) = self.hook_run(id, event) else {
             return;
@@ -271,7 +277,7 @@ impl Driver {
         }));
     }
 
-    /// Starts the `every` hooks of a generation, and ends those of the one that was live before.
+    /// Starts the `every` hooks of a generation.
     fn went_live(&mut self, id: GenId) {
         let changed = self.hooks.queue(id).changed.clone();
         self.hooks.changed.retain(|path| !changed.contains(path));
@@ -287,7 +293,7 @@ impl Driver {
                 }
             });
         }
-        self.hooks.live = Some((id, tasks));
+        self.hooks.live.insert(id, tasks);
     }
 
     /// The commands of an event, unless there are none or their environment cannot be read.
@@ -331,11 +337,16 @@ impl Driver {
         let mut addresses = listed
             .map(|listening| listening.address.to_string())
             .chain(opened.iter().map(ToString::to_string));
+        let instance = self.instance(id);
         let queue = self.hooks.queue(id);
         let pid = queue.pid.map(|pid| pid.to_string());
         let variables = [
             ("HOTRUN_EVENT", Some(event.to_string().into())),
-            ("HOTRUN_GENERATION", Some(id.to_string().into())),
+            (GENERATION, Some(id.to_string().into())),
+            (
+                INSTANCE,
+                instance.map(|instance| instance.to_string().into()),
+            ),
             ("HOTRUN_PID", pid.map(OsString::from)),
             ("HOTRUN_ADDRESS", addresses.next().map(OsString::from)),
             (CHANGED, Some(changed_files(&queue.changed))),

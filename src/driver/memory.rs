@@ -39,7 +39,7 @@ impl Driver {
     /// Says so if there is too little memory for this generation, which is being started, beside the live one. The start
     /// does not wait for this.
     pub(super) fn check_memory(&mut self, id: GenId) {
-        let Some(live) = self.machine.live() else {
+        let Some(live) = self.machine.live().next() else {
             return;
         };
         let (sender, measure) = (self.sender.clone(), self.measure());
@@ -59,14 +59,21 @@ impl Driver {
 
     fn report_memory(&mut self, text: String) {
         if self.reported.once.insert("memory") {
-            let hint = "`--stop-first` stops the old generation before the new one starts";
+            let hint = match self.config.cli.instances.count {
+                1 => "`--stop-first` stops the old generation before the new one starts",
+                _ => "fewer `--instances` need less",
+            };
             self.feed.message(Level::Warning, text, Some(hint.into()));
         }
     }
 
     /// Returns a function that measures. It may take long, so it must not run on the main thread.
     fn measure(&self) -> impl FnOnce() -> Option<Measured> + Send + 'static + use<> {
-        let live = self.machine.live().and_then(|id| self.generations.get(&id));
+        let live = self
+            .machine
+            .live()
+            .next()
+            .and_then(|id| self.generations.get(&id));
         let live = live.map(|running| running.control.clone());
         let stored = self.fd_store.all();
         move || {

@@ -20,7 +20,7 @@ use crate::os::{self, terminal};
 use crate::process;
 use crate::process::notify::FdStore;
 use crate::process::signals::Signals;
-use crate::reload::{ArtifactId, Event, Machine, Request};
+use crate::reload::{ArtifactId, Event, Instances, Request};
 use crate::socket::{Sharing, Sockets};
 use crate::ui::feed::{self, UiThread};
 use crate::ui::{Feed, Level, TerminalInput, Ui, UiMode};
@@ -77,7 +77,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<(Driver, Sources, UiThre
     let preview = config.preview.map(|at| Preview::open(at, &feed));
     let driver = Driver {
         log,
-        machine: Machine::new(policy),
+        machine: Instances::new(policy, config.cli.instances.count.into()),
         clock: Clock::start(),
         sender,
         feed,

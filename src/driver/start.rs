@@ -27,15 +27,18 @@ use crate::ui::{Level, OutputStream, Report, UiMode};
 use super::program::{OutputTask, ProgramTask};
 use super::state::{Driver, Notify, ProgramTerminal, Running};
 
+/// The variable with the number of the generation.
+pub(super) const GENERATION: &str = "HOTRUN_GENERATION";
+/// The variable with the number of the instance, from 0.
+pub(super) const INSTANCE: &str = "HOTRUN_INSTANCE";
+
 impl Driver {
     /// Starts a generation's program and the tasks that monitor it. The tasks report [`GenEvent::StartFailed`], or
     /// `Ready`, `Exited` and `Gone`.
     pub(super) fn start(&mut self, id: GenId, artifact: ArtifactId) -> Result<()> {
         let (launch, fingerprint) = self.artifacts.launch(artifact)?;
         let mut env = self.config.environment(launch.env.iter().cloned())?;
-        env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
-        env.push(("HOTRUN".into(), "1".into()));
-        env.push(("HOTRUN_GENERATION".into(), id.to_string().into()));
+        self.identify(id, &mut env);
         let passed = self.sockets.prepare(id).context("preparing its sockets")?;
         let inodes = passed.iter().map(|passed| passed.inode).collect();
         let notify = Notify {
@@ -89,8 +92,30 @@ impl Driver {
         Ok(())
     }
 
-    /// Reports that a generation is started from an earlier generation's build.
+    /// Sets the variables from which the program learns which process it is.
+    fn identify(&self, id: GenId, env: &mut Vec<(OsString, OsString)>) {
+        let instance = self.instance(id).map(|number| number.to_string());
+        for (name, value) in [
+            ("HOTRUN", Some("1".to_owned())),
+            (GENERATION, Some(id.to_string())),
+            (INSTANCE, instance),
+        ] {
+            env.retain(|(known, _)| known != name);
+            env.extend(value.map(|value| (name.into(), value.into())));
+        }
+    }
+
+    /// The number of a generation's instance, from 0, if there are several.
+    pub(super) fn instance(&self, id: GenId) -> Option<usize> {
+        let instance = self.machine.instance(id);
+        instance.filter(|_| self.config.cli.instances.count > 1)
+    }
+
+    /// Reports which instance a generation is, and that it is started from an earlier generation's build.
     pub(super) fn report_builder(&self, id: GenId, artifact: ArtifactId) {
+        if let Some(number) = self.instance(id) {
+            self.feed.report(Report::Instance(id, number));
+        }
         let builder = GenId(artifact.0);
         if builder != id && self.machine.policy().builds {
             self.feed.report(Report::EarlierBuild(id, builder));

@@ -19,7 +19,7 @@ use crate::os::terminal::Size;
 use crate::process::notify::{FdStore, NotifySocket};
 use crate::process::{Control, Pty};
 use crate::ready::{Exec, NotifyState, UnreadyReason};
-use crate::reload::{Event, GenEvent, GenId, Machine};
+use crate::reload::{Event, GenEvent, GenId, Instances};
 use crate::socket::{OwnPath, Sockets};
 use crate::ui::Feed;
 use crate::watch::{FileWatch, LockFileWindow, SelfTrigger, Suspicion};
@@ -41,7 +41,7 @@ pub struct Outcome {
 pub(super) struct Driver {
     pub(super) config: Config,
     pub(super) log: Option<Log>,
-    pub(super) machine: Machine,
+    pub(super) machine: Instances,
     pub(super) clock: Clock,
     pub(super) sender: TaskSender,
     pub(super) feed: Feed,
@@ -245,8 +245,8 @@ pub(super) struct Hooks {
     pub(super) queues: BTreeMap<GenId, HookQueue>,
     /// The tasks that run the queues.
     pub(super) tasks: JoinSet<()>,
-    /// The live generation, and the tasks of the `every` hooks.
-    pub(super) live: Option<(GenId, JoinSet<()>)>,
+    /// The tasks of the live generations' `every` hooks.
+    pub(super) live: BTreeMap<GenId, JoinSet<()>>,
 }
 
 /// The hooks of one generation.

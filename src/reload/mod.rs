@@ -2,7 +2,8 @@
 //!
 //! [`Machine`] is a state machine without I/O and without a clock. The driver hands it an [`Event`] with the time at
 //! which it happened, performs the returned [`Effect`]s, and passes the [`Notice`]s to the user interface.
-//! [`Machine::deadline`] is the next time at which the machine needs an [`Event::Tick`].
+//! [`Machine::deadline`] is the next time at which the machine needs an [`Event::Tick`]. [`Instances`] contains a machine
+//! for each instance of the program; usually, there is one.
 //!
 //! Nothing here knows about files, processes, sockets or terminals: a generation is a number, and a failure is a value.
 //! That is why the whole machine can be explored exhaustively (see `tests/`).
@@ -20,6 +21,7 @@
 //! | which share of the new connections a new generation gets first | `machine/share.rs` |
 //! | what happens after a crash | `machine/recovery.rs` |
 //! | when the paths of a program's own unix sockets are restored | `machine/own_paths.rs` |
+//! | several instances of the program | `machine/instances.rs` |
 //! | what a program may ask for (`sd_notify`), its watchdog | `machine/notify.rs` |
 
 mod effect;
@@ -34,7 +36,7 @@ mod share_steps;
 pub use effect::{Effect, GenEffect};
 pub use event::{Action, BuildOutcome, Ended, Event, GenEvent, Request, WatchdogMessage};
 pub use id::{ArtifactId, GenId, Phase};
-pub use machine::{Machine, Reaction};
+pub use machine::{Instances, Machine, Reaction};
 pub use notice::{Cause, GenFailure, GenNotice, Notice, Stopped};
 pub use policy::{Fresh, Mode, Policy, Time, WhenBusy};
 pub use share_steps::ShareSteps;

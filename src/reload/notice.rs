@@ -24,6 +24,8 @@ pub enum Cause {
     RollBack,
     /// The live generation crashed and is restarted.
     Crash,
+    /// The first instance serves this artifact, or has been restarted, and the other instances follow it.
+    Follow,
     /// The live generation fails its liveness check, and is replaced by another one with the same artifact.
     Unhealthy,
 }
@@ -33,7 +35,7 @@ impl Cause {
     pub(super) const fn shares(self) -> bool {
         match self {
             Self::Begin | Self::Change | Self::Request | Self::InheritFds => true,
-            Self::Undo | Self::RollBack | Self::Crash | Self::Unhealthy => false,
+            Self::Undo | Self::RollBack | Self::Crash | Self::Follow | Self::Unhealthy => false,
         }
     }
 
@@ -46,6 +48,7 @@ impl Cause {
             | Self::Request
             | Self::InheritFds
             | Self::Crash
+            | Self::Follow
             | Self::Unhealthy => false,
         }
     }
@@ -54,7 +57,12 @@ impl Cause {
     pub(super) const fn is_failure(self) -> bool {
         match self {
             Self::RollBack | Self::Crash | Self::Unhealthy => true,
-            Self::Begin | Self::Change | Self::Request | Self::Undo | Self::InheritFds => false,
+            Self::Begin
+            | Self::Change
+            | Self::Request
+            | Self::Undo
+            | Self::InheritFds
+            | Self::Follow => false,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Listening sockets: which generation gets new connections, and when a socket can be closed.
 //!
 //! Every address has a *group* of *listeners*, usually one for each generation, which hotrun keeps open through
-//! duplicates. The group is *steered*: one generation's listeners get the new connections. [`Sockets::switch`] makes
-//! another generation the target of every group in which that generation listens. Once the call returns, every new
-//! connection to these addresses goes to that generation. [`Sockets::share`] sends it a percentage of them instead: the
-//! group then has a *pool* of two generations.
+//! duplicates. The group is *steered*: one generation's listeners get the new connections. [`Sockets::switch_beside`]
+//! makes another generation the target of every group in which that generation listens. Once the call returns, every new
+//! connection to these addresses goes to that generation, or to one of those that stay live beside it.
+//! [`Sockets::share`] sends it a percentage of them instead. The generations that get connections are the group's *pool*.
 //!
 //! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of
 //!   the member that gets a new connection.

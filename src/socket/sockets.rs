@@ -151,12 +151,13 @@ impl Sockets {
         })?
     }
 
-    /// Makes this generation live. On the addresses where it listens, a connection that begins after this returns
-    /// reaches no other generation. Fails with [`io::ErrorKind::NotFound`] if the generation does not listen on every
-    /// `--listen` address, or can no longer serve the addresses that it opened itself. After an error, nothing has
-    /// changed.
-    pub fn switch(&mut self, id: GenId) -> io::Result<()> {
-        self.inbox.handle(TableInput::Switch(id))
+    /// Makes this generation live, beside these live ones, which are other instances of the program. On the addresses where
+    /// they listen, a connection that begins after this returns reaches no other generation: a TCP connection reaches any of
+    /// them with equal probability, datagrams and connections to a unix socket reach the new one. Fails with
+    /// [`io::ErrorKind::NotFound`] if the generation does not listen on every `--listen` address, or can no longer serve the
+    /// addresses that it opened itself. After an error, nothing has changed.
+    pub fn switch_beside(&mut self, id: GenId, beside: Vec<GenId>) -> io::Result<()> {
+        self.inbox.handle(TableInput::Switch { id, beside })
     }
 
     /// Sends this percentage of new connections (1 to 99) to a generation beside the live one, at the IP addresses where
@@ -256,6 +257,11 @@ impl Sockets {
             };
             found.unwrap_or_default().into_iter().map(route).collect()
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn switch(&mut self, id: GenId) -> io::Result<()> {
+        self.switch_beside(id, Vec::new())
     }
 
     #[cfg(test)]

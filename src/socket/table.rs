@@ -59,7 +59,7 @@ impl Table {
         Self {
             groups: Vec::new(),
             common: Common {
-                live: None,
+                live: Vec::new(),
                 share: None,
                 responds: false,
                 holds_new: false,
@@ -78,14 +78,15 @@ impl Table {
         &self.groups
     }
 
-    pub(super) fn live(&self) -> Option<GenId> {
-        self.common.live
+    /// Whether a generation is live.
+    pub(super) fn is_served(&self) -> bool {
+        self.common.is_served()
     }
 
     /// Whether this generation may still become live, but has not been live yet.
     pub(super) fn is_starting(&self, id: GenId) -> bool {
         let known = [&self.served, &self.draining, &self.gone];
-        self.live() != Some(id) && !known.iter().any(|known| known.contains(&id))
+        !self.common.is_live(id) && !known.iter().any(|known| known.contains(&id))
     }
 
     /// Returns when to send [`TableInput::Tick`].
@@ -109,9 +110,9 @@ impl Table {
     /// generation opened after it went live and has closed again while it listens elsewhere, such as a port for one file
     /// transfer.
     pub(super) fn expects(&self, group: &Group) -> bool {
-        let live = self.live();
-        let elsewhere = |live| self.groups.iter().any(|group| group.may_serve(live));
-        group.is_expected(live) && !(live.is_some_and(elsewhere) && group.was_temporary())
+        let common = &self.common;
+        let elsewhere = || self.groups.iter().any(|group| group.serves(common));
+        group.is_expected(common) && !(group.was_temporary() && elsewhere())
     }
 
     /// Handles an input. [`Self::tidy`] must be called afterwards. A failed switch or preparation changes nothing;
@@ -134,7 +135,7 @@ impl Table {
             Input::Prepare(id) => self.prepare(id, env),
             Input::Join(endpoint, joining) => self.join(endpoint, joining, env),
             Input::Orphan(ids) => self.on_each(env, |group, env| group.orphan(&ids, env)),
-            Input::Switch(id) => self.switch(id, env),
+            Input::Switch { id, beside } => self.switch(id, &beside, env),
             Input::Share { id, percent } => self.share(id, percent, env),
             Input::Hold => self.hold(env),
             Input::HoldNew(holds) => {
@@ -170,7 +171,7 @@ impl Table {
                 Ok(())
             }
         };
-        self.common = env.common;
+        self.common = env.common.clone();
         match is_completed {
             true => result.and(self.tidy(now, env.kernel)),
             false => result,
@@ -225,14 +226,14 @@ impl Table {
             deadlines.push(group.sweep(env));
         }
         self.deadline = deadlines.into_iter().flatten().min();
-        self.common = env.common;
+        self.common = env.common.clone();
         forwarding
     }
 
     fn env<'a>(&self, now: Time, kernel: &'a mut dyn Kernel) -> Env<'a> {
         Env {
             now,
-            common: self.common,
+            common: self.common.clone(),
             kernel,
         }
     }
@@ -299,31 +300,29 @@ impl Table {
     }
 
     fn hold(&mut self, env: &mut Env) -> io::Result<()> {
-        env.common.live = None;
+        env.common.live.clear();
         self.on_each(env, |group, env| group.refresh(env).and(group.hold(env)))
     }
 
-    /// Records that a generation is about to be asked to stop. Holds the connections to addresses on which only it
-    /// listens: it may stop accepting at any moment.
+    /// Records that a generation is about to be asked to stop. Holds the connections to addresses on which no
+    /// live generation listens: it may stop accepting at any moment.
     fn drain(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
-        env.common.live = env.common.live.filter(|live| *live != id);
+        env.common.live.retain(|live| *live != id);
         self.draining.insert(id);
         let groups = self.groups.iter_mut();
         let listeners = groups.flat_map(|group| group.owned_mut(Owner::Generation(id)));
         listeners.for_each(|listener| listener.retired = true);
-        let Some(live) = env.common.live else {
+        if !env.common.is_served() {
             return Ok(());
-        };
-        self.on_each(env, |group, env| {
-            match group.is_target(id) && !group.may_serve(live) {
-                true => group.hold(env),
-                false => Ok(()),
-            }
+        }
+        self.on_each(env, |group, env| match group.is_target(id) {
+            true => group.hold(env),
+            false => Ok(()),
         })
     }
 
     fn release(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
-        env.common.live = env.common.live.filter(|live| *live != id);
+        env.common.live.retain(|live| *live != id);
         self.draining.remove(&id);
         self.served.remove(&id);
         self.gone.insert(id);
@@ -334,16 +333,15 @@ impl Table {
         })
     }
 
-    /// Hides the groups that the live generation has not joined but covers with wider addresses. Returns the addresses on
-    /// which the live generation can serve clients.
+    /// Hides the groups that no live generation has joined but one covers with wider addresses. Returns the addresses on
+    /// which the live generations can serve clients.
     fn hide_covered(&mut self, env: &mut Env) -> Vec<Endpoint> {
-        let Some(live) = env.common.live else {
-            return Vec::new();
-        };
-        let serving = self.endpoints(live);
+        let common = &env.common;
+        let served = self.groups.iter().filter(|group| group.serves(common));
+        let serving: Vec<Endpoint> = served.filter_map(|group| group.endpoint).collect();
         let covered = |at: Endpoint| at.transport == Transport::Tcp && at.is_covered_by(&serving);
         for group in &mut self.groups {
-            if !group.may_serve(live) && group.endpoint.is_some_and(covered) {
+            if !group.serves(&env.common) && group.endpoint.is_some_and(covered) {
                 group.hide(env);
             }
         }

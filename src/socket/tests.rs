@@ -17,6 +17,7 @@ use crate::reload::GenId;
 mod adopting;
 mod answering;
 mod giving_up;
+mod instances;
 mod joining;
 mod moving;
 mod opening;

@@ -238,9 +238,8 @@ impl SocketThread {
 
     /// Returns the sockets of this generation.
     pub(super) fn opened(&self, id: GenId) -> GenSockets {
-        let live = self.table.live();
         let mut opened = GenSockets {
-            beside: live.is_some(),
+            beside: self.table.is_served(),
             ..GenSockets::default()
         };
         let own = self.table.endpoints(id);

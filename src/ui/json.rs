@@ -181,6 +181,7 @@ fn event(report: &Report, color: bool) -> Option<JsonEvent> {
         Report::Spawned { id, pid, program } => JsonEvent::of(*id, "spawned")
             .with("pid", *pid)
             .with("program", program.as_str()),
+        Report::Instance(id, number) => JsonEvent::of(*id, "instance").with("number", *number),
         Report::EarlierBuild(id, build) => JsonEvent::of(*id, "earlier_build").with("of", build.0),
         Report::MainProcess(id, pid) => JsonEvent::of(*id, "main_process").with("pid", *pid),
         Report::Status(id, text) => JsonEvent::of(*id, "status").with("text", text.as_str()),
@@ -319,6 +320,7 @@ fn cause_name(cause: Cause) -> &'static str {
         Cause::InheritFds => "inherit_descriptors",
         Cause::RollBack => "roll_back",
         Cause::Crash => "crash",
+        Cause::Follow => "follow",
         Cause::Unhealthy => "unhealthy",
     }
 }

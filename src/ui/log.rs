@@ -65,6 +65,7 @@ pub(super) fn print<S: Printer>(screen: &mut S, options: &Options, report: &Repo
         Report::Watching(..)
         | Report::Listening { .. }
         | Report::Spawned { .. }
+        | Report::Instance(..)
         | Report::EarlierBuild(..)
         | Report::MainProcess(..)
         | Report::Status(..)

@@ -45,6 +45,7 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<(Level, String)
             name => (Info, format!("listening on {address} ({name})")),
         },
         Report::Spawned { id, pid, .. } => (Detail, format!("gen {id} has pid {pid}")),
+        Report::Instance(id, number) => (Detail, format!("gen {id} is instance {number}")),
         Report::EarlierBuild(id, build) => {
             (Detail, format!("gen {id} runs the build of gen {build}"))
         }
@@ -213,6 +214,7 @@ fn because(cause: Cause) -> &'static str {
         Cause::InheritFds => " (to receive stored descriptors)",
         Cause::RollBack => " (rolling back after a crash)",
         Cause::Crash => " (restarting after a crash)",
+        Cause::Follow => " (following the first instance)",
         Cause::Unhealthy => " (replacing an unhealthy generation)",
     }
 }
@@ -271,14 +273,18 @@ fn gone(how: Stopped, in_use: Option<u32>, took: Human) -> String {
 
 fn failed(id: GenId, reason: GenFailure, live: Option<GenId>, model: &Model) -> String {
     let crashed = matches!(reason, GenFailure::Crashed(_) | GenFailure::Vanished);
-    let shares = model
-        .generations
-        .get(&id)
-        .is_some_and(|known| known.phase == Phase::Sharing);
-    let was_live =
-        crashed && !shares && (reason != GenFailure::Vanished || model.live() == Some(id));
+    let is = |id, phase| {
+        let known = model.generations.get(&id);
+        known.is_some_and(|known| known.phase == phase)
+    };
+    let was_live = crashed
+        && !is(id, Phase::Sharing)
+        && (reason != GenFailure::Vanished || is(id, Phase::Live));
     match live {
-        Some(live) if was_live => format!("{reason}; gen {live} is live again"),
+        // Another instance has been live all the time.
+        Some(live) if was_live && !is(live, Phase::Live) => {
+            format!("{reason}; gen {live} is live again")
+        }
         Some(live) => format!("{reason}; gen {live} still live"),
         None => reason.to_string(),
     }

@@ -82,6 +82,7 @@ impl Model {
                 generation.pid = Some(*pid);
                 generation.program.clone_from(program);
             }),
+            Report::Instance(id, number) => self.is_instance(*id, *number),
             Report::EarlierBuild(id, build) => {
                 self.update(*id, |generation| generation.build = Some(*build));
             }
@@ -146,6 +147,10 @@ impl Model {
         if let Some(generation) = self.generations.get_mut(&id) {
             change(generation);
         }
+    }
+
+    fn is_instance(&mut self, id: GenId, number: usize) {
+        self.update(id, |generation| generation.instance = Some(number));
     }
 
     /// Records that a program has opened a socket.
@@ -267,6 +272,11 @@ impl Model {
     }
 
     fn starting(&mut self, id: GenId, cause: Cause, now: Duration) {
+        if cause == Cause::Follow {
+            // The result of the first instance stays.
+            self.enter(id, Phase::Starting, now);
+            return;
+        }
         self.begin(cause);
         if !self.generations.contains_key(&id) {
             // This generation was not built, so the result of the last build does not apply to it.

@@ -71,6 +71,8 @@ pub enum Report {
         /// The program's name.
         program: String,
     },
+    /// The generation is this instance of the program, from 0. Reported only if there are several.
+    Instance(GenId, usize),
     /// The first generation is started from the build of the second one, which is older.
     EarlierBuild(GenId, GenId),
     /// A program named another of its processes as its main process (`MAINPID`).

@@ -17,6 +17,7 @@ mod fresh;
 mod harness;
 mod hooks;
 mod inputs;
+mod instances;
 mod keep;
 mod kept;
 mod kills;

@@ -4,6 +4,7 @@ mod build_end;
 mod drain;
 mod fresh;
 mod generation;
+mod instances;
 mod lifecycle;
 mod memory;
 mod notify;
@@ -17,6 +18,7 @@ mod teardown;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub use instances::Instances;
 pub use state::Machine;
 
 use generation::Generation;

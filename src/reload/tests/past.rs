@@ -267,7 +267,7 @@ impl World {
             Some(Cause::Crash) if !self.policy.builds => past.lost.is_some(),
             Some(Cause::Crash) => past.lost.is_some_and(is_lost),
             Some(Cause::Unhealthy) => past.sick == Some(artifact),
-            Some(Cause::Undo | Cause::RollBack) | None => false,
+            Some(Cause::Undo | Cause::RollBack | Cause::Follow) | None => false,
         }
     }
 
@@ -292,7 +292,7 @@ impl World {
                 back && past.made != Some(artifact)
             }
             Some(Cause::Unhealthy) => past.sick == Some(artifact),
-            Some(Cause::Begin) | None => false,
+            Some(Cause::Begin | Cause::Follow) | None => false,
         };
         fits && past.kept.contains(&artifact)
     }

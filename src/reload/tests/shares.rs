@@ -71,7 +71,7 @@ impl World {
     pub(super) fn may_share(&self, cause: Option<Cause>) -> Sharing {
         let repairs = matches!(
             cause,
-            Some(Cause::Undo | Cause::RollBack | Cause::Crash | Cause::Unhealthy)
+            Some(Cause::Undo | Cause::RollBack | Cause::Crash | Cause::Follow | Cause::Unhealthy)
         );
         Sharing {
             may: !repairs && !self.policy.share.is_empty(),

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::Table;
 use super::group::{Group, Sweep};
-use super::types::{Env, GroupId, Listener, ListenerId, Op, Sight, TableInput};
+use super::types::{Env, GroupId, Joining, Listener, ListenerId, Op, Sight, TableInput};
 use crate::reload::Time;
 use crate::socket::Endpoint;
 
@@ -40,8 +40,8 @@ impl Table {
     pub(super) fn mark_untidy(&mut self, now: Time, input: &TableInput) {
         self.untidy = true;
         let due = self.deadline.is_some_and(|deadline| deadline <= now);
-        let live = self.common.live;
-        if matches!(input, TableInput::Join(_, one) if live != Some(one.id)) && !due {
+        let joins = |one: &Joining| !self.common.is_live(one.id);
+        if matches!(input, TableInput::Join(_, one) if joins(one)) && !due {
             return;
         }
         for group in &mut self.groups {

@@ -13,18 +13,17 @@ impl Group {
     pub(super) fn set_policy(&mut self, serving: &[Endpoint], env: &mut Env) {
         let narrower = self.endpoint.map(|at| at.preferred(serving));
         let narrower = narrower.unwrap_or_default();
-        let policy = match env.common.live {
-            Some(_) if env.common.responds && self.receiver() == Owner::Waiting => {
+        let policy = match env.common.is_served() {
+            true if env.common.responds && self.receiver() == Owner::Waiting => {
                 UnclaimedPolicy::Respond
             }
-            Some(_) if self.is_hidden() => UnclaimedPolicy::Forward,
-            Some(id) if self.may_serve(id) => UnclaimedPolicy::Forward,
+            true if self.is_hidden() || self.serves(&env.common) => UnclaimedPolicy::Forward,
             // A generation has listened on this wider address, perhaps only to check whether its port is free.
-            Some(_) if !narrower.is_empty() => UnclaimedPolicy::ForwardTo(narrower),
-            None if env.common.responds => UnclaimedPolicy::Respond,
+            true if !narrower.is_empty() => UnclaimedPolicy::ForwardTo(narrower),
+            false if env.common.responds => UnclaimedPolicy::Respond,
             // A program that a newer one replaces may reach its first `accept` just before the stop signal kills it.
-            None if env.common.reloading => UnclaimedPolicy::Take,
-            Some(_) | None => UnclaimedPolicy::Wait,
+            false if env.common.reloading => UnclaimedPolicy::Take,
+            true | false => UnclaimedPolicy::Wait,
         };
         if policy != self.policy {
             self.policy = policy.clone();

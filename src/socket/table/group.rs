@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use super::reuseport::{GroupMember, Reuseport};
+use super::reuseport::{GroupMember, Reuseport, is_in};
 use super::types::{
-    Env, GroupId, Listener, ListenerId, ListenerPhase, Op, Origin, Owner, does_not_listen,
+    Common, Env, GroupId, Listener, ListenerId, ListenerPhase, Op, Origin, Owner, does_not_listen,
 };
 use crate::reload::{GenId, Time};
 use crate::socket::{Endpoint, Transport};
@@ -146,6 +146,17 @@ impl Group {
         !self.is_hidden() && self.of(id).any(|listener| !listener.retired)
     }
 
+    /// The live generations to which new connections may be sent here.
+    pub(super) fn serving(&self, common: &Common) -> impl Iterator<Item = GenId> {
+        let live = common.live.iter().copied();
+        live.filter(|id| self.may_serve(*id))
+    }
+
+    /// Whether a live generation may get new connections here.
+    pub(super) fn serves(&self, common: &Common) -> bool {
+        self.serving(common).next().is_some()
+    }
+
     /// Returns the listeners of this generation.
     pub(in crate::socket) fn of(&self, id: GenId) -> impl Iterator<Item = &Listener> {
         self.owned(Owner::Generation(id))
@@ -258,7 +269,7 @@ impl Group {
     /// Makes the kernel send new connections to the pool, unless it already does.
     pub(super) fn steer(&mut self, env: &mut Env) -> io::Result<()> {
         let (before, members) = (self.landings(), self.members(false));
-        let (receiver, pool) = (self.receiver(), self.pool(env.common));
+        let (receiver, pool) = (self.receiver(), self.pool(&env.common));
         match &mut self.backend {
             Backend::Reuseport(reuseport) => {
                 let Some(steering) = reuseport.lacking(&members, &pool) else {
@@ -285,7 +296,7 @@ impl Group {
         }
         for index in before {
             let listener = &mut self.listeners[index];
-            if pool.iter().all(|(_, owner)| listener.owner != *owner) {
+            if !is_in(&pool, listener.owner) {
                 listener.warm(env.now);
             }
         }
@@ -330,7 +341,7 @@ impl Group {
                 let mut ids = self.listeners.iter();
                 let index = ids.position(|one| one.id == listener.id);
                 let members = self.members(forwarded);
-                let pool = self.pool(env.common);
+                let pool = self.pool(&env.common);
                 index.is_some_and(|index| reuseport.may_leave(&members, index, &pool))
             }
             Backend::Path { linked } => *linked != Some(listener.id),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::group::{Adopted, Closed, Group};
 use super::types::{
-    AddressEvent, Env, Joining, Listener, ListenerId, ListenerPhase, Op, Origin, Owner,
+    AddressEvent, Common, Env, Joining, Listener, ListenerId, ListenerPhase, Op, Origin, Owner,
 };
 use crate::reload::{GenId, Time};
 use crate::socket::Endpoint;
@@ -56,7 +56,7 @@ impl Group {
             listener,
             backlog: joining.backlog,
         })?;
-        let live = env.common.live == Some(joining.id);
+        let live = env.common.is_live(joining.id);
         self.listeners.push(Listener {
             multipath: joining.multipath,
             retired: draining,
@@ -114,8 +114,8 @@ impl Group {
     }
 
     /// Orphans listeners that no program accepts from any longer: they get no new connections, those in their queues
-    /// are forwarded, and then they are closed. While one of them is the target's only listener, new connections still
-    /// arrive in it, and wait. Ignores listeners of other groups.
+    /// are forwarded, and then they are closed. While one of them is the target's only listener, and no other live
+    /// generation listens here, new connections still arrive in it, and wait. Ignores listeners of other groups.
     pub(super) fn orphan(&mut self, ids: &[ListenerId], env: &mut Env) -> io::Result<()> {
         // A datagram socket has no waiting connections.
         if self.carries_datagrams() {
@@ -125,7 +125,8 @@ impl Group {
         if !self.listeners.iter().any(|one| ids.contains(&one.id)) {
             return Ok(());
         }
-        let live = env.common.live.map(Owner::Generation);
+        let live = env.common.live.iter().map(|id| Owner::Generation(*id));
+        let live: Vec<Owner> = live.collect();
         let orphaned = |one: &&mut Listener| ids.contains(&one.id);
         for listener in self.listeners.iter_mut().filter(orphaned) {
             let before = std::mem::replace(&mut listener.owner, Owner::Nobody);
@@ -135,19 +136,25 @@ impl Group {
             };
             listener.retired = true;
             if let Some(adopted) = &mut self.adopted
-                && live == Some(before)
+                && live.contains(&before)
             {
                 adopted.closed = Closed::ByLive;
             }
         }
+        if !self.target_has_listener() {
+            self.retarget(&env.common);
+        }
         self.steer(env)
     }
 
-    /// Holds connections, because no generation is live. They wait in the listener of the newest generation that may go
-    /// live, or in one for the next generation.
+    /// Holds connections, unless a live generation serves them here. They wait in the listener of the newest generation
+    /// that may go live, or in one for the next generation.
     pub(super) fn hold(&mut self, env: &mut Env) -> io::Result<()> {
         if self.is_hidden() {
             return Ok(());
+        }
+        if self.retarget(&env.common) {
+            return self.steer(env);
         }
         let candidates = self.listeners.iter().filter(|one| one.may_become_live());
         if let Some(newest) = candidates.map(|one| one.owner).max() {
@@ -168,6 +175,13 @@ impl Group {
         self.close_deferred(env);
         self.target = Owner::Next;
         self.steer(env)
+    }
+
+    /// Makes a live generation the target, if one serves clients here. Returns whether one does.
+    fn retarget(&mut self, common: &Common) -> bool {
+        let serving = self.serving(common).next();
+        self.target = serving.map_or(self.target, Owner::Generation);
+        serving.is_some()
     }
 
     /// Keeps the unix socket of a target that is gone or has been asked to stop: the connections that wait in it cannot
@@ -254,19 +268,19 @@ impl Group {
 
     /// Whether clients expect the address to be served: a live generation has served it, or connections wait for the next
     /// generation.
-    pub(super) fn is_owed(&self, live: Option<GenId>) -> bool {
+    pub(super) fn is_owed(&self, common: &Common) -> bool {
         let waits = |one: &Listener| one.owner != Owner::Nobody;
-        let waiting = live.is_none() && self.listeners.iter().any(waits);
+        let waiting = !common.is_served() && self.listeners.iter().any(waits);
         let served = self.adopted.as_ref().is_some_and(|adopted| adopted.served);
         !self.is_hidden() && (served || waiting)
     }
 
     /// Whether clients may expect the next generation to open the address. They do not if the live generation has closed
     /// its datagram socket there, because nothing is left to take over.
-    pub(super) fn is_expected(&self, live: Option<GenId>) -> bool {
+    pub(super) fn is_expected(&self, common: &Common) -> bool {
         let late = self.adopted.as_ref().is_some_and(|adopted| adopted.late);
-        let closed = self.carries_datagrams() && self.listeners.is_empty() && live.is_some();
-        !late && !closed && self.is_owed(live)
+        let closed = self.carries_datagrams() && self.listeners.is_empty() && common.is_served();
+        !late && !closed && self.is_owed(common)
     }
 
     /// Whether the live generation opened the address after it went live, and has closed it again.
@@ -285,9 +299,9 @@ impl Group {
     }
 
     /// Records that another generation has become live. `owed`: whether clients expected the address until now, and no
-    /// other address of the new generation covers it.
-    pub(super) fn went_live(&mut self, live: GenId, owed: bool, env: &mut Env) {
-        let serves = self.may_serve(live);
+    /// other address of the live generations covers it.
+    pub(super) fn went_live(&mut self, owed: bool, env: &mut Env) {
+        let serves = self.serves(&env.common);
         if let Some(adopted) = &mut self.adopted {
             adopted.closed = Closed::No;
             adopted.served = serves;
@@ -306,7 +320,7 @@ impl Group {
     /// Returns when to close a group that a program opened but where the live generation does not listen. The group is
     /// kept while another generation still listens there, and during a reload in which the live generation closed it.
     pub(super) fn ends_at(&mut self, serving: &[Endpoint], env: &mut Env) -> Option<Time> {
-        let serves = env.common.live.is_none_or(|live| self.may_serve(live));
+        let serves = !env.common.is_served() || self.serves(&env.common);
         let adopted = self.adopted.as_ref()?;
         let by_live = adopted.closed == Closed::ByLive && !adopted.hidden && !serves;
         if by_live && env.common.reloading && !self.was_check(serving) {
@@ -317,7 +331,7 @@ impl Group {
             let unowned = matches!(one.owner, Owner::Next | Owner::Waiting | Owner::Nobody);
             one.is_released() || unowned
         };
-        let abandoned = env.common.live.is_some() && self.listeners.iter().all(left);
+        let abandoned = env.common.is_served() && self.listeners.iter().all(left);
         let adopted = self.adopted.as_mut()?;
         let returns = env.common.reloading && adopted.closed != Closed::No;
         if !abandoned || returns {

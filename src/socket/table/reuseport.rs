@@ -22,8 +22,8 @@ pub(super) struct GroupMember {
     pub(super) forwarded: bool,
 }
 
-/// The owners that get a group's new connections, each with its percentage.
-pub(super) type Pool = [(u8, Owner)];
+/// The owners that get a group's new connections: percentages, each with the owners that get equal parts of it.
+pub(super) type Pool = [(u8, Vec<Owner>)];
 
 /// The steering state of one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,12 +48,12 @@ impl Reuseport {
     /// pool has a member.
     pub(super) fn lacking(&self, members: &[GroupMember], pool: &Pool) -> Option<Steering> {
         let pool = pool.iter();
-        let pool = pool.map(|(percent, owner)| (*percent, indices(members, *owner)));
+        let pool = pool.map(|(percent, owners)| (*percent, indices(members, owners)));
         let pool = pool.filter(|(_, targets)| !targets.is_empty()).collect();
         let diverted = self
             .diverted
             .iter()
-            .map(|(port, id)| (*port, indices(members, Owner::Generation(*id))));
+            .map(|(port, id)| (*port, indices(members, &[Owner::Generation(*id)])));
         let diverted = diverted
             .filter(|(_, targets)| !targets.is_empty())
             .collect();
@@ -79,7 +79,7 @@ impl Reuseport {
     pub(super) fn may_leave(&self, members: &[GroupMember], index: usize, pool: &Pool) -> bool {
         let mut after = members.to_vec();
         after.swap_remove(index);
-        let fine = |member: &GroupMember| is_in(pool, member) || member.forwarded;
+        let fine = |member: &GroupMember| is_in(pool, member.owner) || member.forwarded;
         let Some(attached) = &self.attached else {
             return after.iter().all(fine);
         };
@@ -103,20 +103,21 @@ impl Reuseport {
         let found = diverted.find(|(this, _)| *this == port);
         let own = |member: &GroupMember| match found {
             Some((_, id)) => member.owner == Owner::Generation(*id),
-            None => is_in(pool, member),
+            None => is_in(pool, member.owner),
         };
         let mut indices = indices.iter();
         indices.all(|index| landings(after, *index).iter().all(own))
     }
 }
 
-fn is_in(pool: &Pool, member: &GroupMember) -> bool {
-    pool.iter().any(|(_, owner)| member.owner == *owner)
+/// Whether an owner gets new connections.
+pub(super) fn is_in(pool: &Pool, owner: Owner) -> bool {
+    pool.iter().any(|(_, owners)| owners.contains(&owner))
 }
 
-fn indices(members: &[GroupMember], owner: Owner) -> Vec<u32> {
+fn indices(members: &[GroupMember], owners: &[Owner]) -> Vec<u32> {
     let numbered = (0..).zip(members);
-    let own = numbered.filter(|(_, member)| member.owner == owner);
+    let own = numbered.filter(|(_, member)| owners.contains(&member.owner));
     own.map(|(index, _)| index).collect()
 }
 

@@ -1,18 +1,23 @@
-//! Which generations get new connections: all of them go to the live one, or a share to one beside it.
+//! Which generations get new connections: all of them go to the live one, or a share to one beside it, or equal shares
+//! to several live ones, the instances of the program.
 
 use std::io;
 
 use super::Table;
-use super::group::{Backend, Group};
+use super::group::Group;
 use super::types::{Common, Env, ListenerPhase, Owner, Share, does_not_listen};
 use crate::reload::GenId;
 
 impl Table {
-    /// Makes this generation the target of every group in which it listens. If one group cannot be steered, none is
-    /// switched.
-    pub(super) fn switch(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
+    /// Makes this generation the target of every group in which it listens. Those `beside` it stay live. If one group cannot
+    /// be steered, none is switched.
+    pub(super) fn switch(&mut self, id: GenId, beside: &[GenId], env: &mut Env) -> io::Result<()> {
         let has_sockets = self.check_listens(id, env)?;
         let owner = Owner::Generation(id);
+        let last = env.common.clone();
+        let beside = beside.iter().filter(|beside| last.is_live(**beside));
+        env.common.live = [&id].into_iter().chain(beside).copied().collect();
+        env.common.share = None;
         let mut done: Vec<(&mut Group, Owner)> = Vec::new();
         for group in self.groups.iter_mut().filter(|group| group.may_serve(id)) {
             let before = group.target;
@@ -20,6 +25,10 @@ impl Table {
             let steered = group.steer(env);
             done.push((group, before));
             if let Err(error) = steered {
+                env.common = Common {
+                    next: env.common.next,
+                    ..last
+                };
                 for (group, before) in done {
                     group.target = before;
                     let _ = group.steer(env);
@@ -34,13 +43,11 @@ impl Table {
         if has_sockets {
             self.served.insert(id);
         }
-        env.common.share = None;
-        let before = env.common.live.replace(id);
         let own = self.hide_covered(env);
         for group in &mut self.groups {
             let covered = group.endpoint.is_some_and(|at| at.is_covered_by(&own));
-            let owed = group.is_owed(before) && !covered && !group.was_check(&own);
-            group.went_live(id, owed, env);
+            let owed = group.is_owed(&last) && !covered && !group.was_check(&own);
+            group.went_live(owed, env);
         }
         Ok(())
     }
@@ -54,7 +61,7 @@ impl Table {
             return self.on_each(env, Group::refresh);
         }
         let has_sockets = self.check_listens(id, env)?;
-        if env.common.live.is_none_or(|live| live == id) {
+        if !env.common.is_served() || env.common.is_live(id) {
             return Err(io::ErrorKind::NotConnected.into());
         }
         env.common.share = Some(Share { id, percent });
@@ -87,19 +94,25 @@ impl Table {
 }
 
 impl Group {
-    /// The owners whose listeners should get the new connections at the moment: the receiver and, if that is the live
-    /// generation, the one that shares with it, unless it is draining or gone. The path of a unix socket leads to one
-    /// listener only.
-    pub(super) fn pool(&self, common: Common) -> Vec<(u8, Owner)> {
+    /// The owners whose listeners should get the new connections at the moment: the receiver and, if that is a live
+    /// generation, the other live ones here and the one that shares with them, unless it is draining or gone. The path of a
+    /// unix socket leads to one listener only. So do the datagrams of an address: those of one client belong together.
+    pub(super) fn pool(&self, common: &Common) -> Vec<(u8, Vec<Owner>)> {
         let receiver = self.receiver();
-        let live = common.live.map(Owner::Generation) == Some(receiver);
-        let steered = matches!(self.backend, Backend::Reuseport(_));
-        let shares = |share: &Share| live && steered && self.may_serve(share.id);
-        match common.share.filter(shares) {
-            Some(Share { id, percent }) => {
-                vec![(percent, Owner::Generation(id)), (100 - percent, receiver)]
-            }
-            None => vec![(100, receiver)],
+        let mut serving = self.serving(common).map(Owner::Generation);
+        if self.is_path() || !serving.any(|owner| owner == receiver) {
+            return vec![(100, vec![receiver])];
+        }
+        let serving = match self.carries_datagrams() {
+            true => vec![receiver],
+            false => self.serving(common).map(Owner::Generation).collect(),
+        };
+        match common.share.filter(|share| self.may_serve(share.id)) {
+            Some(Share { id, percent }) => vec![
+                (percent, vec![Owner::Generation(id)]),
+                (100 - percent, serving),
+            ],
+            None => vec![(100, serving)],
         }
     }
 }

@@ -3,6 +3,7 @@
 mod canonical;
 mod clients;
 mod explore;
+mod instances;
 mod kernel;
 mod moves;
 mod promises;

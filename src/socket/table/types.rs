@@ -119,8 +119,9 @@ pub(in crate::socket) enum TableInput {
     Join(Endpoint, Joining),
     /// No process holds these sockets any longer.
     Orphan(Vec<ListenerId>),
-    /// Switch new connections to this generation.
-    Switch(GenId),
+    /// Switch new connections to this generation, and to those `beside` it that are live already: other instances of the
+    /// program.
+    Switch { id: GenId, beside: Vec<GenId> },
     /// Send this percentage of new connections to a generation beside the live one. Zero: none any longer.
     Share { id: GenId, percent: u8 },
     /// No generation is live: hold connections.
@@ -276,9 +277,10 @@ pub(super) struct Share {
 }
 
 /// The state that all groups share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Common {
-    pub(super) live: Option<GenId>,
+    /// The live generations, one for each instance of the program. The last one to go live comes first.
+    pub(super) live: Vec<GenId>,
     /// The share of new connections that goes to another generation than the live one, until the next switch.
     pub(super) share: Option<Share>,
     /// Whether hotrun responds in place of a program.
@@ -292,6 +294,15 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// Whether a generation is live.
+    pub(super) fn is_served(&self) -> bool {
+        !self.live.is_empty()
+    }
+
+    pub(super) fn is_live(&self, id: GenId) -> bool {
+        self.live.contains(&id)
+    }
+
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next - 1

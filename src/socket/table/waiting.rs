@@ -24,8 +24,7 @@ impl Group {
     /// Opens the listener in which new connections wait, or orphans it if they need not wait. If hotrun has responded to
     /// connections in it, a forwarder still accepts from it, so another one takes its place.
     pub(super) fn hold_new(&mut self, env: &mut Env) -> io::Result<()> {
-        let serves = env.common.live.is_some_and(|live| self.may_serve(live));
-        let holds = env.common.holds_new && serves && self.may_accept();
+        let holds = env.common.holds_new && self.serves(&env.common) && self.may_accept();
         let responds = env.common.responds;
         let ended = |one: &&Listener| !holds || one.forwards && !responds;
         let ended: Vec<ListenerId> = self.waiting().filter(ended).map(|one| one.id).collect();

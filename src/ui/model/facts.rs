@@ -14,6 +14,8 @@ pub(in crate::ui) struct ShownGeneration {
     /// The program's name; empty until the program is started.
     pub(in crate::ui) program: String,
     pub(in crate::ui) pid: Option<i32>,
+    /// The number of the instance, from 0, if there are several.
+    pub(in crate::ui) instance: Option<usize>,
     /// The earlier generation whose build this one runs; `None` if it runs its own.
     pub(in crate::ui) build: Option<GenId>,
     /// How long the program took from its start until it was ready.

@@ -244,3 +244,15 @@ fn every_json_event_and_field_is_documented() {
         }
     }
 }
+
+#[test]
+fn an_instance_in_json() {
+    let cause = Cause::Follow;
+    let starting = notice(Notice::Generation(TWO, GenNotice::Starting { cause }));
+    assert_eq!(
+        json(&[starting, Report::Instance(TWO, 1)]),
+        r#"{"event":"starting","generation":2,"cause":"follow"}
+{"event":"instance","generation":2,"number":1}
+"#
+    );
+}

@@ -349,3 +349,25 @@ hotrun: gen 2 failed its check; gen 1 still live
 ";
     assert!(shown.ends_with(expected), "{shown}");
 }
+
+#[test]
+fn an_instance_that_crashes_leaves_the_others_live() {
+    let cause = Cause::Follow;
+    let failure = GenFailure::Crashed(Ended::Signal(9));
+    let live = Some(ONE);
+    let reports = [
+        go_live(ONE),
+        vec![notice(Notice::Generation(
+            TWO,
+            GenNotice::Starting { cause },
+        ))],
+        go_live(TWO),
+        vec![notice(Notice::Generation(
+            TWO,
+            GenNotice::Failed { failure, live },
+        ))],
+    ];
+    let shown = plain(&reports.concat());
+    let last = "hotrun: gen 2 crashed (signal 9); gen 1 still live\n";
+    assert!(shown.ends_with(last), "{shown}");
+}

@@ -106,7 +106,7 @@ impl App {
         self.run_as([PYTHON, "app.py"])
     }
 
-    fn run_as<const N: usize>(&self, argv: [&str; N]) -> Run {
+    pub(crate) fn run_as<const N: usize>(&self, argv: [&str; N]) -> Run {
         self.complete(Run::new(&self.project), argv)
     }
 

@@ -7,6 +7,7 @@
 mod clients;
 mod dependencies;
 mod grpc;
+mod instances;
 mod keep_alive;
 mod program;
 mod slow;

@@ -67,11 +67,13 @@ impl Members {
         self.target = owner;
     }
 
-    fn pool(&self) -> Vec<(u8, Owner)> {
+    fn pool(&self) -> Vec<(u8, Vec<Owner>)> {
         let has = |share: &Owner| self.members.iter().any(|(_, owner)| owner == share);
         let share = self.share.filter(has).map(|share| (50, share));
         let rest = 100 - share.map_or(0, |(percent, _)| percent);
-        share.into_iter().chain([(rest, self.target)]).collect()
+        let pool = share.into_iter().chain([(rest, self.target)]);
+        pool.map(|(percent, owner)| (percent, vec![owner]))
+            .collect()
     }
 
     fn lacking(&self) -> Option<Steering> {
@@ -101,7 +103,7 @@ impl Members {
     fn may_leave(&self, key: Key, forwarded: &[Key]) -> bool {
         let owner = self.owner(key);
         let pool = self.pool();
-        if pool.iter().any(|(_, own)| owner == Some(*own)) {
+        if owner.is_some_and(|owner| is_in(&pool, owner)) {
             return false;
         }
         let index = self.members.iter().position(|(this, _)| *this == key);

@@ -61,6 +61,8 @@ pub(super) struct Model {
     pub(super) client: Option<Client>,
     pub(super) scans: Vec<Scan>,
     pub(super) serving: Serving,
+    /// The other instances that are live.
+    pub(super) beside: BTreeSet<GenId>,
     pub(super) sharing: Sharing,
     /// Whether new connections may be held although a generation is live.
     pub(super) holds_new: bool,
@@ -106,6 +108,7 @@ impl Model {
             client: None,
             scans: Vec::new(),
             serving: Serving::Undecided,
+            beside: BTreeSet::new(),
             sharing: Sharing::default(),
             holds_new: false,
             probe: None,

@@ -54,7 +54,7 @@ impl World {
                 moves.push(Move::Release(id));
             }
         }
-        if live.is_none() && self.model.serving == Serving::Undecided {
+        if self.model.beside.is_empty() && self.model.serving == Serving::Undecided {
             moves.push(Move::Hold);
         }
         let idle = live.is_none() && !candidate;

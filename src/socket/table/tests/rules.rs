@@ -186,7 +186,7 @@ impl Model {
         let by = |id: GenId| {
             let waits = self.holds_new && self.is_ours(member);
             let served = self.held_by(member, id) || self.is_forwarded(group, member);
-            let served = served || self.shares(group, member);
+            let served = served || self.shares(group, member) || self.held_beside(member);
             !self.listens(group, id) || served || waits
         };
         match self.serving {

@@ -16,6 +16,8 @@ pub(super) struct Setting {
     /// The addresses that the programs open, for each generation.
     pub(super) opened: Vec<Vec<Endpoint>>,
     pub(super) multipath: bool,
+    /// Whether all generations are instances of the program, so that they serve beside each other.
+    pub(super) instances: bool,
     pub(super) budget: Budget,
 }
 

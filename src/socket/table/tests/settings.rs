@@ -27,6 +27,7 @@ pub(super) fn listed(name: &'static str, budget: Budget) -> Setting {
         listed: vec![at(WEB)],
         opened: Vec::new(),
         multipath: false,
+        instances: false,
         budget,
     }
 }
@@ -65,6 +66,33 @@ fn with_listed_addresses() -> Vec<Setting> {
     vec![
         listed("a client", client),
         listed("three generations", only(3)),
+        Setting {
+            instances: true,
+            ..listed(
+                "instances",
+                Budget {
+                    generations: 3,
+                    ..failure
+                },
+            )
+        },
+        Setting {
+            instances: true,
+            listed: vec![at(WEB), None],
+            ..listed("instances, one address of which is a path", only(3))
+        },
+        Setting {
+            instances: true,
+            ..listed(
+                "instances, and probes",
+                Budget {
+                    generations: 3,
+                    probes: 1,
+                    closes: 1,
+                    ..client
+                },
+            )
+        },
         listed("ops that fail", failure),
         listed(
             "a listener is shut down",
@@ -187,12 +215,37 @@ fn with_opened_addresses() -> Vec<Setting> {
         closes: 1,
         ..only(2)
     };
+    let three = Budget {
+        generations: 3,
+        failures: 1,
+        ..client
+    };
     let datagrams = Endpoint {
         transport: Transport::Udp,
         ..endpoint(WEB)
     };
     vec![
         opened("opened", SAME, client),
+        Setting {
+            instances: true,
+            ..opened("instances", SAME, three)
+        },
+        Setting {
+            instances: true,
+            ..opened(
+                "instances that close addresses, and a wider one",
+                &[&[WEB, OTHER], &[WEB], &[ALL]],
+                Budget {
+                    closes: 1,
+                    ..only(3)
+                },
+            )
+        },
+        Setting {
+            instances: true,
+            opened: vec![vec![datagrams]; 3],
+            ..opened("instances with datagrams", SAME, only(3))
+        },
         opened(
             "a share of opened addresses",
             &[&[WEB, OTHER], &[WEB], &[OTHER]],

@@ -15,6 +15,7 @@ pub(super) struct World {
     pub(super) model: Model,
     pub(super) generations: Vec<Generation>,
     pub(super) responds: bool,
+    pub(super) instances: bool,
     pub(super) budget: Budget,
 }
 
@@ -25,6 +26,7 @@ impl World {
             model: Model::new(),
             generations: Vec::new(),
             responds: false,
+            instances: setting.instances,
             budget: setting.budget,
         };
         for endpoint in &setting.listed {
@@ -104,6 +106,7 @@ impl World {
                 self.generation(id).draining = true;
                 self.tell(TableInput::Drain(id));
                 self.leaves(Some(id));
+                self.others_serve();
             }
             Move::Die(id) => self.die(id),
             Move::Release(id) => {
@@ -112,6 +115,7 @@ impl World {
                 self.generation(id).life = Life::Gone;
                 self.tell(TableInput::Release(id));
                 self.leaves(Some(id));
+                self.others_serve();
             }
             Move::Respond => {
                 self.responds = true;
@@ -204,6 +208,7 @@ impl World {
     }
 
     fn stops_serving(&mut self, id: GenId) {
+        self.one_less(id);
         let held = self.model.serving == Serving::Held;
         if self.model.serving == Serving::Live(id) || held && !self.get(id).draining {
             self.model.serving = Serving::Undecided;
@@ -299,8 +304,13 @@ impl World {
             Serving::Either(..) | Serving::Held | Serving::Undecided => None,
         };
         self.model.serving = Serving::Either(old, id);
-        if self.handle(TableInput::Switch(id)) {
+        if self.handle(TableInput::Switch {
+            id,
+            beside: self.beside(id),
+        }) {
             self.model.serving = Serving::Live(id);
+            self.model.beside = self.beside(id).into_iter().collect();
+            self.others_serve();
             self.serves(id);
             self.generation(id).served = true;
             // The caller gets its reply before the table is tidied up.
@@ -308,6 +318,7 @@ impl World {
             self.tidy();
             self.switched(id);
             self.leaves(None);
+            self.others_serve();
             return;
         }
         self.tidy();
@@ -322,7 +333,7 @@ impl World {
     /// Checks that the generation gets the connections to every address that it listens on.
     fn switched(&mut self, id: GenId) {
         let groups: Vec<GroupId> = self.model.arrays.keys().copied().collect();
-        let strangers = self.has_strangers();
+        let strangers = self.has_strangers() || self.an_end_is_unknown();
         for group in groups {
             if !self.model.listens(group, id) || self.model.is_hidden(group) || strangers {
                 continue;
@@ -331,8 +342,7 @@ impl World {
             let holds = self.model.holds_new;
             let own = holds
                 || landings.iter().all(|member| {
-                    let sock = member.and_then(|listener| self.model.socks.get(&listener));
-                    sock.is_some_and(|sock| sock.held == Some(id))
+                    self.model.held_by(*member, id) || self.model.held_beside(*member)
                 });
             self.model.check(Rule::AllOrNothing, own, |_| {
                 format!("switched to {id}, but connections land in {landings:?} of {group:?}")

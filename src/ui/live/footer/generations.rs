@@ -12,6 +12,8 @@ use crate::ui::{Human, text};
 const MINUTE: u64 = 60;
 /// The maximum number of draining generations with a row of their own.
 const MAX_DRAINING: usize = 3;
+/// The maximum number of live generations with a row of their own.
+const MAX_LIVE: usize = 4;
 /// If a program has more addresses than this, only the first is named.
 const MAX_ADDRESSES: usize = 3;
 
@@ -29,6 +31,11 @@ pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     }
     if live.is_empty() {
         live.extend(nothing_live(frame));
+    }
+    let more = live.len().saturating_sub(MAX_LIVE);
+    if more > 0 {
+        live.truncate(MAX_LIVE);
+        live.push(frame.paint(&DIM, format!("   and {more} more live")));
     }
     live.append(&mut starting);
     let room = max_rows.saturating_sub(live.len());
@@ -62,6 +69,7 @@ fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &ShownGeneration)], room: usi
 
 fn live_row(frame: &Frame<'_>, id: GenId, live: &ShownGeneration) -> String {
     let mut row = Segments::titled(frame, &GOOD, "●", &format!("gen {id} live"));
+    row.add(2, instance(live));
     row.add(3, text::text(&live.program));
     row.add(5, pid(live));
     row.add(6, format!("up {}", up(frame.age(live.since))));
@@ -101,6 +109,7 @@ fn nothing_live(frame: &Frame<'_>) -> Option<String> {
 
 fn starting_row(frame: &Frame<'_>, id: GenId, starting: &ShownGeneration) -> String {
     let mut row = Segments::titled(frame, &BUSY, "◔", &format!("gen {id} starting"));
+    row.add(2, instance(starting));
     row.add(3, text::text(&starting.program));
     row.add(2, pid(starting));
     row.add(1, running(frame.age(starting.since)));
@@ -178,6 +187,11 @@ pub(super) fn sources_down(frame: &Frame<'_>) -> Option<String> {
     let mut row = Segments::titled(frame, &BAD, "✘", &title);
     row.add(1, format!("for {}", up(frame.age(*since))));
     Some(row.fit(frame.columns()))
+}
+
+fn instance(generation: &ShownGeneration) -> String {
+    let number = generation.instance;
+    number.map_or_else(String::new, |number| format!("instance {number}"))
 }
 
 fn pid(generation: &ShownGeneration) -> String {

@@ -137,6 +137,7 @@ fn cause(frame: &Frame<'_>) -> String {
             Some(Cause::InheritFds) => "to receive stored descriptors".into(),
             Some(Cause::RollBack) => "rolled back after a crash".into(),
             Some(Cause::Crash) => "restarted after a crash".into(),
+            Some(Cause::Follow) => "followed the first instance".into(),
             Some(Cause::Unhealthy) => "replaced an unhealthy generation".into(),
             Some(Cause::Begin | Cause::Change) | None => String::new(),
         };

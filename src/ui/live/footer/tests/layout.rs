@@ -186,3 +186,44 @@ fn the_footer_sums_up_many_addresses() {
         "{shown}"
     );
 }
+
+#[test]
+fn the_footer_shows_a_few_instances_and_always_fits() {
+    let mut story = Story::with_one_live();
+    for number in 2..=6 {
+        story.run(GenId(number), Cause::Follow);
+        story.report(Report::Instance(
+            GenId(number),
+            usize::try_from(number).unwrap() - 1,
+        ));
+        story.go_live(GenId(number));
+    }
+    for rows in 1..12 {
+        for columns in 1..60 {
+            let shown = story.shown(columns, rows, false);
+            assert!(shown.lines().count() <= usize::from(rows), "{shown}");
+        }
+    }
+    story.assert_shown(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ● gen 2 live   instance 1 · api · pid 4243 · up <1m · 127.0.0.1:3000
+ ● gen 3 live   instance 2 · api · pid 4244 · up <1m · 127.0.0.1:3000
+ ● gen 4 live   instance 3 · api · pid 4245 · up <1m · 127.0.0.1:3000
+   and 2 more live
+ ✔ built in 1.04s · ready in 31ms                                  r reload  p pause  ? help  q quit
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ● gen 2 live   instance 1 · api · pid 4243 · 127.0.0.1:3000
+ ● gen 3 live   instance 2 · api · pid 4244 · 127.0.0.1:3000
+ ● gen 4 live   instance 3 · api · pid 4245 · 127.0.0.1:3000
+   and 2 more live
+ ✔ built in 1.04s · ready in 31ms           r reload  ? help
+--------------------
+ ● gen 3 live
+ ● gen 4 live
+   and 2 more live
+ ✔ built in 1.04s
+",
+    );
+}
