@@ -45,10 +45,13 @@ impl Log {
         Ok(log)
     }
 
-    pub(super) fn begin(&self, policy: &Policy) {
+    pub(super) fn begin(&self, policy: &Policy, instances: u8) {
         let version = env!("CARGO_PKG_VERSION");
         self.line(&format!("# hotrun {version} on {}", std::env::consts::OS));
         self.line(&format!("{policy:?}"));
+        if instances > 1 {
+            self.line(&format!("instances {instances}"));
+        }
     }
 
     pub(super) fn record(&self, now: Time, event: &Event, reaction: &Reaction) {
@@ -104,7 +107,7 @@ mod tests {
         let path = dir.path().join("log");
         let mut log = Log::create(&path).unwrap();
         let policy = Policy::default();
-        log.begin(&policy);
+        log.begin(&policy, 1);
         let mut machine = Machine::new(policy);
         let events = [
             "begin",
@@ -147,7 +150,7 @@ mod tests {
     fn a_full_disk_is_reported_once() {
         let log = Log::create(Path::new("/dev/full")).unwrap();
         assert!(log.failure().is_none());
-        log.begin(&Policy::default());
+        log.begin(&Policy::default(), 1);
         assert!(log.failure().unwrap().to_string().contains("No space left"));
         log.line("more");
         assert!(log.failure().is_none());

@@ -31,7 +31,7 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
 impl Driver {
     async fn drive(mut self, mut sources: Sources) -> Outcome {
         if let Some(log) = &self.log {
-            log.begin(self.machine.policy());
+            log.begin(self.machine.policy(), self.config.cli.instances.count);
         }
         let sender = self.sender.clone();
         self.sockets.on_event(move |address, event| {

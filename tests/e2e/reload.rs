@@ -214,6 +214,23 @@ fn the_log_of_a_run_can_be_replayed() {
 }
 
 #[test]
+fn the_log_of_several_instances_can_be_replayed() {
+    let project = Project::new();
+    project.server("one");
+    let log = project.beside("log");
+    let run = project.run().listen().args(["--instances", "2"]);
+    let mut run = run.arg("--log").arg(&log).spawn();
+    assert_eq!((run.live(), run.live()), (1, 2));
+    project.server("two");
+    assert_eq!((run.live(), run.live()), (3, 4));
+    run.wait_until_gone(2);
+    run.quit();
+    let log = fs::read_to_string(log).expect("hotrun has written its log");
+    assert!(log.contains("starting 4 follow"), "{log}");
+    replay::replay(&log).unwrap_or_else(|error| panic!("{error}\n{log}"));
+}
+
+#[test]
 fn a_superseded_generation_finishes_the_requests_that_it_has_accepted() {
     let project = Project::new();
     project.server("one");

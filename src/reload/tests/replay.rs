@@ -5,23 +5,28 @@ use std::str::{FromStr, SplitWhitespace};
 use std::time::Duration;
 
 use super::reload::{
-    Action, ArtifactId, BuildOutcome, Ended, Event, Fresh, GenEvent, GenId, Machine, Mode, Policy,
-    Request, Time, WatchdogMessage, WhenBusy, notation,
+    Action, ArtifactId, BuildOutcome, Ended, Event, Fresh, GenEvent, GenId, Instances, Mode,
+    Policy, Reaction, Request, Time, WatchdogMessage, WhenBusy, notation,
 };
 
-/// Feeds the events of a log to a machine with the policy in the log's first line, and compares the reactions.
+/// Feeds the events of a log to the machines of the instances, with the policy in the log's first line, and compares the
+/// reactions.
 ///
 /// # Errors
 /// The first line that cannot be read, or whose reaction differs.
 pub(crate) fn replay(log: &str) -> Result<(), String> {
     let lines = log.lines().map(str::trim);
-    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let mut machine = Machine::new(policy(lines.next().unwrap_or_default())?);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut lines = lines.peekable();
+    let policy = policy(lines.next().unwrap_or_default())?;
+    let several = lines.next_if(|line| line.starts_with("instances "));
+    let count = several.and_then(|line| line.strip_prefix("instances "));
+    let mut machines = Instances::new(policy, count.map_or(Ok(1), read)?);
     lines.try_for_each(|line| {
         let expected = line
             .split_once("->")
             .map_or("", |(_, reaction)| reaction.trim());
-        let found = step(&mut machine, line)?;
+        let found = step(line, |now, event| machines.handle(now, event))?;
         match expected == found {
             true => Ok(()),
             false => Err(format!("{line}\nexpected: {expected}\nfound:    {found}")),
@@ -29,13 +34,16 @@ pub(crate) fn replay(log: &str) -> Result<(), String> {
     })
 }
 
-/// Feeds the event of a line to a machine, and returns the text of its reaction.
-pub(crate) fn step(machine: &mut Machine, line: &str) -> Result<String, String> {
+/// Has the event of a line handled, and returns the text of the reaction.
+pub(crate) fn step(
+    line: &str,
+    handle: impl FnOnce(Time, Event) -> Reaction,
+) -> Result<String, String> {
     let no_event = || format!("`{line}` is not `time event -> reaction`");
     let (event, _) = line.split_once("->").ok_or_else(no_event)?;
     let (time, event) = event.trim().split_once(' ').ok_or_else(no_event)?;
     let now = Time(duration(time)?);
-    let reaction = machine.handle(now, self::event(event)?);
+    let reaction = handle(now, self::event(event)?);
     Ok(notation::reaction_text(&reaction))
 }
 

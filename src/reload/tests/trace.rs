@@ -71,7 +71,7 @@ fn compare(mut machine: Machine, transcript: &str) {
         let (event, reaction) = line.split_once("->").expect("every line has an arrow");
         let event = event.trim();
         let _ = writeln!(expected, "{event} -> {}", reaction.trim());
-        let reaction = replay::step(&mut machine, line).unwrap();
+        let reaction = replay::step(line, |now, event| machine.handle(now, event)).unwrap();
         let _ = writeln!(found, "{event} -> {reaction}");
     }
     assert_eq!(expected, found, "expected:\n{expected}\nfound:\n{found}");
