@@ -128,7 +128,7 @@ fn undo_switches_back_to_a_model_in_milliseconds_under_load() {
         terminal.press("u");
         load.more(50);
         seen.push(recorder.switched_after(pressed, 1));
-        terminal.wait_until_idle();
+        terminal.wait_until_idle(1);
     }
     let requested = logged(&app, " requested undo -> ");
     let switched = logged(&app, " switched 1 -> ").split_off(1);
@@ -148,7 +148,7 @@ fn undo_switches_back_to_a_model_in_milliseconds_under_load() {
     app.save(&format!("{MODEL} # 5"));
     wait_for(app.address(), 5);
     terminal.press("k");
-    terminal.wait_until_idle();
+    terminal.wait_until_idle(1);
     load.assert_none_lost();
     terminal.quit();
 }

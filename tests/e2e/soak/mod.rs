@@ -1,10 +1,11 @@
 //! The soak test: random developer actions for minutes or days, on servers in three languages under load. Each server
-//! runs under hotrun on its own terminal. No request may fail unless a crash of the program interrupts it, and hotrun's
+//! runs under hotrun on its own terminal, with hooks, a source and a liveness check. No request may fail unless a crash of the program interrupts it, and hotrun's
 //! resource usage must not grow.
 //!
 //! `SOAK=1h cargo test --test e2e -- --ignored soak::` takes an hour. Without `SOAK` it takes twenty seconds, which is
 //! too short to detect growth. Set `SOAK_SEED` to repeat the actions of an earlier run.
 
+mod language;
 mod load;
 mod random;
 mod server;
@@ -14,8 +15,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{say, skip, succeeds};
+use language::Language;
 use random::Random;
-use server::{Language, SoakServer};
+use server::SoakServer;
 use terminal::Usage;
 pub(crate) use terminal::{LOG, Terminal};
 
@@ -23,7 +25,7 @@ const SHORT: Duration = Duration::from_secs(20);
 /// The shortest run that checks for growth. It compares the usage at the end with the usage after a fifth of the time.
 const LONG: Duration = Duration::from_secs(240);
 /// A developer's actions, including those that go wrong.
-const ACTIONS: [fn(&mut SoakServer, &mut Random); 11] = [
+const ACTIONS: [fn(&mut SoakServer, &mut Random); 15] = [
     |served, _| served.save_and_wait(),
     |served, _| served.save_and_wait(),
     |served, random| served.save_in_a_burst(random),
@@ -35,6 +37,10 @@ const ACTIONS: [fn(&mut SoakServer, &mut Random); 11] = [
     |served, _| served.roll_back(),
     |served, _| served.save_while_paused(),
     |served, _| served.reload(),
+    |served, random| served.change_a_share(random),
+    |served, random| served.end_a_keep(random),
+    |served, _| served.change_the_source(),
+    |served, _| served.become_sick(),
 ];
 
 /// The duration of the test: the value of `SOAK`, such as `5m`, or [`SHORT`].

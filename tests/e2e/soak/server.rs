@@ -1,75 +1,15 @@
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::language::Language;
 use super::load::{Lost, TimedLoad};
 use super::random::Random;
 use super::terminal::{LOG, Terminal, Usage, short_pause};
 use crate::harness::sockets::free_address;
-use crate::harness::{Project, TIMEOUT, apps, http, succeeds, until};
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Language {
-    /// Gets its listener from hotrun, and handles no signals.
-    Rust,
-    /// Opens its own socket, and starts a thread for each connection.
-    Python,
-    /// Opens its own socket, and runs an event loop.
-    Node,
-}
-
-const PYTHON: &str = "
-import os, signal, socket, sys, threading, time
-words = sys.argv[1:]
-if 'hang' in words: time.sleep(1000)
-if 'exit=3' in words: sys.exit(3)
-value = ''
-def read(*_):
-    global value
-    value = open('config/value').read().strip()
-read()
-stop = threading.Event()
-signal.signal(signal.SIGHUP, read)
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-def answer(c):
-    with c:
-        text = c.recv(4096)
-        if text.startswith(b'GET /crash'): os._exit(3)
-        body = f'version {words[-1]} value {value}\\n'.encode()
-        c.sendall(b'HTTP/1.1 200 OK\\r\\ncontent-length: %d\\r\\nconnection: close\\r\\n\\r\\n%s' % (len(body), body))
-s = socket.socket()
-s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(('127.0.0.1', PORT))
-s.listen(128)
-s.settimeout(0.1)
-while not stop.is_set():
-    try:
-        c, _ = s.accept()
-    except TimeoutError:
-        continue
-    threading.Thread(target=answer, args=(c,)).start()
-";
-
-const NODE: &str = "
-const http = require('http'), fs = require('fs'), words = process.argv.slice(2);
-if (words.includes('exit=3')) process.exit(3);
-if (words.includes('hang')) setInterval(() => {}, 1e6);
-else {
-  let value = '';
-  const read = () => { value = fs.readFileSync('config/value', 'utf8').trim(); };
-  read();
-  process.on('SIGHUP', read);
-  const server = http.createServer((request, response) => {
-    if (request.url === '/crash') process.exit(3);
-    response.setHeader('connection', 'close');
-    response.end(`version ${words.at(-1)} value ${value}\\n`);
-  });
-  server.listen(PORT, '127.0.0.1');
-  process.on('SIGTERM', () => server.close(() => process.exit(0)));
-}
-";
+use crate::harness::{Project, TIMEOUT, http, until};
 
 /// The build script. It writes a separate program for each version, so that hotrun can roll back.
 const BUILD: &str = "set -e
@@ -81,40 +21,18 @@ chmod +x out/new
 mv out/new out/server
 ";
 
-impl Language {
-    pub(super) const ALL: [Self; 3] = [Self::Rust, Self::Python, Self::Node];
-
-    pub(super) fn is_installed(self) -> bool {
-        match self {
-            Self::Rust => true,
-            Self::Python => succeeds("python3", &["--version"]),
-            Self::Node => succeeds("node", &["--version"]),
-        }
-    }
-
-    /// Writes the program, unless it is a prebuilt one, and returns its command line and the options that hotrun needs.
-    fn install(self, project: &Project, to: SocketAddr) -> (String, String) {
-        let port = to.port().to_string();
-        let interpreted = |name: &str, text: &str, command: &str| {
-            let file = project.beside(name);
-            fs::write(&file, text.replace("PORT", &port)).expect("can write the program");
-            (format!("{command} {}", file.display()), String::new())
-        };
-        match self {
-            Self::Rust => {
-                let faulty = apps::std().faulty.display().to_string();
-                (faulty, format!("--listen {to}"))
-            }
-            Self::Python => interpreted("server.py", PYTHON, "python3"),
-            Self::Node => interpreted("server.js", NODE, "node"),
-        }
-    }
-}
+/// Commands beside the program. A line in the file `changes` restarts it, and while the file `sick` exists, it fails its
+/// check.
+const COMMANDS: &str = "--source 'cfg=exec tail -n 0 -F ../changes' --hook 'live=echo x >>../lives' --hook drain=true \
+                        --alive 'exec:test ! -e ../sick,every=500ms,timeout=5s,failures=2'";
 
 /// How long the load is paused before a measurement.
 const PAUSE: Duration = Duration::from_millis(150);
 /// Like [`PAUSE`], but long enough for forwarded connections to be closed, too.
 const IDLE: Duration = Duration::from_secs(3);
+
+/// Longer than a change of a source may be the program's own.
+const OWN: Duration = Duration::from_millis(1200);
 
 /// The results of the soak test of one server.
 pub(super) struct SoakResults {
@@ -159,9 +77,12 @@ impl SoakServer {
         fs::write(project.beside("build"), BUILD).expect("can write the build script");
         project.save("src/main", "v0\n");
         project.save("config/value", "0\n");
+        for file in ["changes", "lives"] {
+            fs::write(project.beside(file), "").expect("can create the file");
+        }
         let arguments = format!(
             "--watch src --build \"sh ../build '{command}'\" --on 'config/*=signal:HUP' --ready-timeout 8s \
-             --stop-timeout 2s --no-error-page {options} -- ./out/server"
+             --stop-timeout 2s --no-error-page {options} {COMMANDS} -- ./out/server"
         );
         let began = Instant::now();
         let terminal = Terminal::start(&project, &arguments);
@@ -290,10 +211,12 @@ impl SoakServer {
     }
 
     pub(super) fn save_while_paused(&mut self) {
+        self.wait_until_idle();
         self.terminal.press("p");
         short_pause();
-        // A build that began before the pause may still read the file.
-        self.terminal.wait_until_idle();
+        // A build that began before the pause may still read the file. During a pause, a share grows only by a key.
+        self.terminal.press("s");
+        self.wait_until_idle();
         let version = self.save("");
         short_pause();
         let body = http::get(self.address, "/").expect("a response");
@@ -312,13 +235,80 @@ impl SoakServer {
         self.wait_for_response("version ");
     }
 
+    /// Saves a version, and changes the share that it may have, or undoes it.
+    pub(super) fn change_a_share(&mut self, random: &mut Random) {
+        self.save("");
+        for _ in 0..3 {
+            short_pause();
+            self.terminal.press(random.pick(&["+", "-", "s", "u"]));
+        }
+        self.wait_for_response("version ");
+    }
+
+    /// Goes back to the version that may be kept, or frees it.
+    pub(super) fn end_a_keep(&mut self, random: &mut Random) {
+        self.save_and_wait();
+        // Without `--keep`, this key kills the old version while it is handling requests.
+        let keys: &[_] = match self.language {
+            Language::Python => &["u", "k"],
+            Language::Rust | Language::Node => &["u"],
+        };
+        self.terminal.press(random.pick(keys));
+        short_pause();
+        self.wait_for_response("version ");
+    }
+
+    pub(super) fn change_the_source(&mut self) {
+        self.save_and_wait();
+        self.wait_until_idle();
+        // A change that follows each switch sooner looks as if the program had made it.
+        std::thread::sleep(OWN);
+        let goes_live = self.next_live();
+        let changes = self.project.beside("changes");
+        let changes = OpenOptions::new().append(true).open(changes);
+        let mut changes = changes.expect("the file exists");
+        changes.write_all(b"x\n").expect("can write the file");
+        goes_live();
+    }
+
+    /// Makes the program fail its liveness check until it is replaced.
+    pub(super) fn become_sick(&mut self) {
+        self.save_and_wait();
+        self.wait_until_idle();
+        let goes_live = self.next_live();
+        let sick = self.project.beside("sick");
+        fs::write(&sick, "").expect("can write the file");
+        goes_live();
+        fs::remove_file(sick).expect("can remove the file");
+        // It may have been replaced twice, and counts as crashed as often.
+        self.crashes = 2;
+        self.wait_for_response("version ");
+    }
+
+    /// A function that waits until the hook of another live generation has run.
+    fn next_live(&self) -> impl Fn() + use<> {
+        let lives = self.project.beside("lives");
+        let count = move || fs::read(&lives).expect("the file exists").len();
+        let before = count();
+        move || {
+            until("a generation is live", TIMEOUT, || {
+                (count() > before).then_some(())
+            });
+        }
+    }
+
+    /// Waits until only one generation is running, beside the source.
+    fn wait_until_idle(&self) {
+        self.terminal.wait_until_idle(2);
+    }
+
     /// Measures hotrun's resource usage while one generation is running and no requests are sent.
     pub(super) fn measure(&mut self) -> Usage {
         let mut least: Option<Usage> = None;
         for rest in [PAUSE, PAUSE, PAUSE, IDLE] {
             self.save_and_wait();
             self.load.set_paused(true);
-            self.terminal.wait_until_idle();
+            self.wait_until_idle();
             std::thread::sleep(rest);
             let usage = self.terminal.usage();
             self.load.set_paused(false);

@@ -67,11 +67,11 @@ impl Terminal {
         pressed.expect("hotrun is running");
     }
 
-    /// Waits until only one generation is running.
-    pub(crate) fn wait_until_idle(&self) {
+    /// Waits until hotrun has only this many guardians: of one generation and of each source.
+    pub(crate) fn wait_until_idle(&self, guardians: usize) {
         until("only one generation is running", TIMEOUT, || {
             let children = process_tree::children(self.hotrun);
-            (children.len() == 1).then_some(())
+            (children.len() == guardians).then_some(())
         });
     }
 
