@@ -207,7 +207,8 @@ mod tests {
         }
     }
 
-    /// Runs checks that take no time and succeed as `results` says. Returns what was reported when, in seconds.
+    /// Runs checks that succeed (`+`), fail (`-`) or hang (`?`), as `results` says. Returns what was reported when, in
+    /// seconds.
     async fn reported(spec: &str, results: &str, halted: &'static str) -> Vec<(u64, bool)> {
         let spec: AliveSpec = spec.parse().unwrap();
         let (results, began) = (results.to_owned(), Instant::now());
@@ -219,8 +220,13 @@ mod tests {
             listeners: Box::new(|| 1),
             exec: Arc::new(move |_| {
                 let index = checks.fetch_add(1, Ordering::Relaxed);
-                let succeeds = results.as_bytes()[index] == b'+';
-                Box::pin(async move { Ok(succeeds) })
+                let result = results.as_bytes()[index];
+                Box::pin(async move {
+                    match result {
+                        b'?' => std::future::pending().await,
+                        _ => Ok(result == b'+'),
+                    }
+                })
             }),
             is_halted: Box::new(move || {
                 let index = asked.fetch_add(1, Ordering::Relaxed);
@@ -252,6 +258,17 @@ mod tests {
             reported("exec:x,every=1s,failures=1", "-+", "").await,
             [(0, false), (1, true)]
         );
+    }
+
+    /// It hangs just after the first check, which is the worst time.
+    #[tokio::test(start_paused = true)]
+    async fn a_generation_that_hangs_is_sick_after_so_many_periods_and_one_timeout() {
+        let rule = "exec:x,every=2s,timeout=1s,failures=3";
+        let reports = reported(rule, "+???++", "").await;
+        assert_eq!(reports, [(3 * 2 + 1, false), (8, true)]);
+        let rule = "exec:x,every=1s,timeout=3s,failures=2";
+        let reports = reported(rule, "+??+", "").await;
+        assert_eq!(reports[0], (1 + 2 * 3, false));
     }
 
     #[tokio::test(start_paused = true)]
