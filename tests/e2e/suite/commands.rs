@@ -157,7 +157,7 @@ fn sources() -> Vec<Fault> {
 
 fn is_sleep(pid: i32) -> bool {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.starts_with(b"sleep\01000")
+    line.starts_with(b"sleep\x001000")
 }
 
 /// Starts a server that accepts connections and, depending on `closes`, closes them or never responds. Returns the options
