@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::kept::{Kept, RECENT, is_untouched};
+use super::kept::{Kept, KeptConnections, RECENT, SEARCHES, is_untouched};
 use crate::os::socket_holders::sockets_of;
 use crate::os::{TcpConnection, TcpState, inode, show_requests, tcp_connection};
 
 /// How long requests are hidden at most after the stop signal.
 const LONGEST_HIDDEN: Duration = Duration::from_secs(1);
-/// How many searches in a row must not find a connection, because it may be on its way from one process to another.
-const SEARCHES: u32 = 2;
 /// The shortest and longest pause between two searches.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(25));
 /// How long a hidden request may take to arrive again.
@@ -84,6 +82,16 @@ pub async fn carry_left(
             kept.iter().for_each(|one| drop(show_requests(&one.socket)));
         }
         sleep((passed / 10).clamp(PAUSE.0, PAUSE.1)).await;
+    }
+}
+
+/// Passes on, until the returned future is dropped, the connections that the program closes before it is asked to stop.
+pub async fn carry_closed(kept: &KeptConnections, carry: impl Fn(OwnedFd, Duration)) {
+    loop {
+        for one in kept.take_left() {
+            decide(one, &HashSet::new(), &carry);
+        }
+        sleep(PAUSE.1).await;
     }
 }
 

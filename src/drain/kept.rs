@@ -43,6 +43,8 @@ const LONGEST_HIDDEN: Duration = Duration::from_millis(750);
 const LONGEST_HIDDEN_LATER: Duration = Duration::from_secs(3);
 /// How long requests are then shown. Doubles each time.
 const SHOWN: Duration = Duration::from_secs(1);
+/// How many searches in a row must not find a connection, because it may be on its way from one process to another.
+pub(super) const SEARCHES: u32 = 2;
 /// A request without a response for this long counts as slow.
 const SLOW: Duration = Duration::from_millis(250);
 /// How many connections of one generation are kept at most.
@@ -123,7 +125,9 @@ impl State {
         self.next = Some((now + shown, shown));
         self.since = None;
         let hidden = std::mem::take(&mut self.hidden);
-        let (dropped, others) = hidden.into_iter().partition(|(_, kept)| kept.has_dropped());
+        let (dropped, others) = hidden
+            .into_iter()
+            .partition(|(_, kept)| kept.has_dropped() && kept.unheld == 0);
         self.hidden = others;
         dropped
             .iter()
@@ -147,9 +151,9 @@ impl State {
     }
 
     fn take_or_duplicate(&mut self, pid: i32, fd: i32, one: &TcpConnection) -> Option<Kept> {
+        let room = self.hidden.len() < MOST;
         let kept = self.hidden.remove(&one.inode);
-        let duplicate = || Kept::new(pid, fd, one).filter(|_| self.hidden.len() < MOST);
-        kept.or_else(duplicate)
+        kept.or_else(|| Kept::new(pid, fd, one).filter(|_| room))
     }
 
     fn awaits_shown(&mut self, one: &TcpConnection) -> bool {
@@ -212,8 +216,13 @@ impl KeptConnections {
             return;
         }
         let found: HashMap<u64, (i32, i32)> = pids.iter().flat_map(|pid| holding(*pid)).collect();
-        // The program has closed the others, whose clients wait for the end of the connection.
-        state.hidden.retain(|inode, _| found.contains_key(inode));
+        state.hidden.retain(|inode, kept| {
+            let held = found.contains_key(inode);
+            if held {
+                kept.unheld = 0;
+            }
+            held || kept.leave()
+        });
         for one in connections.iter().filter(|one| is_in_use(one)) {
             if let Some((pid, fd)) = found.get(&one.inode)
                 && !state.awaits_shown(one)
@@ -262,6 +271,14 @@ impl KeptConnections {
     pub(super) fn is_ready(&self) -> bool {
         let state = self.state();
         state.ready || !state.open
+    }
+
+    /// Takes the connections that the program has closed before it was asked to stop, for example because their clients had
+    /// sent nothing for long, although their next requests were hidden.
+    pub(super) fn take_left(&self) -> Vec<Kept> {
+        let mut state = self.state();
+        let left = state.hidden.extract_if(|_, kept| kept.unheld >= SEARCHES);
+        left.map(|(_, kept)| kept).collect()
     }
 
     /// Whether connections were kept when the generation was stopped.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-pub use self::carry::carry_left;
+pub use self::carry::{carry_closed, carry_left};
 use self::idle::{IdleDetector, QUIET};
 pub use self::kept::{Kept, KeptConnections};
 use crate::os::process_tree::has_ended;

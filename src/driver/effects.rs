@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
-use crate::drain::{DrainMonitor, KeptConnections, carry_left};
+use crate::drain::{DrainMonitor, KeptConnections, carry_closed, carry_left};
 use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_error;
 use crate::process::{Control, Signal};
@@ -247,11 +247,15 @@ impl Driver {
         let may_handle = control.may_handle(self.config.cli.stop_signal);
         let kept = &self.generations.get(&id)?.kept;
         kept.set_handles_signal(handled, may_handle);
+        let (kept, carry) = (kept.clone(), self.sockets.carrier());
         let pause = pause.filter(|_| !handled);
         let quits = self.machine.is_quitting();
         self.monitor(id, |monitor, control| async move {
-            let known = monitor.idle(pause, || control.pids()).await;
-            if known.is_ok() || quits {
+            let known = tokio::select! {
+                known = monitor.idle(pause, || control.pids()) => known.is_ok(),
+                () = carry_closed(&kept, carry) => false,
+            };
+            if known || quits {
                 sender.event(id, GenEvent::Idle);
             }
             monitor.observe(|| control.pids()).await;

@@ -154,6 +154,13 @@ impl Kept {
         dropped(&self.socket).is_ok_and(|dropped| dropped != self.dropped)
     }
 
+    /// Records that no process of the generation was found to hold the connection. Returns whether the client's next request
+    /// has been hidden, so that the successor can respond to it.
+    pub(super) fn leave(&mut self) -> bool {
+        self.unheld += 1;
+        self.idle.is_some() && self.has_dropped()
+    }
+
     pub(super) fn hidden(&self, now: &TcpConnection) -> Option<Hidden> {
         self.hides.hidden(now.sent).filter(|_| self.has_dropped())
     }

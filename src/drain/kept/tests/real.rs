@@ -177,6 +177,20 @@ fn soon_after_a_response_only_heads_are_hidden_until_another_request_arrives() {
 }
 
 #[test]
+fn a_connection_that_the_program_closes_is_taken_if_a_request_is_hidden() {
+    let mut pair = Pair::new();
+    pair.hide(Exchange::Complete, false);
+    pair.request();
+    pair.kept.set_idle(&pair.seen, true);
+    let ask = &mut |_: &TcpConnection| Exchange::Complete;
+    // No process holds it.
+    pair.kept.hide(&[], ask, Duration::ZERO, &[]);
+    assert_eq!(pair.kept.take_left().len(), 0, "it may be on its way");
+    pair.kept.hide(&[], ask, Duration::ZERO, &[]);
+    assert_eq!(pair.kept.take_left().len(), 1);
+}
+
+#[test]
 fn what_may_be_a_body_is_shown() {
     let mut pair = Pair::new();
     pair.client.set_nodelay(true).unwrap();
