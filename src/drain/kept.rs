@@ -89,6 +89,8 @@ struct State {
     since: Option<Instant>,
     /// The longest time that a client had been waiting for its response at a poll.
     longest_wait: Duration,
+    /// When the program will be asked to stop at the latest.
+    until: Option<Instant>,
     /// When requests may be hidden next, and for how long they were shown last.
     next: Option<(Instant, Duration)>,
     /// Whether the generation has become idle.
@@ -207,8 +209,11 @@ impl KeptConnections {
         };
         let slow = longest_wait >= SLOW;
         let expired = state.since.is_some_and(|since| now - since > longest);
+        // Otherwise, the program may not have the time to respond to requests that are shown.
+        let in_time = |until: Instant| now + state.longest_wait + SHOWN < until;
+        let expired = expired && state.hides && state.until.is_none_or(in_time);
         let slow = slow && state.hides && state.next.is_none() && !state.at_end;
-        if expired && state.hides || slow {
+        if expired || slow {
             state.end_attempt(now);
         }
         state.show_unclear(connections);
@@ -253,6 +258,11 @@ impl KeptConnections {
         if let Some(kept) = self.state().hidden.get_mut(&one.inode) {
             kept.idle = idle.then(|| one.clone());
         }
+    }
+
+    /// Sets when the program will be asked to stop at the latest.
+    pub(super) fn set_until(&self, until: Option<Instant>) {
+        self.state().until = until;
     }
 
     /// Hides requests even if it is early or another request is slow, because the generation is about to be stopped.

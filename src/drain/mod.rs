@@ -78,7 +78,7 @@ pub struct DrainMonitor {
     /// When monitoring began. Later handshakes belong to another generation's listener.
     since: Instant,
     shared: bool,
-    longest_response: Duration,
+    stop_timeout: Duration,
     in_use: Arc<InUse>,
     kept: Arc<KeptConnections>,
 }
@@ -87,11 +87,11 @@ impl DrainMonitor {
     /// Returns a monitor for the generation with these listeners, which updates `in_use` at every poll, and `kept` while it
     /// waits until the generation is idle.
     ///
-    /// `longest_response`: a response that has taken longer counts as an endless stream, for which the default quiet time
-    /// is enough.
+    /// `stop_timeout`: how long after now the program will be asked to stop at the latest. A response that has taken longer
+    /// counts as an endless stream, for which the default quiet time is enough.
     pub fn new(
         listeners: Vec<MonitoredListener>,
-        longest_response: Duration,
+        stop_timeout: Duration,
         in_use: &Arc<InUse>,
         kept: &Arc<KeptConnections>,
     ) -> Self {
@@ -99,7 +99,7 @@ impl DrainMonitor {
             shared: listeners.iter().any(|one| one.shared),
             listeners: Arc::new(listeners),
             since: Instant::now(),
-            longest_response,
+            stop_timeout,
             in_use: in_use.clone(),
             kept: kept.clone(),
         }
@@ -142,6 +142,8 @@ impl DrainMonitor {
         pause: Option<Duration>,
         pids: impl Fn() -> Vec<i32>,
     ) -> io::Result<()> {
+        self.kept
+            .set_until(self.since.checked_add(self.stop_timeout));
         let polls = self.polls(pause.unwrap_or(QUIET));
         let idle = until(polls, pids, Polls::is_idle);
         if self.shared {
@@ -172,7 +174,7 @@ impl DrainMonitor {
             listeners: self.listeners.clone(),
             since: self.since,
             owners: ConnectionOwners::default(),
-            idle: IdleDetector::new(quiet, self.longest_response),
+            idle: IdleDetector::new(quiet, self.stop_timeout),
             awaiting: HashSet::new(),
             in_use: self.in_use.clone(),
             kept: self.kept.clone(),

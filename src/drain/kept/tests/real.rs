@@ -191,6 +191,22 @@ fn a_connection_that_the_program_closes_is_taken_if_a_request_is_hidden() {
 }
 
 #[test]
+fn requests_stay_hidden_if_the_stop_signal_is_due() {
+    for (until, expected) in [
+        (None, Hidden::Unclear),
+        (Some(Instant::now()), Hidden::NextRequest),
+    ] {
+        let mut pair = Pair::new();
+        pair.kept.set_until(until);
+        pair.hide(Exchange::Complete, false);
+        pair.request();
+        std::thread::sleep(LONGEST_HIDDEN);
+        pair.hide(Exchange::Complete, false);
+        assert_eq!(pair.kept.hidden(&pair.seen), Some(expected));
+    }
+}
+
+#[test]
 fn what_may_be_a_body_is_shown() {
     let mut pair = Pair::new();
     pair.client.set_nodelay(true).unwrap();
