@@ -74,8 +74,7 @@ pub fn dropped(connection: &impl AsFd) -> io::Result<u32> {
 }
 
 /// The filter, which returns 0 for a segment to drop: one that begins with one of the methods and, if `heads`, ends like the
-/// head of a request. The data that it loads begins
-/// with the TCP header, and a load beyond the end would drop the segment.
+/// head of a request. The data that it loads begins with the TCP header, and a load beyond the end would drop the segment.
 fn program(methods: &[&[u8; 4]], heads: bool) -> Vec<Instruction> {
     // `include/uapi/linux/bpf_common.h`
     const LOAD_BYTE: u16 = 0x30;
