@@ -87,7 +87,7 @@ struct State {
     shown: HashMap<u64, Option<u64>>,
     /// When the first of them was hidden.
     since: Option<Instant>,
-    /// The longest time that a client had been waiting for its response at a poll.
+    /// The longest time that a client had been waiting for its response at a poll, less than [`LONGEST_HIDDEN_LATER`].
     longest_wait: Duration,
     /// When the program will be asked to stop at the latest.
     until: Option<Instant>,
@@ -202,7 +202,10 @@ impl KeptConnections {
         pids: &[i32],
     ) {
         let (mut state, now) = (self.state(), Instant::now());
-        state.longest_wait = state.longest_wait.max(longest_wait);
+        // A client that waits for longer may wait for ever, for example on a WebSocket.
+        if longest_wait < LONGEST_HIDDEN_LATER {
+            state.longest_wait = state.longest_wait.max(longest_wait);
+        }
         let longest = match state.next {
             None => LONGEST_HIDDEN,
             Some(_) => (LONGEST_HIDDEN + state.longest_wait * 2).min(LONGEST_HIDDEN_LATER),

@@ -192,12 +192,17 @@ fn a_connection_that_the_program_closes_is_taken_if_a_request_is_hidden() {
 
 #[test]
 fn requests_stay_hidden_if_the_stop_signal_is_due() {
-    for (until, expected) in [
-        (None, Hidden::Unclear),
-        (Some(Instant::now()), Hidden::NextRequest),
+    let soon = Instant::now() + Duration::from_secs(8);
+    for (until, waited, expected) in [
+        (None, 0, Hidden::Unclear),
+        (Some(Instant::now()), 0, Hidden::NextRequest),
+        (Some(soon), 60, Hidden::Unclear),
     ] {
         let mut pair = Pair::new();
         pair.kept.set_until(until);
+        // This first attempt ends at once if a client waits.
+        pair.hide_now(Exchange::Complete, Duration::from_secs(waited));
+        pair.kept.state().next = None;
         pair.hide(Exchange::Complete, false);
         pair.request();
         std::thread::sleep(LONGEST_HIDDEN);
